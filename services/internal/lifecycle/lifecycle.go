@@ -1,0 +1,114 @@
+// Package lifecycle starts the named parts of a process and undoes them in
+// reverse order. It exists so that every part has one owner, a start that can
+// fail half-way without leaving the earlier parts running, and one deadline
+// for the whole stop.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Stack holds the parts that were started, in order. The zero value is ready
+// to use. Its methods are safe for concurrent use, but parts are started one
+// after the other.
+type Stack struct {
+	mu     sync.Mutex
+	steps  []step
+	failed chan error
+}
+
+type step struct {
+	name string
+	stop func(context.Context) error
+}
+
+// Start runs start and, if it succeeds, remembers stop for [Stack.Stop].
+// A nil start or stop is skipped. The error names the part.
+func (s *Stack) Start(ctx context.Context, name string, start, stop func(context.Context) error) error {
+	if start != nil {
+		if err := start(ctx); err != nil {
+			return fmt.Errorf("start %s: %w", name, err)
+		}
+	}
+	if stop != nil {
+		s.push(step{name, stop})
+	}
+	return nil
+}
+
+// OnStop remembers stop for a part that is already running.
+func (s *Stack) OnStop(name string, stop func(context.Context) error) {
+	s.push(step{name, stop})
+}
+
+// Go runs a part that blocks, in a goroutine of the stack's. Its context ends
+// when the stack stops; Stop then waits for it. A return before that, with or
+// without an error, is a failure and arrives on [Stack.Failed].
+func (s *Stack) Go(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	failed := s.failures()
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			if err == nil {
+				err = errors.New("ended by itself")
+			}
+			select {
+			case failed <- fmt.Errorf("%s: %w", name, err):
+			default: // one failure is enough to stop everything
+			}
+		}
+		done <- err
+	}()
+	s.push(step{name, func(stop context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		case <-stop.Done():
+			return fmt.Errorf("still running: %w", stop.Err())
+		}
+	}})
+}
+
+// Failed reports the first part started with [Stack.Go] that ended by itself.
+func (s *Stack) Failed() <-chan error { return s.failures() }
+
+// Stop undoes all parts in reverse order, every one even if another failed,
+// and joins their errors. ctx bounds the whole of it. A second call finds
+// nothing left to do.
+func (s *Stack) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	steps := s.steps
+	s.steps = nil
+	s.mu.Unlock()
+	var errs []error
+	for i := len(steps) - 1; i >= 0; i-- {
+		if err := steps[i].stop(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", steps[i].name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Stack) push(st step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.steps = append(s.steps, st)
+}
+
+func (s *Stack) failures() chan error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = make(chan error, 1)
+	}
+	return s.failed
+}
