@@ -1,0 +1,171 @@
+package banking
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParseOrderRequestAccepts(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", MaxUserIDLength)
+	item := strings.Repeat("漢", 300)
+	full := make([]string, MaxItems)
+	for i := range full {
+		full[i] = "x"
+	}
+	tests := map[string]struct {
+		body string
+		want OrderRequest
+	}{
+		"all":            {`{"userId":"u","amount":100.5,"items":["a","b"]}`, OrderRequest{"u", 10050, []string{"a", "b"}}},
+		"no items":       {`{"userId":"u","amount":1}`, OrderRequest{"u", 100, []string{}}},
+		"null items":     {`{"userId":"u","amount":1,"items":null}`, OrderRequest{"u", 100, []string{}}},
+		"empty items":    {`{"userId":"u","amount":1,"items":[ ]}`, OrderRequest{"u", 100, []string{}}},
+		"largest amount": {`{"userId":"u","amount":1e6}`, OrderRequest{"u", MaxAmount, []string{}}},
+		"least amount":   {`{"userId":"u","amount":0.010}`, OrderRequest{"u", 1, []string{}}},
+		"white space":    {" \t\r\n{ \"amount\" : 2\r\n,\r\n\"userId\" :\t\"u\" , \"items\" : [ \"a\" , \"b\" ] } \n", OrderRequest{"u", 200, []string{"a", "b"}}},
+		"unknown fields": {`{"x":{"userId":"no","amount":[1,{"items":"]}"}]},"userId":"u","y":"\\\"}","amount":1,"z":[],"x":1,"n":-1e5}`, OrderRequest{"u", 100, []string{}}},
+		"other case":     {`{"USERID":"no","userId":"u","Amount":9,"amount":1,"Items":["no"]}`, OrderRequest{"u", 100, []string{}}},
+		"escaped name":   {`{"user\u0049d":"u","amount":1}`, OrderRequest{"u", 100, []string{}}},
+		"pair, escapes":  {`{"userId":"\ud83d\uDE00\"\\ud800","amount":1,"items":["\n","[","😀"]}`, OrderRequest{"😀\"\\ud800", 100, []string{"\n", "[", "😀"}}},
+		"U+FFFD itself":  {"{\"userId\":\"\uFFFD\\ufffd\",\"amount\":1}", OrderRequest{"\uFFFD\uFFFD", 100, []string{}}},
+		"longest id":     {`{"userId":"` + long + `","amount":1}`, OrderRequest{long, 100, []string{}}},
+		"longest item":   {`{"userId":"u","amount":1,"items":["` + item + `",""]}`, OrderRequest{"u", 100, []string{item, ""}}},
+		"most items":     {`{"userId":"u","amount":1,"items":["x"` + strings.Repeat(`,"x"`, MaxItems-1) + `]}`, OrderRequest{"u", 100, full}},
+		"largest body":   {pad(`{"userId":"u","amount":1}`, MaxBody), OrderRequest{"u", 100, []string{}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ParseOrderRequest([]byte(tt.body))
+			if err != nil || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %+v, %v; want %+v", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func pad(s string, length int) string { return s + strings.Repeat(" ", length-len(s)) }
+
+func TestParseOrderRequestRefuses(t *testing.T) {
+	t.Parallel()
+	user := func(json string) string { return `{"userId":` + json + `,"amount":1}` }
+	amount := func(json string) string { return `{"userId":"u","amount":` + json + `}` }
+	items := func(json string) string { return `{"userId":"u","amount":1,"items":` + json + `}` }
+	tests := map[string]struct{ body, field, problem string }{
+		"empty":               {"", "", "is empty"},
+		"blank":               {" \n", "", "is empty"},
+		"too large":           {pad(amount("1"), MaxBody+1), "", "is too large"},
+		"not JSON":            {"{", "", "valid JSON"},
+		"byte order mark":     {"\uFEFF" + amount("1"), "", "valid JSON"},
+		"two values":          {amount("1") + "{}", "", "valid JSON"},
+		"number that is none": {amount("01"), "", "valid JSON"},
+		"deep":                {`{"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, "", "valid JSON"},
+		"array":               {"[]", "", "not a JSON object"},
+		"null":                {"null", "", "not a JSON object"},
+		"invalid UTF-8":       {user("\"secret\xff\""), "", "UTF-8"},
+		"surrogate bytes":     {user("\"\xed\xa0\x80\""), "", "UTF-8"},
+		"invalid elsewhere":   {"{\"x\":\"\xc0\"}", "", "UTF-8"},
+		"lone high":           {user(`"\ud800"`), "", "surrogate"},
+		"lone high, escape":   {user(`"\ud800\n12345"`), "", "surrogate"},
+		"two high":            {user(`"\ud800\ud800"`), "", "surrogate"},
+		"lone low":            {user(`"\uDC00\ud800"`), "", "surrogate"},
+		"two low":             {user(`"\udc00\udc00"`), "", "surrogate"},
+		"high, then no low":   {user(`"\ud800\ue000"`), "", "surrogate"},
+		"lone in a name":      {`{"\udfff":1}`, "", "surrogate"},
+		"lone after pair":     {user(`"\ud83d\ude00\ude00"`), "", "surrogate"},
+
+		"userId missing":      {`{"amount":1}`, "userId", "missing"},
+		"userId other case":   {`{"USERID":"u","amount":1}`, "userId", "missing"},
+		"userId null":         {user(`null`), "userId", "missing"},
+		"userId number":       {user(`1`), "userId", "not a string"},
+		"userId empty":        {user(`""`), "userId", "empty"},
+		"userId blank":        {user(`"\u00a0 \u2003"`), "userId", "white space"},
+		"userId too long":     {user(`"` + strings.Repeat("é", MaxUserIDLength+1) + `"`), "userId", "too long"},
+		"userId control":      {user(`"a\nb"`), "userId", "control"},
+		"userId delete":       {user("\"a\x7f\""), "userId", "control"},
+		"userId C1 control":   {user(`"a\u0085"`), "userId", "control"},
+		"userId twice":        {`{"userId":"u","amount":1,"userId":"u"}`, "userId", "more than once"},
+		"userId null twice":   {`{"userId":null,"amount":1,"userId":"u"}`, "userId", "more than once"},
+		"userId twice, named": {`{"userId":"u","amount":1,"user\u0049d":"u"}`, "userId", "more than once"},
+
+		"amount missing":      {`{"userId":"u"}`, "amount", "missing"},
+		"amount null":         {amount("null"), "amount", "missing"},
+		"amount string":       {amount(`"12"`), "amount", "not a number"},
+		"amount object":       {amount(`{}`), "amount", "not a number"},
+		"amount true":         {amount(`true`), "amount", "not a number"},
+		"amount zero":         {amount("0.00"), "amount", "above zero"},
+		"amount negative":     {amount("-1"), "amount", "above zero"},
+		"amount hugely below": {amount("-1e999999999"), "amount", "above zero"},
+		"amount too large":    {amount("1000000.01"), "amount", "too large"},
+		"amount hugely large": {amount("1e999999999"), "amount", "too large"},
+		"amount three places": {amount("1.001"), "amount", "two decimals"},
+		"amount hugely small": {amount("1e-999999999"), "amount", "two decimals"},
+		"amount twice":        {`{"userId":"u","amount":1,"amount":1}`, "amount", "more than once"},
+		"items string":        {items(`"a"`), "items", "not an array"},
+		"items object":        {items(`{}`), "items", "not an array"},
+		"items of numbers":    {items(`["a",1]`), "items", "element 2 that is not a string"},
+		"items with null":     {items(`[null]`), "items", "element 1 that is not a string"},
+		"items nested":        {items(`[["a"]]`), "items", "element 1 that is not a string"},
+		"items too many":      {items(`["x"` + strings.Repeat(`,"x"`, MaxItems) + `]`), "items", "too many"},
+		"items twice":         {`{"userId":"u","amount":1,"items":[],"items":[]}`, "items", "more than once"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ParseOrderRequest([]byte(tt.body))
+			var fe *FieldError
+			if !errors.As(err, &fe) {
+				t.Fatalf("got %+v, %v; want a *FieldError", got, err)
+			}
+			if fe.Field != tt.field || !strings.Contains(fe.Problem, tt.problem) || fe.Accepted == "" {
+				t.Errorf("got %+v; want field %q, problem %q", fe, tt.field, tt.problem)
+			}
+			if !reflect.DeepEqual(got, OrderRequest{}) {
+				t.Errorf("a refused request came back as %+v", got)
+			}
+		})
+	}
+}
+
+func TestErrorsRepeatNoValue(t *testing.T) {
+	t.Parallel()
+	bodies := []string{
+		`{"userId":"7319731973","amount":0}`, `{"userId":"7319\u0000","amount":1}`, `{"userId":7319,"amount":1}`,
+		`{"userId":"u","amount":-7319}`, `{"userId":"u","amount":7319e99}`, `{"userId":"u","amount":0.7319}`,
+		`{"userId":"u","amount":"7319"}`, `{"userId":"u","amount":1,"items":[7319]}`, `{"7319":`, `{"userId":"7319",7319}`,
+		fmt.Sprintf(`{"userId":"u","amount":1,"items":["%s"]}`, strings.Repeat("7319", 9)+`\x`),
+	}
+	for _, body := range bodies {
+		_, err := ParseOrderRequest([]byte(body))
+		if err == nil || strings.Contains(err.Error(), "7319") {
+			t.Errorf("%.60s: the error is %v", body, err)
+		}
+	}
+	for _, value := range []string{
+		`{"eventId":"e","orderId":"o","userId":"u","amount":1,"status":"7319","createdAt":"2026-01-01T00:00:00Z"}`,
+		`{"eventId":"e","orderId":"o","userId":"u","amount":1,"status":"CREATED","createdAt":"7319-01"}`,
+	} {
+		if _, err := Decode(TypeOrderCreated, []byte(value)); err == nil || strings.Contains(err.Error(), "7319") {
+			t.Errorf("%s: the error is %v", value, err)
+		}
+	}
+	if _, err := Decode("7319", []byte("{}")); err == nil || strings.Contains(err.Error(), "7319") {
+		t.Errorf("unknown type: the error is %v", err)
+	}
+}
+
+func TestFieldErrorIsASentence(t *testing.T) {
+	t.Parallel()
+	_, err := ParseOrderRequest([]byte(`{"userId":"u","amount":0}`))
+	if want := "amount is not above zero; accepted is a number above 0, at most 1000000.00, with at most two decimals"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	_, err = ParseOrderRequest([]byte(`[]`))
+	if want := "the document is not a JSON object; accepted is exactly one JSON object in UTF-8"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
