@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Time-outs for every phase of a request, so that a slow client holds a
+// connection for a bounded time and the bounded memory behind it.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// ErrAddress: the address to listen on is taken or not one of this machine.
+var ErrAddress = errors.New("cannot listen")
+
+// Listen binds the address (host:port; port 0 picks a free one).
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%w on %s: %w", ErrAddress, address, err)
+	}
+	return l, nil
+}
+
+// Server serves one service.
+type Server struct {
+	http *http.Server
+}
+
+// NewServer makes a server for the handler.
+func NewServer(handler http.Handler, log *slog.Logger) *Server {
+	return &Server{&http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+}
+
+// Serve answers requests until ctx ends or the listener fails. Stopping is
+// [Server.Shutdown]'s.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) {
+		<-ctx.Done()
+		return nil
+	}
+	return fmt.Errorf("serve http: %w", err)
+}
+
+// Shutdown takes no more requests and waits for those under way; past ctx's
+// deadline it closes their connections.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("finish requests: %w", err), s.http.Close())
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+// Package kafka is how the services meet Kafka: connections set up for
+// exactly-once effects, the topics, publishing, and the one loop by which a
+// consumer turns records into stored state and further records without losing
+// or repeating any.
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/rcrowley/go-metrics"
+)
+
+// Config says which cluster to use.
+type Config struct {
+	// Brokers are the bootstrap addresses, host:port.
+	Brokers []string
+	// ClientID names this program to the brokers.
+	ClientID string
+}
+
+const (
+	dialTimeout = 3 * time.Second
+	netTimeout  = 10 * time.Second
+	// claimBuffer holds records fetched ahead, so that a batch can be filled.
+	claimBuffer = 1024
+	// commitInterval is how far the group's offset in Kafka, which nobody
+	// here relies on, may trail the position in storage.
+	commitInterval = 500 * time.Millisecond
+)
+
+// Validate names what is wrong with the brokers' addresses.
+func (c Config) Validate() error {
+	if len(c.Brokers) == 0 {
+		return errors.New("no broker address")
+	}
+	for _, b := range c.Brokers {
+		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			return fmt.Errorf("broker address %q is not host:port", b)
+		}
+	}
+	return nil
+}
+
+// base is what every connection has in common.
+func (c Config) base() *sarama.Config {
+	sc := sarama.NewConfig()
+	sc.ClientID = c.ClientID
+	sc.Net.DialTimeout = dialTimeout
+	sc.Net.ReadTimeout = netTimeout
+	sc.Net.WriteTimeout = netTimeout
+	sc.Metadata.Retry.Max = 3
+	sc.MetricRegistry = metrics.NewRegistry()
+	return sc
+}
+
+// producer is idempotent and waits for all in-sync replicas: a record that
+// was acknowledged is in the log once, whatever was sent again meanwhile.
+func (c Config) producer() *sarama.Config {
+	sc := c.base()
+	sc.Producer.Idempotent = true
+	sc.Producer.RequiredAcks = sarama.WaitForAll
+	sc.Net.MaxOpenRequests = 1
+	sc.Producer.Retry.Max = 5
+	sc.Producer.Retry.Backoff = 100 * time.Millisecond
+	sc.Producer.Timeout = netTimeout
+	sc.Producer.Return.Successes = true
+	sc.Producer.Return.Errors = true
+	sc.Producer.MaxMessageBytes = MaxRecordBytes
+	return sc
+}
+
+// consumer balances eagerly, so that every assignment passes through Setup,
+// where reading is set to storage's position.
+func (c Config) consumer() *sarama.Config {
+	sc := c.base()
+	sc.Consumer.Offsets.Initial = sarama.OffsetOldest
+	sc.Consumer.Offsets.AutoCommit.Interval = commitInterval
+	sc.Consumer.Group.ResetInvalidOffsets = false // never skip records silently
+	sc.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
+	sc.Consumer.Return.Errors = true
+	sc.ChannelBufferSize = claimBuffer
+	return sc
+}

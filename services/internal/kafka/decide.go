@@ -1,0 +1,103 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"github.com/IBM/sarama"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// decision is a record's outcome on its way to storage.
+type decision[Change any] struct {
+	Decided[Change]
+	messages []storage.Message
+	err      error // nil where the record was processed
+}
+
+// decide has the handler decide the batch's records, several at a time.
+func (w *worker[State, Change]) decide(ctx, session context.Context, batch []*sarama.ConsumerMessage) ([]decision[Change], error) {
+	l := w.loop
+	records := make([]Record, len(batch))
+	for i, m := range batch {
+		records[i] = newRecord(m)
+	}
+	var state State
+	if err := l.retry(session, "load state", func() (err error) {
+		state, err = l.handler.Load(ctx, records)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	decisions := make([]decision[Change], len(batch))
+	var group errgroup.Group
+	group.SetLimit(max(1, l.cfg.Concurrency))
+	for i := range batch {
+		group.Go(func() (err error) {
+			decisions[i], err = w.decideOne(ctx, session, state, batch[i], records[i])
+			return err
+		})
+	}
+	return decisions, group.Wait()
+}
+
+// decideOne handles one record, again where its class allows, and turns a
+// failure into a dead letter. Its error means that the session is over.
+func (w *worker[State, Change]) decideOne(ctx, session context.Context, state State, m *sarama.ConsumerMessage, r Record) (decision[Change], error) {
+	l := w.loop
+	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}}
+	wait := retryBackoff()
+	for try := 1; ; try++ {
+		d.Change, d.messages, d.err = l.handler.Handle(ctx, state, r)
+		c := ClassOf(d.err).consequences()
+		if d.err == nil || c.tries > 0 && try >= c.tries {
+			break
+		}
+		l.deps.Log.Log(ctx, c.level, "record failed, trying again", "topic", r.Topic, "partition", r.ID,
+			"offset", r.Offset, "class", c.name, "try", try, "error", d.err)
+		if sleep(session, wait.NextBackOff()) != nil {
+			span.End(d.err)
+			return d, errors.Join(errSessionOver, d.err)
+		}
+	}
+	if c := ClassOf(d.err).consequences(); d.err != nil {
+		l.deps.Log.Log(ctx, c.level, "record not processed", "topic", r.Topic, "partition", r.ID,
+			"offset", r.Offset, "class", c.name, "error", d.err)
+		d.messages = l.setAside(r, d.err, c)
+	}
+	w.carryContext(ctx, d.messages)
+	if ClassOf(d.err).consequences().spanFails || d.err == nil {
+		span.End(d.err)
+	} else {
+		span.End(nil)
+	}
+	return d, nil
+}
+
+// carryContext gives outgoing records the process span's context, stored with
+// them so that it survives the outbox.
+func (w *worker[State, Change]) carryContext(ctx context.Context, messages []storage.Message) {
+	for i := range messages {
+		pm := outgoing(messages[i])
+		w.loop.deps.Instrument.Inject(ctx, pm)
+		headers := make([]storage.Header, len(pm.Headers))
+		for j, h := range pm.Headers {
+			headers[j] = storage.Header{Key: string(h.Key), Value: h.Value}
+		}
+		messages[i].Headers = headers
+	}
+}
+
+// changes returns what the processed records change.
+func changes[Change any](decisions []decision[Change]) []Decided[Change] {
+	out := make([]Decided[Change], 0, len(decisions))
+	for _, d := range decisions {
+		if d.err == nil {
+			out = append(out, d.Decided)
+		}
+	}
+	return out
+}

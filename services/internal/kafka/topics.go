@@ -1,0 +1,62 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+)
+
+const (
+	// MaxRecordBytes bounds a record that is sent. Dead letters carry the
+	// original record and more, hence the room over Kafka's usual megabyte.
+	MaxRecordBytes = 2 << 20
+	// clusterDefault lets the cluster choose the replication factor (KIP-464).
+	clusterDefault = -1
+)
+
+// EnsureTopics creates the topics that do not exist and returns their names.
+// Existing topics stay as they are.
+func EnsureTopics(client sarama.Client, topics []banking.Topic) (created []string, err error) {
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return nil, fmt.Errorf("create topics: %w", err)
+	}
+	// The admin shares the caller's client and is not closed: that would
+	// close the client.
+	existing, err := admin.ListTopics()
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	for _, t := range topics {
+		if _, ok := existing[t.Name]; ok {
+			continue
+		}
+		retention := strconv.FormatInt(t.Retention.Milliseconds(), 10)
+		size := strconv.Itoa(MaxRecordBytes)
+		err := admin.CreateTopic(t.Name, &sarama.TopicDetail{
+			NumPartitions:     t.Partitions,
+			ReplicationFactor: clusterDefault,
+			ConfigEntries:     map[string]*string{"retention.ms": &retention, "max.message.bytes": &size},
+		}, false)
+		switch {
+		case errors.Is(err, sarama.ErrTopicAlreadyExists): // another service was quicker
+		case err != nil:
+			return created, fmt.Errorf("create topic %s: %w", t.Name, err)
+		default:
+			created = append(created, t.Name)
+		}
+	}
+	return created, client.RefreshMetadata(names(topics)...)
+}
+
+func names(topics []banking.Topic) []string {
+	out := make([]string, len(topics))
+	for i, t := range topics {
+		out[i] = t.Name
+	}
+	return out
+}

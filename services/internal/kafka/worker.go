@@ -1,0 +1,111 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// grace is how long a batch may go on after its session has ended.
+const grace = 5 * time.Second
+
+// worker processes one assigned partition, batch by batch.
+type worker[State, Change any] struct {
+	loop      *Loop[State, Change]
+	partition storage.Partition
+	next      int64 // the first offset that storage does not contain
+}
+
+// run publishes what an earlier owner left behind and then processes batches
+// until the session ends. mark is told the next offset after each batch.
+func (w *worker[State, Change]) run(session context.Context, messages <-chan *sarama.ConsumerMessage, mark func(next int64)) error {
+	if err := w.publishLeftovers(session); err != nil {
+		return stopped(err)
+	}
+	batches := batcher{messages: messages, limit: w.loop.cfg.BatchSize}
+	for {
+		batch := batches.next(session)
+		if batch == nil {
+			return nil
+		}
+		if err := w.process(session, batch); err != nil {
+			return stopped(err)
+		}
+		mark(w.next)
+		w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, headTime(batches.held))
+	}
+}
+
+// process takes one batch through the whole loop. On an error the batch is
+// either untouched or stored with its outbox for the partition's next owner.
+func (w *worker[State, Change]) process(session context.Context, batch []*sarama.ConsumerMessage) error {
+	ctx, cancel := withGrace(session, grace)
+	defer cancel()
+	l := w.loop
+	l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, batch[0].Timestamp)
+
+	decisions, err := w.decide(ctx, session, batch)
+	if err != nil {
+		return err
+	}
+	last := batch[len(batch)-1].Offset
+	if err := w.store(ctx, session, decisions, last+1); err != nil {
+		return err
+	}
+	w.next = last + 1
+	l.report(ctx, w.partition, decisions)
+	return w.publish(ctx, session, decisions, last)
+}
+
+// store commits the batch: changes, outgoing messages and position together.
+func (w *worker[State, Change]) store(ctx, session context.Context, decisions []decision[Change], next int64) error {
+	l := w.loop
+	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, links(decisions))
+	defer span.End()
+	applied := changes(decisions)
+	return l.retry(session, "store batch", func() error {
+		return l.deps.Store.Update(ctx, func(tx *storage.Tx) error {
+			if err := tx.Advance(ctx, w.partition, w.next, next); err != nil {
+				return err
+			}
+			for _, d := range decisions {
+				if err := tx.Enqueue(ctx, w.partition, d.Record.Offset, d.messages); err != nil {
+					return err
+				}
+			}
+			if len(applied) == 0 {
+				return nil
+			}
+			return l.handler.Apply(ctx, tx, applied)
+		})
+	})
+}
+
+// stopped hides the end of the session: that is how a worker is told to stop,
+// not a fault of its own.
+func stopped(err error) error {
+	if errors.Is(err, errSessionOver) {
+		return nil
+	}
+	return err
+}
+
+func headTime(m *sarama.ConsumerMessage) time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.Timestamp
+}
+
+func links[Change any](decisions []decision[Change]) []trace.SpanContext {
+	out := make([]trace.SpanContext, len(decisions))
+	for i, d := range decisions {
+		out[i] = trace.SpanContextFromContext(d.Context)
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+)
+
+// lagInterval is how often the logs' ends are asked for.
+const lagInterval = time.Second
+
+// Consume adds the service's consumer: the loop of its group and topics, with
+// the handler. Group, topics and dead letters come from the definition.
+func Consume[State, Change any](ctx context.Context, b *Base, cfg kafka.LoopConfig, handler kafka.Handler[State, Change]) error {
+	_, err := ConsumeTracked(ctx, b, cfg, handler)
+	return err
+}
+
+// ConsumeTracked is [Consume] for services that want to know how far they are.
+func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg kafka.LoopConfig, handler kafka.Handler[State, Change]) (*Progress, error) {
+	cfg.Group, cfg.Topics, cfg.DeadLetters = b.Definition.Group, b.Definition.Consumes, banking.DeadLetterTopic
+	publisher, err := kafka.NewPublisher(b.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
+	lag, err := otelkafka.NewLag(b.Instrument, b.Control, lagInterval)
+	if err != nil {
+		return nil, fmt.Errorf("watch lag: %w", err)
+	}
+	b.Stack.OnStop("lag", func(context.Context) error { return lag.Close() })
+	b.Stack.Go("lag poll", func(ctx context.Context) error { lag.Run(ctx); return nil })
+	failures, err := otelkafka.NewFailures(b.Telemetry, cfg.Topics, kafka.Reasons())
+	if err != nil {
+		return nil, err
+	}
+	loop, err := kafka.NewLoop(cfg, kafka.Deps{
+		Kafka: b.Kafka, Control: b.Control, Publisher: publisher, Store: b.Store,
+		Instrument: b.Instrument, Failures: failures, Lag: lag, Log: b.Log,
+	}, handler)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("consumer connections", func(context.Context) error { return loop.Close() })
+	b.Stack.Go("consumer", loop.Run)
+	b.Ready.Add("consumer", loop.CheckJoined)
+	return &Progress{joined: loop.CheckJoined, lag: lag}, nil
+}
+
+// Progress tells how far a consumer is.
+type Progress struct {
+	joined func(context.Context) error
+	lag    *otelkafka.Lag
+}
+
+// CatchingUp says whether the consumer still reads what it missed: records
+// that were in the log when it was given its partitions.
+func (p *Progress) CatchingUp(ctx context.Context) bool {
+	return p.joined(ctx) != nil || !p.lag.CaughtUp()
+}

@@ -1,0 +1,43 @@
+package storage
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed migrations/*.sql
+var deliveryMigrations embed.FS
+
+// migrate applies what is missing. This package's tables and the service's
+// have a version history each, so that either can grow without the other.
+func (s *Store) migrate(ctx context.Context, service string, migrations fs.FS) error {
+	own, err := fs.Sub(deliveryMigrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	if err := s.apply(ctx, "delivery_version", own); err != nil {
+		return fmt.Errorf("migrate delivery tables of %s: %w", service, err)
+	}
+	if migrations == nil {
+		return nil
+	}
+	if err := s.apply(ctx, "service_version", migrations); err != nil {
+		return fmt.Errorf("migrate tables of %s: %w", service, err)
+	}
+	return nil
+}
+
+func (s *Store) apply(ctx context.Context, versions string, migrations fs.FS) error {
+	provider, err := goose.NewProvider(database.DialectSQLite3, s.write, migrations,
+		goose.WithTableName(versions), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
