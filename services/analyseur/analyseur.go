@@ -1,0 +1,54 @@
+// Package analyseur keeps running statistics of the payments decided: sums
+// that cost the same to read however many payments there were.
+package analyseur
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/service"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Name is the service's name in labels, logs and traces.
+const Name = "analyseur"
+
+// DefaultAddress is where analyseur listens unless told otherwise.
+const DefaultAddress = "127.0.0.1:3003"
+
+const batchSize = 500
+
+// Start starts analyseur and returns when it can answer.
+func Start(ctx context.Context, settings service.Settings) (*service.Service, error) {
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return service.Start(ctx, settings, service.Definition{
+		Name: Name, Migrations: own, Group: banking.GroupAnalyseur, Wire: wire,
+		Consumes: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
+		Produces: []string{banking.TopicPaymentsDLQ},
+	})
+}
+
+func wire(ctx context.Context, b *service.Base) error {
+	if err := b.Store.Prepare(ctx, hotStatements()...); err != nil {
+		return err
+	}
+	progress, err := service.ConsumeTracked(ctx, b, kafka.LoopConfig{Concurrency: 1, BatchSize: batchSize},
+		&counter{store: b.Store, log: b.Log})
+	if err != nil {
+		return err
+	}
+	a := &api{store: b.Store, log: b.Log, now: time.Now, started: time.Now(), catchingUp: progress.CatchingUp}
+	b.Router.Handle("GET /statistics", a.statistics)
+	b.Router.Handle("GET /recent-transactions", a.recent)
+	return nil
+}

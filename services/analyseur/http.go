@@ -1,0 +1,111 @@
+package analyseur
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/httpapi"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+const (
+	defaultRecent = 50
+	maxRecent     = 500
+)
+
+// api answers questions about the payments decided so far.
+type api struct {
+	store      *storage.Store
+	log        *slog.Logger
+	now        func() time.Time
+	started    time.Time
+	catchingUp func(context.Context) bool
+}
+
+// statisticsAnswer is GET /statistics.
+type statisticsAnswer struct {
+	TotalTransactions      int64         `json:"totalTransactions"`
+	TotalAmount            banking.Money `json:"totalAmount"`
+	AuthorizedTransactions int64         `json:"authorizedTransactions"`
+	RejectedTransactions   int64         `json:"rejectedTransactions"`
+	AverageAmount          banking.Money `json:"averageAmount"`
+	AuthorizationRate      json.Number   `json:"authorizationRate"`
+	LastHourCount          int64         `json:"lastHourCount"`
+	LastHourAmount         banking.Money `json:"lastHourAmount"`
+	Uptime                 int64         `json:"uptime"`
+	Timestamp              time.Time     `json:"timestamp"`
+	StartTime              time.Time     `json:"startTime"`
+	CatchingUp             bool          `json:"catchingUp"`
+}
+
+// recentAnswer is GET /recent-transactions.
+type recentAnswer struct {
+	Transactions []recentTransaction `json:"transactions"`
+	Count        int                 `json:"count"`
+}
+
+type recentTransaction struct {
+	OrderID     string        `json:"orderId"`
+	UserID      string        `json:"userId"`
+	Amount      banking.Money `json:"amount"`
+	Status      string        `json:"status"`
+	ProcessedAt time.Time     `json:"processedAt"`
+}
+
+func (a *api) statistics(w http.ResponseWriter, r *http.Request) {
+	// Asked before the sums are read: what is still missed is then not in them.
+	catchingUp := a.catchingUp(r.Context())
+	now := a.now().UTC()
+	s, err := readStatistics(r.Context(), a.store, now)
+	if err != nil {
+		a.unavailable(w, r, err)
+		return
+	}
+	all, rate := s.all(), s.authorizationRate()
+	httpapi.WriteJSON(w, http.StatusOK, statisticsAnswer{
+		TotalTransactions: all.count, TotalAmount: all.amount,
+		AuthorizedTransactions: s.authorized.count, RejectedTransactions: s.rejected.count,
+		AverageAmount: s.average(), AuthorizationRate: json.Number(fmt.Sprintf("%d.%02d", rate/100, rate%100)),
+		LastHourCount: s.lastHour.count, LastHourAmount: s.lastHour.amount,
+		Uptime: int64(now.Sub(a.started).Seconds()), Timestamp: now, StartTime: a.started.UTC(),
+		CatchingUp: catchingUp,
+	})
+}
+
+func (a *api) recent(w http.ResponseWriter, r *http.Request) {
+	limit := defaultRecent
+	if text := r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxRecent {
+			httpapi.WriteProblem(w, httpapi.Problem{
+				Status: http.StatusBadRequest, Field: "limit",
+				Detail: fmt.Sprintf("The limit must be a number from 1 to %d.", maxRecent),
+			})
+			return
+		}
+		limit = n
+	}
+	transactions, err := readRecent(r.Context(), a.store, limit)
+	if err != nil {
+		a.unavailable(w, r, err)
+		return
+	}
+	answer := recentAnswer{Transactions: make([]recentTransaction, len(transactions)), Count: len(transactions)}
+	for i, t := range transactions {
+		answer.Transactions[i] = recentTransaction{t.OrderID, t.UserID, t.Amount, t.Status, t.ProcessedAt}
+	}
+	httpapi.WriteJSON(w, http.StatusOK, answer)
+}
+
+func (a *api) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	a.log.ErrorContext(r.Context(), "storage did not answer", "error", err)
+	httpapi.WriteProblem(w, httpapi.Problem{
+		Status: http.StatusServiceUnavailable, Detail: "The statistics cannot be read at the moment.", RetryAfter: time.Second,
+	})
+}

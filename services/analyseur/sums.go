@@ -1,0 +1,106 @@
+package analyseur
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+const (
+	selectEvent       = `SELECT event_id FROM transactions WHERE order_id = $1`
+	insertTransaction = `INSERT INTO transactions (order_id, event_id, user_id, status, amount, processed_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	addTotal  = `UPDATE totals SET count = count + $2, amount = amount + $3 WHERE status = $1`
+	addMinute = `INSERT INTO minutes (minute, count, amount) VALUES ($1, $2, $3)
+ON CONFLICT (minute) DO UPDATE SET count = minutes.count + excluded.count, amount = minutes.amount + excluded.amount`
+	selectSums = `SELECT status, count, amount FROM totals
+UNION ALL SELECT 'LAST_HOUR', COALESCE(SUM(count), 0), COALESCE(SUM(amount), 0) FROM minutes WHERE minute >= $1 AND minute <= $2`
+	selectRecent = `SELECT order_id, user_id, status, amount, processed_at FROM transactions
+ORDER BY processed_at DESC, order_id DESC LIMIT $1`
+)
+
+// hotStatements are those that every batch needs.
+func hotStatements() []string { return []string{insertTransaction, addTotal, addMinute} }
+
+// eventOf returns the event by which the order was counted, or "".
+func eventOf(ctx context.Context, store *storage.Store, orderID string) (event string, err error) {
+	err = store.QueryRow(ctx, selectEvent, orderID).Scan(&event)
+	if err != nil && !storage.IsNotFound(err) {
+		return "", fmt.Errorf("look up %s: %w", orderID, err)
+	}
+	return event, nil
+}
+
+// insert stores a transaction and says whether its order is new.
+func insert(ctx context.Context, tx *storage.Tx, t transaction) (bool, error) {
+	n, err := tx.Exec(ctx, insertTransaction, t.OrderID, t.EventID, t.UserID, t.Status, int64(t.Amount), t.ProcessedAt.UnixMicro())
+	return n == 1, err
+}
+
+func addSums(ctx context.Context, tx *storage.Tx, t tally) error {
+	for _, status := range slices.Sorted(maps.Keys(t.statuses)) {
+		s := t.statuses[status]
+		if _, err := tx.Exec(ctx, addTotal, status, s.count, int64(s.amount)); err != nil {
+			return err
+		}
+	}
+	for _, minute := range slices.Sorted(maps.Keys(t.minutes)) {
+		s := t.minutes[minute]
+		if _, err := tx.Exec(ctx, addMinute, minute, s.count, int64(s.amount)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readStatistics reads all sums as of one moment: three rows and the last
+// hour's minutes, however many payments there were.
+func readStatistics(ctx context.Context, store *storage.Store, now time.Time) (statistics, error) {
+	rows, err := store.Query(ctx, selectSums, windowStart(now), minuteOf(now))
+	if err != nil {
+		return statistics{}, fmt.Errorf("read statistics: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var s statistics
+	for rows.Next() {
+		var name string
+		var one sum
+		if err := rows.Scan(&name, &one.count, &one.amount); err != nil {
+			return statistics{}, fmt.Errorf("read statistics: %w", err)
+		}
+		switch name {
+		case banking.StatusAuthorized:
+			s.authorized = one
+		case banking.StatusRejected:
+			s.rejected = one
+		default:
+			s.lastHour = one
+		}
+	}
+	return s, rows.Err()
+}
+
+// readRecent returns the latest transactions, newest first.
+func readRecent(ctx context.Context, store *storage.Store, limit int) ([]transaction, error) {
+	rows, err := store.Query(ctx, selectRecent, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read recent transactions: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	recent := []transaction{}
+	for rows.Next() {
+		var t transaction
+		var micros int64
+		if err := rows.Scan(&t.OrderID, &t.UserID, &t.Status, &t.Amount, &micros); err != nil {
+			return nil, fmt.Errorf("read recent transactions: %w", err)
+		}
+		t.ProcessedAt = time.UnixMicro(micros).UTC()
+		recent = append(recent, t)
+	}
+	return recent, rows.Err()
+}

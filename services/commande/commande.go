@@ -1,0 +1,91 @@
+// Package commande takes orders over HTTP and publishes them. An order that
+// got its 201 is in Kafka's log for good.
+package commande
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Name is the service's name in labels, logs and traces.
+const Name = "commande"
+
+// DefaultAddress is where commande listens unless told otherwise.
+const DefaultAddress = "127.0.0.1:3001"
+
+// Names of the metrics that commande adds.
+const (
+	ordersTotal       = "orders_total"
+	orderAmountsEuros = "order_amount_euros"
+)
+
+// Catalogue returns the metrics that commande adds to the common ones.
+func Catalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{
+		{
+			Name: ordersTotal, Kind: telemetry.Counter, Documented: true,
+			Help: "Orders that Kafka has acknowledged.", Bound: "one series",
+		},
+		{
+			Name: orderAmountsEuros, Kind: telemetry.Histogram, Documented: true,
+			Help: "Amounts of acknowledged orders, in euros.", Bound: "one series",
+			Buckets: []float64{1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000},
+		},
+	}
+}
+
+// Config holds commande's own settings.
+type Config struct {
+	// AckTimeout is how long an order waits for Kafka's acknowledgement
+	// before it is answered with 503. Default 5 s.
+	AckTimeout time.Duration
+}
+
+// Start starts commande and returns when it can take orders.
+func Start(ctx context.Context, settings service.Settings, cfg Config) (*service.Service, error) {
+	if cfg.AckTimeout <= 0 {
+		cfg.AckTimeout = 5 * time.Second
+	}
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return service.Start(ctx, settings, service.Definition{
+		Name: Name, Catalogue: Catalogue(), Migrations: own,
+		Produces: []string{banking.TopicOrdersCreated},
+		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
+	})
+}
+
+func wire(ctx context.Context, b *service.Base, cfg Config) error {
+	publisher, err := kafka.NewPublisher(b.Kafka)
+	if err != nil {
+		return err
+	}
+	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
+
+	allocator := &ids{store: b.Store}
+	b.Stack.OnStop("order ids", allocator.release)
+
+	o := &orders{ids: allocator, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout}
+	if o.total, err = b.Telemetry.Instruments().Int64Counter(ordersTotal); err != nil {
+		return err
+	}
+	if o.amounts, err = b.Telemetry.Instruments().Float64Histogram(orderAmountsEuros); err != nil {
+		return err
+	}
+	o.total.Add(ctx, 0) // seen as zero before the first order
+	b.Router.Handle("POST /orders", o.create)
+	return nil
+}

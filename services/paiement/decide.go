@@ -1,0 +1,137 @@
+package paiement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// known is what the ledger says about a batch's orders: the event that each
+// decided order was decided for.
+type known map[string]string
+
+// entry is a line that a decision adds to the ledger.
+type entry struct {
+	OrderID       string
+	EventID       string
+	ResultEventID string
+	Status        string
+	Amount        banking.Money
+	ProcessedAt   time.Time
+}
+
+// decider is paiement's handler: each order is decided once.
+type decider struct {
+	store      *storage.Store
+	authoriser Authoriser
+	now        func() time.Time
+	log        *slog.Logger
+	authorized func(context.Context) // counts one
+	rejected   func(context.Context)
+}
+
+// Load looks the batch's orders up in the ledger.
+func (d *decider) Load(ctx context.Context, batch []kafka.Record) (known, error) {
+	state := known{}
+	for _, r := range batch {
+		event, err := eventOf(ctx, d.store, string(r.Key))
+		if err != nil {
+			return nil, err
+		}
+		if event != "" {
+			state[string(r.Key)] = event
+		}
+	}
+	return state, nil
+}
+
+// Handle decides one order, unless the ledger has it.
+func (d *decider) Handle(ctx context.Context, state known, r kafka.Record) (entry, []storage.Message, error) {
+	order, err := kafka.DecodeAs[banking.OrderCreated](r)
+	if err != nil {
+		return entry{}, nil, err
+	}
+	if decided, ok := state[order.OrderID]; ok {
+		if decided == order.EventID {
+			return entry{}, nil, kafka.ErrDuplicate
+		}
+		return entry{}, nil, kafka.Reject(kafka.ReasonContradictory,
+			fmt.Errorf("%s was decided for another event", order.OrderID))
+	}
+	verdict, err := d.authoriser.Authorise(ctx, order.OrderID, order.Amount)
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return entry{}, nil, err // we are stopping; the order waits for the next start
+		}
+		return entry{}, nil, kafka.Transient(kafka.ReasonAuthoriser, err)
+	}
+	result := outcome(order, verdict, d.now())
+	message, err := kafka.Encode(result, order.EventID)
+	if err != nil {
+		return entry{}, nil, err
+	}
+	return entry{
+		OrderID: order.OrderID, EventID: order.EventID, ResultEventID: result.ID(),
+		Status: statusOf(verdict), Amount: order.Amount, ProcessedAt: result.Time(),
+	}, []storage.Message{message}, nil
+}
+
+// Apply writes the ledger.
+func (d *decider) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[entry]) error {
+	for _, e := range decided {
+		if err := insert(ctx, tx, e.Change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Applied counts and logs the decisions.
+func (d *decider) Applied(decided []kafka.Decided[entry]) {
+	for _, e := range decided {
+		if e.Change.Status == banking.StatusAuthorized {
+			d.authorized(e.Context)
+		} else {
+			d.rejected(e.Context)
+		}
+		d.log.InfoContext(e.Context, "payment decided", "order_id", e.Change.OrderID, "status", e.Change.Status)
+	}
+}
+
+// outcome is the event that tells the verdict. Its id follows from the
+// order's event, so that it is the same however often it is made.
+func outcome(order banking.OrderCreated, v Verdict, now time.Time) banking.Event {
+	id, at := banking.ResultEventID(order.EventID), now.UTC().Truncate(time.Microsecond)
+	if v.Authorized {
+		return banking.PaymentAuthorized{
+			EventID: id, OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount,
+			Status: banking.StatusAuthorized, AuthorizationCode: v.Code, ProcessedAt: at,
+		}
+	}
+	return banking.PaymentRejected{
+		EventID: id, OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount,
+		Status: banking.StatusRejected, RejectionReason: v.Reason, ProcessedAt: at,
+	}
+}
+
+func statusOf(v Verdict) string {
+	if v.Authorized {
+		return banking.StatusAuthorized
+	}
+	return banking.StatusRejected
+}
+
+// counting makes a function that counts one payment of a status, with its
+// attributes built once.
+func counting(counter metric.Int64Counter, option metric.AddOption) func(context.Context) {
+	options := []metric.AddOption{option}
+	return func(ctx context.Context) { counter.Add(ctx, 1, options...) }
+}

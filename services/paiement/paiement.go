@@ -1,0 +1,107 @@
+// Package paiement decides each payment once: what its ledger says is final,
+// and is published to payments.authorized or payments.rejected.
+package paiement
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Name is the service's name in labels, logs and traces.
+const Name = "paiement"
+
+// DefaultAddress is where paiement listens unless told otherwise.
+const DefaultAddress = "127.0.0.1:3004"
+
+const (
+	paymentsTotal = "payments_total"
+	// concurrency is how many payments of a partition's batch are authorised
+	// at once.
+	concurrency = 64
+	batchSize   = 500
+)
+
+// Catalogue returns the metrics that paiement adds to the common ones.
+func Catalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{{
+		Name: paymentsTotal, Kind: telemetry.Counter, Documented: true,
+		Help: "Payments decided and stored.", Labels: []string{"status"},
+		Bound: "authorized or rejected",
+	}}
+}
+
+// Config holds paiement's own settings.
+type Config struct {
+	// Authoriser decides; nil stands for the Simulation below.
+	Authoriser Authoriser
+	Simulation Simulation
+}
+
+// Validate names the setting that is out of its range.
+func (c Config) Validate() error {
+	s := c.Simulation
+	switch {
+	case !(s.RejectRate >= 0 && s.RejectRate <= 1): // also refuses NaN
+		return errors.New("PAIEMENT_REJECT_RATE must be between 0 and 1")
+	case !(s.ErrorRate >= 0 && s.ErrorRate <= 1):
+		return errors.New("PAIEMENT_ERROR_RATE must be between 0 and 1")
+	case s.Latency < 0:
+		return errors.New("PAIEMENT_LATENCY must not be negative")
+	}
+	return nil
+}
+
+// Start starts paiement and returns when it can decide payments.
+func Start(ctx context.Context, settings service.Settings, cfg Config) (*service.Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return service.Start(ctx, settings, service.Definition{
+		Name: Name, Catalogue: Catalogue(), Migrations: own, Group: banking.GroupPaiement,
+		Consumes: []string{banking.TopicOrdersCreated},
+		Produces: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
+		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
+	})
+}
+
+func wire(ctx context.Context, b *service.Base, cfg Config) error {
+	payments, err := b.Telemetry.Instruments().Int64Counter(paymentsTotal)
+	if err != nil {
+		return err
+	}
+	authorized := metric.WithAttributeSet(attribute.NewSet(attribute.String("status", "authorized")))
+	rejected := metric.WithAttributeSet(attribute.NewSet(attribute.String("status", "rejected")))
+	payments.Add(ctx, 0, authorized) // both are seen as zero before the first
+	payments.Add(ctx, 0, rejected)
+
+	authoriser := cfg.Authoriser
+	if authoriser == nil {
+		authoriser = cfg.Simulation
+	}
+	if err := b.Store.Prepare(ctx, insertEntry); err != nil {
+		return err
+	}
+	return service.Consume(ctx, b, kafka.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, &decider{
+		store: b.Store, authoriser: authoriser, now: time.Now, log: b.Log,
+		authorized: counting(payments, authorized), rejected: counting(payments, rejected),
+	})
+}

@@ -1,0 +1,128 @@
+package suivi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// histories is what is known of a batch's orders: the events seen so far.
+type histories map[string][]moment
+
+// tracker is suivi's handler: it adds what records say to the orders' views.
+type tracker struct {
+	store *storage.Store
+	log   *slog.Logger
+}
+
+// Load reads the histories of the batch's orders.
+func (t *tracker) Load(ctx context.Context, batch []kafka.Record) (histories, error) {
+	known := histories{}
+	for _, r := range batch {
+		events, err := history(ctx, t.store, string(r.Key))
+		if err != nil {
+			return nil, err
+		}
+		known[string(r.Key)] = events
+	}
+	return known, nil
+}
+
+// Handle reads what a record says. A nil fact is a dead letter that says
+// nothing about a payment.
+func (t *tracker) Handle(_ context.Context, known histories, r kafka.Record) (*fact, []storage.Message, error) {
+	f, err := read(r)
+	if err != nil || f == nil {
+		return nil, nil, err
+	}
+	if seen(known[f.OrderID], f.EventID) {
+		return nil, nil, kafka.ErrDuplicate
+	}
+	return f, nil, nil
+}
+
+// Apply brings the views up to date.
+func (t *tracker) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[*fact]) error {
+	added := 0
+	for _, d := range decided {
+		if d.Change == nil {
+			continue
+		}
+		v, err := find(ctx, tx, d.Change.OrderID)
+		if err != nil {
+			return err
+		}
+		if v.OrderID == "" {
+			added++
+		}
+		if err := save(ctx, tx, project(v, *d.Change)); err != nil {
+			return err
+		}
+	}
+	return count(ctx, tx, added)
+}
+
+// Applied logs what has become visible.
+func (t *tracker) Applied(decided []kafka.Decided[*fact]) {
+	for _, d := range decided {
+		if d.Change != nil {
+			t.log.DebugContext(d.Context, "order updated", "order_id", d.Change.OrderID, "event", d.Change.Type)
+		}
+	}
+}
+
+func read(r kafka.Record) (*fact, error) {
+	if r.Topic == banking.TopicOrdersDLQ {
+		return readDeadLetter(r)
+	}
+	event, err := kafka.Decode(r)
+	if err != nil {
+		return nil, err
+	}
+	f := fact{EventID: event.ID(), Type: event.Type(), At: event.Time(), OrderID: event.Order()}
+	switch e := event.(type) {
+	case banking.OrderCreated:
+		f.Status, f.UserID, f.Amount, f.Items = StatusCreated, e.UserID, e.Amount, e.Items
+	case banking.PaymentAuthorized:
+		f.Status, f.UserID, f.Amount, f.AuthorizationCode = StatusAuthorized, e.UserID, e.Amount, e.AuthorizationCode
+	case banking.PaymentRejected:
+		f.Status, f.UserID, f.Amount, f.RejectionReason = StatusRejected, e.UserID, e.Amount, e.RejectionReason
+	}
+	if banking.TopicOf(f.Type) != r.Topic {
+		return nil, kafka.Reject(kafka.ReasonMalformed, fmt.Errorf("%s does not belong on %s", f.Type, r.Topic))
+	}
+	return &f, nil
+}
+
+// readDeadLetter turns an order that paiement set aside into a failed payment.
+// Other groups' dead letters, and those whose value no longer names an order,
+// say nothing that could be shown.
+func readDeadLetter(r kafka.Record) (*fact, error) {
+	if r.Header(kafka.HeaderConsumerGroup) != banking.GroupPaiement {
+		return nil, nil
+	}
+	order, err := kafka.DecodeAs[banking.OrderCreated](r)
+	if err != nil {
+		return nil, nil //nolint:nilerr // counted as a dead letter where it was set aside
+	}
+	at, err := time.Parse(time.RFC3339Nano, r.Header(kafka.HeaderFailedAt))
+	if err != nil {
+		at = r.Time
+	}
+	// Republished by a crash, a dead letter has the same origin; the dead
+	// letter of a replay has another.
+	origin := strings.Join([]string{
+		r.Header(kafka.HeaderOriginalTopic), r.Header(kafka.HeaderOriginalPartition), r.Header(kafka.HeaderOriginalOffset),
+	}, "/")
+	return &fact{
+		EventID: origin, Type: typePaymentFailed, At: at.UTC(), Status: StatusFailed,
+		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount,
+		FailureReason: r.Header(kafka.HeaderErrorReason),
+	}, nil
+}

@@ -1,0 +1,119 @@
+package suivi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+const (
+	columns = `order_id, user_id, amount, items, status, authorization_code, rejection_reason,
+failure_reason, created_at, processed_at, listed_at, updated_at, events`
+	selectOrder   = `SELECT ` + columns + ` FROM orders WHERE order_id = $1`
+	selectHistory = `SELECT events FROM orders WHERE order_id = $1`
+	upsertOrder   = `INSERT INTO orders (` + columns + `)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT (order_id) DO UPDATE SET user_id = excluded.user_id, amount = excluded.amount, items = excluded.items,
+status = excluded.status, authorization_code = excluded.authorization_code, rejection_reason = excluded.rejection_reason,
+failure_reason = excluded.failure_reason, created_at = excluded.created_at, processed_at = excluded.processed_at,
+listed_at = excluded.listed_at, updated_at = excluded.updated_at, events = excluded.events`
+	selectNewest = `SELECT ` + columns + ` FROM orders
+WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
+	addCount    = `UPDATE counters SET value = value + $1 WHERE name = 'orders'`
+	selectCount = `SELECT value FROM counters WHERE name = 'orders'`
+)
+
+// hotStatements are those that every record needs.
+func hotStatements() []string { return []string{selectOrder, upsertOrder, addCount} }
+
+// scanner is a row to read from.
+type scanner interface{ Scan(dest ...any) error }
+
+func scanView(row scanner) (view, error) {
+	var v view
+	var items, events string
+	var amount, created, processed, listed, updated int64
+	err := row.Scan(&v.OrderID, &v.UserID, &amount, &items, &v.Status, &v.AuthorizationCode, &v.RejectionReason,
+		&v.FailureReason, &created, &processed, &listed, &updated, &events)
+	if err != nil {
+		return view{}, err
+	}
+	v.Amount = banking.Money(amount)
+	v.CreatedAt, v.ProcessedAt = fromMicros(created), fromMicros(processed)
+	v.ListedAt, v.UpdatedAt = fromMicros(listed), fromMicros(updated)
+	if err := json.Unmarshal([]byte(items), &v.Items); err != nil {
+		return view{}, fmt.Errorf("decode items of %s: %w", v.OrderID, err)
+	}
+	if err := json.Unmarshal([]byte(events), &v.Events); err != nil {
+		return view{}, fmt.Errorf("decode events of %s: %w", v.OrderID, err)
+	}
+	return v, nil
+}
+
+// find returns the order as the transaction sees it; an unknown one is empty.
+func find(ctx context.Context, tx *storage.Tx, orderID string) (view, error) {
+	v, err := scanView(tx.QueryRow(ctx, selectOrder, orderID))
+	if err != nil && !storage.IsNotFound(err) {
+		return view{}, fmt.Errorf("read %s: %w", orderID, err)
+	}
+	return v, nil
+}
+
+func save(ctx context.Context, tx *storage.Tx, v view) error {
+	items, err := json.Marshal(v.Items)
+	if err != nil {
+		return fmt.Errorf("encode items of %s: %w", v.OrderID, err)
+	}
+	events, err := json.Marshal(v.Events)
+	if err != nil {
+		return fmt.Errorf("encode events of %s: %w", v.OrderID, err)
+	}
+	_, err = tx.Exec(ctx, upsertOrder, v.OrderID, v.UserID, int64(v.Amount), string(items), string(v.Status),
+		v.AuthorizationCode, v.RejectionReason, v.FailureReason, toMicros(v.CreatedAt), toMicros(v.ProcessedAt),
+		toMicros(v.ListedAt), toMicros(v.UpdatedAt), string(events))
+	return err
+}
+
+// count keeps the number of orders, so that asking for it reads one row.
+func count(ctx context.Context, tx *storage.Tx, added int) error {
+	if added == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, addCount, added)
+	return err
+}
+
+func history(ctx context.Context, store *storage.Store, orderID string) ([]moment, error) {
+	var text string
+	err := store.QueryRow(ctx, selectHistory, orderID).Scan(&text)
+	if storage.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read history of %s: %w", orderID, err)
+	}
+	var events []moment
+	if err := json.Unmarshal([]byte(text), &events); err != nil {
+		return nil, fmt.Errorf("decode events of %s: %w", orderID, err)
+	}
+	return events, nil
+}
+
+// toMicros stores the zero time as 0.
+func toMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

@@ -1,0 +1,117 @@
+package suivi
+
+import (
+	"slices"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+)
+
+// Status is an order's status as clients see it.
+type Status string
+
+// The statuses, in the order in which they may follow each other.
+const (
+	StatusCreated    Status = "ORDER_CREATED"
+	StatusFailed     Status = "PAYMENT_FAILED" // dead-lettered; a replay may still decide it
+	StatusAuthorized Status = "PAYMENT_AUTHORIZED"
+	StatusRejected   Status = "PAYMENT_REJECTED"
+)
+
+// rank orders the statuses: a status gives way to a higher one only.
+func (s Status) rank() int {
+	switch s {
+	case StatusCreated:
+		return 1
+	case StatusFailed:
+		return 2
+	case StatusAuthorized, StatusRejected:
+		return 3
+	default:
+		return 0
+	}
+}
+
+// typePaymentFailed is how a dead-lettered payment stands in an order's
+// history, beside the types of the events.
+const typePaymentFailed = "PaymentFailed"
+
+// maxEvents bounds an order's history: an order has two events, and one more
+// for each failed try to pay it.
+const maxEvents = 50
+
+// fact is what one record says about an order.
+type fact struct {
+	EventID string
+	Type    string
+	At      time.Time
+	Status  Status
+
+	OrderID string
+	UserID  string
+	Amount  banking.Money
+	Items   []string // of OrderCreated
+
+	AuthorizationCode string
+	RejectionReason   string
+	FailureReason     string
+}
+
+// moment is one event in an order's history.
+type moment struct {
+	EventID string    `json:"id"`
+	Type    string    `json:"type"`
+	At      time.Time `json:"at"`
+}
+
+// view is an order as last known.
+type view struct {
+	OrderID           string
+	UserID            string
+	Amount            banking.Money
+	Items             []string
+	Status            Status
+	AuthorizationCode string
+	RejectionReason   string
+	FailureReason     string
+	CreatedAt         time.Time // zero until OrderCreated has been seen
+	ProcessedAt       time.Time // zero until decided
+	ListedAt          time.Time
+	UpdatedAt         time.Time
+	Events            []moment
+}
+
+// seen says whether the history has an event.
+func seen(events []moment, id string) bool {
+	return slices.ContainsFunc(events, func(m moment) bool { return m.EventID == id })
+}
+
+// project adds a fact to what is known of an order. Facts may come in any
+// order and more than once; the result is the same, and the status never goes
+// back.
+func project(v view, f fact) view {
+	if seen(v.Events, f.EventID) {
+		return v
+	}
+	if len(v.Events) < maxEvents {
+		v.Events = append(slices.Clone(v.Events), moment{f.EventID, f.Type, f.At})
+		slices.SortStableFunc(v.Events, func(a, b moment) int { return a.At.Compare(b.At) })
+	}
+	v.OrderID, v.UserID, v.Amount = f.OrderID, f.UserID, f.Amount
+	if f.Type == banking.TypeOrderCreated {
+		v.Items, v.CreatedAt, v.ListedAt = f.Items, f.At, f.At
+	} else if v.ListedAt.IsZero() {
+		v.ListedAt = f.At // until OrderCreated comes
+	}
+	if f.Status.rank() > v.Status.rank() {
+		v.Status = f.Status
+		v.AuthorizationCode, v.RejectionReason, v.FailureReason = f.AuthorizationCode, f.RejectionReason, f.FailureReason
+		if f.Status == StatusAuthorized || f.Status == StatusRejected {
+			v.ProcessedAt = f.At
+		}
+	}
+	if f.At.After(v.UpdatedAt) {
+		v.UpdatedAt = f.At
+	}
+	return v
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+// Names of flags that more than one place reads.
+const (
+	flagBrokers     = "kafka-brokers"
+	flagPatience    = "kafka-patience"
+	flagBrokerAddr  = "broker-addr"
+	flagData        = "data"
+	flagDatabase    = "database-url"
+	flagLogFormat   = "log-format"
+	flagLogLevel    = "log-level"
+	flagRejectRate  = "paiement-reject-rate"
+	flagErrorRate   = "paiement-error-rate"
+	flagLatency     = "paiement-latency"
+	flagSeed        = "paiement-seed"
+	flagAckTimeout  = "commande-ack-timeout"
+	defaultBroker   = "127.0.0.1:9092"
+	defaultDataName = "./data"
+)
+
+// env derives a flag's environment variable from its name.
+func env(flag string) cli.ValueSourceChain {
+	return cli.EnvVars(strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
+}
+
+func brokersFlag(usage string) cli.Flag {
+	return &cli.StringFlag{Name: flagBrokers, Sources: env(flagBrokers), Usage: usage, Category: "Kafka"}
+}
+
+func brokerAddrFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagBrokerAddr, Sources: env(flagBrokerAddr), Value: defaultBroker, Category: "Kafka",
+		Usage: "`HOST:PORT` where the embedded broker listens",
+	}
+}
+
+func patienceFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name: flagPatience, Sources: env(flagPatience), Value: 10 * time.Second, Category: "Kafka",
+		Usage: "how long a start waits for a broker to answer",
+	}
+}
+
+func dataFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagData, Sources: cli.EnvVars("VIGIE_DATA"), Value: defaultDataName, Category: "Storage",
+		Usage: "`FOLDER` for the embedded broker's log and the services' state",
+	}
+}
+
+func databaseFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagDatabase, Sources: env(flagDatabase), Category: "Storage",
+		Usage: "where the services keep their state, sqlite:FOLDER (default: the data folder)",
+	}
+}
+
+func logFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: flagLogFormat, Sources: env(flagLogFormat), Value: telemetry.LogAuto, Category: "Logs",
+			Usage: "auto, text (coloured on a terminal) or json", Validator: oneOf(telemetry.LogAuto, telemetry.LogText, telemetry.LogJSON),
+		},
+		&cli.StringFlag{
+			Name: flagLogLevel, Sources: env(flagLogLevel), Value: "info", Category: "Logs",
+			Usage: "debug, info, warn or error", Validator: oneOf("debug", "info", "warn", "error"),
+		},
+	}
+}
+
+func addrFlag(service, value string) cli.Flag {
+	name := service + "-addr"
+	return &cli.StringFlag{
+		Name: name, Sources: env(name), Value: value, Category: "HTTP",
+		Usage: "`HOST:PORT` where " + service + " listens",
+	}
+}
+
+func commandeFlags() []cli.Flag {
+	return []cli.Flag{&cli.DurationFlag{
+		Name: flagAckTimeout, Sources: env(flagAckTimeout), Value: 5 * time.Second, Category: "commande",
+		Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
+	}}
+}
+
+func paiementFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.FloatFlag{
+			Name: flagRejectRate, Sources: env(flagRejectRate), Value: 0.2, Category: "paiement",
+			Usage: "share of payments that the simulated authoriser rejects, 0 to 1",
+		},
+		&cli.FloatFlag{
+			Name: flagErrorRate, Sources: env(flagErrorRate), Value: 0, Category: "paiement",
+			Usage: "share of calls in which the simulated authoriser fails, 0 to 1",
+		},
+		&cli.DurationFlag{
+			Name: flagLatency, Sources: env(flagLatency), Value: 20 * time.Millisecond, Category: "paiement",
+			Usage: "how long the simulated authoriser takes",
+		},
+		&cli.Uint64Flag{
+			Name: flagSeed, Sources: env(flagSeed), Value: 1, Category: "paiement",
+			Usage: "the simulated authoriser's decision on an order follows from this number and the order's id",
+		},
+	}
+}
+
+// serviceFlags are those of a command that runs one service.
+func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
+	return slices.Concat([]cli.Flag{
+		brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
+		dataFlag(), databaseFlag(), addrFlag(name, address),
+	}, logFlags(), own)
+}
+
+// settings reads what a service needs from a command's flags.
+func settings(c *cli.Command, name string, brokers []string) service.Settings {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
+	database := c.String(flagDatabase)
+	if database == "" {
+		database = "sqlite:" + c.String(flagData)
+	}
+	return service.Settings{
+		Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
+		DatabaseURL: database, KafkaPatience: c.Duration(flagPatience),
+		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level,
+	}
+}
+
+func paiementConfig(c *cli.Command) paiement.Config {
+	return paiement.Config{Simulation: paiement.Simulation{
+		RejectRate: c.Float(flagRejectRate), ErrorRate: c.Float(flagErrorRate),
+		Latency: c.Duration(flagLatency), Seed: c.Uint64(flagSeed),
+	}}
+}
+
+// brokers reads the list of addresses; "" means that it was not given.
+func brokers(c *cli.Command) []string {
+	var out []string
+	for b := range strings.SplitSeq(c.String(flagBrokers), ",") {
+		if b = strings.TrimSpace(b); b != "" {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func oneOf(values ...string) func(string) error {
+	return func(v string) error {
+		if !slices.Contains(values, v) {
+			return fmt.Errorf("want one of %s", strings.Join(values, ", "))
+		}
+		return nil
+	}
+}

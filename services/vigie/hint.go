@@ -1,0 +1,36 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/vigie-dev/vigie/services/internal/embedded"
+	"github.com/vigie-dev/vigie/services/internal/httpapi"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// hint names the setting that mends an error, or returns "". This is the one
+// place where errors meet settings.
+func hint(err error) string {
+	const data = "--data (VIGIE_DATA) or --database-url (DATABASE_URL)"
+	switch {
+	case errors.Is(err, storage.ErrInUse):
+		return "; stop that process or choose another folder with " + data
+	case errors.Is(err, storage.ErrNotWritable):
+		return "; choose a folder that can be written with " + data
+	case errors.Is(err, storage.ErrUnsupportedURL):
+		return "; set --database-url (DATABASE_URL)"
+	case errors.Is(err, storage.ErrForeign), errors.Is(err, kafka.ErrLogMismatch):
+		return "; choose the folder that belongs to this cluster, or a new one, with " + data
+	case errors.Is(err, embedded.ErrAddress):
+		return "; choose another with --broker-addr (BROKER_ADDR), or name a running broker with --kafka-brokers (KAFKA_BROKERS)"
+	case errors.Is(err, httpapi.ErrAddress):
+		service, _, _ := strings.Cut(err.Error(), ":")
+		return "; choose another with --" + service + "-addr (" + strings.ToUpper(service) + "_ADDR)"
+	case errors.Is(err, kafka.ErrUnreachable):
+		return "; start one with `vigie broker` or set --kafka-brokers (KAFKA_BROKERS)"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
+)
+
+// stopTimeout bounds a graceful stop; a supervisor's own limit is usually 10 s.
+const stopTimeout = 9 * time.Second
+
+// starter starts one service as a command's flags say.
+type starter func(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error)
+
+func startCommande(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
+	return commande.Start(ctx, settings(c, commande.Name, brokers), commande.Config{AckTimeout: c.Duration(flagAckTimeout)})
+}
+
+func startPaiement(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
+	return paiement.Start(ctx, settings(c, paiement.Name, brokers), paiementConfig(c))
+}
+
+func startSuivi(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
+	return suivi.Start(ctx, settings(c, suivi.Name, brokers))
+}
+
+func startAnalyseur(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
+	return analyseur.Start(ctx, settings(c, analyseur.Name, brokers))
+}
+
+func commandeCommand() *cli.Command {
+	return serviceCommand(commande.Name, "take orders over HTTP and publish them", startCommande,
+		serviceFlags(commande.Name, commande.DefaultAddress, commandeFlags()...))
+}
+
+func paiementCommand() *cli.Command {
+	return serviceCommand(paiement.Name, "decide each payment once", startPaiement,
+		serviceFlags(paiement.Name, paiement.DefaultAddress, paiementFlags()...))
+}
+
+func suiviCommand() *cli.Command {
+	return serviceCommand(suivi.Name, "show every order's status and history", startSuivi,
+		serviceFlags(suivi.Name, suivi.DefaultAddress))
+}
+
+func analyseurCommand() *cli.Command {
+	return serviceCommand(analyseur.Name, "keep running statistics", startAnalyseur,
+		serviceFlags(analyseur.Name, analyseur.DefaultAddress))
+}
+
+func serviceCommand(name, usage string, start starter, flags []cli.Flag) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, Flags: flags, HideHelpCommand: true,
+		Action: func(ctx context.Context, c *cli.Command) error {
+			addresses := brokers(c)
+			if len(addresses) == 0 {
+				addresses = []string{defaultBroker}
+			}
+			s, err := start(ctx, c, addresses)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n", name, s.URL())
+			return errors.Join(watch(ctx, s), stopAll(ctx, s))
+		},
+	}
+}
+
+// watch waits for the signal to stop, or for a service to fail.
+func watch(ctx context.Context, services ...*service.Service) error {
+	failed := make(chan error, len(services))
+	for _, s := range services {
+		go func() {
+			select {
+			case err := <-s.Failed():
+				failed <- fmt.Errorf("%s: %w", s.Name(), err)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
