@@ -11,7 +11,7 @@ import (
 // newCommand makes the command tree. urfave/cli gives help, environment
 // variables beside flags, and shell completion; it has no dependencies.
 func newCommand(stdout, stderr io.Writer) *cli.Command {
-	return &cli.Command{
+	root := &cli.Command{
 		Name:  "vigie",
 		Usage: "a Kafka banking system whose telemetry can be believed",
 		Description: "Start everything with `vigie up`, then place an order:\n\n" +
@@ -33,6 +33,11 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 			topicsCommand(),
 		},
 	}
+	// A wrong flag is one line too; --help is there for the rest.
+	for _, c := range append(root.Commands, root) {
+		c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err }
+	}
+	return root
 }
 
 // version is the module's version, or "dev" for a build from a work tree.

@@ -28,6 +28,8 @@ func hint(err error) string {
 	case errors.Is(err, httpapi.ErrAddress):
 		service, _, _ := strings.Cut(err.Error(), ":")
 		return "; choose another with --" + service + "-addr (" + strings.ToUpper(service) + "_ADDR)"
+	case errors.Is(err, kafka.ErrAddress):
+		return "; set --kafka-brokers (KAFKA_BROKERS)"
 	case errors.Is(err, kafka.ErrUnreachable):
 		return "; start one with `vigie broker` or set --kafka-brokers (KAFKA_BROKERS)"
 	default:

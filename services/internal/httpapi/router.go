@@ -6,6 +6,7 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"strings"
 )
@@ -50,6 +51,10 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer rt.recover(w, r)
 	if rt.origin.Check(r) != nil {
 		WriteProblem(w, Problem{Status: http.StatusForbidden, Detail: "Changes requested by pages of other origins are refused."})
+		return
+	}
+	if r.URL.Path != path.Clean(r.URL.Path) { // the multiplexer would redirect
+		rt.unmatched(w, r, http.NotFoundHandler())
 		return
 	}
 	if handler, pattern := rt.mux.Handler(r); pattern == "" {

@@ -21,7 +21,7 @@ func Connect(ctx context.Context, cfg Config, patience time.Duration) (sarama.Cl
 		return nil, err
 	}
 	client, err := backoff.Retry(ctx, func() (sarama.Client, error) {
-		return sarama.NewClient(cfg.Brokers, cfg.base())
+		return sarama.NewClient(cfg.Brokers, cfg.control())
 	}, backoff.WithMaxElapsedTime(patience), backoff.WithBackOff(startBackoff()))
 	if err != nil {
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)

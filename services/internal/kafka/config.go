@@ -25,6 +25,8 @@ type Config struct {
 const (
 	dialTimeout = 3 * time.Second
 	netTimeout  = 10 * time.Second
+	// controlTimeout bounds a request for metadata or offsets.
+	controlTimeout = 3 * time.Second
 	// claimBuffer holds records fetched ahead, so that a batch can be filled.
 	claimBuffer = 1024
 	// commitInterval is how far the group's offset in Kafka, which nobody
@@ -32,14 +34,18 @@ const (
 	commitInterval = 500 * time.Millisecond
 )
 
-// Validate names what is wrong with the brokers' addresses.
+// ErrAddress: a broker's address is not host:port.
+var ErrAddress = errors.New("bad broker address")
+
+// Validate answers [ErrAddress] where no broker could be found by the
+// addresses as they stand.
 func (c Config) Validate() error {
 	if len(c.Brokers) == 0 {
-		return errors.New("no broker address")
+		return fmt.Errorf("%w: there is none", ErrAddress)
 	}
 	for _, b := range c.Brokers {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			return fmt.Errorf("broker address %q is not host:port", b)
+			return fmt.Errorf("%w: %q is not host:port", ErrAddress, b)
 		}
 	}
 	return nil
@@ -54,6 +60,15 @@ func (c Config) base() *sarama.Config {
 	sc.Net.WriteTimeout = netTimeout
 	sc.Metadata.Retry.Max = 3
 	sc.MetricRegistry = metrics.NewRegistry()
+	return sc
+}
+
+// control gives up soon: whoever asks for offsets or health asks again.
+func (c Config) control() *sarama.Config {
+	sc := c.base()
+	sc.Net.ReadTimeout = controlTimeout
+	sc.Net.WriteTimeout = controlTimeout
+	sc.Metadata.Retry.Max = 0
 	return sc
 }
 

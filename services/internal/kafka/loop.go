@@ -31,12 +31,18 @@ type LoopConfig struct {
 type Deps struct {
 	Kafka      Config
 	Control    sarama.Client // for offsets; shared
-	Publisher  *Publisher    // nil where nothing is published
+	Publisher  BatchPublisher
 	Store      *storage.Store
 	Instrument *otelkafka.Instrumentation
 	Failures   *otelkafka.Failures
 	Lag        *otelkafka.Lag
 	Log        *slog.Logger
+}
+
+// BatchPublisher is what the loop needs of a [Publisher].
+type BatchPublisher interface {
+	// PublishAll sends records in order and returns when Kafka has them all.
+	PublishAll(ctx context.Context, records []*sarama.ProducerMessage) error
 }
 
 // Loop consumes a group's records: batch, handler, one storage transaction,

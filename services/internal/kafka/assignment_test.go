@@ -1,0 +1,140 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/embedded"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// cluster starts a broker with all topics.
+func cluster(t *testing.T) (Config, sarama.Client) {
+	t.Helper()
+	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	cfg := Config{Brokers: []string{b.Address()}, ClientID: "test"}
+	client, err := Connect(t.Context(), cfg, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	if _, err := EnsureTopics(client, banking.Topics()); err != nil {
+		t.Fatal(err)
+	}
+	return cfg, client
+}
+
+const patience = 10 * time.Second
+
+// Where a partition goes on: at storage's position, which has to lie within
+// the log.
+func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
+	cfg, client := cluster(t)
+	end := fill(t, cfg, 10)
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.DeleteRecords(source, map[int32]int64{0: 4}); err != nil { // the log is now [4, end)
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		stored int64 // -1: nothing
+		want   int64
+		err    error
+	}{
+		"new here":               {stored: -1, want: 4},
+		"at the log's start":     {stored: 4, want: 4},
+		"in the middle":          {stored: 7, want: 7},
+		"at the end":             {stored: end, want: end},
+		"deleted unprocessed":    {stored: 3, err: ErrLogMismatch},
+		"beyond the log's end":   {stored: end + 1, err: ErrLogMismatch},
+		"started at zero, later": {stored: 0, err: ErrLogMismatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), "test", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = store.Close() }()
+			p := storage.Partition{Topic: source, ID: 0}
+			if tt.stored >= 0 {
+				if err := store.StartAt(t.Context(), p, tt.stored); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := &Loop[int, string]{deps: Deps{Control: client, Store: store}}
+			got, err := l.start(t.Context(), p)
+			if got != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("start = %d, %v; want %d, %v", got, err, tt.want, tt.err)
+			}
+			if stored, known, _ := store.Position(t.Context(), p); err == nil && (!known || stored != got) {
+				t.Errorf("stored position %d, %v", stored, known)
+			}
+		})
+	}
+}
+
+// fill puts n records on partition 0 and returns the log's end.
+func fill(t *testing.T, cfg Config, n int64) int64 {
+	t.Helper()
+	sc := cfg.producer()
+	sc.Producer.Partitioner = sarama.NewManualPartitioner
+	p, err := sarama.NewSyncProducer(cfg.Brokers, sc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: source, Value: sarama.StringEncoder(fmt.Sprint(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What was acknowledged is in the log, what could not be is an error that says
+// so, and closing leaves no goroutine.
+func TestPublisher(t *testing.T) {
+	cfg, client := cluster(t)
+	p, err := NewPublisher(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch []*sarama.ProducerMessage
+	for i := range 50 {
+		batch = append(batch, outgoing(storage.Message{Topic: source, Key: fmt.Append(nil, i), Value: []byte("v")}))
+	}
+	if err := p.PublishAll(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	var total int64
+	for id := range int32(banking.Partitions) {
+		end, err := client.GetOffset(source, id, sarama.OffsetNewest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += end
+	}
+	if total != 50 {
+		t.Errorf("%d records in the log, want 50", total)
+	}
+	huge := outgoing(storage.Message{Topic: source, Value: make([]byte, MaxRecordBytes+1)})
+	if err := p.Publish(t.Context(), huge); !errors.Is(err, ErrUnacknowledged) {
+		t.Errorf("publishing too large a record: %v, want ErrUnacknowledged", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
