@@ -78,7 +78,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	allocator := &ids{store: b.Store}
 	b.Stack.OnStop("order ids", allocator.release)
 
-	o := &orders{ids: allocator, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout}
+	o := &orders{ids: allocator, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault}
 	if o.total, err = b.Telemetry.Instruments().Int64Counter(ordersTotal); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
@@ -32,6 +33,7 @@ type orders struct {
 	instrument *otelkafka.Instrumentation
 	log        *slog.Logger
 	ackTimeout time.Duration
+	fault      *fault.Injector
 
 	total   metric.Int64Counter
 	amounts metric.Float64Histogram
@@ -100,11 +102,13 @@ func (o *orders) place(ctx context.Context, request banking.OrderRequest) (banki
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.ackTimeout)
 	defer cancel()
 	ctx, span := o.instrument.StartSend(ctx, m)
+	o.fault.At(fault.BeforeOrder)
 	err = o.publisher.Publish(ctx, m)
 	if err != nil {
 		span.End(-1, -1, err) // the record is still the producer's: its fields are not read
 		return event, fmt.Errorf("publish %s: %w", id, err)
 	}
+	o.fault.At(fault.AfterOrder)
 	span.End(m.Partition, m.Offset, nil)
 	return event, nil
 }

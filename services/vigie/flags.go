@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"
@@ -127,18 +129,22 @@ func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 }
 
 // settings reads what a service needs from a command's flags.
-func settings(c *cli.Command, name string, brokers []string) service.Settings {
+func settings(c *cli.Command, name string, brokers []string) (service.Settings, error) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
 	database := c.String(flagDatabase)
 	if database == "" {
 		database = "sqlite:" + c.String(flagData)
 	}
+	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT")) // for tests of crashes, hence no flag
+	if err != nil {
+		return service.Settings{}, err
+	}
 	return service.Settings{
 		Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
 		DatabaseURL: database, KafkaPatience: c.Duration(flagPatience),
-		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level,
-	}
+		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
+	}, nil
 }
 
 func paiementConfig(c *cli.Command) paiement.Config {

@@ -22,19 +22,35 @@ const stopTimeout = 9 * time.Second
 type starter func(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error)
 
 func startCommande(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
-	return commande.Start(ctx, settings(c, commande.Name, brokers), commande.Config{AckTimeout: c.Duration(flagAckTimeout)})
+	settings, err := settings(c, commande.Name, brokers)
+	if err != nil {
+		return nil, err
+	}
+	return commande.Start(ctx, settings, commande.Config{AckTimeout: c.Duration(flagAckTimeout)})
 }
 
 func startPaiement(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
-	return paiement.Start(ctx, settings(c, paiement.Name, brokers), paiementConfig(c))
+	settings, err := settings(c, paiement.Name, brokers)
+	if err != nil {
+		return nil, err
+	}
+	return paiement.Start(ctx, settings, paiementConfig(c))
 }
 
 func startSuivi(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
-	return suivi.Start(ctx, settings(c, suivi.Name, brokers))
+	settings, err := settings(c, suivi.Name, brokers)
+	if err != nil {
+		return nil, err
+	}
+	return suivi.Start(ctx, settings)
 }
 
 func startAnalyseur(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error) {
-	return analyseur.Start(ctx, settings(c, analyseur.Name, brokers))
+	settings, err := settings(c, analyseur.Name, brokers)
+	if err != nil {
+		return nil, err
+	}
+	return analyseur.Start(ctx, settings)
 }
 
 func commandeCommand() *cli.Command {

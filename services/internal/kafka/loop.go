@@ -10,6 +10,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
@@ -37,6 +38,7 @@ type Deps struct {
 	Failures   *otelkafka.Failures
 	Lag        *otelkafka.Lag
 	Log        *slog.Logger
+	Fault      *fault.Injector
 }
 
 // BatchPublisher is what the loop needs of a [Publisher].

@@ -5,6 +5,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
@@ -79,6 +80,7 @@ func (w *worker[State, Change]) send(ctx, session context.Context, messages []st
 	}); err != nil {
 		return err
 	}
+	l.deps.Fault.At(fault.AfterPublish)
 	perTopic := map[string]int64{}
 	for _, m := range messages {
 		perTopic[m.Topic]++

@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
@@ -36,6 +37,7 @@ func (w *worker[State, Change]) run(session context.Context, messages <-chan *sa
 		if err := w.process(session, batch); err != nil {
 			return stopped(err)
 		}
+		w.loop.deps.Fault.At(fault.AfterMark)
 		mark(w.next)
 		w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, headTime(batches.held))
 	}
@@ -54,10 +56,12 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 		return err
 	}
 	last := batch[len(batch)-1].Offset
+	l.deps.Fault.At(fault.BeforeStore)
 	if err := w.store(ctx, session, decisions, last+1); err != nil {
 		return err
 	}
 	w.next = last + 1
+	l.deps.Fault.At(fault.AfterStore)
 	l.report(ctx, w.partition, decisions)
 	return w.publish(ctx, session, decisions, last)
 }

@@ -40,7 +40,7 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg kafka.Loo
 	}
 	loop, err := kafka.NewLoop(cfg, kafka.Deps{
 		Kafka: b.Kafka, Control: b.Control, Publisher: publisher, Store: b.Store,
-		Instrument: b.Instrument, Failures: failures, Lag: lag, Log: b.Log,
+		Instrument: b.Instrument, Failures: failures, Lag: lag, Log: b.Log, Fault: b.Fault,
 	}, handler)
 	if err != nil {
 		return nil, err

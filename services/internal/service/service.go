@@ -16,6 +16,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/httpapi"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/lifecycle"
@@ -52,6 +53,7 @@ type Base struct {
 	Router     *httpapi.Router
 	Ready      *httpapi.Readiness
 	Log        *slog.Logger
+	Fault      *fault.Injector
 }
 
 // Service is a running service.
@@ -67,7 +69,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	if err := settings.validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
-	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}}}
+	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault}}
 	for _, step := range []func(context.Context, Settings) error{
 		s.observe, s.listen, s.store, s.connect, s.route, s.wire, s.serve,
 	} {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/vigie-dev/vigie/services/internal/fault"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
@@ -29,6 +30,9 @@ type Settings struct {
 	LogWriter io.Writer
 	LogFormat string
 	LogLevel  slog.Level
+
+	// Fault kills the process at a named step; nil never does.
+	Fault *fault.Injector
 
 	// SpanProcessors receive the service's spans.
 	SpanProcessors []sdktrace.SpanProcessor

@@ -30,7 +30,7 @@ type Pending struct {
 const (
 	insertOutbox = `INSERT INTO outbox (source_topic, source_partition, source_offset, part, topic, record_key, record_value, headers)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	selectOutbox = `SELECT source_offset, topic, record_key, record_value, headers FROM outbox
+	selectOutbox = `SELECT source_offset, topic, record_key, record_key IS NULL, record_value, record_value IS NULL, headers FROM outbox
 WHERE source_topic = $1 AND source_partition = $2 ORDER BY source_offset, part LIMIT $3`
 	deleteOutbox = `DELETE FROM outbox WHERE source_topic = $1 AND source_partition = $2 AND source_offset <= $3`
 	countOutbox  = `SELECT COUNT(*) FROM outbox`
@@ -63,15 +63,25 @@ func (s *Store) Outbox(ctx context.Context, source Partition, limit int) ([]Pend
 	for rows.Next() {
 		var p Pending
 		var headers string
-		if err := rows.Scan(&p.SourceOffset, &p.Topic, &p.Key, &p.Value, &headers); err != nil {
+		var nullKey, nullValue bool
+		if err := rows.Scan(&p.SourceOffset, &p.Topic, &p.Key, &nullKey, &p.Value, &nullValue, &headers); err != nil {
 			return nil, fmt.Errorf("read outbox of %s: %w", source, err)
 		}
+		p.Key, p.Value = orNull(p.Key, nullKey), orNull(p.Value, nullValue)
 		if err := json.Unmarshal([]byte(headers), &p.Headers); err != nil {
 			return nil, fmt.Errorf("decode headers in outbox of %s: %w", source, err)
 		}
 		out = append(out, p)
 	}
 	return out, rows.Err()
+}
+
+// orNull tells null from empty bytes, which the driver reads alike.
+func orNull(b []byte, null bool) []byte {
+	if b == nil && !null {
+		return []byte{}
+	}
+	return b
 }
 
 // MarkPublished forgets the messages that records up to and including the

@@ -62,11 +62,17 @@ func Open(ctx context.Context, url, service string, migrations fs.FS) (*Store, e
 // Close gives the storage back. Transactions under way end first.
 func (s *Store) Close() error {
 	errs := []error{}
+	// Whoever has the one writing connection has no transaction beside it.
+	writer, closed := s.write.Conn(context.Background())
 	s.statements.Range(func(_, st any) bool {
 		errs = append(errs, st.(*sql.Stmt).Close())
 		return true
 	})
-	return errors.Join(append(errs, s.read.Close(), s.write.Close(), s.lock.Close())...)
+	errs = append(errs, s.read.Close(), s.write.Close())
+	if closed == nil {
+		errs = append(errs, writer.Close()) // for good, since its pool is closed
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
 }
 
 // Ping says whether the storage answers.
