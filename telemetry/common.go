@@ -1,0 +1,87 @@
+package telemetry
+
+import "slices"
+
+// Names of the metrics that every service has. They are contracts; see [Common].
+const (
+	KafkaMessagesProducedTotal     = "kafka_messages_produced_total"
+	KafkaMessagesConsumedTotal     = "kafka_messages_consumed_total"
+	KafkaMessageProcessingDuration = "kafka_message_processing_duration_seconds"
+	KafkaConsumerLag               = "kafka_consumer_lag"
+	KafkaConsumerLagSeconds        = "kafka_consumer_lag_seconds"
+	HTTPRequestsTotal              = "http_requests_total"
+	HTTPRequestDurationSeconds     = "http_request_duration_seconds"
+	ProcessUptimeSeconds           = "process_uptime_seconds"
+	ProcessMemoryUsageBytes        = "process_memory_usage_bytes"
+)
+
+// DurationBuckets returns the upper bounds, in seconds, of every duration histogram of [Common]. Each call gives
+// a new slice.
+func DurationBuckets() []float64 {
+	return []float64{.001, .005, .01, .05, .1, .5, 1, 2, 5}
+}
+
+// Common returns the metrics that every service has: kafka_*, http_* and process_*.
+func Common() Catalogue {
+	return slices.Concat(kafkaMetrics(), failureMetrics(), httpMetricsCatalogue(), processMetrics())
+}
+
+func kafkaMetrics() Catalogue {
+	const topics = "topics the service is configured with"
+	const partitions = "partitions assigned to this instance; a revoked partition's series goes away"
+	return Catalogue{
+		{
+			Name: KafkaMessagesProducedTotal, Kind: Counter, Labels: []string{"topic"}, Bound: topics, Documented: true,
+			Help: "Records that Kafka acknowledged.",
+		},
+		{
+			Name: KafkaMessagesConsumedTotal, Kind: Counter, Labels: []string{"topic"}, Bound: topics, Documented: true,
+			Help: "Records read from Kafka and processed, whatever came of them.",
+		},
+		{
+			Name: KafkaMessageProcessingDuration, Kind: Histogram, Unit: "s", Labels: []string{"topic"},
+			Buckets: DurationBuckets(), Bound: topics, Documented: true,
+			Help: "Time that the handler took for one record.",
+		},
+		{
+			Name: KafkaConsumerLag, Kind: Gauge, Labels: []string{"topic", "partition"}, Bound: partitions, Documented: true,
+			Help: "Records left to process: the log's end less the next offset to process, never negative.",
+		},
+		{
+			Name: KafkaConsumerLagSeconds, Kind: Gauge, Unit: "s", Labels: []string{"topic", "partition"}, Bound: partitions,
+			Help: "Age of the oldest record left to process, 0 when there is none.",
+		},
+	}
+}
+
+func httpMetricsCatalogue() Catalogue {
+	const bound = "registered patterns, nine methods and the codes 100 to 599; all else is _OTHER or unmatched, " +
+		"as are combinations beyond the first 1,000"
+	labels := []string{"method", "route", "status_code"}
+	return Catalogue{
+		{
+			Name: HTTPRequestsTotal, Kind: Counter, Labels: labels, Bound: bound, Documented: true,
+			Help: "HTTP requests answered, /health and /metrics included.",
+		},
+		{
+			Name: HTTPRequestDurationSeconds, Kind: Histogram, Unit: "s", Labels: labels, Buckets: DurationBuckets(),
+			Bound: bound, Documented: true, Help: "Time from a request's arrival at the handler to the handler's return.",
+		},
+	}
+}
+
+func processMetrics() Catalogue {
+	return Catalogue{
+		{
+			Name: ProcessUptimeSeconds, Kind: Gauge, Unit: "s", Documented: true,
+			Help: "Time since the process started. Services of one process report the same figure.",
+		},
+		{
+			Name: ProcessMemoryUsageBytes, Kind: Gauge, Unit: "By", Labels: []string{"type"},
+			Bound: "rss, heapTotal, heapUsed, external", Documented: true,
+			Help: "Memory of the process: rss resident set, heapTotal heap held from the system, heapUsed heap in objects, " +
+				"external what the Go runtime holds outside the heap. Services of one process report the same figures: " +
+				"take their maximum, never their sum.",
+		},
+	}
+}

@@ -1,0 +1,94 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// Formats of the log, for [Config.LogFormat].
+const (
+	LogAuto = "auto" // the same as LogText
+	LogText = "text" // one line per record, for people
+	LogJSON = "json" // one object per line, for machines
+)
+
+// ColorMode says whether text logs carry ANSI colours.
+type ColorMode string
+
+// Values of [ColorMode].
+const (
+	ColorAuto   ColorMode = "auto"   // colours when the writer is a terminal and NO_COLOR is unset
+	ColorAlways ColorMode = "always" // colours whatever the writer is
+	ColorNever  ColorMode = "never"  // no colours
+)
+
+// Config describes one service to [Setup]. Only Service is required.
+type Config struct {
+	// Service is the bare service name: the label service of every metric, the resource attribute
+	// service.name of every span and the name on every log line. Letters, digits, '.', '_' and '-', 63 at most.
+	Service string
+	// Version becomes the resource attribute service.version. Default "dev".
+	Version string
+	// Catalogue holds the service's own metrics, added to [Common].
+	Catalogue Catalogue
+	// LogWriter receives one write per log line. Default os.Stderr. Services of one process that share a
+	// writer other than an *os.File must share one [LineWriter] over it.
+	LogWriter io.Writer
+	// LogFormat is LogAuto (the default), LogText or LogJSON.
+	LogFormat string
+	// LogLevel is the lowest level that is written. The zero value is slog.LevelInfo.
+	LogLevel slog.Level
+	// LogColor chooses colours for text logs. Default ColorAuto.
+	LogColor ColorMode
+	// SpanProcessors receive the spans: exporters, or recorders in tests. With none, spans are still made and
+	// sampled, so that trace context travels and exemplars carry trace ids, but nothing leaves the process.
+	// [Telemetry.Shutdown] shuts them down.
+	SpanProcessors []sdktrace.SpanProcessor
+}
+
+// withDefaults returns a copy of the configuration with every unset field filled in.
+func (c Config) withDefaults() Config {
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.LogWriter == nil {
+		c.LogWriter = os.Stderr
+	}
+	if c.LogFormat == "" {
+		c.LogFormat = LogAuto
+	}
+	if c.LogColor == "" {
+		c.LogColor = ColorAuto
+	}
+	return c
+}
+
+// validate reports everything that is wrong with the configuration, not only the first thing.
+func (c Config) validate() error {
+	var errs []error
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`).MatchString(c.Service) {
+		errs = append(errs, fmt.Errorf("service name %q: want 1 to 63 letters, digits, '.', '_' or '-'", c.Service))
+	}
+	switch c.LogFormat {
+	case LogAuto, LogText, LogJSON:
+	default:
+		errs = append(errs, fmt.Errorf("log format %q: want auto, text or json", c.LogFormat))
+	}
+	switch c.LogColor {
+	case ColorAuto, ColorAlways, ColorNever:
+	default:
+		errs = append(errs, fmt.Errorf("log colour %q: want auto, always or never", c.LogColor))
+	}
+	for i, p := range c.SpanProcessors {
+		if p == nil {
+			errs = append(errs, fmt.Errorf("span processor %d is nil", i))
+		}
+	}
+	return errors.Join(errs...)
+}

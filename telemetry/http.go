@@ -1,0 +1,83 @@
+package telemetry
+
+import (
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric/noop"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// HTTPMiddleware gives every request a server span, by otelhttp and a child of the trace in the request's
+// headers, and counts and times it in http_requests_total and http_request_duration_seconds.
+//
+// route is called after the handler, with the very request that was given to it, and returns the registered
+// pattern without its method, or "" if none matched; nil means [RoutePattern]. Put an [http.ServeMux] directly
+// inside: it writes the pattern into the request it is given, and a middleware that clones the request in
+// between would hide it.
+//
+// A handler that writes nothing counts as 200. One that panics counts as 500, even if it had answered already;
+// the panic goes on to whoever recovers it outside. A recovery inside decides the status itself.
+func HTTPMiddleware(t *Telemetry, route func(*http.Request) string) func(http.Handler) http.Handler {
+	if route == nil {
+		route = RoutePattern
+	}
+	traced := otelhttp.NewMiddleware("",
+		otelhttp.WithTracerProvider(t.tracers),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithPropagators(t.propagator),
+	)
+	return func(next http.Handler) http.Handler {
+		return traced(measured(t.http, route, next))
+	}
+}
+
+// measured records the documented metrics around next. It runs inside otelhttp's handler, so that measurements
+// carry the span as their exemplar and the request is the one whose pattern otelhttp names the span after.
+func measured(metrics *httpMetrics, route func(*http.Request) string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		var answer statusRecorder
+		returned := false
+		// The flag stands in for recover, which would end the panic here and lose its origin.
+		defer func() {
+			status := answer.status()
+			if !returned {
+				status = http.StatusInternalServerError
+			}
+			forgetRawPattern(r)
+			if !returned {
+				markPanicked(r)
+			}
+			metrics.record(r.Context(), r.Method, route(r), status, time.Since(start))
+		}()
+		next.ServeHTTP(answer.wrap(w), r)
+		returned = true
+	})
+}
+
+// markPanicked finishes the span that otelhttp only ends when its handler panics.
+func markPanicked(r *http.Request) {
+	span := trace.SpanFromContext(r.Context())
+	if !span.IsRecording() {
+		return
+	}
+	if route := RoutePattern(r); route != "" {
+		span.SetName(knownMethod(r.Method, "HTTP") + " " + route)
+	}
+	span.SetStatus(codes.Error, "panic")
+	span.SetAttributes(semconv.HTTPResponseStatusCode(http.StatusInternalServerError), semconv.ErrorTypeKey.String("panic"))
+}
+
+// forgetRawPattern clears a pattern that is no pattern: for the redirect of a CONNECT request to a path with a
+// trailing slash, http.ServeMux sets Pattern to the path asked for, which is the caller's to choose.
+func forgetRawPattern(r *http.Request) {
+	if strings.HasSuffix(r.Pattern, "/") && !strings.HasSuffix(r.URL.Path, "/") && r.Pattern == path.Clean("/"+r.URL.Path)+"/" {
+		r.Pattern = ""
+	}
+}

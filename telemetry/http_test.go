@@ -1,0 +1,256 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// routes is a server with one handler of each behaviour that the middleware must tell apart.
+func routes() http.Handler {
+	mux := http.NewServeMux()
+	answer := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	mux.HandleFunc("GET /orders/{id}/status", answer(http.StatusOK))
+	mux.HandleFunc("POST /orders", answer(http.StatusCreated))
+	mux.HandleFunc("example.org/host", answer(http.StatusOK))
+	mux.HandleFunc("/tree/{id}/", answer(http.StatusOK))
+	mux.HandleFunc("/silent", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/text", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	mux.HandleFunc("/flush", func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		w.WriteHeader(http.StatusTeapot)
+	})
+	mux.HandleFunc("/copy", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.Copy(w, strings.NewReader("ok"))
+		w.WriteHeader(http.StatusTeapot)
+	})
+	mux.HandleFunc("/early", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusAccepted)
+	})
+	mux.HandleFunc("/twice", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		w.WriteHeader(http.StatusOK)
+	})
+	mux.HandleFunc("/panic/{id}", func(http.ResponseWriter, *http.Request) { panic("card 4111") })
+	mux.HandleFunc("/late/{id}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok")
+		panic(http.ErrAbortHandler)
+	})
+	mux.HandleFunc("/status/{code}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(len(r.PathValue("code"))) })
+	return mux
+}
+
+// request makes a request that net/http/httptest would refuse to make.
+func request(method, path string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Method, r.URL.Path, r.RequestURI = method, path, path
+	return r
+}
+
+// ask serves one request and returns what the handler panicked with, if it did.
+func ask(h http.Handler, r *http.Request) (panicked any) {
+	defer func() { panicked = recover() }()
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	return nil
+}
+
+func TestHTTPMiddlewareLabels(t *testing.T) {
+	tests := []struct {
+		name, method, path    string
+		host                  string
+		labelMethod           string
+		route, status, span   string
+		panics, spanIsFailure bool
+	}{
+		{name: "pattern", method: "GET", path: "/orders/o-1/status", route: "/orders/{id}/status", status: "200", span: "GET /orders/{id}/status"},
+		{name: "post", method: "POST", path: "/orders", route: "/orders", status: "201", span: "POST /orders"},
+		{name: "pattern with host", method: "GET", path: "/host", host: "example.org", route: "/host", status: "200", span: "GET /host"},
+		{name: "no route", method: "GET", path: "/nowhere", route: "unmatched", status: "404", span: "GET"},
+		{name: "wrong method", method: "DELETE", path: "/orders", route: "unmatched", status: "405", span: "DELETE"},
+		{name: "unknown method", method: "BREW", path: "/silent", labelMethod: "_OTHER", route: "/silent", status: "200", span: "HTTP /silent"},
+		{name: "redirect", method: "GET", path: "/tree/1", route: "/tree/{id}/", status: "307", span: "GET /tree/{id}/"},
+		{name: "subtree itself", method: "GET", path: "/tree/1/", route: "/tree/{id}/", status: "200", span: "GET /tree/{id}/"},
+		{name: "redirect of CONNECT", method: "CONNECT", path: "/tree/secret", route: "unmatched", status: "307", span: "CONNECT"},
+		{name: "nothing written", method: "GET", path: "/silent", route: "/silent", status: "200", span: "GET /silent"},
+		{name: "body only", method: "GET", path: "/text", route: "/text", status: "200", span: "GET /text"},
+		{name: "flush first", method: "GET", path: "/flush", route: "/flush", status: "200", span: "GET /flush"},
+		{name: "copied body", method: "GET", path: "/copy", route: "/copy", status: "200", span: "GET /copy"},
+		{name: "interim answer", method: "GET", path: "/early", route: "/early", status: "202", span: "GET /early"},
+		{name: "two answers", method: "GET", path: "/twice", route: "/twice", status: "404", span: "GET /twice"},
+		{name: "panic", method: "GET", path: "/panic/1", route: "/panic/{id}", status: "500", span: "GET /panic/{id}", panics: true, spanIsFailure: true},
+		{name: "panic after answer", method: "GET", path: "/late/1", route: "/late/{id}", status: "500", span: "GET /late/{id}", panics: true, spanIsFailure: true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := telemetrytest.New(t, "shop", nil)
+			req := request(test.method, test.path)
+			if test.host != "" {
+				req.Host = test.host
+			}
+			panicked := ask(telemetry.HTTPMiddleware(r.Telemetry, nil)(routes()), req)
+			if (panicked != nil) != test.panics {
+				t.Errorf("the handler's panic came out as %v", panicked)
+			}
+			method := test.labelMethod
+			if method == "" {
+				method = test.method
+			}
+			labels := map[string]string{"method": method, "route": test.route, "status_code": test.status, "service": "shop"}
+			if got := r.Metric(telemetry.HTTPRequestsTotal, labels); got != 1 {
+				t.Errorf("counted %v, want 1", got)
+			}
+			if got := r.Metric(telemetry.HTTPRequestDurationSeconds, labels); got != 1 {
+				t.Errorf("timed %v, want 1", got)
+			}
+			if n := r.Series(telemetry.HTTPRequestsTotal, nil); n != 1 {
+				t.Errorf("%d series, want 1", n)
+			}
+			span := r.Span(test.span)
+			if span.SpanKind != trace.SpanKindServer || (span.Status.Code == codes.Error) != test.spanIsFailure {
+				t.Errorf("span of kind %v with status %+v", span.SpanKind, span.Status)
+			}
+			r.CheckCatalogue()
+		})
+	}
+}
+
+func TestHTTPPanicTextStaysOutOfTheSpan(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	if ask(telemetry.HTTPMiddleware(r.Telemetry, nil)(routes()), request("GET", "/panic/1")) != "card 4111" {
+		t.Error("the panic's value is lost")
+	}
+	span := r.Span("GET /panic/{id}")
+	if len(span.Events) != 0 || span.Status.Description != "panic" {
+		t.Errorf("span has events %v and status %+v", span.Events, span.Status)
+	}
+	if !slices.Contains(span.Attributes, attribute.Int("http.response.status_code", 500)) {
+		t.Errorf("span has no status code 500: %v", span.Attributes)
+	}
+}
+
+func TestHTTPOwnRouteFunction(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	served := false
+	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served = true })
+	h := telemetry.HTTPMiddleware(r.Telemetry, func(*http.Request) string {
+		if !served {
+			t.Error("route was asked before the handler ran")
+		}
+		return "/mine"
+	})(next)
+	ask(h, request("GET", "/x"))
+	if got := r.Metric(telemetry.HTTPRequestsTotal, map[string]string{"route": "/mine"}); got != 1 {
+		t.Errorf("counted %v, want 1", got)
+	}
+}
+
+// hostile makes n requests that differ in method, path and status as far as they can.
+func hostile(h http.Handler, n int) {
+	for i := range n {
+		suffix := strings.Repeat("x", i%97) + string(rune('a'+i%26)) + strings.Repeat("y", i)
+		ask(h, request("M"+suffix, "/"+suffix))
+		ask(h, request(http.MethodGet, "/orders/"+suffix+"/status"))
+		ask(h, request(http.MethodConnect, "/tree/"+suffix))
+		ask(h, request(http.MethodGet, "/status/"+strings.Repeat("9", i)))
+	}
+}
+
+func TestHostileRequestsKeepSeriesBounded(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	h := telemetry.HTTPMiddleware(r.Telemetry, nil)(routes())
+	const n = 2000
+	hostile(h, n)
+	if got := r.Metric(telemetry.HTTPRequestsTotal, nil); got != 4*n {
+		t.Errorf("counted %v requests, want %d", got, 4*n)
+	}
+	// 500 codes of /status/{code}, _OTHER, and a few for the rest: the registered routes bound the series.
+	if got := r.Series(telemetry.HTTPRequestsTotal, nil); got > 520 {
+		t.Errorf("%d series", got)
+	}
+	// net/http panics for codes outside 100 to 999, which counts as 500: those from 600 on are left to fold.
+	if got := r.Metric(telemetry.HTTPRequestsTotal, map[string]string{"status_code": "_OTHER"}); got != 400 {
+		t.Errorf("%v requests have a folded status, want 400", got)
+	}
+	r.CheckCatalogue()
+}
+
+func TestUnboundedRouteFunctionKeepsSeriesBounded(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	raw := func(r *http.Request) string { return r.URL.Path }
+	h := telemetry.HTTPMiddleware(r.Telemetry, raw)(http.NotFoundHandler())
+	const n = 2000
+	for i := range n {
+		ask(h, request(http.MethodGet, "/"+strings.Repeat("x", i+1)))
+	}
+	if got := r.Series(telemetry.HTTPRequestsTotal, nil); got != 1001 {
+		t.Errorf("%d series, want the first 1,000 and one for the rest", got)
+	}
+	if got := r.Metric(telemetry.HTTPRequestsTotal, map[string]string{"method": "GET"}); got != n {
+		t.Errorf("counted %v, want %d", got, n)
+	}
+	r.CheckCatalogue()
+}
+
+func TestHTTPOverTheWire(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	server := httptest.NewServer(telemetry.HTTPMiddleware(r.Telemetry, nil)(routes()))
+	defer server.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/orders/o-1/status", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	req.Header.Set("traceparent", "00-"+traceID+"-00f067aa0ba902b7-01")
+	answer, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	server.Close() // waits for the handler, and with it for the span
+	if got := r.Span("GET /orders/{id}/status").SpanContext.TraceID().String(); got != traceID {
+		t.Errorf("the span is in trace %s, want the caller's", got)
+	}
+	page := r.OpenMetricsPage()
+	for _, name := range []string{"http_requests_total", "http_request_duration_seconds_bucket"} {
+		exemplar := regexp.MustCompile(name + `{.*} 1(?:\.0)? # {[^}]*trace_id="` + traceID + `"[^}]*}`)
+		if !exemplar.MatchString(page) {
+			t.Errorf("no exemplar of %s with the trace's id in:\n%s", name, page)
+		}
+	}
+	if strings.Contains(r.Page(), traceID) {
+		t.Error("the text format has no exemplars, but the page shows one")
+	}
+	if !bytes.HasSuffix([]byte(page), []byte("# EOF\n")) {
+		t.Error("the OpenMetrics page has no end")
+	}
+}
+
+func TestHTTPDurationIsTheHandlers(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	var took time.Duration
+	h := telemetry.HTTPMiddleware(r.Telemetry, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		start := time.Now()
+		for took <= 2*time.Millisecond {
+			took = time.Since(start)
+		}
+	}))
+	ask(h, request("GET", "/"))
+	if got := r.HistogramSum(telemetry.HTTPRequestDurationSeconds, nil); got < took.Seconds() || got > 60 {
+		t.Errorf("recorded %v s for a handler that took %v", got, took)
+	}
+}

@@ -1,0 +1,37 @@
+package otelkafka
+
+import (
+	"testing"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+)
+
+func TestFailures(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	f, err := NewFailures(r.Telemetry, []string{"in"}, []string{"malformed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		telemetry.KafkaMessagesFailedTotal, telemetry.KafkaDeadLettersTotal, telemetry.KafkaDuplicatesTotal,
+	} {
+		if got := r.Metric(name, map[string]string{"topic": "in"}); got != 0 {
+			t.Errorf("%s starts at %v", name, got)
+		}
+	}
+	f.Failed(t.Context(), "in", "malformed")
+	f.DeadLettered(t.Context(), "in", "user-7 did it")
+	f.Duplicate(t.Context(), "in")
+	for name, reason := range map[string]string{
+		telemetry.KafkaMessagesFailedTotal: "malformed", telemetry.KafkaDeadLettersTotal: telemetry.LabelOther,
+	} {
+		if got := r.Metric(name, map[string]string{"topic": "in", "reason": reason}); got != 1 {
+			t.Errorf("%s counts %v, want 1", name, got)
+		}
+	}
+	if got := r.Metric(telemetry.KafkaDuplicatesTotal, nil); got != 1 {
+		t.Errorf("duplicates %v, want 1", got)
+	}
+	r.CheckCatalogue()
+}

@@ -1,0 +1,279 @@
+package otelkafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+func newInstrumentation(t testing.TB, options Options) (*telemetrytest.Recorder, *Instrumentation) {
+	t.Helper()
+	r := telemetrytest.New(t, "shop", nil)
+	inst, err := New(r.Telemetry, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, inst
+}
+
+// received turns a record sent into the one that a consumer reads.
+func received(msg *sarama.ProducerMessage) *sarama.ConsumerMessage {
+	in := &sarama.ConsumerMessage{Topic: msg.Topic, Partition: 2, Offset: 41}
+	for i := range msg.Headers {
+		in.Headers = append(in.Headers, &msg.Headers[i])
+	}
+	if msg.Key != nil {
+		in.Key, _ = msg.Key.Encode()
+	}
+	return in
+}
+
+func wantAttributes(t *testing.T, span tracetest.SpanStub, want ...attribute.KeyValue) {
+	t.Helper()
+	for _, a := range want {
+		if !slices.Contains(span.Attributes, a) {
+			t.Errorf("span %q lacks %s=%s; it has %v", span.Name, a.Key, a.Value.Emit(), span.Attributes)
+		}
+	}
+}
+
+func TestCountersStartAtZero(t *testing.T) {
+	r, _ := newInstrumentation(t, Options{Produces: []string{"out", "dlq"}, Consumes: []string{"in"}})
+	for name, topics := range map[string][]string{
+		telemetry.KafkaMessagesProducedTotal: {"out", "dlq"},
+		telemetry.KafkaMessagesConsumedTotal: {"in"},
+	} {
+		for _, topic := range topics {
+			if got := r.Metric(name, map[string]string{"topic": topic, "service": "shop"}); got != 0 {
+				t.Errorf("%s of %s starts at %v", name, topic, got)
+			}
+		}
+		if got := r.Series(name, nil); got != len(topics) {
+			t.Errorf("%s has %d series, want %d", name, got, len(topics))
+		}
+	}
+	r.CheckCatalogue()
+}
+
+func TestNewRefusesANamelessTopic(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	for _, options := range []Options{{Produces: []string{""}}, {Consumes: []string{"in", ""}}} {
+		if _, err := New(r.Telemetry, options); err == nil || !strings.Contains(err.Error(), "no name") {
+			t.Errorf("%+v: error %v", options, err)
+		}
+	}
+}
+
+func TestCounts(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	inst.Produced(t.Context(), "out", 3)
+	inst.Produced(t.Context(), "out", 2)
+	inst.Consumed(t.Context(), "in", 7)
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 5 {
+		t.Errorf("produced %v, want 5", got)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, map[string]string{"topic": "in"}); got != 7 {
+		t.Errorf("consumed %v, want 7", got)
+	}
+}
+
+func TestTopicsAreBounded(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	const n = 3 * maxTopics
+	for i := range n {
+		inst.Produced(t.Context(), fmt.Sprintf("t%d", i), 1)
+	}
+	if got := r.Series(telemetry.KafkaMessagesProducedTotal, nil); got != maxTopics+1 {
+		t.Errorf("%d series, want %d", got, maxTopics+1)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != n {
+		t.Errorf("counted %v, want %d", got, n)
+	}
+}
+
+func TestSend(t *testing.T) {
+	tests := []struct {
+		name  string
+		err   error
+		count float64
+		kind  string
+	}{
+		{"acknowledged", nil, 1, ""},
+		{"refused", fmt.Errorf("send: %w", sarama.ErrNotEnoughReplicas), 0, "kafka.19"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+			parent, request := inst.tracer.Start(t.Context(), "request")
+			msg := &sarama.ProducerMessage{Topic: "out", Key: sarama.StringEncoder("order-1")}
+			ctx, send := inst.StartSend(parent, msg)
+			if !trace.SpanContextFromContext(ctx).Equal(send.SpanContext()) {
+				t.Error("the context does not hold the span")
+			}
+			send.End(2, 41, test.err)
+			request.End()
+			span := r.Span("send out")
+			if span.SpanKind != trace.SpanKindProducer || span.Parent.SpanID() != request.SpanContext().SpanID() {
+				t.Errorf("span of kind %v under %v", span.SpanKind, span.Parent)
+			}
+			if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != test.count {
+				t.Errorf("counted %v, want %v", got, test.count)
+			}
+			wantAttributes(t, span,
+				attribute.String("messaging.system", "kafka"),
+				attribute.String("messaging.destination.name", "out"),
+				attribute.String("messaging.operation.name", "send"),
+				attribute.String("messaging.operation.type", "send"),
+				attribute.String("messaging.kafka.message.key", "order-1"))
+			if test.err != nil {
+				wantAttributes(t, span, attribute.String("error.type", test.kind))
+				if span.Status.Code != codes.Error || span.Status.Description != test.kind {
+					t.Errorf("status %+v", span.Status)
+				}
+				return
+			}
+			wantAttributes(t, span,
+				attribute.String("messaging.destination.partition.id", "2"), attribute.Int("messaging.kafka.offset", 41))
+			if span.Status.Code != codes.Unset {
+				t.Errorf("status %+v", span.Status)
+			}
+		})
+	}
+}
+
+func TestProcessIsAChildOfTheRecord(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{ConsumerGroup: "shop-svc"})
+	msg := &sarama.ProducerMessage{Topic: "in", Key: sarama.StringEncoder("order-1")}
+	member, err := baggage.NewMember("tier", "gold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bag, err := baggage.New(member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, send := inst.StartSend(baggage.ContextWithBaggage(t.Context(), bag), msg)
+	send.End(2, 41, nil)
+
+	batch, batchSpan := inst.tracer.Start(t.Context(), "batch")
+	ctx, process := inst.StartProcess(batch, received(msg))
+	if got := baggage.FromContext(ctx).Member("tier").Value(); got != "gold" {
+		t.Errorf("baggage says %q, want gold", got)
+	}
+	out := &sarama.ProducerMessage{Topic: "out"}
+	_, next := inst.StartSend(ctx, out)
+	next.End(0, 0, nil)
+	process.End(nil)
+	batchSpan.End()
+
+	span := r.Span("process in")
+	if span.SpanKind != trace.SpanKindConsumer || span.Parent.SpanID() != send.SpanContext().SpanID() || !span.Parent.IsRemote() {
+		t.Errorf("span of kind %v under %v, want the sender's", span.SpanKind, span.Parent)
+	}
+	if following := r.Span("send out"); following.Parent.SpanID() != span.SpanContext.SpanID() ||
+		following.SpanContext.TraceID() != send.SpanContext().TraceID() {
+		t.Error("what the handler sends is not in the record's trace")
+	}
+	wantAttributes(t, span,
+		attribute.String("messaging.system", "kafka"),
+		attribute.String("messaging.destination.name", "in"),
+		attribute.String("messaging.operation.name", "process"),
+		attribute.String("messaging.operation.type", "process"),
+		attribute.String("messaging.consumer.group.name", "shop-svc"),
+		attribute.String("messaging.destination.partition.id", "2"),
+		attribute.Int("messaging.kafka.offset", 41),
+		attribute.String("messaging.kafka.message.key", "order-1"))
+	if got := r.Metric(telemetry.KafkaMessageProcessingDuration, map[string]string{"topic": "in"}); got != 1 {
+		t.Errorf("timed %v, want 1", got)
+	}
+	if span.InstrumentationScope.Name != scope || span.InstrumentationScope.SchemaURL != schemaURL {
+		t.Errorf("scope %+v", span.InstrumentationScope)
+	}
+	if !strings.Contains(r.OpenMetricsPage(), `trace_id="`+send.SpanContext().TraceID().String()) {
+		t.Error("no exemplar with the trace's id")
+	}
+}
+
+func TestRecordWithoutContextIsARoot(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	type key struct{}
+	batch, span := inst.tracer.Start(context.WithValue(t.Context(), key{}, "kept"), "batch")
+	ctx, process := inst.StartProcess(batch, &sarama.ConsumerMessage{Topic: "in"})
+	process.End(nil)
+	span.End()
+	if got := r.Span("process in"); got.Parent.IsValid() || got.SpanContext.TraceID() == span.SpanContext().TraceID() {
+		t.Errorf("the record joined the batch: parent %v", got.Parent)
+	}
+	if ctx.Value(key{}) != "kept" {
+		t.Error("values of the parent context are lost")
+	}
+}
+
+// classed is an error with a class, whose text must not leave the process.
+type classed struct{}
+
+func (classed) Error() string     { return "amount 12.50 of user-7" }
+func (classed) ErrorType() string { return "reject" }
+
+func TestProcessErrors(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"class", fmt.Errorf("decide: %w", classed{}), "reject"},
+		{"kafka", fmt.Errorf("publish: %w", sarama.ErrUnknownProducerID), "kafka.59"},
+		{"cancelled", fmt.Errorf("store: %w", context.Canceled), "context.Canceled"},
+		{"deadline", fmt.Errorf("store: %w", context.DeadlineExceeded), "context.DeadlineExceeded"},
+		{"plain", errors.New("amount 12.50 of user-7"), "*errors.errorString"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r, inst := newInstrumentation(t, Options{})
+			_, process := inst.StartProcess(t.Context(), &sarama.ConsumerMessage{Topic: "in"})
+			process.End(test.err)
+			span := r.Span("process in")
+			wantAttributes(t, span, attribute.String("error.type", test.want))
+			if span.Status.Code != codes.Error || strings.Contains(fmt.Sprintf("%+v", span), "user-7") {
+				t.Errorf("span %+v: want an error without its text", span)
+			}
+			if got := r.Metric(telemetry.KafkaMessageProcessingDuration, nil); got != 1 {
+				t.Errorf("timed %v, want 1", got)
+			}
+		})
+	}
+}
+
+func TestBatchLinksItsRecords(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	var links []trace.SpanContext
+	for range 3 {
+		_, process := inst.StartProcess(t.Context(), &sarama.ConsumerMessage{Topic: "in"})
+		process.End(nil)
+		links = append(links, process.SpanContext())
+	}
+	_, span := inst.StartBatch(t.Context(), "store", append(links, trace.SpanContext{}), attribute.String("k", "v"))
+	span.End()
+	batch := r.Span("store")
+	if batch.SpanKind != trace.SpanKindInternal || len(batch.Links) != len(links) {
+		t.Fatalf("span of kind %v with %d links, want %d", batch.SpanKind, len(batch.Links), len(links))
+	}
+	for i, link := range batch.Links {
+		if link.SpanContext.SpanID() != links[i].SpanID() {
+			t.Errorf("link %d goes to %v", i, link.SpanContext)
+		}
+	}
+	wantAttributes(t, batch, attribute.String("k", "v"), attribute.Int("messaging.batch.message_count", 4))
+}

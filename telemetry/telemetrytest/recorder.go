@@ -1,0 +1,129 @@
+package telemetrytest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+// Recorder is a service's telemetry that remembers everything. It is safe for concurrent use; assertions that
+// fail end the test and so must run in the test's own goroutine.
+type Recorder struct {
+	*telemetry.Telemetry
+	t     testing.TB
+	spans *tracetest.SpanRecorder
+	logs  *buffer
+}
+
+// New returns the telemetry of a service with the metrics of [telemetry.Common] and cat, logging JSON from debug
+// level on. It is shut down when the test ends.
+func New(t testing.TB, service string, cat telemetry.Catalogue) *Recorder {
+	t.Helper()
+	r := &Recorder{t: t, spans: tracetest.NewSpanRecorder(), logs: &buffer{}}
+	var err error
+	r.Telemetry, err = telemetry.Setup(context.Background(), telemetry.Config{
+		Service:        service,
+		Version:        "test",
+		Catalogue:      cat,
+		LogWriter:      r.logs,
+		LogFormat:      telemetry.LogJSON,
+		LogLevel:       slog.LevelDebug,
+		SpanProcessors: []sdktrace.SpanProcessor{r.spans},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// Spans returns the spans that have ended, in that order.
+func (r *Recorder) Spans() tracetest.SpanStubs {
+	return tracetest.SpanStubsFromReadOnlySpans(r.spans.Ended())
+}
+
+// Span returns the one ended span of that name. None or several end the test.
+func (r *Recorder) Span(name string) tracetest.SpanStub {
+	r.t.Helper()
+	var found tracetest.SpanStubs
+	var names []string
+	for _, s := range r.Spans() {
+		names = append(names, s.Name)
+		if s.Name == name {
+			found = append(found, s)
+		}
+	}
+	if len(found) != 1 {
+		r.t.Fatalf("%d spans are named %q, want 1; ended: %q", len(found), name, names)
+	}
+	return found[0]
+}
+
+// Logs returns the log's records in order. A line that is not a JSON object ends the test.
+func (r *Recorder) Logs() []map[string]any {
+	r.t.Helper()
+	var records []map[string]any
+	for line := range bytes.Lines(r.logs.copy()) {
+		var record map[string]any
+		if err := json.Unmarshal(line, &record); err != nil {
+			r.t.Fatalf("log line %q: %v", line, err)
+		}
+		records = append(records, record)
+	}
+	return records
+}
+
+// Page returns /metrics as served to a client that asks for nothing special: the Prometheus text format.
+func (r *Recorder) Page() string {
+	r.t.Helper()
+	return r.page("")
+}
+
+// OpenMetricsPage returns /metrics as served to a client that asks for OpenMetrics, exemplars included.
+func (r *Recorder) OpenMetricsPage() string {
+	r.t.Helper()
+	return r.page("application/openmetrics-text; version=1.0.0")
+}
+
+func (r *Recorder) page(accept string) string {
+	r.t.Helper()
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	request.Header.Set("Accept", accept)
+	answer := httptest.NewRecorder()
+	r.MetricsHandler().ServeHTTP(answer, request)
+	if answer.Code != http.StatusOK {
+		r.t.Fatalf("GET /metrics: status %d: %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String()
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) copy() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.b.Bytes())
+}

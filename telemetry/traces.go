@@ -1,0 +1,36 @@
+package telemetry
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+)
+
+// newResource describes the service. OTEL_RESOURCE_ATTRIBUTES adds to it; the configuration has the last word
+// on the service's name, since several services can share one process and its environment. The resource is
+// usable even with an error.
+func newResource(ctx context.Context, config Config) (*resource.Resource, error) {
+	return resource.New(ctx,
+		resource.WithTelemetrySDK(),
+		resource.WithFromEnv(),
+		resource.WithSchemaURL(semconv.SchemaURL),
+		resource.WithAttributes(semconv.ServiceName(config.Service), semconv.ServiceVersion(config.Version)),
+	)
+}
+
+// newTracerProvider leaves the sampler and the limits to the SDK, which reads them from OTEL_TRACES_SAMPLER and
+// OTEL_SPAN_*. Panics are not recorded in spans: a panic's text can hold anything.
+func newTracerProvider(resource *resource.Resource, processors []sdktrace.SpanProcessor) *sdktrace.TracerProvider {
+	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording()}
+	for _, p := range processors {
+		options = append(options, sdktrace.WithSpanProcessor(p))
+	}
+	return sdktrace.NewTracerProvider(options...)
+}
+
+func newPropagator() propagation.TextMapPropagator {
+	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+}
