@@ -42,6 +42,7 @@ func wire(ctx context.Context, b *service.Base) error {
 	if err := b.Store.Prepare(ctx, hotStatements()...); err != nil {
 		return err
 	}
+	b.Prune(forget)
 	progress, err := service.ConsumeTracked(ctx, b, kafka.LoopConfig{Concurrency: 1, BatchSize: batchSize},
 		&counter{store: b.Store, log: b.Log})
 	if err != nil {

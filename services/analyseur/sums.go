@@ -18,7 +18,10 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 	addTotal  = `UPDATE totals SET count = count + $2, amount = amount + $3 WHERE status = $1`
 	addMinute = `INSERT INTO minutes (minute, count, amount) VALUES ($1, $2, $3)
 ON CONFLICT (minute) DO UPDATE SET count = minutes.count + excluded.count, amount = minutes.amount + excluded.amount`
-	selectSums = `SELECT status, count, amount FROM totals
+	deleteTransactions = `DELETE FROM transactions WHERE order_id IN
+(SELECT order_id FROM transactions WHERE processed_at < $1 LIMIT $2)`
+	deleteMinutes = `DELETE FROM minutes WHERE minute < $1`
+	selectSums    = `SELECT status, count, amount FROM totals
 UNION ALL SELECT 'LAST_HOUR', COALESCE(SUM(count), 0), COALESCE(SUM(amount), 0) FROM minutes WHERE minute >= $1 AND minute <= $2`
 	selectRecent = `SELECT order_id, user_id, status, amount, processed_at FROM transactions
 ORDER BY processed_at DESC, order_id DESC LIMIT $1`
@@ -103,4 +106,13 @@ func readRecent(ctx context.Context, store *storage.Store, limit int) ([]transac
 		recent = append(recent, t)
 	}
 	return recent, rows.Err()
+}
+
+// forget removes at most limit transactions decided before a time, and the
+// minutes before it. The totals keep what they have counted.
+func forget(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error) {
+	if _, err := tx.Exec(ctx, deleteMinutes, minuteOf(before)); err != nil {
+		return 0, err
+	}
+	return tx.Exec(ctx, deleteTransactions, before.UnixMicro(), limit)
 }

@@ -100,6 +100,10 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if err := b.Store.Prepare(ctx, insertEntry); err != nil {
 		return err
 	}
+	if err := rebuild(ctx, b); err != nil {
+		return err
+	}
+	b.Prune(forget)
 	return service.Consume(ctx, b, kafka.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, &decider{
 		store: b.Store, authoriser: authoriser, now: time.Now, log: b.Log,
 		authorized: counting(payments, authorized), rejected: counting(payments, rejected),

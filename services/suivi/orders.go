@@ -23,6 +23,9 @@ failure_reason = excluded.failure_reason, created_at = excluded.created_at, proc
 listed_at = excluded.listed_at, updated_at = excluded.updated_at, events = excluded.events`
 	selectNewest = `SELECT ` + columns + ` FROM orders
 WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
+	// Undecided orders stay: they are what somebody has to look at.
+	deleteOrders = `DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders
+WHERE updated_at < $1 AND status IN ('PAYMENT_AUTHORIZED', 'PAYMENT_REJECTED') LIMIT $2)`
 	addCount    = `UPDATE counters SET value = value + $1 WHERE name = 'orders'`
 	selectCount = `SELECT value FROM counters WHERE name = 'orders'`
 )
@@ -116,4 +119,14 @@ func fromMicros(us int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(us).UTC()
+}
+
+// forget removes at most limit decided orders that nothing has happened to
+// since a time.
+func forget(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error) {
+	n, err := tx.Exec(ctx, deleteOrders, before.UnixMicro(), limit)
+	if err != nil {
+		return 0, err
+	}
+	return n, count(ctx, tx, -int(n))
 }

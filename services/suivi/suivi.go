@@ -46,5 +46,6 @@ func wire(ctx context.Context, b *service.Base) error {
 	a := &api{store: b.Store, log: b.Log}
 	b.Router.Handle("GET /orders", a.list)
 	b.Router.Handle("GET /orders/{id}/status", a.status)
+	b.Prune(forget)
 	return service.Consume(ctx, b, kafka.LoopConfig{Concurrency: 1, BatchSize: batchSize}, &tracker{store: b.Store, log: b.Log})
 }

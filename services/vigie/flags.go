@@ -23,6 +23,7 @@ const (
 	flagBrokerAddr  = "broker-addr"
 	flagData        = "data"
 	flagDatabase    = "database-url"
+	flagRetention   = "retention"
 	flagLogFormat   = "log-format"
 	flagLogLevel    = "log-level"
 	flagRejectRate  = "paiement-reject-rate"
@@ -68,6 +69,13 @@ func databaseFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: flagDatabase, Sources: env(flagDatabase), Category: "Storage",
 		Usage: "where the services keep their state, sqlite:FOLDER (default: the data folder)",
+	}
+}
+
+func retentionFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name: flagRetention, Sources: env(flagRetention), Value: 90 * 24 * time.Hour, Category: "Storage",
+		Usage: "how long decided orders are kept, at least the dead letters' 720h",
 	}
 }
 
@@ -124,7 +132,7 @@ func paiementFlags() []cli.Flag {
 func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
-		dataFlag(), databaseFlag(), addrFlag(name, address),
+		dataFlag(), databaseFlag(), retentionFlag(), addrFlag(name, address),
 	}, logFlags(), own)
 }
 
@@ -142,7 +150,7 @@ func settings(c *cli.Command, name string, brokers []string) (service.Settings, 
 	}
 	return service.Settings{
 		Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
-		DatabaseURL: database, KafkaPatience: c.Duration(flagPatience),
+		DatabaseURL: database, KafkaPatience: c.Duration(flagPatience), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
 	}, nil
 }

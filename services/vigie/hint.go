@@ -7,6 +7,7 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/embedded"
 	"github.com/vigie-dev/vigie/services/internal/httpapi"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
@@ -26,8 +27,10 @@ func hint(err error) string {
 	case errors.Is(err, embedded.ErrAddress):
 		return "; choose another with --broker-addr (BROKER_ADDR), or name a running broker with --kafka-brokers (KAFKA_BROKERS)"
 	case errors.Is(err, httpapi.ErrAddress):
-		service, _, _ := strings.Cut(err.Error(), ":")
-		return "; choose another with --" + service + "-addr (" + strings.ToUpper(service) + "_ADDR)"
+		name, _, _ := strings.Cut(err.Error(), ":")
+		return "; choose another with --" + name + "-addr (" + strings.ToUpper(name) + "_ADDR)"
+	case errors.Is(err, service.ErrRetention):
+		return "; set --retention (RETENTION)"
 	case errors.Is(err, kafka.ErrAddress):
 		return "; set --kafka-brokers (KAFKA_BROKERS)"
 	case errors.Is(err, kafka.ErrUnreachable):

@@ -34,7 +34,7 @@ func upCommand() *cli.Command {
 		HideHelpCommand: true,
 		Flags: slices.Concat([]cli.Flag{
 			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: the embedded broker)"), patienceFlag(),
-			brokerAddrFlag(), dataFlag(), databaseFlag(),
+			brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
 		}, logFlags(), commandeFlags(), paiementFlags()),

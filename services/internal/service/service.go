@@ -54,6 +54,7 @@ type Base struct {
 	Ready      *httpapi.Readiness
 	Log        *slog.Logger
 	Fault      *fault.Injector
+	Retention  time.Duration
 }
 
 // Service is a running service.
@@ -69,7 +70,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	if err := settings.validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
-	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault}}
+	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention}}
 	for _, step := range []func(context.Context, Settings) error{
 		s.observe, s.listen, s.store, s.connect, s.route, s.wire, s.serve,
 	} {

@@ -8,8 +8,10 @@ import (
 	"net"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/fault"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/fault"
 )
 
 // Settings are what every service can be told. They come from flags or the
@@ -26,6 +28,10 @@ type Settings struct {
 	// KafkaPatience is how long a start waits for a broker to answer.
 	KafkaPatience time.Duration
 
+	// Retention is how long decided orders are kept; at least as long as the
+	// dead letters, whose replay has to find what was decided.
+	Retention time.Duration
+
 	// LogWriter, LogFormat, LogLevel and LogColor are telemetry.Config's.
 	LogWriter io.Writer
 	LogFormat string
@@ -38,11 +44,21 @@ type Settings struct {
 	SpanProcessors []sdktrace.SpanProcessor
 }
 
-const defaultPatience = 10 * time.Second
+const (
+	defaultPatience  = 10 * time.Second
+	defaultRetention = 90 * 24 * time.Hour
+)
+
+// ErrRetention: decided orders would be forgotten while they can still be
+// replayed, and then be decided again.
+var ErrRetention = errors.New("retention is too short")
 
 func (s Settings) withDefaults() Settings {
 	if s.KafkaPatience <= 0 {
 		s.KafkaPatience = defaultPatience
+	}
+	if s.Retention == 0 {
+		s.Retention = defaultRetention
 	}
 	return s
 }
@@ -53,6 +69,11 @@ func (s Settings) validate() error {
 	}
 	if s.DatabaseURL == "" {
 		return errors.New("no DATABASE_URL")
+	}
+	for _, t := range banking.Topics() {
+		if s.Retention < t.Retention {
+			return fmt.Errorf("%w: %v is less than the %v of %s", ErrRetention, s.Retention, t.Retention, t.Name)
+		}
 	}
 	return nil
 }

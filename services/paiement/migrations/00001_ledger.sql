@@ -11,5 +11,7 @@ CREATE TABLE ledger (
     processed_at    BIGINT NOT NULL
 );
 
+CREATE INDEX ledger_oldest_first ON ledger (processed_at);
+
 -- +goose Down
 DROP TABLE ledger;

@@ -20,6 +20,8 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_newest_first ON orders (listed_at DESC, order_id DESC);
 
+CREATE INDEX orders_oldest_first ON orders (updated_at);
+
 CREATE TABLE counters (
     name  TEXT   NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL

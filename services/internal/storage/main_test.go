@@ -1,0 +1,88 @@
+package storage_test
+
+import (
+	"context"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+const (
+	insertNote = `INSERT INTO notes (id, body) VALUES ($1, $2)`
+	countNotes = `SELECT COUNT(*) FROM notes`
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// notes is the schema of a service that these tests make up.
+func notes() fs.FS {
+	return fstest.MapFS{"00001_notes.sql": {Data: []byte(`-- +goose Up
+CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE pair (side TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL);
+INSERT INTO pair (side, value) VALUES ('left', 0), ('right', 0);
+-- +goose Down
+DROP TABLE pair;
+DROP TABLE notes;
+`)}}
+}
+
+func orders() storage.Partition { return storage.Partition{Topic: "orders.created", ID: 1} }
+
+// reopen opens the storage in a folder; whoever calls it closes it.
+func reopen(t *testing.T, folder string) *storage.Store {
+	t.Helper()
+	s, err := storage.Open(t.Context(), "sqlite:"+folder, "clerk", notes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// open opens storage in a folder of its own until the test ends.
+func open(t *testing.T) *storage.Store {
+	t.Helper()
+	s := reopen(t, t.TempDir())
+	t.Cleanup(func() { closed(t, s) })
+	return s
+}
+
+func closed(t *testing.T, s *storage.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func update(t *testing.T, s *storage.Store, change func(context.Context, *storage.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), func(tx *storage.Tx) error { return change(t.Context(), tx) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func note(ctx context.Context, tx *storage.Tx, id int, body string) error {
+	_, err := tx.Exec(ctx, insertNote, id, body)
+	return err
+}
+
+func number(t *testing.T, s *storage.Store, query string) int {
+	t.Helper()
+	var n int
+	if err := s.QueryRow(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func position(t *testing.T, s *storage.Store, p storage.Partition) (next int64, known bool) {
+	t.Helper()
+	next, known, err := s.Position(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next, known
+}

@@ -1,0 +1,99 @@
+package paiement
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// rebuildBatch is how many decisions are stored in one transaction.
+const rebuildBatch = 500
+
+const (
+	selectAnyEntry    = `SELECT COUNT(*) FROM (SELECT order_id FROM ledger LIMIT 1) AS some`
+	insertEntryIfNone = insertEntry + ` ON CONFLICT DO NOTHING`
+)
+
+// rebuild fills an empty ledger with the decisions that have been published.
+// A ledger may be empty because its folder was lost or reset; what was decided
+// before is still final, and is not to be decided again.
+func rebuild(ctx context.Context, b *service.Base) error {
+	var entries int
+	if err := b.Store.QueryRow(ctx, selectAnyEntry).Scan(&entries); err != nil {
+		return fmt.Errorf("look into the ledger: %w", err)
+	}
+	if entries > 0 {
+		return nil
+	}
+	spans, err := kafka.Bounds(b.Control, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	if err != nil {
+		return err
+	}
+	r := rebuilding{store: b.Store}
+	if err := kafka.Scan(ctx, b.Kafka, spans, func(record kafka.Record) error { return r.add(ctx, record) }); err != nil {
+		return fmt.Errorf("rebuild ledger: %w", err)
+	}
+	if err := r.flush(ctx); err != nil {
+		return fmt.Errorf("rebuild ledger: %w", err)
+	}
+	if r.total > 0 {
+		b.Log.InfoContext(ctx, "ledger rebuilt from published decisions", "decisions", r.total)
+	}
+	return nil
+}
+
+// rebuilding collects entries, which arrive from several partitions at once.
+type rebuilding struct {
+	store *storage.Store
+	mu    sync.Mutex
+	batch []entry
+	total int
+}
+
+// add takes a published decision. What is none says nothing about the ledger;
+// the topic's readers set it aside.
+func (r *rebuilding) add(ctx context.Context, record kafka.Record) error {
+	event, err := kafka.Decode(record)
+	if err != nil {
+		return nil //nolint:nilerr // not a decision
+	}
+	e := entry{
+		OrderID: event.Order(), EventID: record.Header(banking.HeaderOriginalEventID), ResultEventID: event.ID(),
+		ProcessedAt: event.Time(),
+	}
+	switch p := event.(type) {
+	case banking.PaymentAuthorized:
+		e.Status, e.Amount = p.Status, p.Amount
+	case banking.PaymentRejected:
+		e.Status, e.Amount = p.Status, p.Amount
+	default:
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.batch = append(r.batch, e)
+	if len(r.batch) < rebuildBatch {
+		return nil
+	}
+	return r.flush(ctx)
+}
+
+func (r *rebuilding) flush(ctx context.Context) error {
+	err := r.store.Update(ctx, func(tx *storage.Tx) error {
+		for _, e := range r.batch {
+			if _, err := tx.Exec(ctx, insertEntryIfNone, e.OrderID, e.EventID, e.ResultEventID,
+				e.Status, int64(e.Amount), e.ProcessedAt.UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	r.total += len(r.batch)
+	r.batch = nil
+	return err
+}
