@@ -57,9 +57,9 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 	if cfg.AckTimeout <= 0 {
 		cfg.AckTimeout = 5 * time.Second
 	}
-	own, err := fs.Sub(migrations, "migrations")
+	own, err := ownMigrations()
 	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
+		return nil, err
 	}
 	return service.Start(ctx, settings, service.Definition{
 		Name: Name, Catalogue: Catalogue(), Migrations: own,
@@ -68,7 +68,18 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 	})
 }
 
+func ownMigrations() (fs.FS, error) {
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return own, nil
+}
+
 func wire(ctx context.Context, b *service.Base, cfg Config) error {
+	if err := checkIDs(ctx, b); err != nil {
+		return err
+	}
 	publisher, err := kafka.NewPublisher(b.Kafka)
 	if err != nil {
 		return err

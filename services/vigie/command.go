@@ -31,6 +31,7 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 			analyseurCommand(),
 			brokerCommand(),
 			topicsCommand(),
+			resetCommand(),
 		},
 	}
 	// A wrong flag is one line too; --help is there for the rest.

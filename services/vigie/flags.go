@@ -140,17 +140,13 @@ func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 func settings(c *cli.Command, name string, brokers []string) (service.Settings, error) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
-	database := c.String(flagDatabase)
-	if database == "" {
-		database = "sqlite:" + c.String(flagData)
-	}
-	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT")) // for tests of crashes, hence no flag
+	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"))  // for tests of crashes, hence no flag
 	if err != nil {
 		return service.Settings{}, err
 	}
 	return service.Settings{
 		Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
-		DatabaseURL: database, KafkaPatience: c.Duration(flagPatience), Retention: c.Duration(flagRetention),
+		DatabaseURL: databaseURL(c), KafkaPatience: c.Duration(flagPatience), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
 	}, nil
 }

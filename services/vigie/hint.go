@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/internal/embedded"
 	"github.com/vigie-dev/vigie/services/internal/httpapi"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
@@ -22,8 +23,8 @@ func hint(err error) string {
 		return "; choose a folder that can be written with " + data
 	case errors.Is(err, storage.ErrUnsupportedURL):
 		return "; set --database-url (DATABASE_URL)"
-	case errors.Is(err, storage.ErrForeign), errors.Is(err, kafka.ErrLogMismatch):
-		return "; choose the folder that belongs to this cluster, or a new one, with " + data
+	case errors.Is(err, storage.ErrForeign), errors.Is(err, kafka.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
+		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
 	case errors.Is(err, embedded.ErrAddress):
 		return "; choose another with --broker-addr (BROKER_ADDR), or name a running broker with --kafka-brokers (KAFKA_BROKERS)"
 	case errors.Is(err, httpapi.ErrAddress):

@@ -18,10 +18,14 @@ var ErrLogMismatch = errors.New("storage and log do not fit")
 // record arrives.
 func (l *Loop[State, Change]) Setup(session sarama.ConsumerGroupSession) error {
 	ctx := session.Context()
+	committed, err := l.committed(session.Claims())
+	if err != nil {
+		return err
+	}
 	for topic, ids := range session.Claims() {
 		for _, id := range ids {
 			p := storage.Partition{Topic: topic, ID: id}
-			next, err := l.start(ctx, p)
+			next, err := l.start(ctx, p, committed.GetBlock(topic, id))
 			if err != nil {
 				return fmt.Errorf("assign %s: %w", p, err)
 			}
@@ -48,9 +52,22 @@ func (l *Loop[State, Change]) Cleanup(session sarama.ConsumerGroupSession) error
 	return nil
 }
 
-// start finds where to go on, checks it against the log, and stores the log's
-// start for a partition that is new here.
-func (l *Loop[State, Change]) start(ctx context.Context, p storage.Partition) (int64, error) {
+// committed asks for the group's offsets in Kafka.
+func (l *Loop[State, Change]) committed(claims map[string][]int32) (*sarama.OffsetFetchResponse, error) {
+	admin, err := sarama.NewClusterAdminFromClient(l.deps.Control) // not closed: the client is shared
+	if err != nil {
+		return nil, fmt.Errorf("ask for the group's offsets: %w", err)
+	}
+	offsets, err := admin.ListConsumerGroupOffsets(l.cfg.Group, claims)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the group's offsets: %w", err)
+	}
+	return offsets, nil
+}
+
+// start finds where to go on, checks it against the log and the group's
+// offset, and stores the log's start for a partition that is new here.
+func (l *Loop[State, Change]) start(ctx context.Context, p storage.Partition, committed *sarama.OffsetFetchResponseBlock) (int64, error) {
 	oldest, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetOldest)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the log's start: %w", err)
@@ -69,6 +86,10 @@ func (l *Loop[State, Change]) start(ctx context.Context, p storage.Partition) (i
 		return 0, fmt.Errorf("%w: records %d to %d were deleted before they were processed", ErrLogMismatch, next, oldest-1)
 	case next > end:
 		return 0, fmt.Errorf("%w: storage has processed %d records, the log has %d", ErrLogMismatch, next, end)
+	case committed != nil && next < committed.Offset:
+		// The group's offset follows storage. It can only be ahead of a
+		// storage that has gone back: an older copy.
+		return 0, fmt.Errorf("%w: storage has processed %d records, the group has committed %d", ErrLogMismatch, next, committed.Offset)
 	}
 	return next, nil
 }

@@ -48,9 +48,10 @@ func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		stored int64 // -1: nothing
-		want   int64
-		err    error
+		stored    int64 // -1: nothing
+		committed int64 // 0: nothing
+		want      int64
+		err       error
 	}{
 		"new here":               {stored: -1, want: 4},
 		"at the log's start":     {stored: 4, want: 4},
@@ -59,6 +60,10 @@ func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
 		"deleted unprocessed":    {stored: 3, err: ErrLogMismatch},
 		"beyond the log's end":   {stored: end + 1, err: ErrLogMismatch},
 		"started at zero, later": {stored: 0, err: ErrLogMismatch},
+		"Kafka follows":          {stored: 7, committed: 6, want: 7},
+		"Kafka is as far":        {stored: 7, committed: 7, want: 7},
+		"an older copy":          {stored: 7, committed: 8, err: ErrLogMismatch},
+		"storage was cleared":    {stored: -1, committed: 8, want: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), "test", nil)
@@ -73,7 +78,7 @@ func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
 				}
 			}
 			l := &Loop[int, string]{deps: Deps{Control: client, Store: store}}
-			got, err := l.start(t.Context(), p)
+			got, err := l.start(t.Context(), p, &sarama.OffsetFetchResponseBlock{Offset: max(tt.committed, -1)})
 			if got != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("start = %d, %v; want %d, %v", got, err, tt.want, tt.err)
 			}

@@ -13,9 +13,16 @@ import (
 var ErrForeign = errors.New("storage belongs to another cluster or to deleted topics")
 
 const (
+	deleteStamp = `DELETE FROM stamp`
 	selectStamp = `SELECT value FROM stamp WHERE name = $1`
 	insertStamp = `INSERT INTO stamp (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 )
+
+// ClearStamp unbinds the storage from the cluster that it was made for.
+func (t *Tx) ClearStamp(ctx context.Context) error {
+	_, err := t.Exec(ctx, deleteStamp)
+	return err
+}
 
 // Stamp binds the storage to identities (the cluster's id, each topic's id)
 // the first time, and afterwards answers [ErrForeign] with the name of the
