@@ -67,3 +67,11 @@ func killSelf() {
 	}
 	select {} // the signal is on its way
 }
+
+// New makes an injector with another way to die, for tests that crash a part
+// of their own process.
+func New(step Step, n int64, kill func()) *Injector {
+	i := &Injector{step: step, kill: kill}
+	i.left.Store(n)
+	return i
+}

@@ -92,6 +92,7 @@ func (s *scripted) Applied(decided []Decided[string]) {
 type recordingPublisher struct {
 	mu        sync.Mutex
 	fail      int
+	failing   func() // called with each failure
 	published []*sarama.ProducerMessage
 }
 
@@ -100,6 +101,9 @@ func (p *recordingPublisher) PublishAll(_ context.Context, records []*sarama.Pro
 	defer p.mu.Unlock()
 	if p.fail > 0 {
 		p.fail--
+		if p.failing != nil {
+			p.failing()
+		}
 		return ErrUnacknowledged
 	}
 	p.published = append(p.published, records...)
@@ -112,7 +116,8 @@ type fixture struct {
 	store     *storage.Store
 	publisher *recordingPublisher
 	handler   *scripted
-	loop      *Loop[int, string]
+	cfg       LoopConfig
+	deps      Deps
 	partition storage.Partition
 }
 
@@ -142,12 +147,9 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = lag.Close() })
-	f.loop = &Loop[int, string]{
-		cfg: LoopConfig{Group: group, Topics: []string{source}, DeadLetters: banking.DeadLetterTopic, Concurrency: 4, BatchSize: 100},
-		deps: Deps{
-			Publisher: f.publisher, Store: f.store, Instrument: inst, Failures: failures, Lag: lag, Log: f.telemetry.Logger(),
-		},
-		handler: f.handler,
+	f.cfg = LoopConfig{Group: group, Topics: []string{source}, DeadLetters: banking.DeadLetterTopic, Concurrency: 4, BatchSize: 100}
+	f.deps = Deps{
+		Publisher: f.publisher, Store: f.store, Instrument: inst, Failures: failures, Lag: lag, Log: f.telemetry.Logger(),
 	}
 	if err := f.store.StartAt(t.Context(), f.partition, 0); err != nil {
 		t.Fatal(err)
@@ -182,10 +184,11 @@ func records(texts ...string) []*sarama.ConsumerMessage {
 // the offsets that it marked.
 func (f *fixture) run(t *testing.T, session context.Context, messages []*sarama.ConsumerMessage) (marks []int64, err error) {
 	t.Helper()
-	next, _, err := f.store.Position(t.Context(), f.partition)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return work(session, f, f.handler, f.position(t), messages)
+}
+
+// work has a worker process messages from an offset on.
+func work[State any](session context.Context, f *fixture, h Handler[State, string], next int64, messages []*sarama.ConsumerMessage) (marks []int64, err error) {
 	queue := make(chan *sarama.ConsumerMessage, len(messages))
 	for _, m := range messages {
 		if m.Offset >= next {
@@ -193,14 +196,16 @@ func (f *fixture) run(t *testing.T, session context.Context, messages []*sarama.
 		}
 	}
 	close(queue)
-	w := &worker[int, string]{loop: f.loop, partition: f.partition, next: next}
+	w := &worker[State, string]{
+		loop: &Loop[State, string]{cfg: f.cfg, deps: f.deps, handler: h}, partition: f.partition, next: next,
+	}
 	err = w.run(session, queue, func(n int64) { marks = append(marks, n) })
 	return marks, err
 }
 
 func (f *fixture) position(t *testing.T) int64 {
 	t.Helper()
-	next, _, err := f.store.Position(t.Context(), f.partition)
+	next, _, err := f.store.Position(context.Background(), f.partition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +214,7 @@ func (f *fixture) position(t *testing.T) int64 {
 
 func (f *fixture) waiting(t *testing.T) int64 {
 	t.Helper()
-	n, err := f.store.OutboxSize(t.Context())
+	n, err := f.store.OutboxSize(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +373,7 @@ func (f *fixture) assertSpanAndLog(t *testing.T, spanFails bool, level string) {
 
 func TestARecordThatBelongsToNoDeadLettersIsPassedOver(t *testing.T) {
 	f := newFixture(t)
-	f.loop.cfg.DeadLetters = func(string) string { return "" }
+	f.cfg.DeadLetters = func(string) string { return "" }
 	if _, err := f.run(t, t.Context(), records("a reject", "b ok")); err != nil || f.position(t) != 2 {
 		t.Errorf("run = %v, position %d", err, f.position(t))
 	}
