@@ -145,7 +145,7 @@ func (s *system) order(user string, amount string) (int, placed, error) {
 }
 
 // mustOrder posts an order that has to be accepted.
-func (s *system) mustOrder(t *testing.T, amount string) placed {
+func (s *system) mustOrder(t testing.TB, amount string) placed {
 	t.Helper()
 	status, p, err := s.order("user123", amount)
 	if err != nil || status != http.StatusCreated {
@@ -155,7 +155,7 @@ func (s *system) mustOrder(t *testing.T, amount string) placed {
 }
 
 // get reads a page.
-func get(t *testing.T, url string) (int, string) {
+func get(t testing.TB, url string) (int, string) {
 	t.Helper()
 	response, err := http.Get(url)
 	if err != nil {
@@ -170,7 +170,7 @@ func get(t *testing.T, url string) (int, string) {
 }
 
 // getJSON reads a JSON document into a value.
-func getJSON(t *testing.T, url string, into any) {
+func getJSON(t testing.TB, url string, into any) {
 	t.Helper()
 	status, body := get(t, url)
 	if status != http.StatusOK {
@@ -182,7 +182,7 @@ func getJSON(t *testing.T, url string, into any) {
 }
 
 // eventually asks until the answer is nil.
-func eventually(t *testing.T, ask func() error) {
+func eventually(t testing.TB, ask func() error) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -210,7 +210,7 @@ type statistics struct {
 }
 
 // settled waits until n payments are counted and returns the statistics.
-func (s *system) settled(t *testing.T, n int64) statistics {
+func (s *system) settled(t testing.TB, n int64) statistics {
 	t.Helper()
 	var st statistics
 	eventually(t, func() error {
@@ -240,7 +240,7 @@ type orderStatus struct {
 }
 
 // decided waits until suivi shows the order's payment as decided.
-func (s *system) decided(t *testing.T, id string) orderStatus {
+func (s *system) decided(t testing.TB, id string) orderStatus {
 	t.Helper()
 	var o orderStatus
 	eventually(t, func() error {

@@ -21,7 +21,7 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files and generated documents")
 
 // scrape reads a metrics page.
-func scrape(t *testing.T, url string) (page string, all map[string]float64) {
+func scrape(t testing.TB, url string) (page string, all map[string]float64) {
 	t.Helper()
 	status, page := get(t, url+"/metrics")
 	if status != http.StatusOK {
