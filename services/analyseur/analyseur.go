@@ -39,9 +39,6 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 }
 
 func wire(ctx context.Context, b *service.Base) error {
-	if err := b.Store.Prepare(ctx, hotStatements()...); err != nil {
-		return err
-	}
 	b.Prune(forget)
 	progress, err := service.ConsumeTracked(ctx, b, kafka.LoopConfig{Concurrency: 1, BatchSize: batchSize},
 		&counter{store: b.Store, log: b.Log})

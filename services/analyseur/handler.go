@@ -22,17 +22,7 @@ type counter struct {
 
 // Load looks up which of the batch's orders have been counted.
 func (c *counter) Load(ctx context.Context, batch []kafka.Record) (counted, error) {
-	known := counted{}
-	for _, r := range batch {
-		event, err := eventOf(ctx, c.store, string(r.Key))
-		if err != nil {
-			return nil, err
-		}
-		if event != "" {
-			known[string(r.Key)] = event
-		}
-	}
-	return known, nil
+	return eventsOf(ctx, c.store, kafka.Keys(batch))
 }
 
 // Handle reads a decided payment.
@@ -63,14 +53,18 @@ func (c *counter) Handle(_ context.Context, known counted, r kafka.Record) (tran
 
 // Apply stores the transactions and adds them to the sums.
 func (c *counter) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[transaction]) error {
+	transactions := make([]transaction, len(decided))
+	for i, d := range decided {
+		transactions[i] = d.Change
+	}
+	added, err := insert(ctx, tx, transactions)
+	if err != nil {
+		return err
+	}
 	batch := newTally()
-	for _, d := range decided {
-		added, err := insert(ctx, tx, d.Change)
-		if err != nil {
-			return err
-		}
-		if added {
-			batch.add(d.Change)
+	for _, t := range transactions {
+		if added[t.OrderID] {
+			batch.add(t)
 		}
 	}
 	return addSums(ctx, tx, batch)

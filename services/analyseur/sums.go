@@ -2,6 +2,7 @@ package analyseur
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,9 +13,9 @@ import (
 )
 
 const (
-	selectEvent       = `SELECT event_id FROM transactions WHERE order_id = $1`
-	insertTransaction = `INSERT INTO transactions (order_id, event_id, user_id, status, amount, processed_at)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	selectEvents       = `SELECT order_id, event_id FROM transactions WHERE order_id IN $rows`
+	insertTransactions = `INSERT INTO transactions (order_id, event_id, user_id, status, amount, processed_at)
+VALUES $rows ON CONFLICT DO NOTHING RETURNING order_id`
 	addTotal  = `UPDATE totals SET count = count + $2, amount = amount + $3 WHERE status = $1`
 	addMinute = `INSERT INTO minutes (minute, count, amount) VALUES ($1, $2, $3)
 ON CONFLICT (minute) DO UPDATE SET count = minutes.count + excluded.count, amount = minutes.amount + excluded.amount`
@@ -27,22 +28,36 @@ UNION ALL SELECT 'LAST_HOUR', COALESCE(SUM(count), 0), COALESCE(SUM(amount), 0) 
 ORDER BY processed_at DESC, order_id DESC LIMIT $1`
 )
 
-// hotStatements are those that every batch needs.
-func hotStatements() []string { return []string{insertTransaction, addTotal, addMinute} }
-
-// eventOf returns the event by which the order was counted, or "".
-func eventOf(ctx context.Context, store *storage.Store, orderID string) (event string, err error) {
-	err = store.QueryRow(ctx, selectEvent, orderID).Scan(&event)
-	if err != nil && !storage.IsNotFound(err) {
-		return "", fmt.Errorf("look up %s: %w", orderID, err)
+// eventsOf returns, for those of the orders that were counted, the event by
+// which each was.
+func eventsOf(ctx context.Context, store *storage.Store, orderIDs []string) (counted, error) {
+	known := make(counted, len(orderIDs))
+	err := store.SelectKeys(ctx, selectEvents, orderIDs, func(rows *sql.Rows) error {
+		var order, event string
+		err := rows.Scan(&order, &event)
+		known[order] = event
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up transactions: %w", err)
 	}
-	return event, nil
+	return known, nil
 }
 
-// insert stores a transaction and says whether its order is new.
-func insert(ctx context.Context, tx *storage.Tx, t transaction) (bool, error) {
-	n, err := tx.Exec(ctx, insertTransaction, t.OrderID, t.EventID, t.UserID, t.Status, int64(t.Amount), t.ProcessedAt.UnixMicro())
-	return n == 1, err
+// insert stores transactions and returns the orders that are new.
+func insert(ctx context.Context, tx *storage.Tx, transactions []transaction) (map[string]bool, error) {
+	rows := make([][]any, len(transactions))
+	for i, t := range transactions {
+		rows[i] = []any{t.OrderID, t.EventID, t.UserID, t.Status, int64(t.Amount), t.ProcessedAt.UnixMicro()}
+	}
+	added := make(map[string]bool, len(rows))
+	err := tx.InsertRowsReturning(ctx, insertTransactions, rows, func(rows *sql.Rows) error {
+		var order string
+		err := rows.Scan(&order)
+		added[order] = true
+		return err
+	})
+	return added, err
 }
 
 func addSums(ctx context.Context, tx *storage.Tx, t tally) error {

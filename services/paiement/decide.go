@@ -40,17 +40,7 @@ type decider struct {
 
 // Load looks the batch's orders up in the ledger.
 func (d *decider) Load(ctx context.Context, batch []kafka.Record) (known, error) {
-	state := known{}
-	for _, r := range batch {
-		event, err := eventOf(ctx, d.store, string(r.Key))
-		if err != nil {
-			return nil, err
-		}
-		if event != "" {
-			state[string(r.Key)] = event
-		}
-	}
-	return state, nil
+	return eventsOf(ctx, d.store, kafka.Keys(batch))
 }
 
 // Handle decides one order, unless the ledger has it.
@@ -75,8 +65,8 @@ func (d *decider) Handle(ctx context.Context, state known, r kafka.Record) (entr
 	}
 	result := outcome(order, verdict, d.now())
 	message, err := kafka.Encode(result, order.EventID)
-	if err != nil {
-		return entry{}, nil, err
+	if err != nil { // the order could be decoded, so it is the verdict that cannot be told
+		return entry{}, nil, kafka.Transient(kafka.ReasonAuthoriser, err)
 	}
 	return entry{
 		OrderID: order.OrderID, EventID: order.EventID, ResultEventID: result.ID(),
@@ -86,12 +76,11 @@ func (d *decider) Handle(ctx context.Context, state known, r kafka.Record) (entr
 
 // Apply writes the ledger.
 func (d *decider) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[entry]) error {
-	for _, e := range decided {
-		if err := insert(ctx, tx, e.Change); err != nil {
-			return err
-		}
+	entries := make([]entry, len(decided))
+	for i, e := range decided {
+		entries[i] = e.Change
 	}
-	return nil
+	return insert(ctx, tx, insertEntries, entries)
 }
 
 // Applied counts and logs the decisions.

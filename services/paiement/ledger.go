@@ -2,6 +2,7 @@ package paiement
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -9,27 +10,35 @@ import (
 )
 
 const (
-	selectEvent = `SELECT event_id FROM ledger WHERE order_id = $1`
-	insertEntry = `INSERT INTO ledger (order_id, event_id, result_event_id, status, amount, processed_at)
-VALUES ($1, $2, $3, $4, $5, $6)`
+	selectEvents  = `SELECT order_id, event_id FROM ledger WHERE order_id IN $rows`
+	insertEntries = `INSERT INTO ledger (order_id, event_id, result_event_id, status, amount, processed_at) VALUES $rows`
 	deleteEntries = `DELETE FROM ledger WHERE order_id IN (SELECT order_id FROM ledger WHERE processed_at < $1 LIMIT $2)`
 )
 
-// eventOf returns the event that the order was decided for, or "".
-func eventOf(ctx context.Context, store *storage.Store, orderID string) (event string, err error) {
-	err = store.QueryRow(ctx, selectEvent, orderID).Scan(&event)
-	if err != nil && !storage.IsNotFound(err) {
-		return "", fmt.Errorf("look up %s in the ledger: %w", orderID, err)
+// eventsOf returns, for those of the orders that were decided, the event that
+// each was decided for.
+func eventsOf(ctx context.Context, store *storage.Store, orderIDs []string) (known, error) {
+	decided := known{}
+	err := store.SelectKeys(ctx, selectEvents, orderIDs, func(rows *sql.Rows) error {
+		var order, event string
+		err := rows.Scan(&order, &event)
+		decided[order] = event
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look into the ledger: %w", err)
 	}
-	return event, nil
+	return decided, nil
 }
 
-// insert adds a decision. The ledger is unique by order: a second decision of
+// insert adds decisions. The ledger is unique by order: a second decision of
 // an order fails the whole transaction.
-func insert(ctx context.Context, tx *storage.Tx, e entry) error {
-	_, err := tx.Exec(ctx, insertEntry, e.OrderID, e.EventID, e.ResultEventID,
-		e.Status, int64(e.Amount), e.ProcessedAt.UnixMicro())
-	return err
+func insert(ctx context.Context, tx *storage.Tx, query string, entries []entry) error {
+	rows := make([][]any, len(entries))
+	for i, e := range entries {
+		rows[i] = []any{e.OrderID, e.EventID, e.ResultEventID, e.Status, int64(e.Amount), e.ProcessedAt.UnixMicro()}
+	}
+	return tx.InsertRows(ctx, query, rows)
 }
 
 // forget removes at most limit decisions that were taken before a time.

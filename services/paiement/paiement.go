@@ -97,9 +97,6 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if authoriser == nil {
 		authoriser = cfg.Simulation
 	}
-	if err := b.Store.Prepare(ctx, insertEntry); err != nil {
-		return err
-	}
 	if err := rebuild(ctx, b); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 const rebuildBatch = 500
 
 const (
-	selectAnyEntry    = `SELECT COUNT(*) FROM (SELECT order_id FROM ledger LIMIT 1) AS some`
-	insertEntryIfNone = insertEntry + ` ON CONFLICT DO NOTHING`
+	selectAnyEntry      = `SELECT COUNT(*) FROM (SELECT order_id FROM ledger LIMIT 1) AS some`
+	insertEntriesIfNone = insertEntries + ` ON CONFLICT DO NOTHING`
 )
 
 // rebuild fills an empty ledger with the decisions that have been published.
@@ -62,6 +62,8 @@ func (r *rebuilding) add(ctx context.Context, record kafka.Record) error {
 	if err != nil {
 		return nil //nolint:nilerr // not a decision
 	}
+	// Without its cause, a decision still keeps its order from being decided
+	// again: no event can then be the one that it was decided for.
 	e := entry{
 		OrderID: event.Order(), EventID: record.Header(banking.HeaderOriginalEventID), ResultEventID: event.ID(),
 		ProcessedAt: event.Time(),
@@ -85,13 +87,7 @@ func (r *rebuilding) add(ctx context.Context, record kafka.Record) error {
 
 func (r *rebuilding) flush(ctx context.Context) error {
 	err := r.store.Update(ctx, func(tx *storage.Tx) error {
-		for _, e := range r.batch {
-			if _, err := tx.Exec(ctx, insertEntryIfNone, e.OrderID, e.EventID, e.ResultEventID,
-				e.Status, int64(e.Amount), e.ProcessedAt.UnixMicro()); err != nil {
-				return err
-			}
-		}
-		return nil
+		return insert(ctx, tx, insertEntriesIfNone, r.batch)
 	})
 	r.total += len(r.batch)
 	r.batch = nil

@@ -23,15 +23,7 @@ type tracker struct {
 
 // Load reads the histories of the batch's orders.
 func (t *tracker) Load(ctx context.Context, batch []kafka.Record) (histories, error) {
-	known := histories{}
-	for _, r := range batch {
-		events, err := history(ctx, t.store, string(r.Key))
-		if err != nil {
-			return nil, err
-		}
-		known[string(r.Key)] = events
-	}
-	return known, nil
+	return readHistories(ctx, t.store, kafka.Keys(batch))
 }
 
 // Handle reads what a record says. A nil fact is a dead letter that says
@@ -49,23 +41,27 @@ func (t *tracker) Handle(_ context.Context, known histories, r kafka.Record) (*f
 
 // Apply brings the views up to date.
 func (t *tracker) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[*fact]) error {
-	added := 0
+	var orders []string
 	for _, d := range decided {
-		if d.Change == nil {
-			continue
-		}
-		v, err := find(ctx, tx, d.Change.OrderID)
-		if err != nil {
-			return err
-		}
-		if v.OrderID == "" {
-			added++
-		}
-		if err := save(ctx, tx, project(v, *d.Change)); err != nil {
-			return err
+		if d.Change != nil {
+			orders = append(orders, d.Change.OrderID)
 		}
 	}
-	return count(ctx, tx, added)
+	known, err := find(ctx, tx, orders)
+	if err != nil {
+		return err
+	}
+	// A batch holds each key, and so each order, once.
+	views := make([]view, 0, len(orders))
+	for _, d := range decided {
+		if d.Change != nil {
+			views = append(views, project(known[d.Change.OrderID], *d.Change))
+		}
+	}
+	if err := save(ctx, tx, views); err != nil {
+		return err
+	}
+	return count(ctx, tx, len(views)-len(known))
 }
 
 // Applied logs what has become visible.

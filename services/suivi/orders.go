@@ -2,6 +2,7 @@ package suivi
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -13,10 +14,10 @@ import (
 const (
 	columns = `order_id, user_id, amount, items, status, authorization_code, rejection_reason,
 failure_reason, created_at, processed_at, listed_at, updated_at, events`
-	selectOrder   = `SELECT ` + columns + ` FROM orders WHERE order_id = $1`
-	selectHistory = `SELECT events FROM orders WHERE order_id = $1`
-	upsertOrder   = `INSERT INTO orders (` + columns + `)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+	selectOrder     = `SELECT ` + columns + ` FROM orders WHERE order_id = $1`
+	selectOrders    = `SELECT ` + columns + ` FROM orders WHERE order_id IN $rows`
+	selectHistories = `SELECT order_id, events FROM orders WHERE order_id IN $rows`
+	upsertOrders    = `INSERT INTO orders (` + columns + `) VALUES $rows
 ON CONFLICT (order_id) DO UPDATE SET user_id = excluded.user_id, amount = excluded.amount, items = excluded.items,
 status = excluded.status, authorization_code = excluded.authorization_code, rejection_reason = excluded.rejection_reason,
 failure_reason = excluded.failure_reason, created_at = excluded.created_at, processed_at = excluded.processed_at,
@@ -29,9 +30,6 @@ WHERE updated_at < $1 AND status IN ('PAYMENT_AUTHORIZED', 'PAYMENT_REJECTED') L
 	addCount    = `UPDATE counters SET value = value + $1 WHERE name = 'orders'`
 	selectCount = `SELECT value FROM counters WHERE name = 'orders'`
 )
-
-// hotStatements are those that every record needs.
-func hotStatements() []string { return []string{selectOrder, upsertOrder, addCount} }
 
 // scanner is a row to read from.
 type scanner interface{ Scan(dest ...any) error }
@@ -57,28 +55,39 @@ func scanView(row scanner) (view, error) {
 	return v, nil
 }
 
-// find returns the order as the transaction sees it; an unknown one is empty.
-func find(ctx context.Context, tx *storage.Tx, orderID string) (view, error) {
-	v, err := scanView(tx.QueryRow(ctx, selectOrder, orderID))
-	if err != nil && !storage.IsNotFound(err) {
-		return view{}, fmt.Errorf("read %s: %w", orderID, err)
+// find returns those of the orders that are known, as the transaction sees them.
+func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]view, error) {
+	found := make(map[string]view, len(orderIDs))
+	err := tx.SelectKeys(ctx, selectOrders, orderIDs, func(rows *sql.Rows) error {
+		v, err := scanView(rows)
+		found[v.OrderID] = v
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read orders: %w", err)
 	}
-	return v, nil
+	return found, nil
 }
 
-func save(ctx context.Context, tx *storage.Tx, v view) error {
-	items, err := json.Marshal(v.Items)
-	if err != nil {
-		return fmt.Errorf("encode items of %s: %w", v.OrderID, err)
+// save stores views, each order's at most once.
+func save(ctx context.Context, tx *storage.Tx, views []view) error {
+	rows := make([][]any, len(views))
+	for i, v := range views {
+		items, err := json.Marshal(v.Items)
+		if err != nil {
+			return fmt.Errorf("encode items of %s: %w", v.OrderID, err)
+		}
+		events, err := json.Marshal(v.Events)
+		if err != nil {
+			return fmt.Errorf("encode events of %s: %w", v.OrderID, err)
+		}
+		rows[i] = []any{
+			v.OrderID, v.UserID, int64(v.Amount), string(items), string(v.Status),
+			v.AuthorizationCode, v.RejectionReason, v.FailureReason, toMicros(v.CreatedAt), toMicros(v.ProcessedAt),
+			toMicros(v.ListedAt), toMicros(v.UpdatedAt), string(events),
+		}
 	}
-	events, err := json.Marshal(v.Events)
-	if err != nil {
-		return fmt.Errorf("encode events of %s: %w", v.OrderID, err)
-	}
-	_, err = tx.Exec(ctx, upsertOrder, v.OrderID, v.UserID, int64(v.Amount), string(items), string(v.Status),
-		v.AuthorizationCode, v.RejectionReason, v.FailureReason, toMicros(v.CreatedAt), toMicros(v.ProcessedAt),
-		toMicros(v.ListedAt), toMicros(v.UpdatedAt), string(events))
-	return err
+	return tx.InsertRows(ctx, upsertOrders, rows)
 }
 
 // count keeps the number of orders, so that asking for it reads one row.
@@ -90,20 +99,25 @@ func count(ctx context.Context, tx *storage.Tx, added int) error {
 	return err
 }
 
-func history(ctx context.Context, store *storage.Store, orderID string) ([]moment, error) {
-	var text string
-	err := store.QueryRow(ctx, selectHistory, orderID).Scan(&text)
-	if storage.IsNotFound(err) {
-		return nil, nil
-	}
+// readHistories returns the events of those of the orders that are known.
+func readHistories(ctx context.Context, store *storage.Store, orderIDs []string) (histories, error) {
+	known := make(histories, len(orderIDs))
+	err := store.SelectKeys(ctx, selectHistories, orderIDs, func(rows *sql.Rows) error {
+		var id, text string
+		if err := rows.Scan(&id, &text); err != nil {
+			return err
+		}
+		var events []moment
+		if err := json.Unmarshal([]byte(text), &events); err != nil {
+			return fmt.Errorf("decode events of %s: %w", id, err)
+		}
+		known[id] = events
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read history of %s: %w", orderID, err)
+		return nil, fmt.Errorf("read histories: %w", err)
 	}
-	var events []moment
-	if err := json.Unmarshal([]byte(text), &events); err != nil {
-		return nil, fmt.Errorf("decode events of %s: %w", orderID, err)
-	}
-	return events, nil
+	return known, nil
 }
 
 // toMicros stores the zero time as 0.

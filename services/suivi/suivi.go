@@ -40,9 +40,6 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 }
 
 func wire(ctx context.Context, b *service.Base) error {
-	if err := b.Store.Prepare(ctx, hotStatements()...); err != nil {
-		return err
-	}
 	a := &api{store: b.Store, log: b.Log}
 	b.Router.Handle("GET /orders", a.list)
 	b.Router.Handle("GET /orders/{id}/status", a.status)

@@ -1,6 +1,7 @@
 package suivi
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -64,6 +65,22 @@ type moment struct {
 	At      time.Time `json:"at"`
 }
 
+// compare gives moments their order by time; those of one time have an order
+// too, so that it does not depend on which came first.
+func (m moment) compare(n moment) int {
+	return cmp.Or(m.At.Compare(n.At), cmp.Compare(m.Type, n.Type), cmp.Compare(m.EventID, n.EventID))
+}
+
+// lastFailure returns the id of the latest failed try to pay, or "".
+func lastFailure(events []moment) string {
+	for _, m := range slices.Backward(events) {
+		if m.Type == typePaymentFailed {
+			return m.EventID
+		}
+	}
+	return ""
+}
+
 // view is an order as last known.
 type view struct {
 	OrderID           string
@@ -95,7 +112,7 @@ func project(v view, f fact) view {
 	}
 	if len(v.Events) < maxEvents {
 		v.Events = append(slices.Clone(v.Events), moment{f.EventID, f.Type, f.At})
-		slices.SortStableFunc(v.Events, func(a, b moment) int { return a.At.Compare(b.At) })
+		slices.SortFunc(v.Events, moment.compare)
 	}
 	v.OrderID, v.UserID, v.Amount = f.OrderID, f.UserID, f.Amount
 	if f.Type == banking.TypeOrderCreated {
@@ -103,7 +120,8 @@ func project(v view, f fact) view {
 	} else if v.ListedAt.IsZero() {
 		v.ListedAt = f.At // until OrderCreated comes
 	}
-	if f.Status.rank() > v.Status.rank() {
+	newReason := f.Status == StatusFailed && v.Status == StatusFailed && lastFailure(v.Events) == f.EventID
+	if newReason || f.Status.rank() > v.Status.rank() {
 		v.Status = f.Status
 		v.AuthorizationCode, v.RejectionReason, v.FailureReason = f.AuthorizationCode, f.RejectionReason, f.FailureReason
 		if f.Status == StatusAuthorized || f.Status == StatusRejected {

@@ -16,18 +16,20 @@ type Step string
 
 // The steps of the consumers' loop and of taking an order.
 const (
-	BeforeStore    Step = "before-store"  // decided, nothing stored
-	AfterStore     Step = "after-store"   // stored with its outbox, nothing published
-	AfterPublish   Step = "after-publish" // published, not marked as published
-	AfterMark      Step = "after-mark"    // marked, Kafka's offset not committed
-	BeforeOrder    Step = "before-order"  // order id taken, order not published
-	AfterOrder     Step = "after-order"   // order acknowledged by Kafka, client not answered
-	maxOccurrences      = 1_000_000_000
+	BeforeStore  Step = "before-store"  // decided, nothing stored
+	AfterStore   Step = "after-store"   // stored with its outbox, nothing published
+	AfterPublish Step = "after-publish" // published, not marked as published
+	BeforeCommit Step = "before-commit" // published, Kafka's offset not committed
+	AfterMark    Step = "after-mark"    // marked as published
+	BeforeOrder  Step = "before-order"  // order id taken, order not published
+	AfterOrder   Step = "after-order"   // order acknowledged by Kafka, client not answered
+
+	maxOccurrences = 1_000_000_000
 )
 
 // Steps lists all steps.
 func Steps() []Step {
-	return []Step{BeforeStore, AfterStore, AfterPublish, AfterMark, BeforeOrder, AfterOrder}
+	return []Step{BeforeStore, AfterStore, AfterPublish, BeforeCommit, AfterMark, BeforeOrder, AfterOrder}
 }
 
 // Injector kills the process the nth time that it comes to a step. A nil

@@ -15,9 +15,11 @@ type batcher struct {
 	held     *sarama.ConsumerMessage // the first record of the next batch
 }
 
-// next waits for a record and returns it with those that follow at once. It
-// returns nothing when the claim or the session is over.
-func (b *batcher) next(ctx context.Context) []*sarama.ConsumerMessage {
+// atHand returns the next batch if its first record is there, without waiting.
+func (b *batcher) atHand(ctx context.Context) []*sarama.ConsumerMessage {
+	if ctx.Err() != nil {
+		return nil
+	}
 	first := b.held
 	b.held = nil
 	if first == nil {
@@ -27,14 +29,28 @@ func (b *batcher) next(ctx context.Context) []*sarama.ConsumerMessage {
 				return nil
 			}
 			first = m
-		case <-ctx.Done():
+		default:
 			return nil
 		}
 	}
-	if ctx.Err() != nil {
+	return b.fill(first)
+}
+
+// next waits for a record and returns it with those that follow at once. It
+// returns nothing when the claim or the session is over.
+func (b *batcher) next(ctx context.Context) []*sarama.ConsumerMessage {
+	if batch := b.atHand(ctx); batch != nil {
+		return batch
+	}
+	select {
+	case m, ok := <-b.messages:
+		if !ok || ctx.Err() != nil {
+			return nil
+		}
+		return b.fill(m)
+	case <-ctx.Done():
 		return nil
 	}
-	return b.fill(first)
 }
 
 func (b *batcher) fill(first *sarama.ConsumerMessage) []*sarama.ConsumerMessage {

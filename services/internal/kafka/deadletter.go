@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,28 +22,62 @@ const (
 	HeaderFailedAt          = "failedAt"
 )
 
+// Headers of a resolution: a record on a dead-letter topic, with no value, that
+// says what became of a letter.
+const (
+	HeaderResolves   = "resolves"   // the letter, TOPIC/PARTITION/OFFSET
+	HeaderResolution = "resolution" // replayed or purged
+	HeaderResolvedAt = "resolvedAt" // RFC 3339
+)
+
+// maxAdded bounds each header that a dead letter adds, in bytes.
+const maxAdded = 1024
+
+// deadLetterHeaders are the names of what setAside adds, in its order.
+func deadLetterHeaders() []string {
+	return []string{
+		banking.HeaderOriginalEventID, HeaderOriginalTopic, HeaderOriginalPartition, HeaderOriginalOffset,
+		HeaderConsumerGroup, HeaderAttempts, HeaderErrorClass, HeaderErrorReason, HeaderErrorMessage, HeaderFailedAt,
+	}
+}
+
+// SplitDeadLetter parts a dead letter's headers into those that were added when
+// it was set aside and those of the record it holds, whatever names they have.
+// It returns false for a record that no loop has set aside.
+//
+// The trace context among the latter is not the record's own but that of the
+// failed try, which continues the same trace.
+func SplitDeadLetter(headers []storage.Header) (added, original []storage.Header, ok bool) {
+	names := deadLetterHeaders()
+	if len(headers) < len(names) {
+		return nil, nil, false
+	}
+	for i, name := range names {
+		if headers[i].Key != name {
+			return nil, nil, false
+		}
+	}
+	return headers[:len(names):len(names)], headers[len(names):], true
+}
+
 // setAside makes the dead letter of a record that failed for good: the
-// original key, value and headers, and why it is here.
+// original key, value and headers, and why it is here. What it adds stands
+// before the original headers, so that the original can be restored exactly,
+// and so that readers, who take the first header of a name, are not told by a
+// hostile record where it came from.
 func (l *Loop[State, Change]) setAside(r Record, err error, c consequence) []storage.Message {
 	topic := l.cfg.DeadLetters(r.Topic)
 	if !c.deadLetter || topic == "" {
 		return nil
 	}
-	m := storage.Message{Topic: topic, Key: r.Key, Value: r.Value}
-	m.Headers = append(m.Headers, r.Headers...)
-	for _, h := range [][2]string{
-		{banking.HeaderOriginalEventID, r.Header(banking.HeaderEventID)},
-		{HeaderOriginalTopic, r.Topic},
-		{HeaderOriginalPartition, strconv.Itoa(int(r.ID))},
-		{HeaderOriginalOffset, strconv.FormatInt(r.Offset, 10)},
-		{HeaderConsumerGroup, l.cfg.Group},
-		{HeaderAttempts, strconv.Itoa(c.tries)},
-		{HeaderErrorClass, c.name},
-		{HeaderErrorReason, string(reasonOf(err))},
-		{HeaderErrorMessage, err.Error()},
-		{HeaderFailedAt, time.Now().UTC().Format(time.RFC3339Nano)},
-	} {
-		m.Headers = append(m.Headers, storage.Header{Key: h[0], Value: []byte(h[1])})
+	values := []string{
+		r.Header(banking.HeaderEventID), r.Topic, strconv.Itoa(int(r.ID)), strconv.FormatInt(r.Offset, 10),
+		l.cfg.Group, strconv.Itoa(c.tries), c.name, string(reasonOf(err)), err.Error(),
+		time.Now().UTC().Format(time.RFC3339Nano),
 	}
-	return []storage.Message{m}
+	added := make([]storage.Header, len(values))
+	for i, name := range deadLetterHeaders() {
+		added[i] = storage.Header{Key: name, Value: []byte(values[i][:min(len(values[i]), maxAdded)])}
+	}
+	return []storage.Message{{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(added, r.Headers)}}
 }

@@ -125,7 +125,7 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 	if !ok {
 		return fmt.Errorf("claim of %s without a start", p)
 	}
-	w := &worker[State, Change]{loop: l, partition: p, next: start.(int64)}
+	w := &worker[State, Change]{loop: l, partition: p, next: start.(int64), published: -1}
 	return w.run(session.Context(), claim.Messages(), func(next int64) {
 		session.MarkOffset(p.Topic, p.ID, next, "")
 	})

@@ -139,7 +139,7 @@ func (m *machine) run(rt *rapid.T) {
 
 // crash has a new owner die at a step.
 func (m *machine) crash(rt *rapid.T) {
-	step := rapid.SampledFrom([]fault.Step{fault.BeforeStore, fault.AfterStore, fault.AfterPublish, fault.AfterMark}).Draw(rt, "step")
+	step := rapid.SampledFrom([]fault.Step{fault.BeforeStore, fault.AfterStore, fault.AfterPublish, fault.BeforeCommit, fault.AfterMark}).Draw(rt, "step")
 	died := errors.New("died")
 	m.f.deps.Fault = fault.New(step, rapid.Int64Range(1, 3).Draw(rt, "times"), func() { panic(died) })
 	defer func() {
@@ -185,7 +185,7 @@ func (m *machine) zombie(rt *rapid.T) {
 // agree holds what has happened so far against the model.
 func (m *machine) agree(rt *rapid.T) {
 	want := effects(m.log[:m.f.position(m.t)])
-	pending, err := m.f.store.Outbox(context.Background(), m.f.partition, 1<<20)
+	pending, err := m.f.store.AllPending(context.Background())
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -196,7 +196,9 @@ func (m *machine) agree(rt *rapid.T) {
 		}
 	}
 	for _, p := range pending {
-		got[effectOf(outgoing(p.Message))] = true
+		for _, message := range p.Messages {
+			got[effectOf(outgoing(message))] = true
+		}
 	}
 	if !maps.Equal(got, want) {
 		rt.Fatalf("published or waiting %v, want %v", got, want)

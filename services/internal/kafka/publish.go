@@ -9,22 +9,15 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-// leftoverBatch is how many messages of an earlier owner are published at a
-// time; one record causes far fewer.
-const leftoverBatch = 500
-
-// publish sends the batch's messages and marks them.
+// publish sends the batch's messages.
 func (w *worker[State, Change]) publish(ctx, session context.Context, decisions []decision[Change], last int64) error {
-	var messages []storage.Message
-	for _, d := range decisions {
-		messages = append(messages, d.messages...)
-	}
-	if len(messages) == 0 {
+	outgoing := messages(decisions)
+	if len(outgoing) == 0 {
 		return nil
 	}
 	ctx, span := w.loop.deps.Instrument.StartBatch(ctx, "publish", links(decisions))
 	defer span.End()
-	return w.send(ctx, session, messages, last)
+	return w.send(ctx, session, outgoing, last)
 }
 
 // publishLeftovers sends what was stored but perhaps not published before this
@@ -34,41 +27,35 @@ func (w *worker[State, Change]) publishLeftovers(session context.Context) error 
 	ctx, cancel := withGrace(session, grace)
 	defer cancel()
 	for {
-		var pending []storage.Pending
+		var pending storage.Pending
+		var found bool
 		if err := w.loop.retry(session, "read outbox", func() (err error) {
-			pending, err = w.loop.deps.Store.Outbox(ctx, w.partition, leftoverBatch)
+			pending, found, err = w.loop.deps.Store.Outbox(ctx, w.partition)
 			return err
-		}); err != nil || len(pending) == 0 {
+		}); err != nil || !found {
 			return err
-		}
-		pending = wholeRecords(pending, leftoverBatch)
-		messages := make([]storage.Message, len(pending))
-		for i, p := range pending {
-			messages[i] = p.Message
 		}
 		w.loop.deps.Log.InfoContext(ctx, "publishing what was left in the outbox", "topic", w.partition.Topic,
-			"partition", w.partition.ID, "messages", len(messages))
-		if err := w.send(ctx, session, messages, pending[len(pending)-1].SourceOffset); err != nil {
+			"partition", w.partition.ID, "messages", len(pending.Messages))
+		if err := w.send(ctx, session, pending.Messages, pending.LastOffset); err != nil {
+			return err
+		}
+		if err := w.mark(session); err != nil {
 			return err
 		}
 	}
 }
 
-// wholeRecords drops the last record's messages where the limit may have cut
-// them, since messages are marked by record.
-func wholeRecords(pending []storage.Pending, limit int) []storage.Pending {
-	if len(pending) < limit {
-		return pending
+// messages returns what a batch's decisions cause, in the records' order.
+func messages[Change any](decisions []decision[Change]) []storage.Message {
+	var out []storage.Message
+	for _, d := range decisions {
+		out = append(out, d.messages...)
 	}
-	last := pending[len(pending)-1].SourceOffset
-	n := len(pending)
-	for n > 0 && pending[n-1].SourceOffset == last {
-		n--
-	}
-	return pending[:n]
+	return out
 }
 
-// send publishes until Kafka has everything, then marks it as published.
+// send publishes until Kafka has everything.
 func (w *worker[State, Change]) send(ctx, session context.Context, messages []storage.Message, last int64) error {
 	l := w.loop
 	if err := l.retry(session, "publish outbox", func() error {
@@ -88,7 +75,25 @@ func (w *worker[State, Change]) send(ctx, session context.Context, messages []st
 	for topic, n := range perTopic {
 		l.deps.Instrument.Produced(ctx, topic, n)
 	}
-	return l.retry(session, "mark outbox", func() error {
-		return l.deps.Store.MarkPublished(ctx, w.partition, last)
-	})
+	w.published = last
+	return nil
+}
+
+// mark takes what was published out of the outbox.
+func (w *worker[State, Change]) mark(session context.Context) error {
+	if w.published < 0 {
+		return nil
+	}
+	ctx, cancel := withGrace(session, grace)
+	defer cancel()
+	if err := w.loop.retry(session, "mark outbox", func() error {
+		return w.loop.deps.Store.Update(ctx, func(tx *storage.Tx) error {
+			return tx.MarkPublished(ctx, w.partition, w.published)
+		})
+	}); err != nil {
+		return err
+	}
+	w.published = -1
+	w.loop.deps.Fault.At(fault.AfterMark)
+	return nil
 }

@@ -29,6 +29,15 @@ func (r Record) Header(name string) string {
 	return ""
 }
 
+// Keys returns the records' keys, which are the ids of their orders.
+func Keys(batch []Record) []string {
+	keys := make([]string, len(batch))
+	for i, r := range batch {
+		keys[i] = string(r.Key)
+	}
+	return keys
+}
+
 func newRecord(m *sarama.ConsumerMessage) Record {
 	r := Record{
 		Partition: storage.Partition{Topic: m.Topic, ID: m.Partition},

@@ -20,6 +20,10 @@ type worker[State, Change any] struct {
 	loop      *Loop[State, Change]
 	partition storage.Partition
 	next      int64 // the first offset that storage does not contain
+	// published is the last offset of a batch whose messages Kafka has and the
+	// outbox still holds, or -1. The next batch's transaction takes them out;
+	// where no batch is at hand, one of their own does.
+	published int64
 }
 
 // run publishes what an earlier owner left behind and then processes batches
@@ -30,14 +34,19 @@ func (w *worker[State, Change]) run(session context.Context, messages <-chan *sa
 	}
 	batches := batcher{messages: messages, limit: w.loop.cfg.BatchSize}
 	for {
-		batch := batches.next(session)
+		batch := batches.atHand(session)
 		if batch == nil {
-			return nil
+			if err := w.mark(session); err != nil {
+				return stopped(err)
+			}
+			if batch = batches.next(session); batch == nil {
+				return nil
+			}
 		}
 		if err := w.process(session, batch); err != nil {
 			return stopped(err)
 		}
-		w.loop.deps.Fault.At(fault.AfterMark)
+		w.loop.deps.Fault.At(fault.BeforeCommit)
 		mark(w.next)
 		w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, headTime(batches.held))
 	}
@@ -60,7 +69,7 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 	if err := w.store(ctx, session, decisions, last+1); err != nil {
 		return err
 	}
-	w.next = last + 1
+	w.next, w.published = last+1, -1
 	l.deps.Fault.At(fault.AfterStore)
 	l.report(ctx, w.partition, decisions)
 	return w.publish(ctx, session, decisions, last)
@@ -77,10 +86,13 @@ func (w *worker[State, Change]) store(ctx, session context.Context, decisions []
 			if err := tx.Advance(ctx, w.partition, w.next, next); err != nil {
 				return err
 			}
-			for _, d := range decisions {
-				if err := tx.Enqueue(ctx, w.partition, d.Record.Offset, d.messages); err != nil {
+			if w.published >= 0 {
+				if err := tx.MarkPublished(ctx, w.partition, w.published); err != nil {
 					return err
 				}
+			}
+			if err := tx.Enqueue(ctx, w.partition, next-1, messages(decisions)); err != nil {
+				return err
 			}
 			if len(applied) == 0 {
 				return nil

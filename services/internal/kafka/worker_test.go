@@ -197,7 +197,7 @@ func work[State any](session context.Context, f *fixture, h Handler[State, strin
 	}
 	close(queue)
 	w := &worker[State, string]{
-		loop: &Loop[State, string]{cfg: f.cfg, deps: f.deps, handler: h}, partition: f.partition, next: next,
+		loop: &Loop[State, string]{cfg: f.cfg, deps: f.deps, handler: h}, partition: f.partition, next: next, published: -1,
 	}
 	err = w.run(session, queue, func(n int64) { marks = append(marks, n) })
 	return marks, err

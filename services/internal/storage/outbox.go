@@ -14,83 +14,93 @@ type Header struct {
 
 // Message is a record that was decided and has to be published.
 type Message struct {
-	Topic   string
-	Key     []byte
-	Value   []byte
-	Headers []Header
+	Topic   string   `json:"t"`
+	Key     []byte   `json:"k"`
+	Value   []byte   `json:"v"`
+	Headers []Header `json:"h"`
 }
 
-// Pending is a message in the outbox, with the offset of the record that
-// caused it.
+// Pending is what one batch of a partition's records caused and what has
+// perhaps not been published.
 type Pending struct {
-	Message
-	SourceOffset int64
+	Source     Partition
+	LastOffset int64 // of the batch
+	Messages   []Message
 }
 
 const (
-	insertOutbox = `INSERT INTO outbox (source_topic, source_partition, source_offset, part, topic, record_key, record_value, headers)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	selectOutbox = `SELECT source_offset, topic, record_key, record_key IS NULL, record_value, record_value IS NULL, headers FROM outbox
-WHERE source_topic = $1 AND source_partition = $2 ORDER BY source_offset, part LIMIT $3`
-	deleteOutbox = `DELETE FROM outbox WHERE source_topic = $1 AND source_partition = $2 AND source_offset <= $3`
-	countOutbox  = `SELECT COUNT(*) FROM outbox`
+	insertOutbox = `INSERT INTO outbox (source_topic, source_partition, last_offset, size, messages) VALUES ($1, $2, $3, $4, $5)`
+	selectOutbox = `SELECT last_offset, messages FROM outbox
+WHERE source_topic = $1 AND source_partition = $2 ORDER BY last_offset LIMIT 1`
+	selectAllOutbox = `SELECT source_topic, source_partition, last_offset, messages FROM outbox
+ORDER BY source_topic, source_partition, last_offset`
+	deleteOutbox = `DELETE FROM outbox WHERE source_topic = $1 AND source_partition = $2 AND last_offset <= $3`
+	countOutbox  = `SELECT COALESCE(SUM(size), 0) FROM outbox`
 )
 
-// Enqueue puts the messages that one record caused into the outbox, in order.
-func (t *Tx) Enqueue(ctx context.Context, source Partition, offset int64, messages []Message) error {
-	for part, m := range messages {
-		headers, err := json.Marshal(m.Headers)
-		if err != nil {
-			return fmt.Errorf("encode headers for %s: %w", m.Topic, err)
-		}
-		if _, err := t.Exec(ctx, insertOutbox, source.Topic, source.ID, offset, part,
-			m.Topic, m.Key, m.Value, string(headers)); err != nil {
-			return fmt.Errorf("enqueue for %s: %w", m.Topic, err)
-		}
+// Enqueue puts the messages of a batch into the outbox, in order. A batch is
+// one row: what is published together is written and marked together.
+func (t *Tx) Enqueue(ctx context.Context, source Partition, lastOffset int64, messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(messages)
+	if err != nil {
+		return fmt.Errorf("encode outbox of %s: %w", source, err)
+	}
+	if _, err := t.Exec(ctx, insertOutbox, source.Topic, source.ID, lastOffset, len(messages), text); err != nil {
+		return fmt.Errorf("write outbox of %s: %w", source, err)
 	}
 	return nil
 }
 
-// Outbox returns at most limit messages that the partition's records caused
-// and that are not marked as published, oldest first.
-func (s *Store) Outbox(ctx context.Context, source Partition, limit int) ([]Pending, error) {
-	rows, err := s.Query(ctx, selectOutbox, source.Topic, source.ID, limit)
+// Outbox returns the oldest batch of the partition that is not marked as
+// published, and whether there is one.
+func (s *Store) Outbox(ctx context.Context, source Partition) (p Pending, found bool, err error) {
+	p.Source = source
+	var text []byte
+	err = s.QueryRow(ctx, selectOutbox, source.Topic, source.ID).Scan(&p.LastOffset, &text)
+	if IsNotFound(err) {
+		return Pending{}, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &p.Messages)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read outbox of %s: %w", source, err)
+		return Pending{}, false, fmt.Errorf("read outbox of %s: %w", source, err)
+	}
+	return p, true, nil
+}
+
+// AllPending returns everything in the outbox, for those who look on.
+func (s *Store) AllPending(ctx context.Context) ([]Pending, error) {
+	rows, err := s.Query(ctx, selectAllOutbox)
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var out []Pending
+	var all []Pending
 	for rows.Next() {
 		var p Pending
-		var headers string
-		var nullKey, nullValue bool
-		if err := rows.Scan(&p.SourceOffset, &p.Topic, &p.Key, &nullKey, &p.Value, &nullValue, &headers); err != nil {
-			return nil, fmt.Errorf("read outbox of %s: %w", source, err)
+		var text []byte
+		if err := rows.Scan(&p.Source.Topic, &p.Source.ID, &p.LastOffset, &text); err != nil {
+			return nil, fmt.Errorf("read outbox: %w", err)
 		}
-		p.Key, p.Value = orNull(p.Key, nullKey), orNull(p.Value, nullValue)
-		if err := json.Unmarshal([]byte(headers), &p.Headers); err != nil {
-			return nil, fmt.Errorf("decode headers in outbox of %s: %w", source, err)
+		if err := json.Unmarshal(text, &p.Messages); err != nil {
+			return nil, fmt.Errorf("decode outbox of %s: %w", p.Source, err)
 		}
-		out = append(out, p)
+		all = append(all, p)
 	}
-	return out, rows.Err()
+	return all, rows.Err()
 }
 
-// orNull tells null from empty bytes, which the driver reads alike.
-func orNull(b []byte, null bool) []byte {
-	if b == nil && !null {
-		return []byte{}
+// MarkPublished forgets the batches up to and including an offset: Kafka has
+// what they caused.
+func (t *Tx) MarkPublished(ctx context.Context, source Partition, lastOffset int64) error {
+	if _, err := t.Exec(ctx, deleteOutbox, source.Topic, source.ID, lastOffset); err != nil {
+		return fmt.Errorf("mark outbox of %s: %w", source, err)
 	}
-	return b
-}
-
-// MarkPublished forgets the messages that records up to and including the
-// offset caused: Kafka has them.
-func (s *Store) MarkPublished(ctx context.Context, source Partition, offset int64) error {
-	return s.Update(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, deleteOutbox, source.Topic, source.ID, offset)
-		return err
-	})
+	return nil
 }
 
 // OutboxSize returns how many messages wait in the outbox.

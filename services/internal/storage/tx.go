@@ -10,22 +10,35 @@ import (
 // Tx is one storage transaction. It is used by one goroutine and ends with
 // the function given to [Store.Update].
 type Tx struct {
-	tx    *sql.Tx
-	store *Store
+	tx         *sql.Tx
+	store      *Store
+	unprepared []string // queries to prepare when the transaction has ended
 }
 
 // Update runs change in one transaction: all of it is stored, durably, when
 // Update returns nil, and nothing of it otherwise.
 func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
-	if err := change(&Tx{tx, s}); err != nil {
+	t := &Tx{store: s}
+	if err := s.transact(ctx, t, change); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	for _, query := range t.unprepared {
+		if _, err := s.prepared(ctx, s.write, query); err != nil {
+			break // the next transaction tries again
+		}
+	}
+	return nil
+}
+
+func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (err error) {
+	if t.tx, err = s.write.BeginTx(ctx, nil); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer func() { _ = t.tx.Rollback() }() // after a commit this does nothing
+	if err := change(t); err != nil {
+		return err
+	}
+	if err := t.tx.Commit(); err != nil {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil
@@ -54,8 +67,9 @@ func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 	return Row{row: st.QueryRowContext(ctx, args...)}
 }
 
-// statement prepares within the transaction: the writer has one connection,
-// which the transaction holds, so preparing on the pool would wait for ever.
+// statement returns a prepared statement. One that is new is prepared for this
+// transaction alone: the writer has one connection, which the transaction
+// holds. Once it has ended, [Store.Update] prepares it for those to come.
 func (t *Tx) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	if st, ok := t.store.statements.Load(statementKey{t.store.write, query}); ok {
 		return t.tx.StmtContext(ctx, st.(*sql.Stmt)), nil
@@ -64,19 +78,8 @@ func (t *Tx) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", query, err)
 	}
+	t.unprepared = append(t.unprepared, query)
 	return st, nil
-}
-
-// Prepare keeps the prepared forms of a service's hot statements, so that
-// transactions parse them once per process. It is called before the first
-// transaction.
-func (s *Store) Prepare(ctx context.Context, queries ...string) error {
-	for _, q := range queries {
-		if _, err := s.prepared(ctx, s.write, q); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // IsNotFound says whether a Scan found no row.

@@ -9,18 +9,15 @@ CREATE TABLE positions (
     PRIMARY KEY (topic, partition)
 );
 
--- What was decided but perhaps not yet published. A row is named by the record
--- that caused it, which gives each partition's owner its rows in order.
+-- What was decided but perhaps not yet published: the messages (JSON) that one
+-- batch of a partition's records caused, named by the batch's last record.
 CREATE TABLE outbox (
     source_topic     TEXT   NOT NULL,
     source_partition BIGINT NOT NULL,
-    source_offset    BIGINT NOT NULL,
-    part             BIGINT NOT NULL,
-    topic            TEXT   NOT NULL,
-    record_key       BYTEA,
-    record_value     BYTEA,
-    headers          TEXT   NOT NULL,
-    PRIMARY KEY (source_topic, source_partition, source_offset, part)
+    last_offset      BIGINT NOT NULL,
+    size             BIGINT NOT NULL,
+    messages         BYTEA  NOT NULL,
+    PRIMARY KEY (source_topic, source_partition, last_offset)
 );
 
 -- Which cluster and topics this storage belongs to.
