@@ -9,9 +9,10 @@ import (
 	"net/http/httptest"
 	"strings"
 
-	"github.com/vigie-dev/vigie/telemetry"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // README.md shows the part between the two markers; a test in docs holds them together.

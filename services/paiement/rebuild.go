@@ -15,20 +15,20 @@ import (
 const rebuildBatch = 500
 
 const (
-	selectAnyEntry      = `SELECT COUNT(*) FROM (SELECT order_id FROM ledger LIMIT 1) AS some`
 	insertEntriesIfNone = insertEntries + ` ON CONFLICT DO NOTHING`
 )
 
-// rebuild fills an empty ledger with the decisions that have been published.
-// A ledger may be empty because its folder was lost or reset; what was decided
-// before is still final, and is not to be decided again.
+// rebuild fills a ledger that has not read any order with the decisions that
+// have been published. It may be new because its folder was lost or reset; what
+// was decided before is still final, and is not to be decided again.
 func rebuild(ctx context.Context, b *service.Base) error {
-	var entries int
-	if err := b.Store.QueryRow(ctx, selectAnyEntry).Scan(&entries); err != nil {
-		return fmt.Errorf("look into the ledger: %w", err)
-	}
-	if entries > 0 {
-		return nil
+	// Positions are stored once this has been done: a rebuild that was cut
+	// short is begun again, and adds what is missing.
+	for id := range int32(banking.Partitions) {
+		_, known, err := b.Store.Position(ctx, storage.Partition{Topic: banking.TopicOrdersCreated, ID: id})
+		if known || err != nil {
+			return err
+		}
 	}
 	spans, err := kafka.Bounds(b.Control, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
 	if err != nil {

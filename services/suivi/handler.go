@@ -2,6 +2,7 @@ package suivi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -33,8 +34,11 @@ func (t *tracker) Handle(_ context.Context, known histories, r kafka.Record) (*f
 	if err != nil || f == nil {
 		return nil, nil, err
 	}
-	if seen(known[f.OrderID], f.EventID) {
+	switch events := known[f.OrderID]; {
+	case seen(events, f.EventID):
 		return nil, nil, kafka.ErrDuplicate
+	case contradicts(events, *f):
+		return nil, nil, kafka.Reject(kafka.ReasonContradictory, errors.New("the order is known by another event"))
 	}
 	return f, nil, nil
 }

@@ -88,6 +88,10 @@ func configurationRow(f cli.Flag) string {
 	if v := strings.Trim(doc.GetValue(), `"`); v != "" {
 		value = "`" + v + "`"
 	}
-	return fmt.Sprintf("| `--%s` | `%s` | %s | %s |", f.Names()[0], strings.Join(doc.GetEnvVars(), "`, `"), value,
+	variable := "–"
+	if names := doc.GetEnvVars(); len(names) > 0 {
+		variable = "`" + strings.Join(names, "`, `") + "`"
+	}
+	return fmt.Sprintf("| `--%s` | %s | %s | %s |", f.Names()[0], variable, value,
 		strings.ReplaceAll(doc.GetUsage(), "`", ""))
 }

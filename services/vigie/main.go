@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -24,7 +25,8 @@ func main() {
 // in one line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := newCommand(stdout, stderr).Run(ctx, args); err != nil {
-		fmt.Fprintf(stderr, "vigie: %v%s\n", err, hint(err))
+		line := strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors have a line each
+		fmt.Fprintf(stderr, "vigie: %s%s\n", line, hint(err))
 		return 1
 	}
 	return 0

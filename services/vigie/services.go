@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -14,9 +13,6 @@ import (
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/services/suivi"
 )
-
-// stopTimeout bounds a graceful stop; a supervisor's own limit is usually 10 s.
-const stopTimeout = 9 * time.Second
 
 // starter starts one service as a command's flags say.
 type starter func(ctx context.Context, c *cli.Command, brokers []string) (*service.Service, error)
@@ -86,7 +82,10 @@ func serviceCommand(name, usage string, start starter, flags []cli.Flag) *cli.Co
 				return err
 			}
 			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n", name, s.URL())
-			return errors.Join(watch(ctx, s), stopAll(ctx, s))
+			failure := watch(ctx, s)
+			stopping, cancel := stopContext(ctx)
+			defer cancel()
+			return errors.Join(failure, stopAll(stopping, s))
 		},
 	}
 }

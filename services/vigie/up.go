@@ -62,7 +62,9 @@ func up(ctx context.Context, c *cli.Command) (err error) {
 	failure := watch(ctx, all...)
 	fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
 	// commande first: no new orders while the others finish theirs.
-	return errors.Join(failure, stopAll(ctx, all[0]), stopAll(ctx, all[1:]...))
+	stopping, cancel := stopContext(ctx)
+	defer cancel()
+	return errors.Join(failure, stopAll(stopping, all[0]), stopAll(stopping, all[1:]...))
 }
 
 // startAll starts the services side by side and waits until each is ready.
@@ -83,7 +85,9 @@ func startAll(ctx context.Context, c *cli.Command, brokers []string) ([]*service
 		err = waitReady(ctx, started)
 	}
 	if err != nil {
-		return nil, errors.Join(err, stopAll(ctx, started...))
+		stopping, cancel := stopContext(ctx)
+		defer cancel()
+		return nil, errors.Join(err, stopAll(stopping, started...))
 	}
 	return all, nil
 }

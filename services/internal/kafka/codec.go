@@ -11,6 +11,9 @@ import (
 // Decode reads a record's event. What it refuses is a [ClassReject] failure:
 // a record that is not what its headers and key promise stays that way.
 func Decode(r Record) (banking.Event, error) {
+	if len(r.Value) > banking.MaxEventSize {
+		return nil, Reject(ReasonOversized, fmt.Errorf("the value has %d bytes, at most %d are accepted", len(r.Value), banking.MaxEventSize))
+	}
 	event, err := banking.Decode(r.Header(banking.HeaderEventType), r.Value)
 	switch {
 	case err != nil:

@@ -47,42 +47,50 @@ func (w *worker[State, Change]) decide(ctx, session context.Context, batch []*sa
 // failure into a dead letter. Its error means that the session is over.
 func (w *worker[State, Change]) decideOne(ctx, session context.Context, state State, m *sarama.ConsumerMessage, r Record) (decision[Change], error) {
 	l := w.loop
-	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
-	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}}
 	wait := retryBackoff()
 	for try := 1; ; try++ {
-		d.Change, d.messages, d.err = l.handler.Handle(ctx, state, r)
+		d := w.try(ctx, state, m, r)
 		c := ClassOf(d.err).consequences()
-		if d.err == nil || c.tries > 0 && try >= c.tries {
-			break
+		if d.err == nil {
+			return d, nil
 		}
-		l.deps.Log.Log(ctx, c.level, "record failed, trying again", "topic", r.Topic, "partition", r.ID,
-			"offset", r.Offset, "class", c.name, "try", try, "error", d.err)
+		log := l.deps.Log.With("topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", try, "error", d.err)
+		if c.tries > 0 && try >= c.tries {
+			log.Log(d.Context, c.level, "record not processed")
+			d.messages = l.setAside(r, d.err, c)
+			l.carryContext(d.Context, d.messages)
+			return d, nil
+		}
+		log.Log(d.Context, c.level, "record failed, trying again")
 		if sleep(session, wait.NextBackOff()) != nil {
-			span.End(d.err)
 			return d, errors.Join(errSessionOver, d.err)
 		}
 	}
-	if c := ClassOf(d.err).consequences(); d.err != nil {
-		l.deps.Log.Log(ctx, c.level, "record not processed", "topic", r.Topic, "partition", r.ID,
-			"offset", r.Offset, "class", c.name, "error", d.err)
-		d.messages = l.setAside(r, d.err, c)
-	}
-	w.carryContext(ctx, d.messages)
-	if ClassOf(d.err).consequences().spanFails || d.err == nil {
-		span.End(d.err)
-	} else {
+}
+
+// try has the handler see the record once, inside the record's process span:
+// the span covers this try and nothing else, and what the record causes
+// carries the context of the try that succeeded.
+func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.ConsumerMessage, r Record) decision[Change] {
+	l := w.loop
+	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}}
+	d.Change, d.messages, d.err = l.handler.Handle(ctx, state, r)
+	if d.err != nil && !ClassOf(d.err).consequences().spanFails {
 		span.End(nil)
+	} else {
+		span.End(d.err)
 	}
-	return d, nil
+	l.carryContext(ctx, d.messages)
+	return d
 }
 
 // carryContext gives outgoing records the process span's context, stored with
 // them so that it survives the outbox.
-func (w *worker[State, Change]) carryContext(ctx context.Context, messages []storage.Message) {
+func (l *Loop[State, Change]) carryContext(ctx context.Context, messages []storage.Message) {
 	for i := range messages {
 		pm := outgoing(messages[i])
-		w.loop.deps.Instrument.Inject(ctx, pm)
+		l.deps.Instrument.Inject(ctx, pm)
 		headers := make([]storage.Header, len(pm.Headers))
 		for j, h := range pm.Headers {
 			headers[j] = storage.Header{Key: string(h.Key), Value: h.Value}

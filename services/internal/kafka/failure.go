@@ -77,23 +77,26 @@ func ClassOf(err error) Class {
 
 // consequence is what a class means: the table that the loop follows.
 type consequence struct {
-	name       string
-	advance    bool // the offset moves past the record
+	name string
+	// tries is how often the handler sees the record before the offset moves
+	// past it; 0: as often as it takes, the offset stays.
+	tries      int
 	deadLetter bool
-	tries      int // how often the handler sees the record; 0: as often as it takes
-	level      slog.Level
-	spanFails  bool
+	// duplicate has the record counted as a duplicate instead of a failure.
+	duplicate bool
+	level     slog.Level
+	spanFails bool
 }
 
 // consequences is the one place where classes get their meaning.
 func (c Class) consequences() consequence {
 	switch c {
 	case ClassDuplicate:
-		return consequence{name: "duplicate", advance: true, tries: 1, level: slog.LevelDebug}
+		return consequence{name: "duplicate", tries: 1, duplicate: true, level: slog.LevelDebug}
 	case ClassTransient:
-		return consequence{name: "transient", advance: true, deadLetter: true, tries: 3, level: slog.LevelWarn, spanFails: true}
+		return consequence{name: "transient", tries: 3, deadLetter: true, level: slog.LevelWarn, spanFails: true}
 	case ClassReject:
-		return consequence{name: "reject", advance: true, deadLetter: true, tries: 1, level: slog.LevelWarn, spanFails: true}
+		return consequence{name: "reject", tries: 1, deadLetter: true, level: slog.LevelWarn, spanFails: true}
 	default:
 		return consequence{name: "retry", level: slog.LevelWarn, spanFails: true}
 	}

@@ -104,9 +104,12 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 
 // Close leaves the group and ends the connections. Run has returned by then.
 func (l *Loop[State, Change]) Close() error {
-	err := l.group.Close()
+	if err := l.group.Close(); err != nil {
+		// The brokers will find out by themselves; nothing is lost by it.
+		l.deps.Log.Warn("left the consumer group without saying so", "group", l.cfg.Group, "error", err)
+	}
 	l.errors.Wait()
-	return errors.Join(err, l.client.Close())
+	return l.client.Close()
 }
 
 // CheckJoined is a readiness check: it fails until the group has given this

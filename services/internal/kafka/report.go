@@ -14,7 +14,7 @@ func (l *Loop[State, Change]) report(ctx context.Context, p storage.Partition, d
 	for _, d := range decisions {
 		switch {
 		case d.err == nil:
-		case ClassOf(d.err) == ClassDuplicate:
+		case ClassOf(d.err).consequences().duplicate:
 			l.deps.Failures.Duplicate(d.Context, p.Topic)
 		default:
 			reason := string(reasonOf(d.err))

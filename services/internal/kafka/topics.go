@@ -1,11 +1,14 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/cenkalti/backoff/v5"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
 )
@@ -16,6 +19,8 @@ const (
 	MaxRecordBytes = 2 << 20
 	// clusterDefault lets the cluster choose the replication factor (KIP-464).
 	clusterDefault = -1
+	// topicPatience bounds the wait until new topics are known to all brokers.
+	topicPatience = 10 * time.Second
 )
 
 // EnsureTopics creates the topics that do not exist and returns their names.
@@ -50,7 +55,19 @@ func EnsureTopics(client sarama.Client, topics []banking.Topic) (created []strin
 			created = append(created, t.Name)
 		}
 	}
-	return created, client.RefreshMetadata(names(topics)...)
+	return created, awaitTopics(client, names(topics))
+}
+
+// awaitTopics waits until the client sees the topics and their leaders: Kafka
+// acknowledges a new topic a moment before every broker has heard of it.
+func awaitTopics(client sarama.Client, names []string) error {
+	_, err := backoff.Retry(context.Background(), func() (struct{}, error) {
+		return struct{}{}, client.RefreshMetadata(names...)
+	}, backoff.WithMaxElapsedTime(topicPatience), backoff.WithBackOff(startBackoff()))
+	if err != nil {
+		return fmt.Errorf("wait for new topics: %w", err)
+	}
+	return nil
 }
 
 func names(topics []banking.Topic) []string {

@@ -287,8 +287,8 @@ func TestFailureClasses(t *testing.T) {
 		"duplicate":  {value: "duplicate", tries: 1, duplicates: 1, level: "DEBUG"},
 		"reject":     {value: "reject", tries: 1, deadLettered: 1, failed: 1, reason: "malformed", spanFails: true, level: "WARN"},
 		"transient":  {value: "transient", tries: 3, deadLettered: 1, failed: 1, reason: "authoriser", spanFails: true, level: "WARN"},
-		"second try": {value: "second-try", tries: 2, published: 1, level: "WARN"},
-		"retry":      {value: "away", tries: 2, published: 1, level: "WARN"},
+		"second try": {value: "second-try", tries: 2, published: 1, spanFails: true, level: "WARN"},
+		"retry":      {value: "away", tries: 2, published: 1, spanFails: true, level: "WARN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -322,6 +322,7 @@ func TestFailureClasses(t *testing.T) {
 				}
 				assertDeadLetter(t, dead[0], tt.reason, tt.tries)
 			}
+			f.assertSpans(t, tt.tries)
 			f.assertSpanAndLog(t, tt.spanFails, tt.level)
 		})
 	}
@@ -348,6 +349,20 @@ func assertDeadLetter(t *testing.T, m *sarama.ProducerMessage, reason string, tr
 	}
 	if _, err := time.Parse(time.RFC3339Nano, producerHeader(m, HeaderFailedAt)); err != nil {
 		t.Error(err)
+	}
+}
+
+// assertSpans: each try has a span of its own, a child of the record's context.
+func (f *fixture) assertSpans(t *testing.T, tries int) {
+	t.Helper()
+	n := 0
+	for _, s := range f.telemetry.Spans() {
+		if s.Name == "process "+source && s.Parent.SpanID().String() == "b7ad6b7169203331" {
+			n++
+		}
+	}
+	if n != tries+1 { // and one for record b
+		t.Errorf("%d process spans for %d tries and one more record", n, tries)
 	}
 }
 

@@ -59,22 +59,18 @@ func (s *Stack) Go(name string, run func(context.Context) error) {
 			}
 			select {
 			case failed <- fmt.Errorf("%s: %w", name, err):
+				err = nil // told; Stop need not tell it again
 			default: // one failure is enough to stop everything
 			}
 		}
 		done <- err
 	}()
-	s.push(step{name, func(stop context.Context) error {
+	s.push(step{name, func(context.Context) error {
 		cancel()
-		select {
-		case err := <-done:
-			if errors.Is(err, context.Canceled) {
-				return nil
-			}
+		if err := <-done; !errors.Is(err, context.Canceled) {
 			return err
-		case <-stop.Done():
-			return fmt.Errorf("still running: %w", stop.Err())
 		}
+		return nil
 	}})
 }
 
@@ -91,11 +87,29 @@ func (s *Stack) Stop(ctx context.Context) error {
 	s.mu.Unlock()
 	var errs []error
 	for i := len(steps) - 1; i >= 0; i-- {
-		if err := steps[i].stop(ctx); err != nil {
+		if err := steps[i].undo(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", steps[i].name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// undo calls the part's stop, and gives up on one that does not return by the
+// deadline: one part that hangs must not keep the others from stopping.
+func (s step) undo(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.stop(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done: // it had ended as well
+		return err
+	default:
+		return fmt.Errorf("still running: %w", ctx.Err())
+	}
 }
 
 func (s *Stack) push(st step) {
