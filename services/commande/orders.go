@@ -77,6 +77,9 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 // place gives the order its ids and publishes it. It returns without error
 // when all in-sync replicas have the record.
 func (o *orders) place(ctx context.Context, request banking.OrderRequest) (banking.OrderCreated, error) {
+	// A client that hangs up does not undo its order: the deadline is ours.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.ackTimeout)
+	defer cancel()
 	id, err := o.ids.take(ctx)
 	if err != nil {
 		return banking.OrderCreated{}, err
@@ -98,9 +101,6 @@ func (o *orders) place(ctx context.Context, request banking.OrderRequest) (banki
 			{Key: []byte(banking.HeaderEventType), Value: []byte(event.Type())},
 		},
 	}
-	// A client that hangs up does not undo its order: the deadline is ours.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.ackTimeout)
-	defer cancel()
 	ctx, span := o.instrument.StartSend(ctx, m)
 	o.fault.At(fault.BeforeOrder)
 	err = o.publisher.Publish(ctx, m)

@@ -1,0 +1,73 @@
+# Every target passes ARGS on: make run ARGS="--data elsewhere".
+# Go is all that is needed; tools/ holds what the longer targets do.
+
+ARGS =
+PKGS = ./...
+BENCH = .
+FUZZTIME = 10s
+
+VIGIE = bin/vigie
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-race lint fmt bench fuzz docs \
+	dev-commande dev-paiement dev-suivi dev-analyseur broker topics clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+run: build ## build and start everything in one process (vigie up)
+	@exec $(VIGIE) up $(ARGS)
+
+# The system is pure Go: without cgo it builds the same with or without a C
+# compiler.
+build: ## build bin/vigie
+	@[ -x $(VIGIE) ] || echo "building $(VIGIE); the first time takes a minute or two"
+	@CGO_ENABLED=0 go build -o $(VIGIE) ./services/vigie
+
+test: ## run the tests, with the race detector where a C compiler is there
+	@race=$$(sh tools/race.sh) || exit 1; \
+	if [ -z "$$race" ]; then \
+		echo "no working C compiler: testing without the race detector"; \
+		export CGO_ENABLED=0; \
+	fi; \
+	go test $$race $(PKGS) $(ARGS)
+
+test-race: ## run the tests with the race detector, or fail
+	@go test -race $(PKGS) $(ARGS)
+
+lint: ## check format, modules, tree and code (ARGS go to golangci-lint)
+	@sh tools/lint.sh $(ARGS)
+
+fmt: ## format the code as lint wants it
+	@linter=$$(sh tools/golangci-lint.sh) && "$$linter" fmt $(ARGS)
+
+bench: ## run the benchmarks that match BENCH
+	@CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKGS) $(ARGS)
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@FUZZTIME='$(FUZZTIME)' sh tools/fuzz.sh $(ARGS)
+
+docs: ## write the generated documents anew
+	@CGO_ENABLED=0 go test ./services/vigie -count=1 -run TestDocs -update $(ARGS)
+
+dev-commande: build ## run commande alone
+	@exec $(VIGIE) commande $(ARGS)
+
+dev-paiement: build ## run paiement alone
+	@exec $(VIGIE) paiement $(ARGS)
+
+dev-suivi: build ## run suivi alone
+	@exec $(VIGIE) suivi $(ARGS)
+
+dev-analyseur: build ## run analyseur alone
+	@exec $(VIGIE) analyseur $(ARGS)
+
+broker: build ## run the embedded broker alone
+	@exec $(VIGIE) broker $(ARGS)
+
+topics: build ## create the topics
+	@exec $(VIGIE) topics $(ARGS)
+
+clean: ## remove what was built; data/ stays
+	@rm -rf bin coverage.*
+	@find . -name .git -prune -o \( -name '*.test' -o -name '*.prof' \) -type f -exec rm -f {} +

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Every check of the sources, each reported whether or not the ones before it
+# passed. Arguments go to golangci-lint.
+set -eu
+cd "$(dirname "$0")/.."
+
+# As `make build` does: the checks then need no C compiler, and share its cache.
+export CGO_ENABLED=0
+
+failed=
+check() {
+	name=$1
+	shift
+	echo "lint: $name"
+	"$@" || failed="$failed, $name"
+}
+
+format() {
+	unformatted=$("$(go env GOROOT)/bin/gofmt" -l .) || return 1
+	[ -z "$unformatted" ] && return
+	echo "run make fmt for:"
+	echo "$unformatted"
+	return 1
+}
+
+tidy() {
+	find . -name go.mod -exec dirname {} \; | {
+		status=0
+		while IFS= read -r module; do
+			go -C "$module" mod tidy -diff || status=1
+		done
+		return $status
+	}
+}
+
+golangci() {
+	linter=$(sh tools/golangci-lint.sh) || return 1
+	"$linter" run "$@"
+}
+
+check tree sh tools/check-tree.sh
+check gofmt format
+check "go vet" go vet ./...
+check "go mod tidy" tidy
+check golangci-lint golangci "$@"
+
+if [ -n "$failed" ]; then
+	echo "lint failed: ${failed#, }" >&2
+	exit 1
+fi
