@@ -107,6 +107,9 @@ func readDeadLetter(r kafka.Record) (*fact, error) {
 	if r.Header(kafka.HeaderConsumerGroup) != banking.GroupPaiement {
 		return nil, nil
 	}
+	if r.Header(kafka.HeaderErrorReason) == string(kafka.ReasonContradictory) {
+		return nil, nil // a second order under an id: the first is as it was
+	}
 	order, err := kafka.DecodeAs[banking.OrderCreated](r)
 	if err != nil {
 		return nil, nil //nolint:nilerr // counted as a dead letter where it was set aside

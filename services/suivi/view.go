@@ -81,6 +81,16 @@ func lastFailure(events []moment) string {
 	return ""
 }
 
+// withoutOldestFailure makes room in a full history: what created and decided
+// an order stays.
+func withoutOldestFailure(events []moment) []moment {
+	i := slices.IndexFunc(events, func(m moment) bool { return m.Type == typePaymentFailed })
+	if i < 0 {
+		return events
+	}
+	return slices.Delete(slices.Clone(events), i, i+1)
+}
+
 // view is an order as last known.
 type view struct {
 	OrderID           string
@@ -120,6 +130,9 @@ func contradicts(events []moment, f fact) bool {
 func project(v view, f fact) view {
 	if seen(v.Events, f.EventID) {
 		return v
+	}
+	if len(v.Events) >= maxEvents {
+		v.Events = withoutOldestFailure(v.Events)
 	}
 	if len(v.Events) < maxEvents {
 		v.Events = append(slices.Clone(v.Events), moment{f.EventID, f.Type, f.At})

@@ -2,22 +2,22 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
+	"database/sql"
 	"fmt"
 )
 
 // Header is one header of a record, in the record's order.
 type Header struct {
-	Key   string `json:"k"`
-	Value []byte `json:"v"`
+	Key   string
+	Value []byte
 }
 
 // Message is a record that was decided and has to be published.
 type Message struct {
-	Topic   string   `json:"t"`
-	Key     []byte   `json:"k"`
-	Value   []byte   `json:"v"`
-	Headers []Header `json:"h"`
+	Topic   string
+	Key     []byte
+	Value   []byte
+	Headers []Header
 }
 
 // Pending is what one batch of a partition's records caused and what has
@@ -44,10 +44,7 @@ func (t *Tx) Enqueue(ctx context.Context, source Partition, lastOffset int64, me
 	if len(messages) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(messages)
-	if err != nil {
-		return fmt.Errorf("encode outbox of %s: %w", source, err)
-	}
+	text := encodeMessages(messages)
 	if _, err := t.Exec(ctx, insertOutbox, source.Topic, source.ID, lastOffset, len(messages), text); err != nil {
 		return fmt.Errorf("write outbox of %s: %w", source, err)
 	}
@@ -64,7 +61,7 @@ func (s *Store) Outbox(ctx context.Context, source Partition) (p Pending, found 
 		return Pending{}, false, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(text, &p.Messages)
+		p.Messages, err = decodeMessages(text)
 	}
 	if err != nil {
 		return Pending{}, false, fmt.Errorf("read outbox of %s: %w", source, err)
@@ -78,20 +75,25 @@ func (s *Store) AllPending(ctx context.Context) ([]Pending, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
+	return scanPending(rows)
+}
+
+func scanPending(rows *sql.Rows) ([]Pending, error) {
 	var all []Pending
-	for rows.Next() {
+	err := each(rows, func(rows *sql.Rows) error {
 		var p Pending
 		var text []byte
-		if err := rows.Scan(&p.Source.Topic, &p.Source.ID, &p.LastOffset, &text); err != nil {
-			return nil, fmt.Errorf("read outbox: %w", err)
-		}
-		if err := json.Unmarshal(text, &p.Messages); err != nil {
-			return nil, fmt.Errorf("decode outbox of %s: %w", p.Source, err)
+		err := rows.Scan(&p.Source.Topic, &p.Source.ID, &p.LastOffset, &text)
+		if err == nil {
+			p.Messages, err = decodeMessages(text)
 		}
 		all = append(all, p)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	return all, rows.Err()
+	return all, nil
 }
 
 // MarkPublished forgets the batches up to and including an offset: Kafka has

@@ -3,7 +3,6 @@ package storage_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,63 +10,96 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-func outbox(t *testing.T, s *storage.Store, p storage.Partition, limit int) []storage.Pending {
+// drain reads a partition's outbox as its owner does: batch for batch.
+func drain(t *testing.T, s *storage.Store, p storage.Partition) (batches []storage.Pending) {
 	t.Helper()
-	pending, err := s.Outbox(t.Context(), p, limit)
+	for {
+		pending, found, err := s.Outbox(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			return batches
+		}
+		batches = append(batches, pending)
+		published(t, s, p, pending.LastOffset)
+	}
+}
+
+func published(t *testing.T, s *storage.Store, p storage.Partition, last int64) {
+	t.Helper()
+	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkPublished(ctx, p, last) })
+}
+
+func all(t *testing.T, s *storage.Store) []storage.Pending {
+	t.Helper()
+	pending, err := s.AllPending(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return pending
 }
 
-// names writes a message as offset:value.
-func names(pending []storage.Pending) (out []string) {
-	for _, p := range pending {
-		out = append(out, fmt.Sprintf("%d:%s", p.SourceOffset, p.Value))
+func size(t *testing.T, s *storage.Store) int64 {
+	t.Helper()
+	n, err := s.OutboxSize(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	return n
+}
+
+// batch is n messages that the records up to an offset caused.
+func batch(p storage.Partition, last int64, n int) storage.Pending {
+	pending := storage.Pending{Source: p, LastOffset: last}
+	for part := range n {
+		pending.Messages = append(pending.Messages, storage.Message{Topic: "out", Value: fmt.Appendf(nil, "%s-%d-%d", p, last, part)})
+	}
+	return pending
+}
+
+func enqueue(t *testing.T, s *storage.Store, batches ...storage.Pending) {
+	t.Helper()
+	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
+		for _, b := range batches {
+			if err := tx.Enqueue(ctx, b.Source, b.LastOffset, b.Messages); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func TestOutboxKeepsOrderAndForgetsWhatWasPublished(t *testing.T) {
 	s := open(t)
-	other := storage.Partition{Topic: orders().Topic, ID: 2}
-	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
-		for _, offset := range []int64{100, 9, 10} { // neither sorted nor of one length
-			var messages []storage.Message
-			for part := range 12 {
-				messages = append(messages, storage.Message{Topic: "out", Value: fmt.Append(nil, part)})
-			}
-			if err := tx.Enqueue(ctx, orders(), offset, messages); err != nil {
-				return err
-			}
-		}
-		return tx.Enqueue(ctx, other, 9, []storage.Message{{Topic: "out", Value: []byte("other")}})
-	})
-	var want []string
-	for _, offset := range []int64{9, 10, 100} {
-		for part := range 12 {
-			want = append(want, fmt.Sprintf("%d:%d", offset, part))
+	next, namesake := storage.Partition{Topic: orders().Topic, ID: 2}, storage.Partition{Topic: "payments.authorized", ID: orders().ID}
+	b9, b10, b100 := batch(orders(), 9, 12), batch(orders(), 10, 1), batch(orders(), 100, 3)
+	others := []storage.Pending{batch(next, 9, 1), batch(namesake, 9, 1)}
+	enqueue(t, s, b100, b9, b10, others[0], others[1]) // neither sorted nor of one length
+	everything := []storage.Pending{b9, b10, b100, others[0], others[1]}
+	if diff := cmp.Diff(everything, all(t, s)); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+	for _, step := range []struct{ published, left int64 }{{8, 18}, {9, 6}, {99, 5}} {
+		published(t, s, orders(), step.published)
+		if n := size(t, s); n != step.left {
+			t.Errorf("published to %d: %d messages wait, want %d", step.published, n, step.left)
 		}
 	}
-	if got := names(outbox(t, s, orders(), 1000)); !slices.Equal(got, want) {
-		t.Errorf("outbox %v, want %v", got, want)
+	enqueue(t, s, b9, b10)
+	if diff := cmp.Diff([]storage.Pending{b9, b10, b100}, drain(t, s, orders())); diff != "" {
+		t.Errorf("batch for batch (-want +got):\n%s", diff)
 	}
-	if got := names(outbox(t, s, orders(), 13)); !slices.Equal(got, want[:13]) {
-		t.Errorf("outbox up to 13: %v, want %v", got, want[:13])
+	if diff := cmp.Diff(others, all(t, s)); diff != "" {
+		t.Errorf("the other partitions (-want +got):\n%s", diff)
 	}
-	for _, step := range []struct{ published, left int64 }{{8, 36}, {9, 24}, {99, 12}, {100, 0}} {
-		if err := s.MarkPublished(t.Context(), orders(), step.published); err != nil {
-			t.Fatal(err)
-		}
-		if got := names(outbox(t, s, orders(), 1000)); !slices.Equal(got, want[36-step.left:]) {
-			t.Errorf("published to %d: outbox %v, want %v", step.published, got, want[36-step.left:])
-		}
-		if n, err := s.OutboxSize(t.Context()); n != step.left+1 || err != nil {
-			t.Errorf("published to %d: size %d, %v; want %d", step.published, n, err, step.left+1)
-		}
-	}
-	if got := names(outbox(t, s, other, 10)); !slices.Equal(got, []string{"9:other"}) {
-		t.Errorf("the other partition's outbox is %v", got)
+}
+
+func TestABatchWithoutMessagesLeavesNothing(t *testing.T) {
+	s := open(t)
+	enqueue(t, s, batch(orders(), 1, 0), batch(orders(), 1, 0))
+	if _, found, err := s.Outbox(t.Context(), orders()); found || err != nil || len(all(t, s)) != 0 || size(t, s) != 0 {
+		t.Errorf("outbox holds %v, %v, %v", all(t, s), found, err)
 	}
 }
 
@@ -78,7 +110,7 @@ func TestMessagesComeOutAsTheyWentIn(t *testing.T) {
 	}
 	messages := []storage.Message{
 		{Topic: "null key and value", Headers: nil},
-		{Topic: "empty key and value", Key: []byte{}, Value: []byte{}, Headers: []storage.Header{}},
+		{Topic: "empty key and value", Key: []byte{}, Value: []byte{}},
 		{Topic: "null key", Value: []byte("v")},
 		{Topic: "null value", Key: []byte("k")},
 		{Topic: "binary", Key: every, Value: every, Headers: []storage.Header{
@@ -89,28 +121,29 @@ func TestMessagesComeOutAsTheyWentIn(t *testing.T) {
 	}
 	folder := t.TempDir()
 	s := reopen(t, folder)
-	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.Enqueue(ctx, orders(), 0, messages) })
+	enqueue(t, s, storage.Pending{Source: orders(), Messages: messages})
 	closed(t, s)
 	s = reopen(t, folder)
 	defer closed(t, s)
-	var got []storage.Message
-	for _, p := range outbox(t, s, orders(), 10) {
-		got = append(got, p.Message)
+	want := []storage.Pending{{Source: orders(), Messages: messages}}
+	if diff := cmp.Diff(want, all(t, s)); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(messages, got); diff != "" {
-		t.Errorf("after storing (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, drain(t, s, orders())); diff != "" {
+		t.Errorf("batch for batch (-want +got):\n%s", diff)
 	}
 }
 
-func TestARecordIsEnqueuedOnce(t *testing.T) {
+func TestABatchIsEnqueuedOnce(t *testing.T) {
 	s := open(t)
-	messages := []storage.Message{{Topic: "out", Value: []byte("1")}}
-	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.Enqueue(ctx, orders(), 5, messages) })
-	err := s.Update(t.Context(), func(tx *storage.Tx) error { return tx.Enqueue(t.Context(), orders(), 5, messages) })
+	enqueue(t, s, batch(orders(), 5, 1))
+	err := s.Update(t.Context(), func(tx *storage.Tx) error {
+		return tx.Enqueue(t.Context(), orders(), 5, batch(orders(), 5, 2).Messages)
+	})
 	if err == nil {
-		t.Error("the same record's messages were enqueued twice")
+		t.Error("the same batch was enqueued twice")
 	}
-	if got := outbox(t, s, orders(), 10); len(got) != 1 {
-		t.Errorf("outbox %v, want one message", names(got))
+	if n := size(t, s); n != 1 {
+		t.Errorf("%d messages wait, want the first batch's one", n)
 	}
 }

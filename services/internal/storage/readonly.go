@@ -19,9 +19,8 @@ var ErrMissing = errors.New("storage is not there")
 const readOnlyPragmas = "mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
 
 const (
-	selectPositions    = `SELECT topic, partition, next_offset FROM positions`
-	selectOutboxOrigin = `SELECT source_topic, source_partition, source_offset, topic, record_key FROM outbox`
-	selectStamps       = `SELECT name, value FROM stamp ORDER BY name`
+	selectPositions = `SELECT topic, partition, next_offset FROM positions`
+	selectStamps    = `SELECT name, value FROM stamp ORDER BY name`
 )
 
 // Reader reads one service's storage, whether the service runs or not. It
@@ -100,33 +99,13 @@ func (s *Snapshot) Positions(ctx context.Context) (map[Partition]int64, error) {
 	return out, rows.Err()
 }
 
-// Origin says of a message in the outbox which record caused it, where it is
-// to be published, and under which key.
-type Origin struct {
-	Source       Partition
-	SourceOffset int64
-	Topic        string
-	Key          string
-}
-
-// OutboxOrigins returns what waits in the outbox, without the messages.
-func (s *Snapshot) OutboxOrigins(ctx context.Context) ([]Origin, error) {
-	rows, err := s.Query(ctx, selectOutboxOrigin)
+// Pending returns everything in the outbox, oldest first within a partition.
+func (s *Snapshot) Pending(ctx context.Context) ([]Pending, error) {
+	rows, err := s.Query(ctx, selectAllOutbox)
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var out []Origin
-	for rows.Next() {
-		var o Origin
-		var key []byte
-		if err := rows.Scan(&o.Source.Topic, &o.Source.ID, &o.SourceOffset, &o.Topic, &key); err != nil {
-			return nil, fmt.Errorf("read outbox: %w", err)
-		}
-		o.Key = string(key)
-		out = append(out, o)
-	}
-	return out, rows.Err()
+	return scanPending(rows)
 }
 
 // CheckStamp answers [ErrForeign] where the storage belongs to another cluster

@@ -31,10 +31,14 @@ func TestUpdateStoresAllOrNothing(t *testing.T) {
 		for _, prepared := range []bool{false, true} {
 			t.Run(test.name, func(t *testing.T) {
 				s := open(t)
-				if prepared {
-					if err := s.Prepare(t.Context(), insertNote); err != nil {
-						t.Fatal(err)
-					}
+				if prepared { // a statement is kept once a transaction with it has been stored
+					update(t, s, func(ctx context.Context, tx *storage.Tx) error {
+						return note(ctx, tx, 1, "before")
+					})
+					update(t, s, func(ctx context.Context, tx *storage.Tx) error {
+						_, err := tx.Exec(ctx, `DELETE FROM notes`)
+						return err
+					})
 				}
 				if err := s.StartAt(t.Context(), orders(), 4); err != nil {
 					t.Fatal(err)
@@ -117,11 +121,8 @@ func TestATransactionSeesItsOwnChangesAndOthersDoNot(t *testing.T) {
 func TestStatementsThatAreWrong(t *testing.T) {
 	s := open(t)
 	const nonsense = "SELECT nothing FROM nowhere"
-	if err := s.Prepare(t.Context(), nonsense); err == nil {
-		t.Error("nonsense was prepared")
-	}
-	if _, err := s.Query(t.Context(), nonsense); err == nil {
-		t.Error("nonsense was queried")
+	if rows, err := s.Query(t.Context(), nonsense); err == nil {
+		t.Errorf("nonsense was queried: %v", errors.Join(rows.Err(), rows.Close()))
 	}
 	if err := s.QueryRow(t.Context(), nonsense).Scan(new(int)); err == nil || storage.IsNotFound(err) {
 		t.Errorf("nonsense scanned with %v", err)

@@ -9,7 +9,7 @@ CREATE TABLE positions (
     PRIMARY KEY (topic, partition)
 );
 
--- What was decided but perhaps not yet published: the messages (JSON) that one
+-- What was decided but perhaps not yet published: the messages that one
 -- batch of a partition's records caused, named by the batch's last record.
 CREATE TABLE outbox (
     source_topic     TEXT   NOT NULL,

@@ -1,0 +1,65 @@
+package analyseur
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noon is when the tests' statistics are asked for, unless they say otherwise.
+func noon() time.Time { return time.Date(2026, 3, 4, 12, 0, 30, 0, time.UTC) }
+
+func payment(n int, status string, cents banking.Money, at time.Time) transaction {
+	id := fmt.Sprintf("order-%d", n)
+	return transaction{EventID: "decided-" + id, OrderID: id, UserID: "user-1", Status: status, Amount: cents, ProcessedAt: at}
+}
+
+func openCounter(t *testing.T) *counter {
+	t.Helper()
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), Name, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &counter{store: s, log: slog.New(slog.DiscardHandler)}
+}
+
+// apply stores transactions as one batch.
+func apply(t *testing.T, c *counter, all ...transaction) {
+	t.Helper()
+	var decided []kafka.Decided[transaction]
+	for _, tx := range all {
+		decided = append(decided, kafka.Decided[transaction]{Context: t.Context(), Change: tx})
+	}
+	if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Apply(t.Context(), tx, decided) }); err != nil {
+		t.Fatal(err)
+	}
+	c.Applied(decided)
+}
+
+func statisticsAt(t *testing.T, c *counter, now time.Time) statistics {
+	t.Helper()
+	s, err := readStatistics(t.Context(), c.store, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

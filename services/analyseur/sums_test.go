@@ -1,0 +1,144 @@
+package analyseur
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+func TestPaymentsCountOnce(t *testing.T) {
+	c := openCounter(t)
+	one, two := payment(1, "AUTHORIZED", 1050, noon()), payment(2, "REJECTED", 2, noon())
+	apply(t, c, one, two) // a batch holds each order once
+	apply(t, c, payment(3, "REJECTED", 300, noon()), two)
+	apply(t, c, one)
+	apply(t, c)
+	other := payment(1, "REJECTED", 7, noon())
+	other.EventID = "another"
+	apply(t, c, other) // an order counts by its first decision
+	want := statistics{authorized: sum{1, 1050}, rejected: sum{2, 302}, lastHour: sum{3, 1352}}
+	if got := statisticsAt(t, c, noon()); got != want {
+		t.Errorf("statistics %v, want %v", got, want)
+	}
+	state, err := c.Load(t.Context(), []kafka.Record{{Key: []byte("order-1")}, {Key: []byte("order-4")}})
+	if err != nil || len(state) != 1 || state["order-1"] != "decided-order-1" {
+		t.Errorf("counted %v, %v", state, err)
+	}
+}
+
+func TestStatisticsOfTheLastHour(t *testing.T) {
+	c := openCounter(t)
+	if got := statisticsAt(t, c, noon()); got != (statistics{}) {
+		t.Errorf("before the first payment: %v", got)
+	}
+	var all []transaction
+	for i, minutes := range []int{-60, -59, -59, -30, 0, 1} { // from noon's minute; one cent more each
+		all = append(all, payment(i, "AUTHORIZED", banking.Money(i+1), noon().Add(time.Duration(minutes)*time.Minute)))
+	}
+	apply(t, c, all[:3]...)
+	apply(t, c, all[3:]...) // the same minutes again
+	minute := noon().Truncate(time.Minute)
+	for _, test := range []struct {
+		now  time.Time
+		want sum
+	}{
+		{minute.Add(-time.Nanosecond), sum{4, 1 + 2 + 3 + 4}},
+		{minute, sum{4, 2 + 3 + 4 + 5}},
+		{minute.Add(59 * time.Second), sum{4, 2 + 3 + 4 + 5}},
+		{minute.Add(time.Minute), sum{3, 4 + 5 + 6}},
+		{minute.Add(59 * time.Minute), sum{2, 5 + 6}},
+		{minute.Add(60 * time.Minute), sum{1, 6}},
+		{minute.Add(61 * time.Minute), sum{}},
+		{minute.Add(-61 * time.Minute), sum{}},
+	} {
+		got := statisticsAt(t, c, test.now)
+		if got.lastHour != test.want || got.all() != (sum{6, 21}) {
+			t.Errorf("at %v: last hour %v of %v, want %v of all", test.now, got.lastHour, got.all(), test.want)
+		}
+	}
+}
+
+func TestForgettingLeavesTheTotals(t *testing.T) {
+	c := openCounter(t)
+	var all []transaction
+	for i := range 5 {
+		all = append(all, payment(i, "AUTHORIZED", 10, noon().Add(time.Duration(i)*time.Hour)))
+	}
+	apply(t, c, all...)
+	for _, want := range []int64{2, 1, 0} {
+		var gone int64
+		if err := c.store.Update(t.Context(), func(tx *storage.Tx) (err error) {
+			gone, err = forget(t.Context(), tx, noon().Add(3*time.Hour), 2)
+			return err
+		}); err != nil || gone != want {
+			t.Errorf("%d forgotten, %v; want %d", gone, err, want)
+		}
+	}
+	later := statisticsAt(t, c, noon().Add(4*time.Hour))
+	if later.all() != (sum{5, 50}) || later.lastHour != (sum{1, 10}) {
+		t.Errorf("statistics %v", later)
+	}
+	if recent, err := readRecent(t.Context(), c.store, 10); len(recent) != 2 || err != nil {
+		t.Errorf("recent %v, %v; want the two that stay", recent, err)
+	}
+}
+
+func TestRecentIsNewestFirst(t *testing.T) {
+	c := openCounter(t)
+	apply(t, c, payment(1, "AUTHORIZED", 1, noon()), payment(2, "REJECTED", 2, noon().Add(2)), payment(3, "REJECTED", 3, noon().Add(time.Second)),
+		payment(4, "AUTHORIZED", 4, noon().Add(time.Microsecond)))
+	for limit, want := range map[int]string{1: "order-3", 3: "order-3 order-4 order-2", 10: "order-3 order-4 order-2 order-1"} {
+		recent, err := readRecent(t.Context(), c.store, limit)
+		var ids []string
+		for _, tx := range recent {
+			ids = append(ids, tx.OrderID)
+		}
+		if got := strings.Join(ids, " "); got != want || err != nil {
+			t.Errorf("the latest %d are %s, %v; want %s", limit, got, err, want)
+		}
+	}
+}
+
+// TestQueriesUseAnIndex holds that an answer costs the same however many
+// payments there are. Reading the newest is a scan of the index that stops at
+// its limit; the totals are two rows.
+func TestQueriesUseAnIndex(t *testing.T) {
+	c := openCounter(t)
+	allowed := []string{"SCAN totals", "SCAN transactions USING INDEX transactions_newest_first"}
+	for _, q := range []struct {
+		query string
+		args  []any
+	}{
+		{strings.Replace(selectEvents, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
+		{selectSums, []any{int64(1), int64(60)}},
+		{selectRecent, []any{50}},
+		{deleteTransactions, []any{int64(1), 100}},
+		{deleteMinutes, []any{int64(1)}},
+	} {
+		var plan []string
+		rows, err := c.store.Query(t.Context(), "EXPLAIN QUERY PLAN "+q.query, q.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var detail string
+			if err := rows.Scan(new(int), new(int), new(int), &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+			scans := strings.Contains(detail, "SCAN") && !slices.Contains(allowed, detail) && detail != "SCAN CONSTANT ROW"
+			if scans || strings.Contains(detail, "TEMP B-TREE") {
+				t.Errorf("%s\n%s", q.query, detail)
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(plan) == 0 {
+			t.Errorf("plan %v, %v", plan, err)
+		}
+	}
+}

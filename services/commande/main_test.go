@@ -1,0 +1,149 @@
+package commande
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/httpapi"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// reopen opens the storage in a folder; whoever calls it closes it.
+func reopen(t *testing.T, folder string) *storage.Store {
+	t.Helper()
+	s, err := OpenStorage(t.Context(), "sqlite:"+folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closed(t *testing.T, s *storage.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// broker is a publisher that keeps what it is given.
+type broker struct {
+	// answer, if set, is how sending ends.
+	answer func(context.Context) error
+
+	mu   sync.Mutex
+	sent []*sarama.ProducerMessage
+}
+
+func (b *broker) Publish(ctx context.Context, m *sarama.ProducerMessage) error {
+	b.mu.Lock()
+	m.Partition, m.Offset = 2, int64(len(b.sent))
+	b.sent = append(b.sent, m)
+	b.mu.Unlock()
+	if b.answer == nil {
+		return nil
+	}
+	return b.answer(ctx)
+}
+
+// shop is commande's HTTP face before a broker of the test's own.
+type shop struct {
+	*telemetrytest.Recorder
+	broker *broker
+	orders *orders
+	http.Handler
+}
+
+func openShop(t *testing.T) *shop {
+	t.Helper()
+	store := reopen(t, t.TempDir())
+	t.Cleanup(func() { closed(t, store) })
+	s := &shop{Recorder: telemetrytest.New(t, Name, Catalogue()), broker: &broker{}}
+	instrument, err := otelkafka.New(s.Telemetry, otelkafka.Options{Produces: []string{banking.TopicOrdersCreated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.orders = &orders{
+		ids: &ids{store: store}, publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: time.Minute,
+	}
+	if s.orders.total, err = s.Instruments().Int64Counter(ordersTotal); err != nil {
+		t.Fatal(err)
+	}
+	if s.orders.amounts, err = s.Instruments().Float64Histogram(orderAmountsEuros); err != nil {
+		t.Fatal(err)
+	}
+	s.orders.total.Add(t.Context(), 0)
+	router := httpapi.NewRouter(httpapi.Config{
+		Service: Name, Version: "test", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: s.Logger(),
+	})
+	router.Handle("POST /orders", s.orders.create)
+	s.Handler = telemetry.HTTPMiddleware(s.Telemetry, httpapi.Route)(router)
+	return s
+}
+
+func (s *shop) post(ctx context.Context, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/orders", strings.NewReader(body))
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+// counts checks the metrics of n acknowledged orders of so many cents, and of
+// the answers by status.
+func (s *shop) counts(t *testing.T, n int, cents int64, answers map[int]int) {
+	t.Helper()
+	if got := s.Metric(ordersTotal, nil); got != float64(n) {
+		t.Errorf("%s is %v, want %d", ordersTotal, got, n)
+	}
+	if got := s.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": banking.TopicOrdersCreated}); got != float64(n) {
+		t.Errorf("%s is %v, want %d", telemetry.KafkaMessagesProducedTotal, got, n)
+	}
+	if s.Series(orderAmountsEuros, nil) == 0 { // nothing was measured
+		if n != 0 {
+			t.Errorf("%s has no series", orderAmountsEuros)
+		}
+	} else {
+		if got := s.Metric(orderAmountsEuros, nil); got != float64(n) {
+			t.Errorf("%s counts %v orders, want %d", orderAmountsEuros, got, n)
+		}
+		if got, want := fmt.Sprintf("%.4f", s.HistogramSum(orderAmountsEuros, nil)), fmt.Sprintf("%d.%02d00", cents/100, cents%100); got != want {
+			t.Errorf("%s sums to %s, want %s", orderAmountsEuros, got, want)
+		}
+	}
+	for status, want := range answers {
+		labels := map[string]string{"route": "/orders", "method": "POST", "status_code": fmt.Sprint(status)}
+		if got := s.Metric(telemetry.HTTPRequestsTotal, labels); got != float64(want) {
+			t.Errorf("%v answers are %d, want %d", got, status, want)
+		}
+	}
+	s.CheckCatalogue()
+}
+
+// discreet checks that neither log nor spans tell what is the client's own.
+func (s *shop) discreet(t *testing.T, secrets ...string) {
+	t.Helper()
+	told := []string{fmt.Sprint(s.Logs())}
+	for _, span := range s.Spans() {
+		told = append(told, fmt.Sprint(span.Name, span.Attributes, span.Events, span.Status, span.Links))
+	}
+	for _, secret := range secrets {
+		if i := slices.IndexFunc(told, func(text string) bool { return strings.Contains(text, secret) }); i >= 0 {
+			t.Errorf("%q is told in %s", secret, told[i])
+		}
+	}
+}

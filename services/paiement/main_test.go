@@ -1,0 +1,91 @@
+package paiement
+
+import (
+	"context"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// verdicts is an authoriser that says what it is told to.
+type verdicts func(ctx context.Context, orderID string) (Verdict, error)
+
+func (v verdicts) Authorise(ctx context.Context, orderID string, _ banking.Money) (Verdict, error) {
+	return v(ctx, orderID)
+}
+
+func now() time.Time {
+	return time.Date(2026, 3, 4, 5, 6, 7, 123_456_789, time.FixedZone("", 3600))
+}
+
+func order(id string) banking.OrderCreated {
+	return banking.OrderCreated{
+		EventID: "event-of-" + id, OrderID: id, UserID: "user-secret", Amount: 1050, Items: []string{"tea"},
+		Status: banking.StatusCreated, CreatedAt: now(),
+	}
+}
+
+// record is how an event stands in Kafka; change may spoil it.
+func record(t *testing.T, e banking.Event, change func(*kafka.Record)) kafka.Record {
+	t.Helper()
+	value, err := banking.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := kafka.Record{
+		Partition: storage.Partition{Topic: banking.TopicOrdersCreated}, Key: []byte(e.Order()), Value: value,
+		Headers: []storage.Header{
+			{Key: banking.HeaderEventID, Value: []byte(e.ID())},
+			{Key: banking.HeaderEventType, Value: []byte(e.Type())},
+		},
+	}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// setHeader gives a record's header another value.
+func setHeader(r *kafka.Record, name, value string) {
+	for i, h := range r.Headers {
+		if h.Key == name {
+			r.Headers[i].Value = []byte(value)
+		}
+	}
+}
+
+func openStore(t *testing.T) *storage.Store {
+	t.Helper()
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), Name, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func mustNotContain(t *testing.T, text string, secrets ...string) {
+	t.Helper()
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is in %s", secret, text)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package paiement
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// published is how a decision stands in Kafka.
+func published(t *testing.T, id string, v Verdict) kafka.Record {
+	t.Helper()
+	o := order(id)
+	message, err := kafka.Encode(outcome(o, v, now()), o.EventID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kafka.Record{
+		Partition: storage.Partition{Topic: message.Topic}, Key: message.Key, Value: message.Value, Headers: message.Headers,
+	}
+}
+
+func TestALedgerIsRebuiltFromWhatWasPublished(t *testing.T) {
+	d := &decider{store: openStore(t)}
+	r := rebuilding{store: d.store}
+	withoutCause := published(t, "order-3", Verdict{Reason: "limit_exceeded"})
+	withoutCause.Headers = withoutCause.Headers[:2]
+	for _, record := range []kafka.Record{
+		published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"}),
+		published(t, "order-2", Verdict{Reason: "limit_exceeded"}),
+		withoutCause,
+		published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"}), // published again after a crash
+		record(t, order("order-9"), nil),                                   // no decision
+		{Key: []byte("order-9"), Value: []byte("{")},
+	} {
+		if err := r.add(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var batch []kafka.Record
+	for _, id := range []string{"order-1", "order-2", "order-3", "order-9"} {
+		batch = append(batch, record(t, order(id), nil))
+	}
+	state, err := d.Load(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (known{"order-1": "event-of-order-1", "order-2": "event-of-order-2", "order-3": ""}); !maps.Equal(state, want) {
+		t.Errorf("the ledger knows %v, want %v", state, want)
+	}
+	for i, class := range []kafka.Class{kafka.ClassDuplicate, kafka.ClassDuplicate, kafka.ClassReject} {
+		if _, _, err := d.Handle(t.Context(), state, batch[i]); kafka.ClassOf(err) != class {
+			t.Errorf("%s: %v of class %v, want %v", batch[i].Key, err, kafka.ClassOf(err), class)
+		}
+	}
+}
+
+func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
+	entryOf := func(s *storage.Store) (e entry) {
+		t.Helper()
+		var micros int64
+		if err := s.QueryRow(t.Context(), `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`).
+			Scan(&e.OrderID, &e.EventID, &e.ResultEventID, &e.Status, &e.Amount, &micros); err != nil {
+			t.Fatal(err)
+		}
+		if micros != now().UnixMicro() {
+			t.Errorf("processed at %d", micros)
+		}
+		return e
+	}
+	lost := &decider{store: openStore(t)}
+	all := decided(t, "order-1")
+	if err := apply(t.Context(), lost, all); err != nil {
+		t.Fatal(err)
+	}
+	r := rebuilding{store: openStore(t)}
+	if err := r.add(t.Context(), published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"})); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(entryOf(lost.store), entryOf(r.store)); diff != "" {
+		t.Errorf("rebuilt (-lost +rebuilt):\n%s", diff)
+	}
+	if got := entryOf(r.store).Status; got != banking.StatusAuthorized {
+		t.Errorf("status %s", got)
+	}
+}

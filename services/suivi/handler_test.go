@@ -1,0 +1,193 @@
+package suivi
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+func orderEvent() banking.OrderCreated {
+	return banking.OrderCreated{
+		EventID: "created-order-1", OrderID: "order-1", UserID: "user-1", Amount: 1050, Items: []string{"tea", "cake"},
+		Status: banking.StatusCreated, CreatedAt: at(1),
+	}
+}
+
+func authorizedEvent() banking.PaymentAuthorized {
+	return banking.PaymentAuthorized{
+		EventID: "authorized-order-1", OrderID: "order-1", UserID: "user-1", Amount: 1050,
+		Status: banking.StatusAuthorized, AuthorizationCode: "AUTH-1", ProcessedAt: at(2),
+	}
+}
+
+func rejectedEvent() banking.PaymentRejected {
+	return banking.PaymentRejected{
+		EventID: "rejected-order-1", OrderID: "order-1", UserID: "user-1", Amount: 1050,
+		Status: banking.StatusRejected, RejectionReason: "card_expired", ProcessedAt: at(2),
+	}
+}
+
+// record is how an event stands on a topic, with further headers.
+func record(t *testing.T, topic string, e banking.Event, headers ...string) kafka.Record {
+	t.Helper()
+	value, err := banking.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := kafka.Record{Partition: storage.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value, Time: at(9)}
+	headers = append([]string{banking.HeaderEventID, e.ID(), banking.HeaderEventType, e.Type()}, headers...)
+	for i := 0; i < len(headers); i += 2 {
+		r.Headers = append(r.Headers, storage.Header{Key: headers[i], Value: []byte(headers[i+1])})
+	}
+	return r
+}
+
+// deadLetter is an order that a group set aside at a time, if any is given.
+func deadLetter(t *testing.T, group, failedAt string) kafka.Record {
+	headers := []string{
+		kafka.HeaderConsumerGroup, group, kafka.HeaderOriginalTopic, "orders.created", kafka.HeaderOriginalPartition, "0",
+		kafka.HeaderOriginalOffset, "7", kafka.HeaderErrorReason, "authoriser",
+	}
+	if failedAt != "" {
+		headers = append(headers, kafka.HeaderFailedAt, failedAt)
+	}
+	return record(t, banking.TopicOrdersDLQ, orderEvent(), headers...)
+}
+
+func spoilt(r kafka.Record, spoil func(*kafka.Record)) kafka.Record {
+	spoil(&r)
+	return r
+}
+
+func letterFact(minute int) *fact {
+	f := failed("order-1", minute, 7)
+	f.FailureReason = "authoriser"
+	return &f
+}
+
+func pointer(f fact) *fact { return &f }
+
+// TestFacts is a table of records in, facts out.
+func TestFacts(t *testing.T) {
+	const failedAt = "2026-03-04T06:03:00.000123+01:00"
+	tests := []struct {
+		name   string
+		record kafka.Record
+		want   *fact
+	}{
+		{"created", record(t, banking.TopicOrdersCreated, orderEvent()), pointer(created("order-1", 1))},
+		{"authorised", record(t, banking.TopicPaymentsAuthorized, authorizedEvent()), pointer(authorized("order-1", 2))},
+		{"rejected", record(t, banking.TopicPaymentsRejected, rejectedEvent()), pointer(rejected("order-1", 2))},
+		{"dead letter", deadLetter(t, banking.GroupPaiement, failedAt), letterFact(3)},
+		{"dead letter without its time", deadLetter(t, banking.GroupPaiement, ""), letterFact(9)},
+		{"dead letter with a strange time", deadLetter(t, banking.GroupPaiement, "yesterday"), letterFact(9)},
+		{"our own dead letter", deadLetter(t, banking.GroupSuivi, failedAt), nil},
+		{"another group's dead letter", deadLetter(t, banking.GroupAnalyseur, failedAt), nil},
+		{"a dead letter of nobody", record(t, banking.TopicOrdersDLQ, orderEvent()), nil},
+		{"a second order under the id", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *kafka.Record) {
+			for i, h := range r.Headers {
+				if h.Key == kafka.HeaderErrorReason {
+					r.Headers[i].Value = []byte("contradictory")
+				}
+			}
+		}), nil},
+		{"a malformed dead letter", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *kafka.Record) { r.Value = []byte("{") }), nil},
+		{"a dead letter with another key", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *kafka.Record) { r.Key = []byte("order-2") }), nil},
+	}
+	tr := &tracker{}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, out, err := tr.Handle(t.Context(), histories{}, test.record)
+			if err != nil || out != nil {
+				t.Errorf("messages %v, error %v", out, err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("fact (-want +got):\n%s", diff)
+			}
+			if test.want == nil {
+				return
+			}
+			history := histories{"order-1": moments(fact{EventID: "earlier"}, *test.want)}
+			got, _, err = tr.Handle(t.Context(), history, test.record)
+			if got != nil || !errors.Is(err, kafka.ErrDuplicate) {
+				t.Errorf("seen again: %v, %v; want a duplicate", got, err)
+			}
+		})
+	}
+}
+
+func TestRecordsThatAreRefused(t *testing.T) {
+	order := record(t, banking.TopicOrdersCreated, orderEvent())
+	tests := []struct {
+		name   string
+		record kafka.Record
+		reason kafka.Reason
+	}{
+		{"malformed", spoilt(order, func(r *kafka.Record) { r.Value = []byte(`{"orderId":`) }), kafka.ReasonMalformed},
+		{"no value", spoilt(order, func(r *kafka.Record) { r.Value = nil }), kafka.ReasonMalformed},
+		{"unknown type", spoilt(order, func(r *kafka.Record) { r.Headers = nil }), kafka.ReasonMalformed},
+		{"key differs", spoilt(order, func(r *kafka.Record) { r.Key = []byte("order-2") }), kafka.ReasonContradictory},
+		{"event id differs", spoilt(order, func(r *kafka.Record) {
+			r.Headers = []storage.Header{{Key: "eventId", Value: []byte("x")}, r.Headers[1]}
+		}), kafka.ReasonContradictory},
+		{"payment among the orders", record(t, banking.TopicOrdersCreated, authorizedEvent()), kafka.ReasonMalformed},
+		{"order among the payments", record(t, banking.TopicPaymentsAuthorized, orderEvent()), kafka.ReasonMalformed},
+		{"rejected among the authorised", record(t, banking.TopicPaymentsAuthorized, rejectedEvent()), kafka.ReasonMalformed},
+		{"authorised among the rejected", record(t, banking.TopicPaymentsRejected, authorizedEvent()), kafka.ReasonMalformed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f, out, err := (&tracker{}).Handle(t.Context(), histories{}, test.record)
+			failure, ok := errors.AsType[*kafka.Failure](err)
+			if !ok || failure.Class != kafka.ClassReject || failure.Reason != test.reason {
+				t.Errorf("error %v, want reason %s", err, test.reason)
+			}
+			if f != nil || out != nil {
+				t.Errorf("fact %v, messages %v", f, out)
+			}
+		})
+	}
+}
+
+// TestAnOrderIsCreatedOnceAndDecidedOnce is a table of what is known of an
+// order, and whether another event may be added.
+func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
+	other := func(f fact) fact { f.EventID = "another"; return f }
+	order := record(t, banking.TopicOrdersCreated, orderEvent())
+	yes := record(t, banking.TopicPaymentsAuthorized, authorizedEvent())
+	no := record(t, banking.TopicPaymentsRejected, rejectedEvent())
+	letter := deadLetter(t, banking.GroupPaiement, "")
+	tests := []struct {
+		name    string
+		known   []fact
+		record  kafka.Record
+		refused bool
+	}{
+		{"created twice", []fact{other(created("order-1", 1))}, order, true},
+		{"authorised twice", []fact{other(authorized("order-1", 1))}, yes, true},
+		{"rejected twice", []fact{other(rejected("order-1", 1))}, no, true},
+		{"authorised, then rejected", []fact{created("order-1", 1), authorized("order-1", 2)}, no, true},
+		{"rejected, then authorised", []fact{rejected("order-1", 2)}, yes, true},
+		{"created after its decision", []fact{authorized("order-1", 2)}, order, false},
+		{"decided after its creation", []fact{created("order-1", 1)}, yes, false},
+		{"decided after a failure", []fact{failed("order-1", 1, 1)}, no, false},
+		{"failed again", []fact{failed("order-1", 1, 1)}, letter, false},
+		{"failed once and decided", []fact{authorized("order-1", 1)}, letter, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f, _, err := (&tracker{}).Handle(t.Context(), histories{"order-1": moments(test.known...)}, test.record)
+			if failure, ok := errors.AsType[*kafka.Failure](err); ok != test.refused || ok && failure.Reason != kafka.ReasonContradictory {
+				t.Errorf("error %v, want a contradiction: %v", err, test.refused)
+			}
+			if (f == nil) != test.refused {
+				t.Errorf("fact %v", f)
+			}
+		})
+	}
+}

@@ -1,0 +1,182 @@
+package suivi
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// get asks as a client would, through the routes that wire registers.
+func get(t *testing.T, tr *tracker, target string) (status int, body string) {
+	t.Helper()
+	a := &api{store: tr.store, log: tr.log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /orders", a.list)
+	mux.HandleFunc("GET /orders/{id}/status", a.status)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+	text, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, strings.TrimSuffix(string(text), "\n")
+}
+
+func TestAnswersHaveTheirDocumentedShape(t *testing.T) {
+	tr := openTracker(t)
+	bare := created("order-4", 7)
+	bare.Items, bare.UserID = nil, "é<&>"
+	apply(t, tr, created("order-1", 1), created("order-2", 2), created("order-3", 3), bare)
+	apply(t, tr, authorized("order-1", 4), rejected("order-2", 5), failed("order-3", 6, 1), authorized("order-5", 0))
+	const order = `"userId":"user-1","amount":10.50,"items":["tea","cake"],"createdAt":"2026-03-04T05:0`
+	const second = `:00.000123Z"`
+	for id, want := range map[string]string{
+		"order-1": `{"orderId":"order-1","status":"PAYMENT_AUTHORIZED","details":{` + order + `1` + second + `,"processedAt":"2026-03-04T05:04` + second + `,"authorizationCode":"AUTH-1"},` +
+			`"events":[{"type":"OrderCreated","timestamp":"2026-03-04T05:01` + second + `},{"type":"PaymentAuthorized","timestamp":"2026-03-04T05:04` + second + `}],"lastUpdated":"2026-03-04T05:04` + second + `}`,
+		"order-2": `{"orderId":"order-2","status":"PAYMENT_REJECTED","details":{` + order + `2` + second + `,"processedAt":"2026-03-04T05:05` + second + `,"rejectionReason":"card_expired"},` +
+			`"events":[{"type":"OrderCreated","timestamp":"2026-03-04T05:02` + second + `},{"type":"PaymentRejected","timestamp":"2026-03-04T05:05` + second + `}],"lastUpdated":"2026-03-04T05:05` + second + `}`,
+		"order-3": `{"orderId":"order-3","status":"PAYMENT_FAILED","details":{` + order + `3` + second + `,"failureReason":"reason-1"},` +
+			`"events":[{"type":"OrderCreated","timestamp":"2026-03-04T05:03` + second + `},{"type":"PaymentFailed","timestamp":"2026-03-04T05:06` + second + `}],"lastUpdated":"2026-03-04T05:06` + second + `}`,
+		"order-4": `{"orderId":"order-4","status":"ORDER_CREATED","details":{"userId":"é\u003c\u0026\u003e","amount":10.50,"items":[],"createdAt":"2026-03-04T05:07` + second + `},` +
+			`"events":[{"type":"OrderCreated","timestamp":"2026-03-04T05:07` + second + `}],"lastUpdated":"2026-03-04T05:07` + second + `}`,
+		"order-5": `{"orderId":"order-5","status":"PAYMENT_AUTHORIZED","details":{"userId":"user-1","amount":10.50,"items":[],"processedAt":"2026-03-04T05:00` + second + `,"authorizationCode":"AUTH-1"},` +
+			`"events":[{"type":"PaymentAuthorized","timestamp":"2026-03-04T05:00` + second + `}],"lastUpdated":"2026-03-04T05:00` + second + `}`,
+	} {
+		if status, body := get(t, tr, "/orders/"+id+"/status"); status != 200 || body != want {
+			t.Errorf("%s: %d\n got %s\nwant %s", id, status, body, want)
+		}
+	}
+	const listed = `{"orders":[` +
+		`{"orderId":"order-4","userId":"é\u003c\u0026\u003e","amount":10.50,"status":"ORDER_CREATED","createdAt":"2026-03-04T05:07` + second + `,"lastUpdated":"2026-03-04T05:07` + second + `},` +
+		`{"orderId":"order-3","userId":"user-1","amount":10.50,"status":"PAYMENT_FAILED","createdAt":"2026-03-04T05:03` + second + `,"lastUpdated":"2026-03-04T05:06` + second + `}` +
+		`],"count":2,"totalCount":5,"nextCursor":"`
+	status, body := get(t, tr, "/orders?limit=2")
+	if status != 200 || !strings.HasPrefix(body, listed) {
+		t.Errorf("list: %d\n got %s\nwant %s", status, body, listed)
+	}
+	if _, body := get(t, openTracker(t), "/orders"); body != `{"orders":[],"count":0,"totalCount":0}` {
+		t.Errorf("empty list: %s", body)
+	}
+}
+
+func list(t *testing.T, tr *tracker, target string) (answer listAnswer) {
+	t.Helper()
+	status, body := get(t, tr, target)
+	if status != http.StatusOK {
+		t.Fatalf("%s: %d %s", target, status, body)
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if answer.Count != len(answer.Orders) {
+		t.Errorf("%s: count %d of %d", target, answer.Count, len(answer.Orders))
+	}
+	return answer
+}
+
+func TestPagesShowEachOrderOnceWhileNewerArrive(t *testing.T) {
+	tr := openTracker(t)
+	var all []fact
+	for i := range 100 {
+		all = append(all, created(fmt.Sprintf("order-%d", i), 1)) // all at one time
+	}
+	apply(t, tr, all...)
+	newer := 0
+	for _, limit := range []int{1, 7, 10, 100, 500} {
+		seenIn, pages, cursor := map[string]int{}, 0, ""
+		before := total(t, tr)
+		for done := false; !done; done = cursor == "" {
+			answer := list(t, tr, fmt.Sprintf("/orders?limit=%d&cursor=%s", limit, cursor))
+			for _, o := range answer.Orders {
+				seenIn[o.OrderID]++
+			}
+			if int64(pages)+before != answer.TotalCount || len(answer.Orders) > limit {
+				t.Errorf("limit %d, page %d: %d orders of %d", limit, pages, len(answer.Orders), answer.TotalCount)
+			}
+			pages, cursor = pages+1, answer.NextCursor
+			newer++
+			apply(t, tr, created(fmt.Sprintf("newer-%d", newer), 1+newer))
+		}
+		for _, f := range all {
+			if seenIn[f.OrderID] != 1 {
+				t.Errorf("limit %d: %s is seen %d times", limit, f.OrderID, seenIn[f.OrderID])
+			}
+		}
+		if int64(len(seenIn)) != before {
+			t.Errorf("limit %d: %d orders are seen, want the %d that were there", limit, len(seenIn), before)
+		}
+	}
+}
+
+func TestListIsNewestFirst(t *testing.T) {
+	tr := openTracker(t)
+	apply(t, tr, created("order-1", 3), created("order-2", 1), created("order-3", 2))
+	apply(t, tr, authorized("order-2", 9)) // what happens later does not move an order
+	var ids []string
+	for _, o := range list(t, tr, "/orders").Orders {
+		ids = append(ids, o.OrderID)
+	}
+	if got := strings.Join(ids, " "); got != "order-1 order-3 order-2" {
+		t.Errorf("listed %s", got)
+	}
+}
+
+func TestBadQuestionsAreNamed(t *testing.T) {
+	tr := openTracker(t)
+	encode := base64.RawURLEncoding.EncodeToString
+	tests := []struct {
+		target string
+		status int
+		field  string
+	}{
+		{"/orders?limit=0", 400, "limit"},
+		{"/orders?limit=-1", 400, "limit"},
+		{"/orders?limit=501", 400, "limit"},
+		{"/orders?limit=ten", 400, "limit"},
+		{"/orders?limit=1.5", 400, "limit"},
+		{"/orders?limit=99999999999999999999", 400, "limit"},
+		{"/orders?cursor=!", 400, "cursor"},
+		{"/orders?cursor=order-1", 400, "cursor"},
+		{"/orders?cursor=" + encode([]byte("12")), 400, "cursor"},
+		{"/orders?cursor=" + encode([]byte("12/")), 400, "cursor"},
+		{"/orders?cursor=" + encode([]byte("x/order-1")), 400, "cursor"},
+		{"/orders?cursor=" + encode([]byte("99999999999999999999/order-1")), 400, "cursor"},
+		{"/orders/order-1/status", 404, ""},
+		{"/orders/'%20OR%201=1/status", 404, ""},
+	}
+	for _, test := range tests {
+		status, body := get(t, tr, test.target)
+		var problem struct{ Field, Detail string }
+		if err := json.Unmarshal([]byte(body), &problem); err != nil {
+			t.Errorf("%s: %q: %v", test.target, body, err)
+		}
+		if status != test.status || problem.Field != test.field || !strings.Contains(problem.Detail, test.field) || problem.Detail == "" {
+			t.Errorf("%s: %d %s, want %d naming %q", test.target, status, body, test.status, test.field)
+		}
+	}
+	for _, limit := range []string{"1", "500", ""} {
+		if status, body := get(t, tr, "/orders?limit="+limit); status != http.StatusOK {
+			t.Errorf("limit %q: %d %s", limit, status, body)
+		}
+	}
+}
+
+func TestStorageThatDoesNotAnswer(t *testing.T) {
+	tr := openTracker(t)
+	a := &api{store: tr.store, log: tr.log}
+	if err := tr.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, handler := range map[string]http.HandlerFunc{"status": a.status, "list": a.list} {
+		w := httptest.NewRecorder()
+		handler(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+			t.Errorf("%s: %d, Retry-After %q", name, w.Code, w.Header().Get("Retry-After"))
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package suivi
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// at is a moment, so many minutes after the first.
+func at(minutes int) time.Time {
+	return time.Date(2026, 3, 4, 5, minutes, 0, 123_000, time.UTC)
+}
+
+func created(id string, minute int) fact {
+	return fact{
+		EventID: "created-" + id, Type: banking.TypeOrderCreated, At: at(minute), Status: StatusCreated,
+		OrderID: id, UserID: "user-1", Amount: 1050, Items: []string{"tea", "cake"},
+	}
+}
+
+func authorized(id string, minute int) fact {
+	return fact{
+		EventID: "authorized-" + id, Type: banking.TypePaymentAuthorized, At: at(minute), Status: StatusAuthorized,
+		OrderID: id, UserID: "user-1", Amount: 1050, AuthorizationCode: "AUTH-1",
+	}
+}
+
+func rejected(id string, minute int) fact {
+	return fact{
+		EventID: "rejected-" + id, Type: banking.TypePaymentRejected, At: at(minute), Status: StatusRejected,
+		OrderID: id, UserID: "user-1", Amount: 1050, RejectionReason: "card_expired",
+	}
+}
+
+// failed is the try-th dead letter of an order; every third says the same.
+func failed(id string, minute, try int) fact {
+	return fact{
+		EventID: fmt.Sprintf("orders.created/0/%d", try), Type: typePaymentFailed, At: at(minute), Status: StatusFailed,
+		OrderID: id, UserID: "user-1", Amount: 1050, FailureReason: fmt.Sprintf("reason-%d", try%3),
+	}
+}
+
+func openTracker(t *testing.T) *tracker {
+	t.Helper()
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), Name, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &tracker{store: s, log: slog.New(slog.DiscardHandler)}
+}
+
+// apply stores facts as one batch.
+func apply(t *testing.T, tr *tracker, facts ...fact) {
+	t.Helper()
+	decided := make([]kafka.Decided[*fact], len(facts))
+	for i := range facts {
+		decided[i] = kafka.Decided[*fact]{Context: t.Context(), Change: &facts[i]}
+	}
+	applyDecided(t, tr, decided)
+}
+
+func applyDecided(t *testing.T, tr *tracker, decided []kafka.Decided[*fact]) {
+	t.Helper()
+	if err := tr.store.Update(t.Context(), func(tx *storage.Tx) error { return tr.Apply(t.Context(), tx, decided) }); err != nil {
+		t.Fatal(err)
+	}
+	tr.Applied(decided)
+}
+
+func stored(t *testing.T, tr *tracker, id string) (v view) {
+	t.Helper()
+	if err := tr.store.Update(t.Context(), func(tx *storage.Tx) error {
+		found, err := find(t.Context(), tx, []string{id})
+		v = found[id]
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func total(t *testing.T, tr *tracker) (n int64) {
+	t.Helper()
+	if err := tr.store.QueryRow(t.Context(), selectCount).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,136 @@
+package suivi
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+func TestApplyKeepsViewsAndCountsOrdersOnce(t *testing.T) {
+	tr := openTracker(t)
+	steps := []struct {
+		name   string
+		facts  []fact
+		orders int64
+		status map[string]Status
+	}{
+		{"two orders", []fact{created("order-1", 1), created("order-2", 1)}, 2, map[string]Status{"order-1": StatusCreated, "order-2": StatusCreated}},
+		{"nothing", nil, 2, map[string]Status{"order-1": StatusCreated}},
+		{"a decision", []fact{authorized("order-1", 2)}, 2, map[string]Status{"order-1": StatusAuthorized, "order-2": StatusCreated}},
+		{"duplicates", []fact{created("order-1", 1), created("order-2", 1)}, 2, map[string]Status{"order-1": StatusAuthorized}},
+		{"another duplicate", []fact{authorized("order-1", 2)}, 2, map[string]Status{"order-1": StatusAuthorized}},
+		{"a decision before its order", []fact{rejected("order-3", 3)}, 3, map[string]Status{"order-3": StatusRejected}},
+		{"the order after its decision", []fact{created("order-3", 1)}, 3, map[string]Status{"order-3": StatusRejected}},
+		{"known and unknown orders", []fact{failed("order-2", 2, 1), created("order-4", 1)}, 4, map[string]Status{"order-2": StatusFailed, "order-4": StatusCreated}},
+	}
+	for _, step := range steps {
+		apply(t, tr, step.facts...)
+		if n := total(t, tr); n != step.orders {
+			t.Errorf("%s: %d orders are counted, want %d", step.name, n, step.orders)
+		}
+		for id, want := range step.status {
+			if got := stored(t, tr, id).Status; got != want {
+				t.Errorf("%s: %s is %s, want %s", step.name, id, got, want)
+			}
+		}
+	}
+	want := project(project(view{}, created("order-1", 1)), authorized("order-1", 2))
+	if diff := cmp.Diff(want, stored(t, tr, "order-1")); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+}
+
+func TestADeadLetterThatSaysNothingChangesNothing(t *testing.T) {
+	tr := openTracker(t)
+	applyDecided(t, tr, []kafka.Decided[*fact]{{Context: t.Context()}})
+	if n := total(t, tr); n != 0 {
+		t.Errorf("%d orders are counted, want 0", n)
+	}
+}
+
+func TestLoadFindsWhatWasApplied(t *testing.T) {
+	tr := openTracker(t)
+	apply(t, tr, created("order-1", 1))
+	batch := []kafka.Record{
+		record(t, banking.TopicOrdersCreated, orderEvent()),
+		{Key: []byte("order-9")}, {Key: nil},
+	}
+	known, err := tr.Load(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(histories{"order-1": moments(created("order-1", 1))}, known); diff != "" {
+		t.Errorf("histories (-want +got):\n%s", diff)
+	}
+	if _, _, err := tr.Handle(t.Context(), known, batch[0]); kafka.ClassOf(err) != kafka.ClassDuplicate {
+		t.Errorf("handled again: %v", err)
+	}
+}
+
+func TestForgetLeavesUndecidedOrders(t *testing.T) {
+	tr := openTracker(t)
+	apply(t, tr, created("order-1", 1), created("order-2", 1), created("order-3", 1), created("order-4", 1), created("order-5", 1))
+	apply(t, tr, authorized("order-1", 2), rejected("order-2", 2), failed("order-3", 2, 1), authorized("order-5", 9))
+	for _, want := range []struct{ gone, left int64 }{{1, 4}, {1, 3}, {0, 3}} {
+		var gone int64
+		if err := tr.store.Update(t.Context(), func(tx *storage.Tx) (err error) {
+			gone, err = forget(t.Context(), tx, at(9), 1)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if left := total(t, tr); gone != want.gone || left != want.left {
+			t.Errorf("%d forgotten, %d counted; want %d and %d", gone, left, want.gone, want.left)
+		}
+	}
+	for id, want := range map[string]Status{"order-3": StatusFailed, "order-4": StatusCreated, "order-5": StatusAuthorized, "order-1": ""} {
+		if got := stored(t, tr, id).Status; got != want {
+			t.Errorf("%s is %q, want %q", id, got, want)
+		}
+	}
+}
+
+// TestQueriesUseAnIndex holds that an answer costs the same however many
+// orders there are.
+func TestQueriesUseAnIndex(t *testing.T) {
+	tr := openTracker(t)
+	for _, q := range []struct {
+		query string
+		args  []any
+	}{
+		{selectOrder, []any{"order-1"}},
+		{strings.Replace(selectOrders, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
+		{strings.Replace(selectHistories, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
+		{selectNewest, []any{newest().listedAt, "", 51}},
+		{selectCount, nil},
+		{deleteOrders, []any{int64(1), 100}},
+	} {
+		rows, err := tr.store.Query(t.Context(), "EXPLAIN QUERY PLAN "+q.query, q.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := 0
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			steps++
+			if strings.Contains(detail, "SCAN") || strings.Contains(detail, "TEMP B-TREE") {
+				t.Errorf("%s\n%s", q.query, detail)
+			}
+		}
+		if rows.Err() != nil || steps == 0 {
+			t.Errorf("%d steps, %v", steps, rows.Err())
+		}
+		if err := rows.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
