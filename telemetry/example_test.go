@@ -9,9 +9,10 @@ import (
 	"net/http/httptest"
 	"strings"
 
-	"github.com/vigie-dev/vigie/telemetry"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // A whole service: its own metric declared as data, one route, /metrics, and one request.

@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 // routes is a server with one handler of each behaviour that the middleware must tell apart.

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
-	"go.opentelemetry.io/otel/metric"
 )
 
 func TestInstrumentsRefuseWhatTheCatalogueDoesNotSay(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 

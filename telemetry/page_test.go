@@ -10,10 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 // golden compares got with the file, or writes the file when UPDATE_GOLDEN is set.

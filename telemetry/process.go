@@ -52,7 +52,7 @@ func readMemory() memory {
 		if samples[i].Value.Kind() != metrics.KindUint64 {
 			return 0
 		}
-		return int64(samples[i].Value.Uint64())
+		return int64(samples[i].Value.Uint64()) //nolint:gosec // bytes of memory fit in 63 bits
 	}
 	total, objects, unused, free, released := value(0), value(1), value(2), value(3), value(4)
 	held := objects + unused + free

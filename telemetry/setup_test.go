@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func TestSetupRefuses(t *testing.T) {

@@ -49,7 +49,7 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 	t := &Telemetry{config: config, catalogue: catalogue, logger: newLogger(config), propagator: newPropagator()}
 	resource, err := newResource(ctx, config)
 	if err != nil {
-		t.logger.Warn("some resource attributes are missing", "error", err)
+		t.logger.WarnContext(ctx, "some resource attributes are missing", "error", err)
 	}
 	t.tracers = newTracerProvider(resource, config.SpanProcessors)
 	t.registry, t.meters, err = newMeterProvider(config.Service, resource)

@@ -60,7 +60,7 @@ type rebuilding struct {
 func (r *rebuilding) add(ctx context.Context, record kafka.Record) error {
 	event, err := kafka.Decode(record)
 	if err != nil {
-		return nil //nolint:nilerr // not a decision
+		return nil // not a decision
 	}
 	// Without its cause, a decision still keeps its order from being decided
 	// again: no event can then be the one that it was decided for.

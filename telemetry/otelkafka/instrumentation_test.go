@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/IBM/sarama"
-	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func newInstrumentation(t testing.TB, options Options) (*telemetrytest.Recorder, *Instrumentation) {
@@ -44,7 +45,7 @@ func wantAttributes(t *testing.T, span tracetest.SpanStub, want ...attribute.Key
 	t.Helper()
 	for _, a := range want {
 		if !slices.Contains(span.Attributes, a) {
-			t.Errorf("span %q lacks %s=%s; it has %v", span.Name, a.Key, a.Value.Emit(), span.Attributes)
+			t.Errorf("span %q lacks %s=%s; it has %v", span.Name, a.Key, a.Value.String(), span.Attributes)
 		}
 	}
 }

@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/vigie-dev/vigie/telemetry"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // TopicPartition names one partition.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )

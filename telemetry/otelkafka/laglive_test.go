@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/vigie-dev/vigie/telemetry"
 )
 

@@ -3,10 +3,11 @@ package otelkafka
 import (
 	"sync"
 
-	"github.com/vigie-dev/vigie/telemetry"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // maxTopics bounds the values of the label topic; topics beyond it share the value _OTHER.

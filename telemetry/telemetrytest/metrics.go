@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
+
 	"github.com/vigie-dev/vigie/telemetry"
 )
 

@@ -10,9 +10,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/vigie-dev/vigie/telemetry"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // Recorder is a service's telemetry that remembers everything. It is safe for concurrent use; assertions that
@@ -100,7 +101,7 @@ func (r *Recorder) OpenMetricsPage() string {
 
 func (r *Recorder) page(accept string) string {
 	r.t.Helper()
-	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
 	request.Header.Set("Accept", accept)
 	answer := httptest.NewRecorder()
 	r.MetricsHandler().ServeHTTP(answer, request)

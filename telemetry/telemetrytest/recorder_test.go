@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vigie-dev/vigie/telemetry"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -55,7 +55,7 @@ func (m *Money) UnmarshalJSON(data []byte) error {
 func (m Money) Euros() float64 { return float64(m) / 100 }
 
 func (m Money) append(b []byte) []byte {
-	cents := uint64(m)
+	cents := uint64(m) //nolint:gosec // two's complement is what is wanted
 	if m < 0 {
 		b = append(b, '-')
 		cents = -cents // two's complement: right for math.MinInt64 too
@@ -70,7 +70,7 @@ func signed(magnitude uint64, negative bool) (Money, error) {
 	case !negative && magnitude <= math.MaxInt64:
 		return Money(magnitude), nil
 	case negative && magnitude <= -math.MinInt64:
-		return Money(-magnitude), nil
+		return Money(-magnitude), nil //nolint:gosec // the case before has checked the range
 	default:
 		return 0, ErrOutOfRange
 	}

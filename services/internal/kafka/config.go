@@ -5,6 +5,7 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +21,16 @@ type Config struct {
 	Brokers []string
 	// ClientID names this program to the brokers.
 	ClientID string
+	// SessionTimeout is how long a consumer may be silent before Kafka gives
+	// its partitions away; 0 is [DefaultSessionTimeout]. Brokers bound it.
+	SessionTimeout time.Duration
 }
+
+// DefaultSessionTimeout is the session timeout of consumers, sarama's own.
+const DefaultSessionTimeout = 10 * time.Second
+
+// heartbeats is how many of them fit into a session: one may be lost.
+const heartbeats = 3
 
 const (
 	dialTimeout = 3 * time.Second
@@ -96,6 +106,8 @@ func (c Config) consumer() *sarama.Config {
 	sc.Consumer.Offsets.AutoCommit.Interval = commitInterval
 	sc.Consumer.Group.ResetInvalidOffsets = false // never skip records silently
 	sc.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
+	sc.Consumer.Group.Session.Timeout = cmp.Or(c.SessionTimeout, DefaultSessionTimeout)
+	sc.Consumer.Group.Heartbeat.Interval = sc.Consumer.Group.Session.Timeout / heartbeats
 	sc.Consumer.Return.Errors = true
 	sc.ChannelBufferSize = claimBuffer
 	return sc

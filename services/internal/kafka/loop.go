@@ -89,12 +89,12 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 		err := l.group.Consume(ctx, l.cfg.Topics, l)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, sarama.ErrClosedConsumerGroup):
-			return nil
+			return nil //nolint:nilerr // being told to stop is no failure
 		case errors.Is(err, ErrLogMismatch):
 			return err
 		case err != nil:
-			l.deps.Log.Warn("consumer group lost, joining again", "group", l.cfg.Group, "error", err)
-			sleep(ctx, wait.NextBackOff())
+			l.deps.Log.WarnContext(ctx, "consumer group lost, joining again", "group", l.cfg.Group, "error", err)
+			_ = sleep(ctx, wait.NextBackOff()) // the loop's condition looks at ctx
 		default: // a rebalance
 			wait.Reset()
 		}

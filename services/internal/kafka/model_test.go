@@ -144,8 +144,10 @@ func (m *machine) crash(rt *rapid.T) {
 	m.f.deps.Fault = fault.New(step, rapid.Int64Range(1, 3).Draw(rt, "times"), func() { panic(died) })
 	defer func() {
 		m.f.deps.Fault = nil
-		if r := recover(); r != nil && r != died {
-			panic(r)
+		if r := recover(); r != nil {
+			if err, ok := r.(error); !ok || !errors.Is(err, died) {
+				panic(r)
+			}
 		}
 	}()
 	m.run(rt)

@@ -36,7 +36,7 @@ func (l *Loop[State, Change]) retry(session context.Context, what string, work f
 			return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
 		}
 		delay := wait.NextBackOff()
-		l.deps.Log.Warn("waiting to try again", "operation", what, "delay", delay, "error", err)
+		l.deps.Log.WarnContext(session, "waiting to try again", "operation", what, "delay", delay, "error", err)
 		if sleep(session, delay) != nil {
 			return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
 		}

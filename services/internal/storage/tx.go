@@ -24,7 +24,7 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 	}
 	for _, query := range t.unprepared {
 		if _, err := s.prepared(ctx, s.write, query); err != nil {
-			break // the next transaction tries again
+			break //nolint:nilerr // the change is stored; the next transaction tries to prepare again
 		}
 	}
 	return nil
