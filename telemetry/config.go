@@ -46,8 +46,8 @@ type Config struct {
 	LogLevel slog.Level
 	// LogColor chooses colours for text logs. Default ColorAuto.
 	LogColor ColorMode
-	// SpanProcessors receive the spans: exporters, or recorders in tests. With none, spans are still made and
-	// sampled, so that trace context travels and exemplars carry trace ids, but nothing leaves the process.
+	// SpanProcessors receive the spans: exporters, or recorders in tests. With none, spans carry their context and
+	// record nothing: it travels, and logs and exemplars carry trace ids, but nothing leaves the process.
 	// [Telemetry.Shutdown] shuts them down.
 	SpanProcessors []sdktrace.SpanProcessor
 }

@@ -28,7 +28,7 @@ func HTTPMiddleware(t *Telemetry, route func(*http.Request) string) func(http.Ha
 		route = RoutePattern
 	}
 	traced := otelhttp.NewMiddleware("",
-		otelhttp.WithTracerProvider(t.tracers),
+		otelhttp.WithTracerProvider(t.spans),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
 		otelhttp.WithPropagators(t.propagator),
 	)

@@ -27,6 +27,7 @@ type Telemetry struct {
 	registry    *prometheus.Registry
 	meters      *sdkmetric.MeterProvider
 	tracers     *sdktrace.TracerProvider
+	spans       trace.TracerProvider // tracers, or idleProvider where spans go nowhere
 	propagator  propagation.TextMapPropagator
 	instruments *Instruments
 	http        *httpMetrics
@@ -52,6 +53,7 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 		t.logger.WarnContext(ctx, "some resource attributes are missing", "error", err)
 	}
 	t.tracers = newTracerProvider(resource, config.SpanProcessors)
+	t.spans = spanSource(t.tracers, config.SpanProcessors)
 	t.registry, t.meters, err = newMeterProvider(config.Service, resource)
 	if err == nil {
 		err = t.addInstruments()
@@ -104,7 +106,7 @@ func (t *Telemetry) Catalogue() Catalogue { return append(Catalogue(nil), t.cata
 func (t *Telemetry) MeterProvider() metric.MeterProvider { return t.meters }
 
 // TracerProvider returns the service's tracer provider.
-func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.tracers }
+func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.spans }
 
 // Propagator returns the W3C Trace Context and W3C Baggage propagator.
 func (t *Telemetry) Propagator() propagation.TextMapPropagator { return t.propagator }

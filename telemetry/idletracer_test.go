@@ -1,0 +1,76 @@
+package telemetry_test
+
+import (
+	"context"
+	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+func setUp(t *testing.T, processors ...sdktrace.SpanProcessor) trace.Tracer {
+	t.Helper()
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test", SpanProcessors: processors})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tel.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return tel.TracerProvider().Tracer("test")
+}
+
+// Without anybody to read them, spans carry context and record nothing; what
+// is seen from outside is the same as with the SDK.
+func TestSpansThatGoNowhereCarryContextAlike(t *testing.T) {
+	remote := func(flags trace.TraceFlags) context.Context {
+		return trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+			TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: flags, Remote: true,
+		}))
+	}
+	for name, tracer := range map[string]trace.Tracer{
+		"idle": setUp(t), "SDK": setUp(t, tracetest.NewSpanRecorder()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, s := tracer.Start(t.Context(), "work"); s.IsRecording() != (name == "SDK") {
+				t.Errorf("recording: %v", s.IsRecording())
+			}
+			seen := map[trace.SpanID]bool{}
+			for range 1000 {
+				ctx, s := tracer.Start(t.Context(), "root")
+				sc := s.SpanContext()
+				if !sc.IsValid() || !sc.IsSampled() || sc.IsRemote() || seen[sc.SpanID()] || trace.SpanContextFromContext(ctx).SpanID() != sc.SpanID() {
+					t.Fatalf("root %+v", sc)
+				}
+				seen[sc.SpanID()] = true
+				_, child := tracer.Start(ctx, "child")
+				if got := child.SpanContext(); got.TraceID() != sc.TraceID() || got.SpanID() == sc.SpanID() || !got.IsSampled() {
+					t.Fatalf("child %+v of %+v", got, sc)
+				}
+			}
+			for _, flags := range []trace.TraceFlags{0, trace.FlagsSampled} {
+				_, s := tracer.Start(remote(flags), "child")
+				if got := s.SpanContext(); got.TraceID() != (trace.TraceID{1}) || got.IsSampled() != flags.IsSampled() || got.IsRemote() {
+					t.Errorf("child of a remote parent with flags %v: %+v", flags, got)
+				}
+				_, s = tracer.Start(remote(flags), "root", trace.WithNewRoot())
+				if got := s.SpanContext(); got.TraceID() == (trace.TraceID{1}) || !got.IsSampled() {
+					t.Errorf("new root: %+v", got)
+				}
+			}
+		})
+	}
+}
+
+// A sampler that was asked for is the SDK's to apply.
+func TestASamplerThatWasAskedForIsUsed(t *testing.T) {
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	if _, s := setUp(t).Start(t.Context(), "work"); s.SpanContext().IsSampled() {
+		t.Error("always_off sampled a span")
+	}
+}
