@@ -1,0 +1,49 @@
+package suivi
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// What is written when a letter is replayed or purged changes no order: what a
+// replay does to an order, the replay's own records say.
+func TestResolutionsSayNothingAboutOrders(t *testing.T) {
+	tr := &tracker{}
+	for _, resolution := range []string{"replayed", "purged"} {
+		marker := kafka.Record{
+			Partition: storage.Partition{Topic: banking.TopicOrdersDLQ}, Key: []byte("order-1"), Time: at(9),
+			Headers: []storage.Header{
+				{Key: kafka.HeaderResolves, Value: []byte("orders.dlq/0/7")},
+				{Key: kafka.HeaderResolution, Value: []byte(resolution)},
+				{Key: kafka.HeaderResolvedAt, Value: []byte("2026-03-04T05:03:00Z")},
+			},
+		}
+		for name, known := range map[string]histories{"unknown": {}, "failed": {"order-1": moments(failed("order-1", 3, 7))}} {
+			got, out, err := tr.Handle(t.Context(), known, marker)
+			if got != nil || out != nil || err != nil {
+				t.Errorf("%s, of an order that is %s: %v, %v, %v", resolution, name, got, out, err)
+			}
+		}
+	}
+}
+
+// A record's own headers come after those of its dead letter and are not
+// believed: it cannot say why, where or by whom it was set aside.
+func TestARecordDoesNotSpeakForItsDeadLetter(t *testing.T) {
+	letter := deadLetter(t, banking.GroupPaiement, "2026-03-04T05:03:00.000123Z")
+	honest, _, _ := (&tracker{}).Handle(t.Context(), histories{}, letter)
+	for _, name := range []string{
+		kafka.HeaderConsumerGroup, kafka.HeaderErrorReason, kafka.HeaderOriginalTopic, kafka.HeaderOriginalOffset, kafka.HeaderFailedAt,
+	} {
+		letter.Headers = append(letter.Headers, storage.Header{Key: name, Value: []byte("forged")})
+	}
+	got, _, err := (&tracker{}).Handle(t.Context(), histories{}, letter)
+	if diff := cmp.Diff(honest, got); diff != "" || err != nil || got == nil {
+		t.Errorf("%v (-honest +forged):\n%s", err, diff)
+	}
+}
