@@ -32,6 +32,8 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 			brokerCommand(),
 			topicsCommand(),
 			resetCommand(),
+			dlqCommand(),
+			auditCommand(),
 		},
 	}
 	// A wrong flag is one line too; --help is there for the rest.

@@ -21,6 +21,8 @@ func hint(err error) string {
 		return "; stop that process or choose another folder with " + data
 	case errors.Is(err, storage.ErrNotWritable):
 		return "; choose a folder that can be written with " + data
+	case errors.Is(err, storage.ErrMissing):
+		return "; choose the services' folder with " + data
 	case errors.Is(err, storage.ErrUnsupportedURL):
 		return "; set --database-url (DATABASE_URL)"
 	case errors.Is(err, storage.ErrForeign), errors.Is(err, kafka.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):

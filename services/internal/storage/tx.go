@@ -23,9 +23,9 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 		return err
 	}
 	for _, query := range t.unprepared {
-		if _, err := s.prepared(ctx, s.write, query); err != nil {
-			break //nolint:nilerr // the change is stored; the next transaction tries to prepare again
-		}
+		// The change is stored: what cannot be prepared now, the next
+		// transaction tries again.
+		_, _ = s.prepared(ctx, s.write, query)
 	}
 	return nil
 }
