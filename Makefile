@@ -8,8 +8,17 @@ FUZZTIME = 10s
 
 VIGIE = bin/vigie
 
+# make crash: rounds on each broker, the seed (a number, or random), embedded,
+# kafka or both, the first round, only one fault, how long a broker is away.
+N = 10
+SEED = random
+BROKER = both
+FIRST = 1
+FAULT =
+AWAY = 30s
+
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-race lint fmt bench fuzz docs \
+.PHONY: help run build test test-race test-integration crash lint fmt bench fuzz docs \
 	dev-commande dev-paiement dev-suivi dev-analyseur broker topics clean
 
 help: ## list the targets
@@ -34,6 +43,18 @@ test: ## run the tests, with the race detector where a C compiler is there
 
 test-race: ## run the tests with the race detector, or fail
 	@go test -race $(PKGS) $(ARGS)
+
+# One package after the other: they start many processes each. The first brings
+# Kafka's jars into the user's cache.
+test-integration: ## run the system as processes, also on real Kafka, and a short crash matrix
+	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
+		./services/internal/testkafka ./services/vigie $(ARGS)
+	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m ./services/internal/crashtest $(ARGS)
+
+crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
+	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \
+		CRASH_FAULT='$(FAULT)' CRASH_AWAY='$(AWAY)' \
+		go test -tags integration -count=1 -v -timeout 0 -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
 
 lint: ## check format, modules, tree and code (ARGS go to golangci-lint)
 	@sh tools/lint.sh $(ARGS)

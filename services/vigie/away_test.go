@@ -56,7 +56,7 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 		status, p, err := s.order("user123", "30")
 		last = p
 		if err != nil || status != http.StatusCreated {
-			return fmt.Errorf("POST /orders with Kafka back = %d, %v", status, err)
+			return fmt.Errorf("POST /orders with Kafka back = %d, %w", status, err)
 		}
 		return nil
 	})

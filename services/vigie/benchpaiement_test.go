@@ -105,6 +105,7 @@ func (l *bareLoop) process(batch []*sarama.ConsumerMessage) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = insert.Close() }()
 	results := make([]*sarama.ProducerMessage, len(batch))
 	for i, m := range batch {
 		if _, err := insert.Exec(string(m.Key), m.Value); err != nil {
@@ -162,6 +163,8 @@ func bareDecideRate(b *testing.B, address string) float64 {
 	}
 	rate := benchRecords / time.Since(start).Seconds()
 	cancel()
-	<-ended
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
 	return rate
 }

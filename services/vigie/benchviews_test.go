@@ -96,7 +96,7 @@ func catchUp(b *testing.B, address, service, path, field string) float64 {
 		return nil
 	})
 	// suivi has read the orders and the results by then, in whatever order.
-	records := int64(want)
+	records := want
 	if service == "suivi" {
 		eventually(b, func() error {
 			_, all := scrape(b, url)

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/services/internal/fault"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"
@@ -20,6 +21,7 @@ import (
 const (
 	flagBrokers     = "kafka-brokers"
 	flagPatience    = "kafka-patience"
+	flagSession     = "kafka-session-timeout"
 	flagBrokerAddr  = "broker-addr"
 	flagData        = "data"
 	flagDatabase    = "database-url"
@@ -55,6 +57,13 @@ func patienceFlag() cli.Flag {
 	return &cli.DurationFlag{
 		Name: flagPatience, Sources: env(flagPatience), Value: 10 * time.Second, Category: "Kafka",
 		Usage: "how long a start waits for a broker to answer",
+	}
+}
+
+func sessionFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name: flagSession, Sources: env(flagSession), Value: kafka.DefaultSessionTimeout, Category: "Kafka",
+		Usage: "how long a consumer may be silent before Kafka gives its partitions away; brokers usually take 6s to 30m",
 	}
 }
 
@@ -146,7 +155,7 @@ func settings(c *cli.Command, name string, brokers []string) (service.Settings, 
 	}
 	return service.Settings{
 		Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
-		DatabaseURL: databaseURL(c), KafkaPatience: c.Duration(flagPatience), Retention: c.Duration(flagRetention),
+		DatabaseURL: databaseURL(c), KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
 	}, nil
 }

@@ -1,19 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/testproc"
 )
 
 // patience is how long a test waits for what should happen at once: long
@@ -21,58 +22,34 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		goleak.Cleanup(func(status int) {
+			_ = os.RemoveAll(buildFolder())
+			os.Exit(status)
+		}))
 }
 
-// output collects what a program writes and tells who waits for it.
-type output struct {
-	mu      sync.Mutex
-	buffer  bytes.Buffer
-	changed chan struct{}
-}
+// output is what a program writes, for tests to wait on.
+type output struct{ *testproc.Output }
 
-func newOutput() *output { return &output{changed: make(chan struct{})} }
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.changed)
-	o.changed = make(chan struct{})
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
-}
+func newOutput() output { return output{testproc.NewOutput()} }
 
 // wait returns the submatches of the pattern once the output has it, or nil
 // when done is closed first.
-func (o *output) wait(t testing.TB, pattern string, done <-chan struct{}) []string {
+func (o output) wait(t testing.TB, pattern string, done <-chan struct{}) []string {
 	t.Helper()
-	re := regexp.MustCompile(pattern)
-	deadline := time.After(patience)
-	for {
-		o.mu.Lock()
-		found, changed := re.FindStringSubmatch(o.buffer.String()), o.changed
-		o.mu.Unlock()
-		if found != nil {
-			return found
-		}
-		select {
-		case <-changed:
-		case <-done:
-			return nil
-		case <-deadline:
-			t.Fatalf("no %q in the output:\n%s", pattern, o)
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	found, err := o.Await(ctx, regexp.MustCompile(pattern), done)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return found
 }
 
 // program is a running vigie command.
 type program struct {
-	stdout, stderr *output
+	stdout, stderr output
 	cancel         context.CancelFunc
 	done           chan struct{}
 	status         int

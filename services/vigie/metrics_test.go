@@ -47,8 +47,10 @@ func scrape(t testing.TB, url string) (page string, all map[string]float64) {
 // Each service's page is held against a golden file: names, types, help,
 // labels and buckets; values are left out, as are the Go runtime's and the
 // process collector's own metrics, which follow their library.
-func TestMetricsPages(t *testing.T) {
-	s := startSystem(t, t.TempDir())
+func TestMetricsPages(t *testing.T) { onEach(t, metricsPages) }
+
+func metricsPages(t *testing.T, start deployment) {
+	s := start(t, t.TempDir())
 	p := s.mustOrder(t, "100.50")
 	s.decided(t, p.OrderID)
 	s.settled(t, 1)
@@ -120,8 +122,10 @@ func golden(t *testing.T, name, got string) {
 }
 
 // After n orders the counters say n.
-func TestCountersSayWhatHappened(t *testing.T) {
-	s := startSystem(t, t.TempDir(), "--log-level", "warn")
+func TestCountersSayWhatHappened(t *testing.T) { onEach(t, countersSayWhatHappened) }
+
+func countersSayWhatHappened(t *testing.T, start deployment) {
+	s := start(t, t.TempDir(), "--log-level", "warn")
 	const n = 40
 	var cents int64
 	for i := range int64(n) {
@@ -200,7 +204,11 @@ func lagIsZero(all map[string]float64) error {
 
 // Strange methods and paths fold into one series each.
 func TestRandomRequestsAddAHandfulOfSeries(t *testing.T) {
-	s := startSystem(t, t.TempDir(), "--log-level", "error")
+	onEach(t, randomRequestsAddAHandfulOfSeries)
+}
+
+func randomRequestsAddAHandfulOfSeries(t *testing.T, start deployment) {
+	s := start(t, t.TempDir(), "--log-level", "error")
 	random := rand.New(rand.NewPCG(1, 2))
 	_, before := scrape(t, s.suivi)
 	for range 2000 {

@@ -64,8 +64,10 @@ func header(m *sarama.ConsumerMessage, name string) string {
 
 // What stands in Kafka is what the contract says: keys, headers, values, and
 // one trace per order from the HTTP request on, through the outbox too.
-func TestRecordsAndTheirTraceContext(t *testing.T) {
-	s := startSystem(t, t.TempDir(), "--log-level", "warn")
+func TestRecordsAndTheirTraceContext(t *testing.T) { onEach(t, recordsAndTheirTraceContext) }
+
+func recordsAndTheirTraceContext(t *testing.T, start deployment) {
+	s := start(t, t.TempDir(), "--log-level", "warn")
 	const n = 20
 	placedBy := map[string]placed{}
 	for i := range n {

@@ -56,17 +56,17 @@ func commandeCommand() *cli.Command {
 
 func paiementCommand() *cli.Command {
 	return serviceCommand(paiement.Name, "decide each payment once", startPaiement,
-		serviceFlags(paiement.Name, paiement.DefaultAddress, paiementFlags()...))
+		serviceFlags(paiement.Name, paiement.DefaultAddress, append(paiementFlags(), sessionFlag())...))
 }
 
 func suiviCommand() *cli.Command {
 	return serviceCommand(suivi.Name, "show every order's status and history", startSuivi,
-		serviceFlags(suivi.Name, suivi.DefaultAddress))
+		serviceFlags(suivi.Name, suivi.DefaultAddress, sessionFlag()))
 }
 
 func analyseurCommand() *cli.Command {
 	return serviceCommand(analyseur.Name, "keep running statistics", startAnalyseur,
-		serviceFlags(analyseur.Name, analyseur.DefaultAddress))
+		serviceFlags(analyseur.Name, analyseur.DefaultAddress, sessionFlag()))
 }
 
 func serviceCommand(name, usage string, start starter, flags []cli.Flag) *cli.Command {

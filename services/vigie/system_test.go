@@ -11,7 +11,11 @@ import (
 
 // The documented curls, as a newcomer sends them.
 func TestAnOrderIsPaidTrackedCountedAndMeasured(t *testing.T) {
-	s := startSystem(t, t.TempDir())
+	onEach(t, orderIsPaidTrackedCountedAndMeasured)
+}
+
+func orderIsPaidTrackedCountedAndMeasured(t *testing.T, start deployment) {
+	s := start(t, t.TempDir())
 	before := time.Now()
 	p := s.mustOrder(t, "100.50")
 	if p.OrderID != "order-1" || p.EventID == "" || p.Status != "created" || p.Message == "" {
@@ -92,7 +96,7 @@ func load(s *system, clients int, seed int64, stop <-chan struct{}) []told {
 				default:
 				}
 				amount := 1 + (seed*1_000_003+int64(c)*7919+i*31)%50_000
-				status, p, err := s.order("user123", fmt.Sprintf("%d.%02d", amount/100, amount%100))
+				status, p, err := s.order(fmt.Sprintf("user-%d", c), fmt.Sprintf("%d.%02d", amount/100, amount%100))
 				mu.Lock()
 				all = append(all, told{p.OrderID, amount, status})
 				mu.Unlock()
@@ -109,10 +113,14 @@ func load(s *system, clients int, seed int64, stop <-chan struct{}) []told {
 // A loaded system is stopped and started twice; then every order is compared
 // with what its client was told.
 func TestNothingIsForgottenOrDoubledAcrossRestarts(t *testing.T) {
+	onEach(t, nothingIsForgottenOrDoubledAcrossRestarts)
+}
+
+func nothingIsForgottenOrDoubledAcrossRestarts(t *testing.T, start deployment) {
 	data := t.TempDir()
 	var all []told
 	for round := range 3 {
-		s := startSystem(t, data, "--log-level", "warn")
+		s := start(t, data, "--log-level", "warn")
 		stop := make(chan struct{})
 		results := make(chan []told)
 		go func() { results <- load(s, 8, int64(round), stop) }()
@@ -187,15 +195,17 @@ func compare(t *testing.T, s *system, all []told) {
 
 // After a clean stop with nothing under way, ids go on without a gap and
 // statistics are as before.
-func TestIdsGoOnAfterACleanStop(t *testing.T) {
+func TestIdsGoOnAfterACleanStop(t *testing.T) { onEach(t, idsGoOnAfterACleanStop) }
+
+func idsGoOnAfterACleanStop(t *testing.T, start deployment) {
 	data := t.TempDir()
-	s := startSystem(t, data)
+	s := start(t, data)
 	for range 3 {
 		s.mustOrder(t, "10")
 	}
 	before := s.settled(t, 3)
 	s.program.stop()
-	s = startSystem(t, data)
+	s = start(t, data)
 	after := s.settled(t, 3)
 	if after.TotalAmount != before.TotalAmount || after.AuthorizedTransactions != before.AuthorizedTransactions {
 		t.Errorf("after the restart %+v, before %+v", after, before)

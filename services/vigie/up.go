@@ -33,7 +33,7 @@ func upCommand() *cli.Command {
 			"starts commande, paiement, suivi and analyseur, and says where to look.",
 		HideHelpCommand: true,
 		Flags: slices.Concat([]cli.Flag{
-			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: the embedded broker)"), patienceFlag(),
+			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: the embedded broker)"), patienceFlag(), sessionFlag(),
 			brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),

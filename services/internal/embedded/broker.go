@@ -64,7 +64,7 @@ func start(ctx context.Context, cfg Config, dir string) (*Broker, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w on %s: %w", ErrAddress, cfg.Address, err)
 		}
-		return l, nil
+		return patientListener{l}, nil
 	}
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),

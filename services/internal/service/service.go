@@ -76,8 +76,8 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	} {
 		if err := step(ctx, settings); err != nil {
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.KafkaPatience)
-			defer cancel()
 			_ = s.Stop(stopping) // what failed first is what matters
+			cancel()
 			return nil, fmt.Errorf("%s: %w", def.Name, err)
 		}
 	}
@@ -152,7 +152,7 @@ func (s *Service) store(ctx context.Context, settings Settings) (err error) {
 // belongs to them.
 func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	b := s.base
-	b.Kafka = kafka.Config{Brokers: settings.Brokers, ClientID: b.Definition.Name}
+	b.Kafka = kafka.Config{Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession}
 	b.Control, err = kafka.Connect(ctx, b.Kafka, settings.KafkaPatience)
 	if err != nil {
 		return err

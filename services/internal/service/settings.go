@@ -27,6 +27,9 @@ type Settings struct {
 	DatabaseURL string
 	// KafkaPatience is how long a start waits for a broker to answer.
 	KafkaPatience time.Duration
+	// KafkaSession is how long the service's consumer may be silent before
+	// Kafka gives its partitions away; 0 is kafka.DefaultSessionTimeout.
+	KafkaSession time.Duration
 
 	// Retention is how long decided orders are kept; at least as long as the
 	// dead letters, whose replay has to find what was decided.

@@ -1,0 +1,97 @@
+//go:build unix && integration
+
+package crashtest_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/services/internal/crashtest"
+	"github.com/vigie-dev/vigie/services/internal/testkafka"
+	"github.com/vigie-dev/vigie/services/internal/testsystem"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
+
+// setting reads a setting of `make crash`, or gives what CI runs.
+func setting[T any](t *testing.T, name string, value T, parse func(string) (T, error)) T {
+	t.Helper()
+	text := os.Getenv("CRASH_" + name)
+	if text == "" {
+		return value
+	}
+	parsed, err := parse(text)
+	if err != nil {
+		t.Fatalf("%s=%s: %v", name, text, err)
+	}
+	return parsed
+}
+
+// TestCrashMatrix is `make crash`, and a short one in CI: few rounds of a fixed
+// seed on each broker.
+func TestCrashMatrix(t *testing.T) {
+	text := func(s string) (string, error) { return s, nil }
+	kinds := setting(t, "BROKER", "both", text)
+	cfg := crashtest.Config{
+		Seed: setting(t, "SEED", 4, func(s string) (uint64, error) {
+			if s == "random" {
+				return rand.Uint64N(1_000_000), nil
+			}
+			return strconv.ParseUint(s, 10, 64)
+		}),
+		First: setting(t, "FIRST", 1, strconv.Atoi),
+		Only:  setting(t, "FAULT", "", text),
+		Away:  setting(t, "AWAY", 4*time.Second, time.ParseDuration),
+	}
+	var err error
+	if cfg.Binary, err = testsystem.Build(t.Context(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Audit = crashtest.VigieAudit(t.Context(), cfg.Binary); cfg.Audit == nil {
+		fmt.Println("without vigie audit, which this build does not have")
+	}
+	fmt.Printf("seed %d\n%s\n", cfg.Seed, crashtest.Header())
+	ran := false
+	for _, kind := range []struct {
+		name   string
+		rounds int
+		start  func(ctx context.Context, data, folder string) (testsystem.Broker, error)
+	}{
+		{"embedded", 6, func(ctx context.Context, data, folder string) (testsystem.Broker, error) {
+			return testsystem.StartEmbedded(ctx, cfg.Binary, data, folder)
+		}},
+		{"kafka", 4, func(ctx context.Context, _, folder string) (testsystem.Broker, error) {
+			return testkafka.New(ctx, filepath.Join(folder, "kafka"))
+		}},
+	} {
+		if kinds != "both" && kinds != kind.name {
+			continue
+		}
+		if kind.name == "kafka" {
+			testkafka.Require(t)
+		}
+		ran = true
+		cfg.Broker, cfg.StartBroker = kind.name, kind.start
+		cfg.Rounds = setting(t, "N", kind.rounds, strconv.Atoi)
+		failed, err := crashtest.Run(t.Context(), cfg, os.Stdout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failed > 0 {
+			t.Errorf("%d of %d rounds on %s failed", failed, cfg.Rounds, kind.name)
+		}
+	}
+	if !ran {
+		t.Fatalf("BROKER=%s: want embedded, kafka or both", kinds)
+	}
+}

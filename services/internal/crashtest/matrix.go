@@ -1,0 +1,127 @@
+//go:build unix
+
+package crashtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/testsystem"
+)
+
+// Config says what a matrix runs. Its rounds follow from Seed alone, as far as
+// the moments of a running system can follow from anything.
+type Config struct {
+	Binary string // vigie
+	Broker string // the name of the broker's kind, for the table
+	// StartBroker starts a broker in a round's folder; one that keeps its log
+	// in the services' data folder, as vigie does, uses data.
+	StartBroker func(ctx context.Context, data, folder string) (testsystem.Broker, error)
+	Seed        uint64
+	First       int // number of the first round, from 1
+	Rounds      int
+	Only        string // if set, the only breakage
+	Away        time.Duration
+	// Audit, if any, is a second opinion: what it finds wrong.
+	Audit func(ctx context.Context, data, brokers string) []string
+}
+
+// maxShown bounds the violations that are printed for a round.
+const maxShown = 10
+
+// Header is the table's first line.
+func Header() string {
+	return row("broker", "round", "fault", "acked", "unanswered", "dead", "republished", "seconds", "result")
+}
+
+func row(columns ...any) string {
+	return fmt.Sprintf("%-9v %5v  %-28v %6v %10v %5v %11v %7v  %v", columns...)
+}
+
+// Run runs the matrix, writing its table, and returns how many rounds failed.
+// A round that fails leaves its folder and says how to run it again.
+func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error) {
+	for n := cfg.First; n < cfg.First+cfg.Rounds && ctx.Err() == nil; n++ {
+		b, seed, err := cfg.plan(n)
+		if err != nil {
+			return failed, err
+		}
+		r := &round{cfg: cfg, breakage: b, random: rand.New(rand.NewPCG(seed, 0)), poison: map[position]record{}} //nolint:gosec // repeatable on purpose
+		if err := r.newFolder(); err != nil {
+			return failed, err
+		}
+		start := time.Now()
+		v, err := r.run(ctx)
+		result := "ok"
+		switch {
+		case errors.Is(err, errCannotMount):
+			result = "not injected: " + err.Error()
+		case err != nil || len(v.Violations) > 0:
+			result = "FAILED"
+			failed++
+		}
+		fmt.Fprintln(out, row(cfg.Broker, n, b.name, v.Acknowledged, v.Unanswered, v.DeadLettered, v.Republished,
+			fmt.Sprintf("%.1f", time.Since(start).Seconds()), result))
+		if result == "FAILED" {
+			cfg.explain(out, n, r.folder, v, err)
+			continue
+		}
+		if err := os.RemoveAll(r.folder); err != nil {
+			return failed, fmt.Errorf("remove round: %w", err)
+		}
+	}
+	return failed, ctx.Err()
+}
+
+// explain says what went wrong and how to see it again.
+func (c Config) explain(out io.Writer, n int, folder string, v verdict, err error) {
+	for i, text := range v.Violations {
+		if i == maxShown {
+			fmt.Fprintf(out, "    and %d more\n", len(v.Violations)-maxShown)
+			break
+		}
+		fmt.Fprintln(out, "    "+text)
+	}
+	if err != nil {
+		fmt.Fprintln(out, "    "+strings.ReplaceAll(err.Error(), "\n", "\n    "))
+	}
+	only := ""
+	if c.Only != "" {
+		only = fmt.Sprintf(" FAULT='%s'", c.Only)
+	}
+	fmt.Fprintf(out, "    logs and data: %s\n    again: make crash BROKER=%s SEED=%d FIRST=%d N=1%s\n", folder, c.Broker, c.Seed, n, only)
+}
+
+// plan gives a round its breakage and its seed: every breakage once before any
+// comes again, in an order of the seed's choice.
+func (c Config) plan(n int) (breakage, uint64, error) {
+	var all []breakage
+	for _, b := range breakages() {
+		if c.Only == "" || b.name == c.Only {
+			all = append(all, b)
+		}
+	}
+	if len(all) == 0 {
+		return breakage{}, 0, fmt.Errorf("%w %q; there are %s", errNoSuchFault, c.Only, strings.Join(Faults(), ", "))
+	}
+	cycle, place := (n-1)/len(all), (n-1)%len(all)
+	order := rand.New(rand.NewPCG(c.Seed, uint64(cycle))).Perm(len(all))                 //nolint:gosec // repeatable on purpose
+	return all[order[place]], rand.New(rand.NewPCG(c.Seed, uint64(n)<<32)).Uint64(), nil //nolint:gosec // as above
+}
+
+var errNoSuchFault = errors.New("no such fault")
+
+// Faults lists what a round can suffer, by the names that Config.Only takes.
+func Faults() []string {
+	var names []string
+	for _, b := range breakages() {
+		names = append(names, b.name)
+	}
+	return names
+}

@@ -1,0 +1,110 @@
+//go:build integration
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/testkafka"
+	"github.com/vigie-dev/vigie/services/internal/testsystem"
+)
+
+// stopPatience is how long services as processes may take to stop; they give
+// up after stopTimeout.
+const stopPatience = 2 * stopTimeout
+
+// deployments of `make test-integration`: a process for each service.
+func deployments() map[string]func(testing.TB) deployment {
+	return map[string]func(testing.TB) deployment{
+		"processes on the embedded broker": onEmbedded,
+		"processes on real Kafka":          onKafka,
+	}
+}
+
+// onEmbedded has the broker in the data folder, stopped and started with the
+// services.
+func onEmbedded(t testing.TB) deployment {
+	t.Helper()
+	binary := vigieBinary(t)
+	return func(t testing.TB, data string, args ...string) *system {
+		t.Helper()
+		broker, err := testsystem.StartEmbedded(t.Context(), binary, data, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(broker.Kill)
+		return startProcesses(t, binary, broker.Address(), broker.Stop, data, args)
+	}
+}
+
+// onKafka has one broker for the test, which stays while services come and go.
+func onKafka(t testing.TB) deployment {
+	t.Helper()
+	binary, broker := vigieBinary(t), testkafka.Start(t)
+	return func(t testing.TB, data string, args ...string) *system {
+		t.Helper()
+		return startProcesses(t, binary, broker.Address(), func() error { return nil }, data, args)
+	}
+}
+
+// startProcesses starts the services and makes one program of them, whose stop
+// is theirs and then the broker's.
+func startProcesses(t testing.TB, binary, brokers string, stopBroker func() error, data string, args []string) *system {
+	t.Helper()
+	p := &program{stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}
+	services, err := testsystem.New(testsystem.Config{
+		Binary: binary, Brokers: brokers, Data: data, Logs: t.TempDir(), Stderr: p.stderr,
+		Flags: append([]string{"--paiement-latency", "1ms"}, args...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(services.Kill)
+	if err := services.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	p.cancel = func() {
+		once.Do(func() {
+			defer close(p.done)
+			ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+			defer cancel()
+			status, err := services.Stop(ctx)
+			if err := errors.Join(err, stopBroker()); err != nil {
+				t.Error(err)
+			}
+			p.status = status
+		})
+	}
+	t.Cleanup(func() { p.stop() })
+	s := &system{program: p, brokers: brokers}
+	for name, url := range map[string]*string{"commande": &s.commande, "suivi": &s.suivi, "analyseur": &s.analyseur, "paiement": &s.paiement} {
+		*url = services.Service(name).URL
+	}
+	return s
+}
+
+// built is the vigie command, built once for the tests that run it as a
+// process of its own.
+var built = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	if err := os.MkdirAll(buildFolder(), 0o750); err != nil {
+		return "", err
+	}
+	return testsystem.Build(ctx, buildFolder())
+})
+
+func vigieBinary(t testing.TB) string {
+	t.Helper()
+	binary, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
