@@ -143,3 +143,32 @@ func TestPublisher(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The largest record that a source topic takes still fits among the dead
+// letters with everything that is added to it.
+func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
+	cfg, _ := cluster(t)
+	p, err := NewPublisher(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	l := &Loop[int, string]{cfg: LoopConfig{Group: group, DeadLetters: banking.DeadLetterTopic}}
+	size := maxSourceBytes - 200
+	r := Record{Partition: storage.Partition{Topic: source}, Key: []byte("k"), Value: make([]byte, size)}
+	if err := p.Publish(t.Context(), outgoing(storage.Message{Topic: source, Key: r.Key, Value: r.Value})); err != nil {
+		t.Fatalf("the source topic refuses %d bytes: %v", size, err)
+	}
+	_, failure := Decode(r)
+	for _, m := range l.setAside(r, failure, ClassOf(failure).consequences()) {
+		if err := p.Publish(t.Context(), outgoing(m)); err != nil {
+			t.Errorf("its dead letter is refused: %v", err)
+		}
+	}
+	if reasonOf(failure) != ReasonOversized {
+		t.Errorf("reason %q, want %q", reasonOf(failure), ReasonOversized)
+	}
+	if err := p.Publish(t.Context(), outgoing(storage.Message{Topic: source, Value: make([]byte, maxSourceBytes+1)})); err == nil {
+		t.Error("the source topic takes more than its limit")
+	}
+}

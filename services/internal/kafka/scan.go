@@ -65,7 +65,10 @@ func scanOne(ctx context.Context, consumer sarama.Consumer, s Span, read func(Re
 	defer func() { err = errors.Join(err, part.Close()) }()
 	for {
 		select {
-		case m := <-part.Messages():
+		case m, ok := <-part.Messages():
+			if !ok {
+				return fmt.Errorf("read %s: the log ended before offset %d", s.Partition, s.End)
+			}
 			if m.Offset >= s.End { // the last offsets held no records, such as markers
 				return nil
 			}
@@ -75,8 +78,11 @@ func scanOne(ctx context.Context, consumer sarama.Consumer, s Span, read func(Re
 			if m.Offset == s.End-1 {
 				return nil
 			}
-		case failure := <-part.Errors():
-			return fmt.Errorf("read %s: %w", s.Partition, failure.Err)
+		case failure, ok := <-part.Errors():
+			if ok {
+				return fmt.Errorf("read %s: %w", s.Partition, failure.Err)
+			}
+			return fmt.Errorf("read %s: the log ended before offset %d", s.Partition, s.End)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
