@@ -142,7 +142,7 @@ func (r *round) taken(ctx context.Context, n int) error {
 // alive names a process that ended by itself.
 func (r *round) alive() error {
 	if !r.broker.Process().Running() {
-		return fmt.Errorf("the broker ended by itself:\n%s", r.broker.LogTail())
+		return fmt.Errorf("the broker ended by itself with %d:\n%s", r.broker.Process().Status(), r.broker.LogTail())
 	}
 	for _, name := range testsystem.Services() {
 		s := r.system.Service(name)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -40,14 +41,24 @@ func Start(s Spec) (*Process, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, s.Stdout, s.Stderr
 	cmd.SysProcAttr = attributes()
 	cmd.WaitDelay = outputDelay
-	if err := cmd.Start(); err != nil {
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		// The death signal comes with the end of the thread that started the
+		// child: this one stays.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(p.done)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // Status tells
+		}
+	}()
+	if err := <-started; err != nil {
+		<-p.done
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
 	}
-	p := &Process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		_ = cmd.Wait() // Status tells
-	}()
 	return p, nil
 }
 
