@@ -144,8 +144,8 @@ func TestPublisher(t *testing.T) {
 	}
 }
 
-// The largest record that a source topic takes still fits among the dead
-// letters with everything that is added to it.
+// The largest record that a topic takes still fits among the dead letters with
+// everything that is added to it.
 func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
 	cfg, _ := cluster(t)
 	p, err := NewPublisher(cfg)
@@ -154,21 +154,23 @@ func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
 	}
 	defer func() { _ = p.Close() }()
 	l := &Loop[int, string]{cfg: LoopConfig{Group: group, DeadLetters: banking.DeadLetterTopic}}
-	size := maxSourceBytes - 200
-	r := Record{Partition: storage.Partition{Topic: source}, Key: []byte("k"), Value: make([]byte, size)}
-	if err := p.Publish(t.Context(), outgoing(storage.Message{Topic: source, Key: r.Key, Value: r.Value})); err != nil {
-		t.Fatalf("the source topic refuses %d bytes: %v", size, err)
-	}
-	_, failure := Decode(r)
-	for _, m := range l.setAside(r, failure, ClassOf(failure).consequences()) {
-		if err := p.Publish(t.Context(), outgoing(m)); err != nil {
-			t.Errorf("its dead letter is refused: %v", err)
+	for name, r := range map[string]Record{
+		"value":   {Value: make([]byte, MaxRecordBytes-200)},
+		"headers": {Headers: []storage.Header{{Key: "h", Value: make([]byte, MaxRecordBytes-200)}}},
+	} {
+		r.Topic, r.Key = source, []byte("k")
+		if err := p.Publish(t.Context(), outgoing(storage.Message{Topic: source, Key: r.Key, Value: r.Value, Headers: r.Headers})); err != nil {
+			t.Fatalf("large %s: the source topic refuses it: %v", name, err)
 		}
-	}
-	if reasonOf(failure) != ReasonOversized {
-		t.Errorf("reason %q, want %q", reasonOf(failure), ReasonOversized)
-	}
-	if err := p.Publish(t.Context(), outgoing(storage.Message{Topic: source, Value: make([]byte, maxSourceBytes+1)})); err == nil {
-		t.Error("the source topic takes more than its limit")
+		letters := l.setAside(r, Reject(ReasonOversized, errors.New("too large")), ClassReject.consequences())
+		if len(letters) != 1 {
+			t.Fatalf("large %s: %d letters", name, len(letters))
+		}
+		if err := p.Publish(t.Context(), outgoing(letters[0])); err != nil {
+			t.Errorf("large %s: its dead letter is refused: %v", name, err)
+		}
+		if _, _, ok := SplitDeadLetter(letters[0].Headers); !ok {
+			t.Errorf("large %s: the dead letter cannot be read", name)
+		}
 	}
 }

@@ -79,5 +79,24 @@ func (l *Loop[State, Change]) setAside(r Record, err error, c consequence) []sto
 	for i, name := range deadLetterHeaders() {
 		added[i] = storage.Header{Key: name, Value: []byte(values[i][:min(len(values[i]), maxAdded)])}
 	}
-	return []storage.Message{{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(added, r.Headers)}}
+	value, headers := fitting(r)
+	return []storage.Message{{Topic: topic, Key: r.Key, Value: value, Headers: slices.Concat(added, headers)}}
+}
+
+// letterRoom is what a dead letter may need beside the record's own bytes: its
+// added headers, the trace context and the record's framing.
+const letterRoom = 16 << 10
+
+// fitting returns the record's value and headers, cut where the dead letter
+// would be larger than Kafka takes. Only a record twice as large as any event
+// is; the whole of it stays where the letter says that it came from.
+func fitting(r Record) (value []byte, headers []storage.Header) {
+	const framing = 16 // of a header, at most
+	left := MaxRecordBytes - letterRoom - len(r.Key)
+	for i, h := range r.Headers {
+		if left -= len(h.Key) + len(h.Value) + framing; left < 0 {
+			return nil, r.Headers[:i]
+		}
+	}
+	return r.Value[:min(len(r.Value), left)], r.Headers
 }

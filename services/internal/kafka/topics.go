@@ -14,12 +14,10 @@ import (
 )
 
 const (
-	// MaxRecordBytes bounds a record that is sent, and what a dead-letter
-	// topic takes.
+	// MaxRecordBytes bounds what is sent, and what the topics take. Kafka holds
+	// it against whole batches, so it is the same for all topics. Events are at
+	// most half as large; a dead letter carries the record that failed and more.
 	MaxRecordBytes = 2 << 20
-	// maxSourceBytes is what the other topics take: a dead letter carries the
-	// record that failed and more, and must always fit.
-	maxSourceBytes = 1<<20 + 128<<10
 	// clusterDefault lets the cluster choose the replication factor (KIP-464).
 	clusterDefault = -1
 	// topicPatience bounds the wait until new topics are known to all brokers.
@@ -44,7 +42,7 @@ func EnsureTopics(client sarama.Client, topics []banking.Topic) (created []strin
 			continue
 		}
 		retention := strconv.FormatInt(t.Retention.Milliseconds(), 10)
-		size := strconv.Itoa(maxBytes(t.Name))
+		size := strconv.Itoa(MaxRecordBytes)
 		err := admin.CreateTopic(t.Name, &sarama.TopicDetail{
 			NumPartitions:     t.Partitions,
 			ReplicationFactor: clusterDefault,
@@ -71,13 +69,6 @@ func awaitTopics(client sarama.Client, names []string) error {
 		return fmt.Errorf("wait for new topics: %w", err)
 	}
 	return nil
-}
-
-func maxBytes(topic string) int {
-	if banking.DeadLetterTopic(topic) == "" {
-		return MaxRecordBytes
-	}
-	return maxSourceBytes
 }
 
 func names(topics []banking.Topic) []string {
