@@ -49,7 +49,7 @@ test-race: ## run the tests with the race detector, or fail
 test-integration: ## run the system as processes, also on real Kafka, and a short crash matrix
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
 		./services/internal/testkafka ./services/vigie $(ARGS)
-	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m ./services/internal/crashtest $(ARGS)
+	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \

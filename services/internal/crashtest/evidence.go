@@ -1,5 +1,7 @@
 package crashtest
 
+import "time"
+
 // answer is what a client was told about one request.
 type answer struct {
 	Request string // the order's userId, which no other request has
@@ -43,6 +45,9 @@ type verdict struct {
 	// Republished counts records beyond the first with their event id, which
 	// readers have to drop.
 	Republished int
+	// Back is how long after the repair orders were taken again, and Rest how
+	// long after the load's end everything had been processed.
+	Back, Rest time.Duration
 	// Violations are broken promises, each with the order it concerns.
 	Violations []string
 }

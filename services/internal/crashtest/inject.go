@@ -21,7 +21,7 @@ const (
 	ackTimeout = 2 * time.Second
 	// stepPatience bounds the wait for a service to come to its step.
 	stepPatience = 30 * time.Second
-	maxKills     = 3
+	maxKills     = 2
 	maxAfter     = 1500 * time.Millisecond // from load, or a restart, to a kill
 	maxDown      = 300 * time.Millisecond
 )
@@ -31,7 +31,7 @@ func (r *round) pause(ctx context.Context, most time.Duration) error {
 	return wait(ctx, time.Duration(r.random.Int64N(int64(most))))
 }
 
-// repeatedly kills and restarts one to three times: the next kill may hit
+// repeatedly kills and restarts once or twice: the next kill may hit
 // what the restart is about to mend.
 func repeatedly(ctx context.Context, r *round, kill func(), restart func(context.Context) error) error {
 	for range 1 + r.random.IntN(maxKills) {

@@ -37,11 +37,11 @@ const maxShown = 10
 
 // Header is the table's first line.
 func Header() string {
-	return row("broker", "round", "fault", "acked", "unanswered", "dead", "republished", "seconds", "result")
+	return row("broker", "round", "fault", "acked", "unanswered", "dead", "republished", "back s", "rest s", "all s", "result")
 }
 
 func row(columns ...any) string {
-	return fmt.Sprintf("%-9v %5v  %-28v %6v %10v %5v %11v %7v  %v", columns...)
+	return fmt.Sprintf("%-8v %5v  %-28v %5v %10v %4v %11v %6v %6v %5v  %v", columns...)
 }
 
 // Run runs the matrix, writing its table, and returns how many rounds failed.
@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error)
 			failed++
 		}
 		fmt.Fprintln(out, row(cfg.Broker, n, b.name, v.Acknowledged, v.Unanswered, v.DeadLettered, v.Republished,
-			fmt.Sprintf("%.1f", time.Since(start).Seconds()), result))
+			seconds(v.Back), seconds(v.Rest), seconds(time.Since(start)), result))
 		if result == "FAILED" {
 			cfg.explain(out, n, r.folder, v, err)
 			continue
@@ -78,6 +78,8 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error)
 	}
 	return failed, ctx.Err()
 }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
 
 // explain says what went wrong and how to see it again.
 func (c Config) explain(out io.Writer, n int, folder string, v verdict, err error) {

@@ -61,11 +61,14 @@ func (r *round) run(ctx context.Context) (verdict, error) {
 	if err := r.breakage.during(ctx, r); err != nil {
 		return verdict{}, err
 	}
+	repaired := time.Now()
 	if err := r.taken(ctx, underWay); err != nil {
-		return verdict{}, err
+		return verdict{Acknowledged: r.load.acknowledged()}, err
 	}
+	back := time.Since(repaired)
 	answers := r.load.stop()
 	v, err := r.judge(ctx, answers)
+	v.Back = back
 	if err != nil || len(v.Violations) > 0 {
 		return v, err
 	}
@@ -160,13 +163,19 @@ func (r *round) judge(ctx context.Context, answers []answer) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, recovery)
 	defer cancel()
 	v := verdict{Acknowledged: r.load.acknowledged()}
+	start := time.Now()
+	var rest time.Duration
 	for {
 		if err := settled(ctx, r.broker.Address()); err != nil {
 			return v, errors.Join(r.alive(), err)
 		}
+		if rest == 0 {
+			rest = time.Since(start)
+		}
 		e, err := r.gather(ctx, answers)
 		if err == nil {
 			v = judge(e)
+			v.Rest = rest
 		}
 		if err == nil && len(v.Violations) == 0 && r.cfg.Audit != nil {
 			v.Violations = r.cfg.Audit(ctx, r.data, r.broker.Address())
