@@ -16,6 +16,7 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 	s := startSystem(t, t.TempDir(), "--kafka-brokers", address, "--commande-ack-timeout", "300ms", "--log-level", "error")
 	s.mustOrder(t, "10")
 	s.settled(t, 1)
+	s.decided(t, "order-1") // suivi has it too
 	if status := broker.stop(); status != 0 {
 		t.Fatalf("broker's exit status %d", status)
 	}
