@@ -17,8 +17,6 @@ const (
 	sessionTimeout = 6 * time.Second
 	// frozen is long enough for the group to have given the partitions away.
 	frozen = sessionTimeout + 2*time.Second
-	// ackTimeout is how long commande waits for Kafka.
-	ackTimeout = 2 * time.Second
 	// stepPatience bounds the wait for a service to come to its step.
 	stepPatience = 30 * time.Second
 	maxKills     = 2

@@ -37,9 +37,9 @@ func (j *judgement) shows(id string, o *order) {
 		j.violated("%s: suivi does not know it", id)
 		return
 	}
-	status, events := "PAYMENT_FAILED", []string{"OrderCreated"}
+	status, events := "ORDER_CREATED", []string{"OrderCreated"}
 	for range o.letters {
-		events = append(events, "PaymentFailed")
+		status, events = "PAYMENT_FAILED", append(events, "PaymentFailed")
 	}
 	switch o.topic {
 	case banking.TopicPaymentsAuthorized:

@@ -15,6 +15,8 @@ import (
 
 const (
 	clients = 8
+	// ackTimeout is how long commande waits for Kafka.
+	ackTimeout = 2 * time.Second
 	// maxRequests bounds the load of a round, whatever the fault.
 	maxRequests = 6000
 	// maxPause is the longest that a client waits after an answer; half of it
