@@ -9,12 +9,13 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// HTTPMiddleware gives every request a server span, by otelhttp and a child of the trace in the request's
-// headers, and counts and times it in http_requests_total and http_request_duration_seconds.
+// HTTPMiddleware gives every request a server span, a child of the trace in the request's headers and made by
+// otelhttp where spans are recorded, and counts and times it in http_requests_total and http_request_duration_seconds.
 //
 // route is called after the handler, with the very request that was given to it, and returns the registered
 // pattern without its method, or "" if none matched; nil means [RoutePattern]. Put an [http.ServeMux] directly
@@ -27,13 +28,31 @@ func HTTPMiddleware(t *Telemetry, route func(*http.Request) string) func(http.Ha
 	if route == nil {
 		route = RoutePattern
 	}
-	traced := otelhttp.NewMiddleware("",
-		otelhttp.WithTracerProvider(t.spans),
-		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
-		otelhttp.WithPropagators(t.propagator),
-	)
+	traced := continued(t)
+	if t.recordsSpans() {
+		traced = otelhttp.NewMiddleware("",
+			otelhttp.WithTracerProvider(t.spans),
+			otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+			otelhttp.WithPropagators(t.propagator),
+		)
+	}
 	return func(next http.Handler) http.Handler {
 		return traced(measured(t.http, route, next))
+	}
+}
+
+// continued does what is left of otelhttp's work where spans are not recorded: it continues the trace in the
+// request's headers, or starts one. otelhttp would gather the attributes of a span that nobody reads, which costs
+// a request as much as reading its body and writing its answer do.
+func continued(t *Telemetry) func(http.Handler) http.Handler {
+	tracer := t.spans.Tracer(scope)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+			ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+			defer span.End()
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
 	}
 }
 

@@ -2,8 +2,11 @@ package telemetry_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
+	"go.opentelemetry.io/otel/baggage"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -12,6 +15,11 @@ import (
 )
 
 func setUp(t *testing.T, processors ...sdktrace.SpanProcessor) trace.Tracer {
+	t.Helper()
+	return setUpAll(t, processors...).TracerProvider().Tracer("test")
+}
+
+func setUpAll(t *testing.T, processors ...sdktrace.SpanProcessor) *telemetry.Telemetry {
 	t.Helper()
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test", SpanProcessors: processors})
 	if err != nil {
@@ -22,7 +30,7 @@ func setUp(t *testing.T, processors ...sdktrace.SpanProcessor) trace.Tracer {
 			t.Error(err)
 		}
 	})
-	return tel.TracerProvider().Tracer("test")
+	return tel
 }
 
 // Without anybody to read them, spans carry context and record nothing; what
@@ -62,6 +70,35 @@ func TestSpansThatGoNowhereCarryContextAlike(t *testing.T) {
 				if got := s.SpanContext(); got.TraceID() == (trace.TraceID{1}) || !got.IsSampled() {
 					t.Errorf("new root: %+v", got)
 				}
+			}
+		})
+	}
+}
+
+// A request's trace goes on in its handler, whether or not spans are recorded.
+func TestRequestsContinueTheirTraceAlike(t *testing.T) {
+	const header = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
+	for name, tel := range map[string]*telemetry.Telemetry{
+		"idle": setUpAll(t), "SDK": setUpAll(t, tracetest.NewSpanRecorder()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen trace.SpanContext
+			var tenant string
+			handler := telemetry.HTTPMiddleware(tel, nil)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				seen, tenant = trace.SpanContextFromContext(r.Context()), baggage.FromContext(r.Context()).Member("tenant").Value()
+			}))
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("traceparent", header)
+			r.Header.Set("tracestate", "vendor=1")
+			r.Header.Set("baggage", "tenant=blue")
+			handler.ServeHTTP(httptest.NewRecorder(), r)
+			if seen.TraceID().String() != header[3:35] || seen.SpanID().String() == header[36:52] || !seen.IsValid() || seen.IsRemote() ||
+				!seen.IsSampled() || seen.TraceState().Get("vendor") != "1" || tenant != "blue" {
+				t.Errorf("handler's span %+v, tenant %q", seen, tenant)
+			}
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+			if !seen.IsValid() || seen.TraceID().String() == header[3:35] {
+				t.Errorf("a request without a trace starts one, have %+v", seen)
 			}
 		})
 	}

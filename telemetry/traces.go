@@ -41,6 +41,12 @@ func spanSource(sdk *sdktrace.TracerProvider, processors []sdktrace.SpanProcesso
 	return sdk
 }
 
+// recordsSpans says whether spans record anything.
+func (t *Telemetry) recordsSpans() bool {
+	_, idle := t.spans.(idleProvider)
+	return !idle
+}
+
 func newPropagator() propagation.TextMapPropagator {
 	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 }

@@ -5,19 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/IBM/sarama"
-
-	"github.com/vigie-dev/vigie/services/internal/banking"
 )
 
 const (
@@ -27,28 +21,31 @@ const (
 )
 
 // BenchmarkPostOrders compares commande with the least that could take an
-// order: a bare net/http handler that hands the body to an idempotent sarama
-// producer, without validation, telemetry or storage. Both sides publish to
-// the same embedded broker with synced writes and acks=all, are driven by the
-// same 64 connections, and take turns; the ratio is the median of the rounds'.
+// order: bareOrders, which keeps the contract without validation, telemetry or
+// storage (ratio), and a handler that only forwards the body (ratio-echo). All
+// publish to the same embedded broker with synced writes and acks=all, are
+// driven by the same 64 connections, and take turns; a ratio is the median of
+// the rounds'.
 func BenchmarkPostOrders(b *testing.B) {
 	broker := launch(b, "broker", "--data", b.TempDir(), "--broker-addr", "127.0.0.1:0")
 	address := broker.stdout.wait(b, `listens on (\S+)`, broker.done)[1]
 	p := launch(b, "commande", "--data", b.TempDir(), "--kafka-brokers", address, "--commande-addr", "127.0.0.1:0", "--log-format", "json")
 	commande := p.stdout.wait(b, `answers at (\S+)`, p.done)[1]
-	bare := bareHandler(b, address)
+	bare, echo := newBareOrders(b, address), newEcho(b, address)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: benchConnections}}
 	defer client.CloseIdleConnections()
 
-	var ratios, rates []float64
+	var ratios, echoes, rates []float64
 	for b.Loop() {
 		for range benchRounds {
 			ours := drive(b, client, commande)
-			theirs := drive(b, client, bare)
-			ratios, rates = append(ratios, ours/theirs), append(rates, ours)
+			rates = append(rates, ours)
+			ratios = append(ratios, ours/drive(b, client, bare))
+			echoes = append(echoes, ours/drive(b, client, echo))
 		}
 	}
 	b.ReportMetric(median(ratios), "ratio")
+	b.ReportMetric(median(echoes), "ratio-echo")
 	b.ReportMetric(median(rates), "orders/s")
 	b.ReportMetric(0, "ns/op") // one iteration is a whole series of rounds
 }
@@ -80,38 +77,6 @@ func drive(b *testing.B, client *http.Client, url string) float64 {
 	}
 	group.Wait()
 	return benchOrders / time.Since(start).Seconds()
-}
-
-func bareHandler(b *testing.B, broker string) string {
-	b.Helper()
-	cfg := sarama.NewConfig()
-	cfg.Producer.Idempotent = true
-	cfg.Producer.RequiredAcks = sarama.WaitForAll
-	cfg.Producer.Return.Successes = true
-	cfg.Net.MaxOpenRequests = 1
-	producer, err := sarama.NewSyncProducer([]string{broker}, cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = producer.Close() })
-	var id atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			_, _, err = producer.SendMessage(&sarama.ProducerMessage{
-				Topic: banking.TopicOrdersCreated,
-				Key:   sarama.StringEncoder("bare-" + strconv.FormatInt(id.Add(1), 10)),
-				Value: sarama.ByteEncoder(body),
-			})
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		w.WriteHeader(http.StatusCreated)
-	}))
-	b.Cleanup(server.Close)
-	return server.URL
 }
 
 // BenchmarkUp measures what the whole system costs at rest: from start to
