@@ -128,8 +128,9 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 	if !ok {
 		return fmt.Errorf("claim of %s without a start", p)
 	}
-	w := &worker[State, Change]{loop: l, partition: p, next: start.(int64), published: -1}
-	return w.run(session.Context(), claim.Messages(), func(next int64) {
-		session.MarkOffset(p.Topic, p.ID, next, "")
-	})
+	w := &worker[State, Change]{
+		loop: l, partition: p, next: start.(int64), published: -1,
+		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
+	}
+	return w.run(session.Context(), claim.Messages())
 }

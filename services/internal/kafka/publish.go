@@ -9,17 +9,6 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-// publish sends the batch's messages.
-func (w *worker[State, Change]) publish(ctx, session context.Context, decisions []decision[Change], last int64) error {
-	outgoing := messages(decisions)
-	if len(outgoing) == 0 {
-		return nil
-	}
-	ctx, span := w.loop.deps.Instrument.StartBatch(ctx, "publish", links(decisions))
-	defer span.End()
-	return w.send(ctx, session, outgoing, last)
-}
-
 // publishLeftovers sends what was stored but perhaps not published before this
 // partition came to us. What was published after all is sent a second time,
 // with the same event ids.
@@ -37,13 +26,20 @@ func (w *worker[State, Change]) publishLeftovers(session context.Context) error 
 		}
 		w.loop.deps.Log.InfoContext(ctx, "publishing what was left in the outbox", "topic", w.partition.Topic,
 			"partition", w.partition.ID, "messages", len(pending.Messages))
-		if err := w.send(ctx, session, pending.Messages, pending.LastOffset); err != nil {
+		if err := w.send(ctx, session, pending.Messages); err != nil {
 			return err
 		}
+		w.arrived(pending.LastOffset)
 		if err := w.mark(session); err != nil {
 			return err
 		}
 	}
+}
+
+// arrived notes that Kafka has the messages of the batch that ends with last.
+func (w *worker[State, Change]) arrived(last int64) {
+	w.loop.deps.Fault.At(fault.AfterPublish)
+	w.published = last
 }
 
 // messages returns what a batch's decisions cause, in the records' order.
@@ -56,7 +52,7 @@ func messages[Change any](decisions []decision[Change]) []storage.Message {
 }
 
 // send publishes until Kafka has everything.
-func (w *worker[State, Change]) send(ctx, session context.Context, messages []storage.Message, last int64) error {
+func (w *worker[State, Change]) send(ctx, session context.Context, messages []storage.Message) error {
 	l := w.loop
 	if err := l.retry(session, "publish outbox", func() error {
 		records := make([]*sarama.ProducerMessage, len(messages))
@@ -67,7 +63,6 @@ func (w *worker[State, Change]) send(ctx, session context.Context, messages []st
 	}); err != nil {
 		return err
 	}
-	l.deps.Fault.At(fault.AfterPublish)
 	perTopic := map[string]int64{}
 	for _, m := range messages {
 		perTopic[m.Topic]++
@@ -75,7 +70,6 @@ func (w *worker[State, Change]) send(ctx, session context.Context, messages []st
 	for topic, n := range perTopic {
 		l.deps.Instrument.Produced(ctx, topic, n)
 	}
-	w.published = last
 	return nil
 }
 

@@ -15,11 +15,15 @@ import (
 // grace is how long a batch may go on after its session has ended.
 const grace = 5 * time.Second
 
-// worker processes one assigned partition, batch by batch.
+// worker processes one assigned partition, batch by batch. While a stored
+// batch's messages are on their way to Kafka, the next batch is decided; it is
+// stored once they have arrived.
 type worker[State, Change any] struct {
 	loop      *Loop[State, Change]
 	partition storage.Partition
-	next      int64 // the first offset that storage does not contain
+	next      int64            // the first offset that storage does not contain
+	commit    func(next int64) // has the group's offset follow
+	flight    *flight          // the stored batch that is being published, if any
 	// published is the last offset of a batch whose messages Kafka has and the
 	// outbox still holds, or -1. The next batch's transaction takes them out;
 	// where no batch is at hand, one of their own does.
@@ -27,41 +31,54 @@ type worker[State, Change any] struct {
 }
 
 // run publishes what an earlier owner left behind and then processes batches
-// until the session ends. mark is told the next offset after each batch.
-func (w *worker[State, Change]) run(session context.Context, messages <-chan *sarama.ConsumerMessage, mark func(next int64)) error {
+// until the session ends.
+func (w *worker[State, Change]) run(session context.Context, messages <-chan *sarama.ConsumerMessage) error {
 	if err := w.publishLeftovers(session); err != nil {
 		return stopped(err)
 	}
-	batches := batcher{messages: messages, limit: w.loop.cfg.BatchSize}
+	err := w.batches(session, &batcher{messages: messages, limit: w.loop.cfg.BatchSize})
+	return stopped(errors.Join(err, w.land(nil)))
+}
+
+// batches processes batches until the session ends.
+func (w *worker[State, Change]) batches(session context.Context, source *batcher) error {
 	for {
-		batch := batches.atHand(session)
+		batch := source.atHand(session)
+		if batch == nil && w.flight != nil {
+			if err := w.land(nil); err != nil {
+				return err
+			}
+			continue // records may have come in the meantime
+		}
 		if batch == nil {
 			if err := w.mark(session); err != nil {
-				return stopped(err)
+				return err
 			}
-			if batch = batches.next(session); batch == nil {
+			if batch = source.next(session); batch == nil {
 				return nil
 			}
 		}
 		if err := w.process(session, batch); err != nil {
-			return stopped(err)
+			return err
 		}
-		w.loop.deps.Fault.At(fault.BeforeCommit)
-		mark(w.next)
-		w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, headTime(batches.held))
 	}
 }
 
-// process takes one batch through the whole loop. On an error the batch is
-// either untouched or stored with its outbox for the partition's next owner.
+// process decides and stores one batch and sends its messages on their way. On
+// an error the batch is either untouched or stored with its outbox for the
+// partition's next owner.
 func (w *worker[State, Change]) process(session context.Context, batch []*sarama.ConsumerMessage) error {
 	ctx, cancel := withGrace(session, grace)
 	defer cancel()
 	l := w.loop
-	l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, batch[0].Timestamp)
-
+	if w.flight == nil {
+		l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, batch[0].Timestamp)
+	}
 	decisions, err := w.decide(ctx, session, batch)
 	if err != nil {
+		return err
+	}
+	if err := w.land(batch[0]); err != nil {
 		return err
 	}
 	last := batch[len(batch)-1].Offset
@@ -72,7 +89,8 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 	w.next, w.published = last+1, -1
 	l.deps.Fault.At(fault.AfterStore)
 	l.report(ctx, w.partition, decisions)
-	return w.publish(ctx, session, decisions, last)
+	w.launch(session, decisions)
+	return nil
 }
 
 // store commits the batch: changes, outgoing messages and position together.
@@ -109,13 +127,6 @@ func stopped(err error) error {
 		return nil
 	}
 	return err
-}
-
-func headTime(m *sarama.ConsumerMessage) time.Time {
-	if m == nil {
-		return time.Time{}
-	}
-	return m.Timestamp
 }
 
 func links[Change any](decisions []decision[Change]) []trace.SpanContext {

@@ -198,8 +198,9 @@ func work[State any](session context.Context, f *fixture, h Handler[State, strin
 	close(queue)
 	w := &worker[State, string]{
 		loop: &Loop[State, string]{cfg: f.cfg, deps: f.deps, handler: h}, partition: f.partition, next: next, published: -1,
+		commit: func(n int64) { marks = append(marks, n) },
 	}
-	err = w.run(session, queue, func(n int64) { marks = append(marks, n) })
+	err = w.run(session, queue)
 	return marks, err
 }
 

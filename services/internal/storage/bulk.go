@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -97,7 +96,7 @@ func expandRows(query string, rows [][]any) (string, []any) {
 		if i > 0 {
 			list.WriteString(", ")
 		}
-		writeParameters(&list, len(args), len(row))
+		writeParameters(&list, len(row))
 		args = append(args, row...)
 	}
 	return strings.Replace(query, rowsPlaceholder, list.String(), 1), args
@@ -105,7 +104,7 @@ func expandRows(query string, rows [][]any) (string, []any) {
 
 func expandKeys(query string, keys []string) (string, []any) {
 	var list strings.Builder
-	writeParameters(&list, 0, len(keys))
+	writeParameters(&list, len(keys))
 	args := make([]any, len(keys))
 	for i, key := range keys {
 		args[i] = key
@@ -113,15 +112,16 @@ func expandKeys(query string, keys []string) (string, []any) {
 	return strings.Replace(query, rowsPlaceholder, list.String(), 1), args
 }
 
-// writeParameters writes ($1, $2, …), numbered on from what was written before.
-func writeParameters(b *strings.Builder, before, n int) {
+// writeParameters writes (?, ?, …). Parameters with a name, which $1 is to
+// SQLite, would be looked for in a list of all names, each from its start: half
+// the time of a statement with hundreds of them.
+func writeParameters(b *strings.Builder, n int) {
 	b.WriteByte('(')
 	for i := range n {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(before + i + 1))
+		b.WriteByte('?')
 	}
 	b.WriteByte(')')
 }
