@@ -29,6 +29,9 @@ func (i *Instrumentation) Inject(ctx context.Context, msg *sarama.ProducerMessag
 	i.propagator.Inject(ctx, otelsarama.NewProducerMessageCarrier(msg))
 }
 
+// Fields returns the names of the headers that [Instrumentation.Inject] writes. The slice is not to be changed.
+func (i *Instrumentation) Fields() []string { return i.fields }
+
 // Extract returns ctx with the span context and the baggage from the record's headers, and with these alone:
 // a span in ctx, such as a batch's, does not become the parent of a record that has no context. Malformed and
 // oversized headers are ignored.

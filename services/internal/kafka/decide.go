@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/IBM/sarama"
 	"golang.org/x/sync/errgroup"
@@ -86,14 +87,24 @@ func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.
 }
 
 // carryContext gives outgoing records the process span's context, stored with
-// them so that it survives the outbox.
+// them so that it survives the outbox. What a dead letter's original carried
+// under these names gives way to it.
 func (l *Loop[State, Change]) carryContext(ctx context.Context, messages []storage.Message) {
-	for i := range messages {
-		pm := outgoing(messages[i])
-		l.deps.Instrument.Inject(ctx, pm)
-		headers := make([]storage.Header, len(pm.Headers))
-		for j, h := range pm.Headers {
-			headers[j] = storage.Header{Key: string(h.Key), Value: h.Value}
+	if len(messages) == 0 {
+		return
+	}
+	carrier := &sarama.ProducerMessage{}
+	l.deps.Instrument.Inject(ctx, carrier)
+	fields := l.deps.Instrument.Fields()
+	for i, m := range messages {
+		headers := make([]storage.Header, 0, len(m.Headers)+len(carrier.Headers))
+		for _, h := range m.Headers {
+			if !slices.Contains(fields, h.Key) {
+				headers = append(headers, h)
+			}
+		}
+		for _, h := range carrier.Headers {
+			headers = append(headers, storage.Header{Key: string(h.Key), Value: h.Value})
 		}
 		messages[i].Headers = headers
 	}

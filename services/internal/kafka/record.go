@@ -61,8 +61,17 @@ func outgoing(m storage.Message) *sarama.ProducerMessage {
 	if m.Key != nil {
 		pm.Key = sarama.ByteEncoder(m.Key)
 	}
+	// One buffer for all names: a batch has thousands of headers.
+	length := 0
 	for _, h := range m.Headers {
-		pm.Headers = append(pm.Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+		length += len(h.Key)
+	}
+	names := make([]byte, 0, length)
+	pm.Headers = make([]sarama.RecordHeader, len(m.Headers))
+	for i, h := range m.Headers {
+		start := len(names)
+		names = append(names, h.Key...)
+		pm.Headers[i] = sarama.RecordHeader{Key: names[start:len(names):len(names)], Value: h.Value}
 	}
 	return pm
 }
