@@ -1,0 +1,55 @@
+//go:build unix
+
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// Sample is one series of an instant query's answer.
+type Sample struct {
+	Metric map[string]string
+	// Value is a time and a number, the latter as text.
+	Value [2]any
+}
+
+// Query asks Prometheus for the value of an expression now. An answer without
+// series is no error.
+func (s *Stack) Query(ctx context.Context, expression string) ([]Sample, error) {
+	var answer struct {
+		Result []Sample
+	}
+	if err := s.API(ctx, "/api/v1/query?query="+url.QueryEscape(expression), &answer); err != nil {
+		return nil, fmt.Errorf("query %s: %w", expression, err)
+	}
+	return answer.Result, nil
+}
+
+// API reads the data of an answer of Prometheus's HTTP API.
+func (s *Stack) API(ctx context.Context, path string, data any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Prometheus.URL(path), nil)
+	if err != nil {
+		return fmt.Errorf("ask Prometheus: %w", err)
+	}
+	request.Close = true // no connection stays when the test ends
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask Prometheus: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: data}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("read answer of %s: %w", path, err)
+	}
+	if answer.Status != "success" {
+		return fmt.Errorf("GET %s: %s", path, answer.Error)
+	}
+	return nil
+}
