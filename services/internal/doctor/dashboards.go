@@ -1,0 +1,132 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+const partDashboards = "dashboards"
+
+// dashboard is as much of Grafana's format as queries need.
+type dashboard struct {
+	Title      string  `json:"title"`
+	Panels     []panel `json:"panels"`
+	Templating struct {
+		List []variable `json:"list"`
+	} `json:"templating"`
+}
+
+type panel struct {
+	Title   string  `json:"title"`
+	Panels  []panel `json:"panels"` // of a collapsed row
+	Targets []struct {
+		Expr string `json:"expr"`
+	} `json:"targets"`
+	FieldConfig struct {
+		Defaults struct {
+			// NoValue is what the panel says where there is no data: it is then
+			// no fault, as in a list of firing alerts.
+			NoValue string `json:"noValue"`
+		} `json:"defaults"`
+	} `json:"fieldConfig"`
+}
+
+// flat returns the panels, those of collapsed rows included.
+func flat(panels []panel) (all []panel) {
+	for _, p := range panels {
+		all = append(append(all, p), flat(p.Panels)...)
+	}
+	return all
+}
+
+// dashboards tries every panel's queries. A panel none of whose queries finds
+// data is wrong: counters start at zero, so that even a quiet system has some.
+func (d *doctor) dashboards(ctx context.Context, prom promv1.API) {
+	if d.cfg.Dashboards == "" {
+		return
+	}
+	files, err := filepath.Glob(filepath.Join(d.cfg.Dashboards, "*.json"))
+	if err != nil || len(files) == 0 {
+		d.wrong(partDashboards, "are not in "+d.cfg.Dashboards, "Say where they are with --dashboards, or --dashboards '' to leave them out.")
+		return
+	}
+	for _, file := range files {
+		board, err := readDashboard(file)
+		if err != nil {
+			d.wrong(partDashboards, err.Error(), "Compare it with the version in git.")
+			continue
+		}
+		d.dashboard(ctx, prom, board)
+	}
+}
+
+func readDashboard(file string) (board dashboard, err error) {
+	content, err := os.ReadFile(file) //nolint:gosec // the folder is the caller's choice
+	if err != nil {
+		return board, err
+	}
+	if err := json.Unmarshal(content, &board); err != nil {
+		return board, fmt.Errorf("%s is no dashboard: %w", file, err)
+	}
+	return board, nil
+}
+
+func (d *doctor) dashboard(ctx context.Context, prom promv1.API, board dashboard) {
+	var empty []string
+	queries := 0
+	for _, p := range flat(board.Panels) {
+		queries += len(p.Targets)
+		if why := lacking(ctx, prom, p, board.expand); why != "" {
+			empty = append(empty, why)
+		}
+	}
+	if len(empty) == 0 {
+		d.ok(partDashboards, fmt.Sprintf("%q: all panels find data with %d queries", board.Title, queries))
+		return
+	}
+	d.wrong(partDashboards, fmt.Sprintf("%q: no data in %s", board.Title, strings.Join(empty, ", ")),
+		"Wait a minute after a start, and send an order; then see above which part is missing.")
+}
+
+// lacking names the panel if none of its queries finds data, or one fails.
+func lacking(ctx context.Context, prom promv1.API, p panel, expand func(string) string) string {
+	asked, found := 0, 0
+	for _, t := range p.Targets {
+		if t.Expr == "" { // a query of another data source
+			continue
+		}
+		n, err := count(ctx, prom, expand(t.Expr))
+		if err != nil {
+			return fmt.Sprintf("%s (%s)", p.Title, reason(err))
+		}
+		asked, found = asked+1, found+n
+	}
+	if asked > 0 && found == 0 && p.FieldConfig.Defaults.NoValue == "" {
+		return p.Title
+	}
+	return ""
+}
+
+// count returns how many series or samples an expression finds.
+func count(ctx context.Context, prom promv1.API, expr string) (int, error) {
+	value, _, _, err := prom.Query(ctx, expr, time.Time{})
+	if err != nil {
+		return 0, err
+	}
+	switch v := value.(type) {
+	case model.Vector:
+		return len(v), nil
+	case model.Matrix:
+		return len(v), nil
+	default:
+		return 1, nil
+	}
+}
