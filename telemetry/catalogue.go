@@ -1,11 +1,8 @@
 package telemetry
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 )
 
 // Kind is the type of a metric as Prometheus sees it.
@@ -35,16 +32,23 @@ func (k Kind) String() string {
 // ServiceLabel is the label that every series carries and that no caller sets: the registry adds it.
 const ServiceLabel = "service"
 
+// MaxLabelSets is the most label sets that one metric may have in one service. From the next one on,
+// OpenTelemetry's SDK would fold what is new into a single series without labels.
+const MaxLabelSets = 1999
+
 // Metric declares one metric.
 type Metric struct {
-	Name       string    // exactly as in /metrics, for a histogram without _bucket, _sum and _count
-	Kind       Kind      // Counter, Gauge or Histogram
-	Help       string    // one sentence, without a newline
-	Unit       string    // UCUM code ("s", "By", "EUR"), or "" for a plain number
-	Labels     []string  // besides service
-	Buckets    []float64 // upper bounds, ascending, without +Inf; histograms only
-	Bound      string    // why the label values are bounded; required when there are labels
-	Documented bool      // its name is a contract: renaming it breaks users
+	Name        string    // exactly as in /metrics, for a histogram without _bucket, _sum and _count
+	Kind        Kind      // Counter, Gauge or Histogram
+	Help        string    // one sentence, without a newline
+	Unit        string    // UCUM code ("s", "By", "EUR"), or "" for a plain number
+	Labels      []string  // besides service
+	Conditional []string  // those of Labels that a series lacks where they do not apply
+	Buckets     []float64 // upper bounds, ascending, without +Inf; histograms only
+	Bound       string    // why the label values are bounded; required when there are labels
+	MaxSeries   int       // the most label sets there can be in one service; 0 if it is not stated
+	Instrument  string    // the instrument's name in OpenTelemetry, where it is not Name: "http.server.request.duration"
+	Documented  bool      // its name is a contract: renaming it breaks users
 }
 
 // Catalogue is a list of metrics.
@@ -66,79 +70,4 @@ func (c Catalogue) Names() []string {
 		names[i] = m.Name
 	}
 	return names
-}
-
-// Validate reports every declaration that Prometheus or this package could not honour.
-func (c Catalogue) Validate() error {
-	var errs []error
-	seen := make(map[string]bool, len(c))
-	for _, m := range c {
-		if seen[m.Name] {
-			errs = append(errs, fmt.Errorf("metric %s is declared twice", m.Name))
-		}
-		seen[m.Name] = true
-		if err := m.validate(); err != nil {
-			errs = append(errs, fmt.Errorf("metric %q: %w", m.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (m Metric) validate() error {
-	identifier := regexp.MustCompile(`^[a-z][a-zA-Z0-9]*(_[a-zA-Z0-9]+)*$`)
-	var errs []error
-	if !identifier.MatchString(m.Name) {
-		errs = append(errs, errors.New("name is not in snake case"))
-	}
-	if m.Help == "" || strings.ContainsAny(m.Help, "\n\r") {
-		errs = append(errs, errors.New("help must be one line"))
-	}
-	for i, label := range m.Labels {
-		if !identifier.MatchString(label) || label == ServiceLabel || label == "le" || slices.Contains(m.Labels[:i], label) {
-			errs = append(errs, fmt.Errorf("label %q is malformed, reserved or repeated", label))
-		}
-	}
-	if len(m.Labels) > 0 && m.Bound == "" {
-		errs = append(errs, errors.New("has labels but does not say what bounds their values"))
-	}
-	if wanted := suffix(m.Unit); wanted != "" && !strings.HasSuffix(strings.TrimSuffix(m.Name, "_total"), wanted) {
-		errs = append(errs, fmt.Errorf("unit %q needs a name that ends in %s", m.Unit, wanted))
-	}
-	return errors.Join(append(errs, m.validateKind())...)
-}
-
-func (m Metric) validateKind() error {
-	switch m.Kind {
-	case Counter, Gauge:
-		if len(m.Buckets) > 0 {
-			return errors.New("only histograms have buckets")
-		}
-		if total := strings.HasSuffix(m.Name, "_total"); total != (m.Kind == Counter) {
-			return errors.New("names of counters, and of nothing else, end in _total")
-		}
-	case Histogram:
-		if len(m.Buckets) == 0 {
-			return errors.New("histogram without buckets")
-		}
-		for i := 1; i < len(m.Buckets); i++ {
-			if m.Buckets[i] <= m.Buckets[i-1] {
-				return errors.New("buckets must ascend")
-			}
-		}
-	default:
-		return fmt.Errorf("unknown kind %d", int(m.Kind))
-	}
-	return nil
-}
-
-// suffix returns the ending that the Prometheus exporter derives from a unit it knows.
-func suffix(unit string) string {
-	switch unit {
-	case "s":
-		return "_seconds"
-	case "By":
-		return "_bytes"
-	default:
-		return ""
-	}
 }

@@ -8,9 +8,15 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-func TestCommonIsValid(t *testing.T) {
-	if err := telemetry.Common().Validate(); err != nil {
+func TestCommonAndOptionalAreValid(t *testing.T) {
+	all := append(telemetry.Common(), telemetry.Optional()...)
+	if err := all.Validate(); err != nil {
 		t.Error(err)
+	}
+	for _, m := range all {
+		if len(m.Labels) > 0 && m.MaxSeries == 0 {
+			t.Errorf("%s does not say how many series it can have", m.Name)
+		}
 	}
 }
 
@@ -68,6 +74,9 @@ func TestCatalogueValidate(t *testing.T) {
 		{"equal buckets", func(m *telemetry.Metric) { m.Buckets = []float64{1, 1} }, "ascend"},
 		{"gauge with buckets", func(m *telemetry.Metric) { m.Kind = telemetry.Gauge }, "only histograms"},
 		{"counter without total", func(m *telemetry.Metric) { m.Kind, m.Buckets = telemetry.Counter, nil }, "_total"},
+		{"too many series", func(m *telemetry.Metric) { m.MaxSeries = 2000 }, "1999"},
+		{"negative series", func(m *telemetry.Metric) { m.MaxSeries = -1 }, "-1 series"},
+		{"strange condition", func(m *telemetry.Metric) { m.Conditional = []string{"topic"} }, `"topic"`},
 		{"no kind", func(m *telemetry.Metric) { m.Kind = 0 }, "unknown kind"},
 	}
 	for _, test := range tests {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 
+	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
@@ -46,10 +47,20 @@ type Config struct {
 	LogLevel slog.Level
 	// LogColor chooses colours for text logs. Default ColorAuto.
 	LogColor ColorMode
-	// SpanProcessors receive the spans: exporters, or recorders in tests. With none, spans carry their context and
-	// record nothing: it travels, and logs and exemplars carry trace ids, but nothing leaves the process.
-	// [Telemetry.Shutdown] shuts them down.
+	// SpanExporters and LogExporters send spans and log records away, in batches and in the background; package
+	// [github.com/vigie-dev/vigie/telemetry/otlp] makes them from the standard variables. At most
+	// OTEL_BSP_MAX_QUEUE_SIZE spans and OTEL_BLRP_MAX_QUEUE_SIZE records (2048 each) wait; what comes while they do
+	// is dropped, so that no caller ever waits. What is lost is counted in [SpansDroppedTotal] and
+	// [LogRecordsDroppedTotal], and logged at most once a minute. [Telemetry.Shutdown] shuts them down.
+	SpanExporters []sdktrace.SpanExporter
+	LogExporters  []sdklog.Exporter
+	// SpanProcessors and LogProcessors receive spans and log records as they come: recorders in tests, mostly. They
+	// must not wait. [Telemetry.Shutdown] shuts them down.
+	//
+	// With neither exporters nor processors for spans, spans carry their context and record nothing: it travels, and
+	// logs and exemplars carry trace ids, but nothing leaves the process.
 	SpanProcessors []sdktrace.SpanProcessor
+	LogProcessors  []sdklog.Processor
 }
 
 // withDefaults returns a copy of the configuration with every unset field filled in.
@@ -85,10 +96,16 @@ func (c Config) validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("log colour %q: want auto, always or never", c.LogColor))
 	}
-	for i, p := range c.SpanProcessors {
-		if p == nil {
-			errs = append(errs, fmt.Errorf("span processor %d is nil", i))
+	errs = append(errs, noNil("span processor", c.SpanProcessors), noNil("log processor", c.LogProcessors),
+		noNil("span exporter", c.SpanExporters), noNil("log exporter", c.LogExporters))
+	return errors.Join(errs...)
+}
+
+func noNil[T any](what string, all []T) error {
+	for i, v := range all {
+		if any(v) == nil {
+			return fmt.Errorf("%s %d is nil", what, i)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -24,7 +24,13 @@ import (
 //
 // A handler that writes nothing counts as 200. One that panics counts as 500, even if it had answered already;
 // the panic goes on to whoever recovers it outside. A recovery inside decides the status itself.
-func HTTPMiddleware(t *Telemetry, route func(*http.Request) string) func(http.Handler) http.Handler {
+func HTTPMiddleware(
+	t *Telemetry, route func(*http.Request) string, options ...HTTPOption,
+) func(http.Handler) http.Handler {
+	var chosen httpChoices
+	for _, option := range options {
+		option(&chosen)
+	}
 	if route == nil {
 		route = RoutePattern
 	}
@@ -37,7 +43,7 @@ func HTTPMiddleware(t *Telemetry, route func(*http.Request) string) func(http.Ha
 		)
 	}
 	return func(next http.Handler) http.Handler {
-		return traced(measured(t.http, route, next))
+		return traced(measured(t.http, route, chosen, next))
 	}
 }
 
@@ -58,7 +64,7 @@ func continued(t *Telemetry) func(http.Handler) http.Handler {
 
 // measured records the documented metrics around next. It runs inside otelhttp's handler, so that measurements
 // carry the span as their exemplar and the request is the one whose pattern otelhttp names the span after.
-func measured(metrics *httpMetrics, route func(*http.Request) string, next http.Handler) http.Handler {
+func measured(metrics *httpMetrics, route func(*http.Request) string, chosen httpChoices, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		var answer statusRecorder
@@ -73,7 +79,11 @@ func measured(metrics *httpMetrics, route func(*http.Request) string, next http.
 			if !returned {
 				markPanicked(r)
 			}
-			metrics.record(r.Context(), r.Method, route(r), status, time.Since(start))
+			took, pattern := time.Since(start), route(r)
+			metrics.record(r.Context(), r.Method, pattern, status, took)
+			if chosen.conventions {
+				metrics.convention.record(r, pattern, status, !returned, took)
+			}
 		}()
 		next.ServeHTTP(answer.wrap(w), r)
 		returned = true

@@ -10,20 +10,25 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// maxHTTPSeries bounds the label sets of the HTTP metrics. It stays clear of the 2,000 at which the SDK would
-// fold series into one without labels.
-const maxHTTPSeries = 1000
+// httpSpare is the number of label sets that refused ones fold into: one for each method and one for the others.
+const httpSpare = 10
 
 // httpMetrics records requests. It keeps the options of every label set seen, so that a request allocates none.
 type httpMetrics struct {
 	requests metric.Int64Counter
 	duration metric.Float64Histogram
+	budget   *Budget
 	mu       sync.RWMutex
 	series   map[httpSeries]*httpOptions
+
+	convention *httpConventions
 }
 
-// httpSeries is one label set.
-type httpSeries struct{ method, route, status string }
+// httpSeries is one label set; status 0 stands for those that share a value.
+type httpSeries struct {
+	method, route string
+	status        int
+}
 
 // httpOptions holds the label set in the form each instrument takes it.
 type httpOptions struct {
@@ -40,7 +45,14 @@ func newHTTPMetrics(instruments *Instruments) (*httpMetrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &httpMetrics{requests: requests, duration: duration, series: make(map[httpSeries]*httpOptions)}, nil
+	convention, err := newHTTPConventions(instruments)
+	if err != nil {
+		return nil, err
+	}
+	return &httpMetrics{
+		requests: requests, duration: duration, budget: instruments.Budget(HTTPRequestsTotal, httpSpare),
+		series: make(map[httpSeries]*httpOptions), convention: convention,
+	}, nil
 }
 
 // record counts one answered request and the time it took.
@@ -48,22 +60,22 @@ func (m *httpMetrics) record(ctx context.Context, method, route string, status i
 	if route == "" {
 		route = RouteUnmatched
 	}
-	options := m.options(httpSeries{knownMethod(method, LabelOther), route, statusLabel(status)})
+	options := m.options(httpSeries{knownMethod(method, LabelOther), route, knownStatus(status)})
 	m.requests.Add(ctx, 1, options.add...)
 	m.duration.Record(ctx, took.Seconds(), options.record...)
 }
 
-// options returns the options of a label set. Past maxHTTPSeries, a set not seen before loses its route and
-// status, so that totals stay right and memory stays bounded whatever route returns.
+// options returns the options of a label set. Past the budget, a set not seen before loses its route and status, so
+// that totals stay right and memory stays bounded whatever route returns.
 func (m *httpMetrics) options(key httpSeries) *httpOptions {
 	m.mu.RLock()
-	found, full := m.series[key], len(m.series) >= maxHTTPSeries
+	found := m.series[key]
 	m.mu.RUnlock()
 	if found != nil {
 		return found
 	}
-	if full {
-		key.route, key.status = LabelOther, LabelOther
+	if !m.budget.Admit(key.method, statusLabel(key.status), key.route) {
+		key.route, key.status = LabelOther, 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,14 +90,21 @@ func newHTTPOptions(key httpSeries) *httpOptions {
 	set := metric.WithAttributeSet(attribute.NewSet(
 		attribute.String("method", key.method),
 		attribute.String("route", key.route),
-		attribute.String("status_code", key.status),
+		attribute.String("status_code", statusLabel(key.status)),
 	))
 	return &httpOptions{add: []metric.AddOption{set}, record: []metric.RecordOption{set}}
 }
 
-// statusLabel returns the status as a label value: what HTTP has no class for (RFC 9110 section 15) folds.
-func statusLabel(status int) string {
+// knownStatus returns the status, or 0 for one that HTTP has no class for (RFC 9110 section 15).
+func knownStatus(status int) int {
 	if status < 100 || status > 599 {
+		return 0
+	}
+	return status
+}
+
+func statusLabel(status int) string {
+	if status == 0 {
 		return LabelOther
 	}
 	return strconv.Itoa(status)

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"sync"
 
 	"go.opentelemetry.io/otel/metric"
 )
@@ -9,8 +10,10 @@ import (
 // Instruments builds OpenTelemetry instruments from the catalogue. Asking twice for one name gives the same
 // instrument. All methods are safe for concurrent use.
 type Instruments struct {
-	meter  metric.Meter
-	byName map[string]Metric
+	meter   metric.Meter
+	byName  map[string]Metric
+	mu      sync.Mutex
+	budgets map[string]*Budget
 }
 
 func newInstruments(meter metric.Meter, catalogue Catalogue) *Instruments {
@@ -18,7 +21,7 @@ func newInstruments(meter metric.Meter, catalogue Catalogue) *Instruments {
 	for _, m := range catalogue {
 		byName[m.Name] = m
 	}
-	return &Instruments{meter: meter, byName: byName}
+	return &Instruments{meter: meter, byName: byName, budgets: make(map[string]*Budget)}
 }
 
 // Int64Counter returns the counter of that name. It is an error if the catalogue has no counter of that name.
@@ -28,7 +31,7 @@ func (i *Instruments) Int64Counter(name string) (metric.Int64Counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := i.meter.Int64Counter(m.Name, metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	c, err := i.meter.Int64Counter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
@@ -41,7 +44,7 @@ func (i *Instruments) Float64Counter(name string) (metric.Float64Counter, error)
 	if err != nil {
 		return nil, err
 	}
-	c, err := i.meter.Float64Counter(m.Name, metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	c, err := i.meter.Float64Counter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
@@ -55,7 +58,7 @@ func (i *Instruments) Float64Histogram(name string) (metric.Float64Histogram, er
 	if err != nil {
 		return nil, err
 	}
-	h, err := i.meter.Float64Histogram(m.Name, metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()),
+	h, err := i.meter.Float64Histogram(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()),
 		metric.WithExplicitBucketBoundaries(m.Buckets...))
 	if err != nil {
 		return nil, fmt.Errorf("make histogram %s: %w", name, err)
@@ -75,10 +78,19 @@ func (i *Instruments) find(name string, kind Kind) (Metric, error) {
 	return m, nil
 }
 
+// instrument returns the name to give to OpenTelemetry, from which the Prometheus exporter makes Name.
+func (m Metric) instrument() string {
+	if m.Instrument != "" {
+		return m.Instrument
+	}
+	return m.Name
+}
+
 // otelUnit returns the unit to give to OpenTelemetry. The Prometheus exporter appends a unit's name unless the
-// metric's name already ends in it, so a unit that it would spell out (EUR) stays in the catalogue only.
+// metric's name already ends in it, so a unit that it would spell out (EUR) stays in the catalogue only. An
+// instrument with a name of its own has its convention's unit.
 func (m Metric) otelUnit() string {
-	if suffix(m.Unit) == "" {
+	if suffix(m.Unit) == "" && m.Instrument == "" {
 		return ""
 	}
 	return m.Unit

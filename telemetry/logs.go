@@ -8,8 +8,8 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// newLogger builds the service's logger as the configuration asks.
-func newLogger(config Config) *slog.Logger {
+// newLocalHandler writes lines as the configuration asks.
+func newLocalHandler(config Config) slog.Handler {
 	w := NewLineWriter(config.LogWriter)
 	var handler slog.Handler
 	if config.LogFormat == LogJSON {
@@ -18,7 +18,7 @@ func newLogger(config Config) *slog.Logger {
 	} else {
 		handler = newTextHandler(w, config.Service, config.LogLevel, coloured(config.LogColor, w))
 	}
-	return slog.New(&traceHandler{base: handler, next: handler})
+	return &traceHandler{base: handler, next: handler}
 }
 
 // coloured decides on colours. See https://no-color.org for NO_COLOR.

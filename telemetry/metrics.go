@@ -18,20 +18,18 @@ import (
 const maxScrapes = 8
 
 // newMeterProvider joins a registry, the OpenTelemetry exporter and client_golang's Go and process collectors.
-// The label service is put on by the registry as the page is made, so that measuring costs nothing for it.
-func newMeterProvider(service string, res *resource.Resource) (*prometheus.Registry, *sdkmetric.MeterProvider, error) {
+func newMeterProvider(res *resource.Resource) (*prometheus.Registry, *sdkmetric.MeterProvider, error) {
 	registry := prometheus.NewRegistry()
-	labelled := prometheus.WrapRegistererWith(prometheus.Labels{ServiceLabel: service}, registry)
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
-		if err := labelled.Register(c); err != nil {
+		if err := registry.Register(c); err != nil {
 			return nil, nil, fmt.Errorf("register the runtime's metrics: %w", err)
 		}
 	}
 	exporter, err := otelprometheus.New(
-		otelprometheus.WithRegisterer(labelled),
+		otelprometheus.WithRegisterer(registry),
 		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
 		otelprometheus.WithoutScopeInfo(),
 		otelprometheus.WithoutTargetInfo(),

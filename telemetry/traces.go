@@ -23,14 +23,28 @@ func newResource(ctx context.Context, config Config) (*resource.Resource, error)
 	)
 }
 
+// maxSpanText bounds, in characters, the text of an attribute of a span: a request's path, say, is the caller's to
+// choose, and collectors refuse large batches. OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT and its like go before it.
+const maxSpanText = 4 << 10
+
 // newTracerProvider leaves the sampler and the limits to the SDK, which reads them from OTEL_TRACES_SAMPLER and
 // OTEL_SPAN_*. Panics are not recorded in spans: a panic's text can hold anything.
 func newTracerProvider(resource *resource.Resource, processors []sdktrace.SpanProcessor) *sdktrace.TracerProvider {
-	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording()}
+	options := []sdktrace.TracerProviderOption{
+		sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording(), sdktrace.WithRawSpanLimits(spanLimits()),
+	}
 	for _, p := range processors {
 		options = append(options, sdktrace.WithSpanProcessor(p))
 	}
 	return sdktrace.NewTracerProvider(options...)
+}
+
+func spanLimits() sdktrace.SpanLimits {
+	limits := sdktrace.NewSpanLimits()
+	if limits.AttributeValueLengthLimit < 0 {
+		limits.AttributeValueLengthLimit = maxSpanText
+	}
+	return limits
 }
 
 // spanSource makes spans by the SDK where somebody reads them or a sampler was asked for.

@@ -22,7 +22,7 @@ func BenchmarkKeepUp(b *testing.B) {
 			p := launch(b, append([]string{service, "--data", b.TempDir(), "--kafka-brokers", address, "--" + service + "-addr", "127.0.0.1:0",
 				"--log-level", "warn"}, quick[service]...)...)
 			urls[service] = p.stdout.wait(b, `answers at (\S+)`, p.done)[1]
-			defer p.stop()
+			b.Cleanup(func() { p.stop() })
 		}
 		eventually(b, func() error {
 			_, all := scrape(b, urls["paiement"])

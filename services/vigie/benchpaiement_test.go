@@ -76,13 +76,15 @@ func decideRate(b *testing.B, address string) float64 {
 		_, all := scrape(b, url)
 		return all[`kafka_messages_consumed_total{service="paiement",topic="orders.created"}`]
 	}
+	look := time.NewTicker(benchPoll)
+	defer look.Stop()
 	var begun float64
 	for begun = consumed(); begun == 0; begun = consumed() {
-		time.Sleep(benchPoll)
+		<-look.C
 	}
 	start := time.Now()
 	for consumed() < benchRecords {
-		time.Sleep(benchPoll)
+		<-look.C
 	}
 	rate := (benchRecords - begun) / time.Since(start).Seconds()
 	p.stop()

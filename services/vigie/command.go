@@ -34,6 +34,9 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 			resetCommand(),
 			dlqCommand(),
 			auditCommand(),
+			alertsCommand(),
+			healthCommand(),
+			doctorCommand(),
 		},
 	}
 	// A wrong flag is one line too; --help is there for the rest.

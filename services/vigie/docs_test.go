@@ -64,7 +64,7 @@ func configurationDocument() string {
 	var b strings.Builder
 	b.WriteString("# Configuration\n\nEvery setting is a flag and an environment variable; the flag wins. ")
 	b.WriteString("`vigie COMMAND --help` shows the same list.\n\n")
-	b.WriteString("The standard `OTEL_*` variables of the OpenTelemetry SDK (`OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES`, …) apply as well.\n")
+	b.WriteString("The standard `OTEL_*` variables of OpenTelemetry (`OTEL_TRACES_EXPORTER`, `OTEL_LOGS_EXPORTER`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, …) apply as well.\n")
 	b.WriteString("\n| flag | environment | default | meaning | commands |\n| --- | --- | --- | --- | --- |\n")
 	users := map[string][]string{} // the row of a flag → the commands that have it
 	for _, c := range newCommand(io.Discard, io.Discard).Commands {

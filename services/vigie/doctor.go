@@ -27,7 +27,7 @@ const (
 	flagAlertmanager = "alertmanager-url"
 	flagGrafana      = "grafana-url"
 	flagGrafanaUser  = "grafana-user"
-	flagGrafanaPass  = "grafana-password" //nolint:gosec // a flag's name
+	flagGrafanaPass  = "grafana-password"
 	flagJMX          = "jmx-url"
 	flagNode         = "node-url"
 	flagDashboards   = "dashboards"

@@ -31,15 +31,16 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"service port in use": {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
-		"broker port in use":  {append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
-		"folder in use":       {append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
-		"folder not writable": {append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
-		"no broker":           {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", taken.Addr().String(), "--kafka-patience", "1ms"), []string{"KAFKA_BROKERS", taken.Addr().String()}},
-		"bad broker address":  {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", "nowhere"), []string{"KAFKA_BROKERS", "host:port"}},
-		"bad storage":         {append(slices.Clone(unused), "--data", t.TempDir(), "--database-url", "mysql:x"), []string{"DATABASE_URL", "sqlite:FOLDER"}},
-		"bad reject rate":     {append(slices.Clone(unused), "--data", t.TempDir(), "--paiement-reject-rate", "1.5"), []string{"PAIEMENT_REJECT_RATE", "between 0 and 1"}},
-		"bad log format":      {append(slices.Clone(unused), "--data", t.TempDir(), "--log-format", "xml"), []string{"log-format", "auto, text, json"}},
+		"service port in use":   {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
+		"second address in use": {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", "127.0.0.1:0, "+taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
+		"broker port in use":    {append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
+		"folder in use":         {append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
+		"folder not writable":   {append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
+		"no broker":             {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", taken.Addr().String(), "--kafka-patience", "1ms"), []string{"KAFKA_BROKERS", taken.Addr().String()}},
+		"bad broker address":    {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", "nowhere"), []string{"KAFKA_BROKERS", "host:port"}},
+		"bad storage":           {append(slices.Clone(unused), "--data", t.TempDir(), "--database-url", "mysql:x"), []string{"DATABASE_URL", "sqlite:FOLDER"}},
+		"bad reject rate":       {append(slices.Clone(unused), "--data", t.TempDir(), "--paiement-reject-rate", "1.5"), []string{"PAIEMENT_REJECT_RATE", "between 0 and 1"}},
+		"bad log format":        {append(slices.Clone(unused), "--data", t.TempDir(), "--log-format", "xml"), []string{"log-format", "auto, text, json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, append([]string{"up"}, tt.args...)...)

@@ -28,6 +28,7 @@ const (
 	flagRetention   = "retention"
 	flagLogFormat   = "log-format"
 	flagLogLevel    = "log-level"
+	flagPprof       = "pprof-addr"
 	flagRejectRate  = "paiement-reject-rate"
 	flagErrorRate   = "paiement-error-rate"
 	flagLatency     = "paiement-latency"
@@ -101,11 +102,18 @@ func logFlags() []cli.Flag {
 	}
 }
 
+func pprofFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagPprof, Sources: cli.EnvVars("VIGIE_PPROF_ADDR"), Category: "Profiling",
+		Usage: "loopback `HOST:PORT` that serves this process's profiles under /debug/pprof (default: none)",
+	}
+}
+
 func addrFlag(service, value string) cli.Flag {
 	name := service + "-addr"
 	return &cli.StringFlag{
 		Name: name, Sources: env(name), Value: value, Category: "HTTP",
-		Usage: "`HOST:PORT` where " + service + " listens",
+		Usage: "`HOST:PORT,…` where " + service + " listens",
 	}
 }
 
@@ -141,7 +149,7 @@ func paiementFlags() []cli.Flag {
 func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
-		dataFlag(), databaseFlag(), retentionFlag(), addrFlag(name, address),
+		dataFlag(), databaseFlag(), retentionFlag(), addrFlag(name, address), pprofFlag(),
 	}, logFlags(), own)
 }
 

@@ -71,17 +71,22 @@ func analyseurCommand() *cli.Command {
 
 func serviceCommand(name, usage string, start starter, flags []cli.Flag) *cli.Command {
 	return &cli.Command{
-		Name: name, Usage: usage, Flags: flags, HideHelpCommand: true,
-		Action: func(ctx context.Context, c *cli.Command) error {
+		Name: name, Usage: usage, Description: telemetryHelp, Flags: flags, HideHelpCommand: true,
+		Action: func(ctx context.Context, c *cli.Command) (err error) {
 			addresses := brokers(c)
 			if len(addresses) == 0 {
 				addresses = []string{defaultBroker}
 			}
+			profiles, err := startProfiles(ctx, c)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, profiles.stop(ctx)) }()
 			s, err := start(ctx, c, addresses)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n", name, s.URL())
+			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n%s%s", name, s.URL(), whereTelemetryGoes(), profiles.where())
 			failure := watch(ctx, s)
 			stopping, cancel := stopContext(ctx)
 			defer cancel()

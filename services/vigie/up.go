@@ -30,13 +30,13 @@ func upCommand() *cli.Command {
 		Name:  "up",
 		Usage: "start the whole system in this process",
 		Description: "Starts the embedded broker (unless --" + flagBrokers + " names another), creates the topics,\n" +
-			"starts commande, paiement, suivi and analyseur, and says where to look.",
+			"starts commande, paiement, suivi and analyseur, and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
 		Flags: slices.Concat([]cli.Flag{
 			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: the embedded broker)"), patienceFlag(), sessionFlag(),
 			brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
-			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
+			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress), pprofFlag(),
 		}, logFlags(), commandeFlags(), paiementFlags()),
 		Action: up,
 	}
@@ -45,6 +45,11 @@ func upCommand() *cli.Command {
 func up(ctx context.Context, c *cli.Command) (err error) {
 	// Four services share one writer: their lines must not mix.
 	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
+	profiles, err := startProfiles(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiles.stop(ctx)) }()
 	addresses := brokers(c)
 	if len(addresses) == 0 {
 		broker, err := embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData)})
@@ -58,7 +63,7 @@ func up(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	printWelcome(c.Root().Writer, addresses, all)
+	printWelcome(c.Root().Writer, addresses, all, whereTelemetryGoes()+profiles.where())
 	failure := watch(ctx, all...)
 	fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
 	// commande first: no new orders while the others finish theirs.
@@ -112,11 +117,14 @@ func waitReady(ctx context.Context, services []*service.Service) error {
 	return nil
 }
 
-// printWelcome says where to look and what to try.
-func printWelcome(w io.Writer, brokers []string, services []*service.Service) {
+// printWelcome says where to look and what to try; notes are whole lines.
+func printWelcome(w io.Writer, brokers []string, services []*service.Service, notes string) {
 	fmt.Fprintf(w, "\nVigie is up. Kafka: %v\n\n", brokers)
 	for _, s := range services {
 		fmt.Fprintf(w, "  %-10s %s  (metrics: %[2]s/metrics)\n", s.Name(), s.URL())
+	}
+	if notes != "" {
+		fmt.Fprintf(w, "\n%s", notes)
 	}
 	fmt.Fprintf(w, "\nPlace an order, then follow it:\n\n  %s\n  curl %s/orders/order-1/status\n  curl %s/statistics\n\nCtrl-C stops everything.\n\n",
 		exampleCurl(services[0].URL()), services[1].URL(), services[2].URL())

@@ -2,7 +2,6 @@ package otelkafka
 
 import (
 	"context"
-	"slices"
 
 	"github.com/IBM/sarama"
 	"github.com/dnwe/otelsarama"
@@ -15,17 +14,16 @@ import (
 // and many times that of the other two.
 const maxHeader = 8192
 
-// Inject writes the context of ctx (traceparent, tracestate, baggage) into the record's headers. What an earlier
-// send left there under these names is removed; the headers get a slice of their own, so that records may share
-// one before. It makes no span.
+// Inject writes the context of ctx (traceparent, tracestate, baggage) into the record's headers, each name at most
+// once. What an earlier send left there under these names is removed; all other headers stay as they are, in their
+// order. The headers get a slice of their own, so that records may share one before. It makes no span.
 func (i *Instrumentation) Inject(ctx context.Context, msg *sarama.ProducerMessage) {
-	headers := make([]sarama.RecordHeader, 0, len(msg.Headers)+len(i.fields))
-	for _, h := range msg.Headers {
-		if !slices.Contains(i.fields, string(h.Key)) {
-			headers = append(headers, h)
-		}
+	span := trace.SpanContextFromContext(ctx)
+	if span.IsValid() && span.TraceState().Len() == 0 && baggage.FromContext(ctx).Len() == 0 {
+		i.injectParent(span, msg)
+		return
 	}
-	msg.Headers = headers
+	msg.Headers = i.otherHeaders(make([]sarama.RecordHeader, 0, len(msg.Headers)+len(i.fields)), msg)
 	i.propagator.Inject(ctx, otelsarama.NewProducerMessageCarrier(msg))
 }
 
@@ -33,14 +31,19 @@ func (i *Instrumentation) Inject(ctx context.Context, msg *sarama.ProducerMessag
 func (i *Instrumentation) Fields() []string { return i.fields }
 
 // Extract returns ctx with the span context and the baggage from the record's headers, and with these alone:
-// a span in ctx, such as a batch's, does not become the parent of a record that has no context. Malformed and
-// oversized headers are ignored.
+// a span in ctx, such as a batch's, does not become the parent of a record that has no context. Of several headers
+// of one name the first counts. A traceparent that is malformed (W3C Trace Context, section 3.2) counts as none, so
+// that a new trace begins, as does any header over 8192 bytes. The record is not changed, and the work is bounded by
+// the number of its headers, whatever their size.
 func (i *Instrumentation) Extract(ctx context.Context, msg *sarama.ConsumerMessage) context.Context {
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
 	if baggage.FromContext(ctx).Len() > 0 {
 		ctx = baggage.ContextWithoutBaggage(ctx)
+	}
+	if parent, ok := i.remoteParent(msg.Headers); ok {
+		return trace.ContextWithSpanContext(ctx, parent)
 	}
 	return i.propagator.Extract(ctx, boundedCarrier{otelsarama.NewConsumerMessageCarrier(msg), msg})
 }
@@ -51,12 +54,17 @@ type boundedCarrier struct {
 	msg *sarama.ConsumerMessage
 }
 
+// Get returns the first header of that name. One that is too large is not even copied.
 func (c boundedCarrier) Get(key string) string {
-	value := c.TextMapCarrier.Get(key)
-	if len(value) > maxHeader {
-		return ""
+	for _, h := range c.msg.Headers {
+		if h != nil && string(h.Key) == key {
+			if len(h.Value) > maxHeader {
+				return ""
+			}
+			break
+		}
 	}
-	return value
+	return c.TextMapCarrier.Get(key)
 }
 
 // Keys is here because the carrier's own fails on a nil header.

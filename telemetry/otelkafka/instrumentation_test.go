@@ -92,6 +92,7 @@ func TestCounts(t *testing.T) {
 
 func TestTopicsAreBounded(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{})
+	const maxTopics = 200
 	const n = 3 * maxTopics
 	for i := range n {
 		inst.Produced(t.Context(), fmt.Sprintf("t%d", i), 1)

@@ -63,10 +63,18 @@ type lagTest struct {
 
 func newLagTest(t *testing.T) *lagTest {
 	t.Helper()
+	source := &fakeSource{}
+	l := newLagTestOn(t, source)
+	l.source = source
+	return l
+}
+
+func newLagTestOn(t *testing.T, source OffsetSource) *lagTest {
+	t.Helper()
 	r, inst := newInstrumentation(t, Options{})
-	l := &lagTest{t: t, r: r, source: &fakeSource{}, clock: time.Unix(1_800_000_000, 0)}
+	l := &lagTest{t: t, r: r, clock: time.Unix(1_800_000_000, 0)}
 	var err error
-	if l.Lag, err = NewLagFrom(inst, l.source, time.Hour); err != nil {
+	if l.Lag, err = NewLagFrom(inst, source, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	l.now = func() time.Time { return l.clock }
@@ -321,6 +329,26 @@ func TestCaughtUp(t *testing.T) {
 	}
 	l.Revoke("t", 1)
 	want("that one revoked", true)
+}
+
+func TestLagIgnoresAnOffsetThatIsNone(t *testing.T) {
+	l := newLagTest(t)
+	l.Assign("t", 0, 10)
+	l.seen(0, 12)
+	l.source.set(nil, map[TopicPartition]int64{{"t", 0}: -1})
+	if err := l.poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.page("no offset", 2, 0)
+}
+
+func TestLagAdvancesWithoutAllocating(t *testing.T) {
+	l := newLagTest(t)
+	l.Assign("t", 0, 0)
+	next := int64(0)
+	if n := testing.AllocsPerRun(100, func() { next++; l.Advance("t", 0, next, l.clock) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }
 
 func TestNewLagRefusesAnInterval(t *testing.T) {

@@ -18,26 +18,42 @@ type sighting struct {
 
 // progress is where one partition's processing stands. Its owner's lock guards it.
 type progress struct {
-	next    int64     // first offset not processed; negative until OffsetOldest or OffsetNewest is resolved
-	inHand  time.Time // timestamp of the record at next, zero if it has not been fetched
-	end     int64     // the log's end as last polled
-	known   bool      // end has been polled
-	goal    int64     // the first end polled
+	next    int64       // first offset not processed; negative until OffsetOldest or OffsetNewest is resolved
+	inHand  time.Time   // timestamp of the record at next, zero if it has not been fetched
+	end     int64       // the log's end as last polled
+	known   bool        // end has been polled
+	start   int64       // the log's start as last polled while records were left
+	first   FirstRecord // what the log holds from next on, as far as it was looked at
+	goal    int64       // the first end polled
 	seen    []sighting
 	options []metric.ObserveOption
 }
 
-func (p *progress) advance(next int64, recordTime time.Time) {
-	p.next, p.inHand = next, recordTime
-	passed := 0
-	for passed < len(p.seen) && p.seen[passed].end <= next {
-		passed++
-	}
-	p.seen = append(p.seen[:0], p.seen[passed:]...)
+// position is the first offset at which a record that is left can stand: what is before it was processed, was
+// deleted, or is no record.
+func (p *progress) position() int64 { return max(p.next, p.start, p.first.Offset) }
+
+// open reports whether offsets are left between the position and the log's end.
+func (p *progress) open() bool { return p.known && p.next >= 0 && p.position() < p.end }
+
+// unseen reports whether offsets are left of which none is known to hold a record.
+func (p *progress) unseen() bool {
+	return p.open() && p.inHand.IsZero() && !p.atFirst()
 }
 
-// polled takes a polled end. An end below the last one means that the log was cut or made anew; it is believed.
-func (p *progress) polled(end int64, at time.Time) {
+// atFirst reports whether the position is that of a record that was looked at.
+func (p *progress) atFirst() bool { return p.first.Found && p.first.Offset == p.position() }
+
+func (p *progress) advance(next int64, recordTime time.Time) {
+	if next < p.next { // what was seen of the log begins further on
+		p.first = FirstRecord{}
+	}
+	p.next, p.inHand = next, recordTime
+	p.forget()
+}
+
+// ended takes a polled end. An end below the last one means that the log was cut or made anew; it is believed.
+func (p *progress) ended(end int64, at time.Time) {
 	if p.next == sarama.OffsetNewest {
 		p.next = end
 	}
@@ -45,17 +61,46 @@ func (p *progress) polled(end int64, at time.Time) {
 		p.known, p.goal = true, end
 	}
 	if end < p.end {
-		p.seen = p.seen[:0]
+		p.seen, p.start, p.first = p.seen[:0], 0, FirstRecord{}
 		p.goal = min(p.goal, end)
 	}
 	p.end = end
-	if end <= p.next || (len(p.seen) > 0 && p.seen[len(p.seen)-1].end >= end) {
+	if !p.open() || (len(p.seen) > 0 && p.seen[len(p.seen)-1].end >= end) {
 		return
 	}
 	if len(p.seen) == maxSightings {
 		p.thin()
 	}
 	p.seen = append(p.seen, sighting{end, at})
+}
+
+// started takes a polled start.
+func (p *progress) started(start int64) {
+	if p.next == sarama.OffsetOldest {
+		p.next = start
+	}
+	p.start = start
+	p.forget()
+}
+
+// looked takes what the log holds from an offset on. It says nothing about a consumer that has gone back since.
+func (p *progress) looked(from int64, first FirstRecord) {
+	if p.next < 0 || p.position() < from {
+		return
+	}
+	p.first = first
+	p.forget()
+}
+
+// forget drops the ends that the position has reached.
+func (p *progress) forget() {
+	passed := 0
+	for passed < len(p.seen) && p.seen[passed].end <= p.position() {
+		passed++
+	}
+	if passed > 0 {
+		p.seen = append(p.seen[:0], p.seen[passed:]...)
+	}
 }
 
 // thin forgets every other end but the oldest. The offsets that a forgotten one covered then count as seen with
@@ -74,7 +119,7 @@ func (p *progress) records() (int64, bool) {
 	if p.next < 0 || (!p.known && p.inHand.IsZero()) {
 		return 0, false
 	}
-	left := max(0, p.end-p.next)
+	left := max(0, p.end-p.position())
 	if !p.inHand.IsZero() {
 		left = max(1, left)
 	}
@@ -84,20 +129,28 @@ func (p *progress) records() (int64, bool) {
 // age returns the age of the oldest record left, 0 for none, and whether it is known.
 func (p *progress) age(now time.Time) (time.Duration, bool) {
 	left, known := p.records()
+	var since time.Time
 	switch {
 	case !known:
 		return 0, false
 	case left == 0:
 		return 0, true
-	case !p.inHand.IsZero():
-		return max(0, now.Sub(p.inHand)), true
+	case dated(p.inHand):
+		since = p.inHand
+	case p.atFirst() && dated(p.first.Timestamp):
+		since = p.first.Timestamp
+	case len(p.seen) > 0:
+		since = p.seen[0].at
+	default:
+		return 0, true
 	}
-	for _, s := range p.seen {
-		if s.end > p.next {
-			return max(0, now.Sub(s.at)), true
-		}
-	}
-	return 0, true
+	return max(0, now.Sub(since)), true
 }
 
-func (p *progress) caughtUp() bool { return p.known && p.next >= p.goal }
+// dated reports whether a record's timestamp says anything: Kafka's "none" is -1 ms, and unset ones are 0.
+func dated(timestamp time.Time) bool { return timestamp.Unix() > 0 }
+
+// caughtUp: a record in hand is not processed, though the log may have lost it meanwhile.
+func (p *progress) caughtUp() bool {
+	return p.known && p.next >= 0 && (p.next >= p.goal || (p.inHand.IsZero() && p.position() >= p.goal))
+}

@@ -74,7 +74,7 @@ func (r *Recorder) families() []*dto.MetricFamily {
 }
 
 // CheckCatalogue fails the test if a metric of the catalogue is on the page with labels or a type other than
-// declared, without the service's name, or folded by the SDK for having too many series.
+// declared, with more series than stated, without the service's name, or folded by the SDK for having too many series.
 func (r *Recorder) CheckCatalogue() {
 	r.t.Helper()
 	for _, family := range r.families() {
@@ -85,14 +85,29 @@ func (r *Recorder) CheckCatalogue() {
 		if kind := strings.ToLower(family.GetType().String()); kind != declared.Kind.String() {
 			r.t.Errorf("%s is a %s on the page, a %s in the catalogue", declared.Name, kind, declared.Kind)
 		}
+		if n := len(family.GetMetric()); declared.MaxSeries > 0 && n > declared.MaxSeries {
+			r.t.Errorf("%s has %d series on the page, at most %d in the catalogue", declared.Name, n, declared.MaxSeries)
+		}
 		want := append([]string{telemetry.ServiceLabel}, declared.Labels...)
 		slices.Sort(want)
 		for _, m := range family.GetMetric() {
-			if got := labelNames(m); !slices.Equal(got, want) {
+			if got := labelNames(m); !slices.Equal(withConditional(got, declared), want) {
 				r.t.Errorf("%s has the labels %v on the page, %v in the catalogue", declared.Name, got, want)
 			}
 		}
 	}
+}
+
+// withConditional adds the labels that a series may lack.
+func withConditional(names []string, declared telemetry.Metric) []string {
+	all := slices.Clone(names)
+	for _, label := range declared.Conditional {
+		if !slices.Contains(all, label) {
+			all = append(all, label)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func labelNames(m *dto.Metric) []string {

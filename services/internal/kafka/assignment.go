@@ -17,6 +17,9 @@ var ErrLogMismatch = errors.New("storage and log do not fit")
 // Setup sets every assigned partition to storage's position before the first
 // record arrives.
 func (l *Loop[State, Change]) Setup(session sarama.ConsumerGroupSession) error {
+	if err := l.deps.Rebalances.Setup(session); err != nil {
+		return err
+	}
 	ctx := session.Context()
 	committed, err := l.committed(session.Claims())
 	if err != nil {
@@ -49,7 +52,7 @@ func (l *Loop[State, Change]) Cleanup(session sarama.ConsumerGroupSession) error
 			l.starts.Delete(storage.Partition{Topic: topic, ID: id})
 		}
 	}
-	return nil
+	return l.deps.Rebalances.Cleanup(session)
 }
 
 // committed asks for the group's offsets in Kafka.

@@ -27,7 +27,7 @@ func (w *worker[State, Change]) launch(session context.Context, decisions []deci
 		return
 	}
 	go func() {
-		ctx, cancel := withGrace(session, grace)
+		ctx, cancel := withGrace(session)
 		defer cancel()
 		ctx, span := w.loop.deps.Instrument.StartBatch(ctx, "publish", links(decisions))
 		defer span.End()
@@ -51,10 +51,12 @@ func (w *worker[State, Change]) land(first *sarama.ConsumerMessage) error {
 	}
 	w.loop.deps.Fault.At(fault.BeforeCommit)
 	w.commit(f.next)
-	var waiting time.Time
+	// The offset of a record in hand leaves out what lies before it and is no
+	// record: markers, and what compaction took.
+	next, since := f.next, time.Time{}
 	if first != nil {
-		waiting = first.Timestamp
+		next, since = first.Offset, first.Timestamp
 	}
-	w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, f.next, waiting)
+	w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, next, since)
 	return nil
 }

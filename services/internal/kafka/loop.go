@@ -37,6 +37,7 @@ type Deps struct {
 	Instrument *otelkafka.Instrumentation
 	Failures   *otelkafka.Failures
 	Lag        *otelkafka.Lag
+	Rebalances *otelkafka.Rebalances
 	Log        *slog.Logger
 	Fault      *fault.Injector
 }

@@ -13,7 +13,7 @@ import (
 // partition came to us. What was published after all is sent a second time,
 // with the same event ids.
 func (w *worker[State, Change]) publishLeftovers(session context.Context) error {
-	ctx, cancel := withGrace(session, grace)
+	ctx, cancel := withGrace(session)
 	defer cancel()
 	for {
 		var pending storage.Pending
@@ -78,7 +78,7 @@ func (w *worker[State, Change]) mark(session context.Context) error {
 	if w.published < 0 {
 		return nil
 	}
-	ctx, cancel := withGrace(session, grace)
+	ctx, cancel := withGrace(session)
 	defer cancel()
 	if err := w.loop.retry(session, "mark outbox", func() error {
 		return w.loop.deps.Store.Update(ctx, func(tx *storage.Tx) error {

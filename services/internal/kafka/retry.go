@@ -55,9 +55,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// withGrace returns a context that ends some time after its parent, so that
+// withGrace returns a context that ends a grace after its parent, so that
 // work under way can finish when a session ends.
-func withGrace(parent context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+func withGrace(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	stop := context.AfterFunc(parent, func() {
 		timer := time.NewTimer(grace)

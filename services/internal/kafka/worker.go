@@ -68,11 +68,11 @@ func (w *worker[State, Change]) batches(session context.Context, source *batcher
 // an error the batch is either untouched or stored with its outbox for the
 // partition's next owner.
 func (w *worker[State, Change]) process(session context.Context, batch []*sarama.ConsumerMessage) error {
-	ctx, cancel := withGrace(session, grace)
+	ctx, cancel := withGrace(session)
 	defer cancel()
 	l := w.loop
 	if w.flight == nil {
-		l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, w.next, batch[0].Timestamp)
+		l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, batch[0].Offset, batch[0].Timestamp)
 	}
 	decisions, err := w.decide(ctx, session, batch)
 	if err != nil {
@@ -85,6 +85,9 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 	l.deps.Fault.At(fault.BeforeStore)
 	if err := w.store(ctx, session, decisions, last+1); err != nil {
 		return err
+	}
+	if w.published >= 0 { // the batch before left the outbox with it
+		l.deps.Fault.At(fault.AfterMark)
 	}
 	w.next, w.published = last+1, -1
 	l.deps.Fault.At(fault.AfterStore)

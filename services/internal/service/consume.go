@@ -34,13 +34,19 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg kafka.Loo
 	}
 	b.Stack.OnStop("lag", func(context.Context) error { return lag.Close() })
 	b.Stack.Go("lag poll", func(ctx context.Context) error { lag.Run(ctx); return nil })
+	rebalances, err := otelkafka.NewRebalances(b.Instrument)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("rebalances", func(context.Context) error { return rebalances.Close() })
 	failures, err := otelkafka.NewFailures(b.Telemetry, cfg.Topics, kafka.Reasons())
 	if err != nil {
 		return nil, err
 	}
 	loop, err := kafka.NewLoop(cfg, kafka.Deps{
 		Kafka: b.Kafka, Control: b.Control, Publisher: publisher, Store: b.Store,
-		Instrument: b.Instrument, Failures: failures, Lag: lag, Log: b.Log, Fault: b.Fault,
+		Instrument: b.Instrument, Failures: failures, Lag: lag, Rebalances: rebalances,
+		Log: b.Log, Fault: b.Fault,
 	}, handler)
 	if err != nil {
 		return nil, err

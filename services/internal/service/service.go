@@ -6,10 +6,10 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"slices"
 	"time"
 
@@ -23,10 +23,16 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+	"github.com/vigie-dev/vigie/telemetry/otlp"
 )
 
-// healthInterval is how old readiness's knowledge of Kafka may be.
-const healthInterval = 2 * time.Second
+const (
+	// healthInterval is how old readiness's knowledge of Kafka may be.
+	healthInterval = 2 * time.Second
+	// flushTime bounds what a collector that hangs adds to a stop, which
+	// other services may wait for.
+	flushTime = 2 * time.Second
+)
 
 // Definition is what distinguishes one service from another.
 type Definition struct {
@@ -59,8 +65,9 @@ type Base struct {
 
 // Service is a running service.
 type Service struct {
-	base     *Base
-	listener net.Listener
+	base      *Base
+	listeners httpapi.Listeners
+	ready     *readiness
 }
 
 // Start starts a service and returns once it serves. An error leaves nothing
@@ -85,8 +92,8 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	return s, nil
 }
 
-// URL is where the service answers.
-func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
+// URL is where the service answers; of several addresses it is the first.
+func (s *Service) URL() string { return "http://" + s.listeners[0].Addr().String() }
 
 // Name is the service's name.
 func (s *Service) Name() string { return s.base.Definition.Name }
@@ -106,18 +113,32 @@ func (s *Service) Stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) observe(ctx context.Context, settings Settings) (err error) {
+// observe sets telemetry up: metrics and logs always, traces and logs to a
+// collector where the standard OTEL_* variables ask for it.
+func (s *Service) observe(ctx context.Context, settings Settings) error {
 	b := s.base
-	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
-		Service: b.Definition.Name, Version: settings.Version, Catalogue: b.Definition.Catalogue,
-		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
-		SpanProcessors: settings.SpanProcessors,
-	})
+	exporters, err := otlp.FromEnvironment(ctx)
 	if err != nil {
 		return err
 	}
+	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
+		Service: b.Definition.Name, Version: settings.Version, Catalogue: b.Definition.Catalogue,
+		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
+		SpanProcessors: settings.SpanProcessors, SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
+	})
+	if err != nil {
+		return errors.Join(err, exporters.Shutdown(ctx))
+	}
 	b.Log = b.Telemetry.Logger()
-	b.Stack.OnStop("telemetry", b.Telemetry.Shutdown)
+	b.Stack.OnStop("telemetry", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, flushTime)
+		defer cancel()
+		return b.Telemetry.Shutdown(ctx)
+	})
+	s.ready, err = newReadiness(b.Telemetry.Instruments(), b.Ready.Check)
+	if err != nil {
+		return err
+	}
 	b.Instrument, err = otelkafka.New(b.Telemetry, otelkafka.Options{
 		ConsumerGroup: b.Definition.Group, Produces: b.Definition.Produces, Consumes: b.Definition.Consumes,
 	})
@@ -126,12 +147,12 @@ func (s *Service) observe(ctx context.Context, settings Settings) (err error) {
 
 // listen binds early, so that a port in use is told before anything starts.
 func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
-	s.listener, err = httpapi.Listen(ctx, settings.Address)
+	s.listeners, err = httpapi.ListenAll(ctx, settings.Address)
 	if err != nil {
 		return err
 	}
 	s.base.Stack.OnStop("listener", func(context.Context) error {
-		_ = s.listener.Close() // the server has usually closed it
+		_ = s.listeners.Close() // the server has usually closed it
 		return nil
 	})
 	return nil
@@ -191,7 +212,8 @@ func (s *Service) serve(context.Context, Settings) error {
 	b := s.base
 	handler := telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router)
 	server := httpapi.NewServer(handler, b.Log)
-	b.Stack.Go("http server", func(ctx context.Context) error { return server.Serve(ctx, s.listener) })
+	b.Stack.Go("http server", func(ctx context.Context) error { return server.Serve(ctx, s.listeners...) })
 	b.Stack.OnStop("http requests", server.Shutdown)
+	b.Stack.Go("readiness", s.ready.run) // the last part: it ends before requests are turned away
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -19,7 +20,8 @@ import (
 type Settings struct {
 	// Version is the program's version, shown at GET / and on spans.
 	Version string
-	// Address is where to listen, host:port; port 0 picks a free one.
+	// Address is where to listen, host:port, or several of them with commas
+	// between; port 0 picks a free one.
 	Address string
 	// Brokers are Kafka's bootstrap addresses.
 	Brokers []string
@@ -43,7 +45,8 @@ type Settings struct {
 	// Fault kills the process at a named step; nil never does.
 	Fault *fault.Injector
 
-	// SpanProcessors receive the service's spans.
+	// SpanProcessors receive the service's spans, beside the exporters that
+	// the environment asks for.
 	SpanProcessors []sdktrace.SpanProcessor
 }
 
@@ -67,8 +70,10 @@ func (s Settings) withDefaults() Settings {
 }
 
 func (s Settings) validate() error {
-	if _, _, err := net.SplitHostPort(s.Address); err != nil {
-		return fmt.Errorf("address %q is not host:port", s.Address)
+	for address := range strings.SplitSeq(s.Address, ",") {
+		if _, _, err := net.SplitHostPort(strings.TrimSpace(address)); err != nil {
+			return fmt.Errorf("address %q is not host:port", address)
+		}
 	}
 	if s.DatabaseURL == "" {
 		return errors.New("no DATABASE_URL")

@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+// readyInterval is how old the metric service_ready may be.
+const readyInterval = 2 * time.Second
+
+// readiness is the metric service_ready. A scrape reads what the last look
+// found and asks nobody: it must not hang when storage does.
+type readiness struct {
+	check func(context.Context) error
+	ready atomic.Int64
+}
+
+// newReadiness registers the metric, which is 0 until the first look.
+func newReadiness(instruments *telemetry.Instruments, check func(context.Context) error) (*readiness, error) {
+	r := &readiness{check: check}
+	_, err := instruments.Int64ObservableGauge(telemetry.ServiceReady, func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(r.ready.Load())
+		return nil
+	})
+	return r, err
+}
+
+// run looks at once and then in intervals, until ctx ends. A service that
+// stops is not ready.
+func (r *readiness) run(ctx context.Context) error {
+	defer r.ready.Store(0)
+	ticker := time.NewTicker(readyInterval)
+	defer ticker.Stop()
+	for {
+		var ready int64
+		if r.check(ctx) == nil {
+			ready = 1
+		}
+		r.ready.Store(ready)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package otelkafka
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+)
+
+// TestRecordingAllocatesNothing calls every recording of the hot path, with every optional metric on.
+func TestRecordingAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	r, inst := newInstrumentation(t, Options{
+		ConsumerGroup: "g", Produces: []string{"out"}, Consumes: []string{"in"}, Conventions: true,
+	})
+	failures, err := NewFailures(r.Telemetry, []string{"in"}, []string{"malformed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	out, in := inst.topics.get("out"), inst.topics.get("in")
+	_, process := inst.StartProcess(ctx, &sarama.ConsumerMessage{Topic: "in"})
+	_, send := inst.StartSend(ctx, &sarama.ProducerMessage{Topic: "out"})
+	for name, record := range map[string]func(){
+		"produced":       func() { inst.Produced(ctx, "out", 1) },
+		"consumed":       func() { inst.Consumed(ctx, "in", 1) },
+		"end of send":    func() { send.End(1, 1, nil) },
+		"send":           func() { inst.convention.sendEnded(ctx, out, 0.1, nil) },
+		"end of process": func() { process.End(nil) },
+		"process":        func() { inst.convention.processEnded(ctx, in, 0.1, nil) },
+		"failed":         func() { failures.Failed(ctx, "in", "malformed") },
+		"dead letter":    func() { failures.DeadLettered(ctx, "in", "malformed") },
+		"duplicate":      func() { failures.Duplicate(ctx, "in") },
+	} {
+		if n := testing.AllocsPerRun(1000, record); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	for name, least := range map[string]float64{
+		telemetry.KafkaMessagesProducedTotal: 2002, telemetry.KafkaMessagesConsumedTotal: 1001,
+		telemetry.KafkaMessageProcessingDuration: 1001, telemetry.MessagingProcessDuration: 2002,
+		telemetry.MessagingClientOperationDuration: 2002, telemetry.KafkaDuplicatesTotal: 1001,
+	} {
+		if got := r.Metric(name, nil); got != least {
+			t.Errorf("%s has %v recordings, want %v", name, got, least)
+		}
+	}
+}
+
+// TestConventionsAllocateNothingMore holds a record's whole way with the optional metrics against the way without.
+func TestConventionsAllocateNothingMore(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	cost := func(conventions bool) (send, process float64) {
+		r := telemetrytest.New(t, "shop", nil)
+		inst, err := New(r.Telemetry, Options{Conventions: conventions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &sarama.ConsumerMessage{Topic: "in", Timestamp: time.Unix(1e9, 0)}
+		send = testing.AllocsPerRun(1000, func() {
+			_, s := inst.StartSend(t.Context(), &sarama.ProducerMessage{Topic: "out"})
+			s.End(1, 1, nil)
+		})
+		return send, testing.AllocsPerRun(1000, func() {
+			_, p := inst.StartProcess(t.Context(), in)
+			p.End(nil)
+		})
+	}
+	send, process := cost(false)
+	if s, p := cost(true); s != send || p != process {
+		t.Errorf("allocations %v and %v with the conventions, %v and %v without", s, p, send, process)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package otelkafka
+
+const raceDetector = false

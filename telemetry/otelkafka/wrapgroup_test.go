@@ -1,0 +1,193 @@
+package otelkafka
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+// Under load, 1,000 claim exits with records still buffered leave no goroutine, and as many spans end as started.
+func TestClaimExitsLeaveNothing(t *testing.T) {
+	const exits = 1000
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+			h := ways(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+				if msg.Offset == 2 {
+					return errHandle
+				}
+				return nil
+			})[name]
+			claims := make(chan struct{}, exits)
+			for range exits {
+				claims <- struct{}{}
+			}
+			close(claims)
+			var working sync.WaitGroup
+			for range 16 {
+				working.Go(func() {
+					for range claims {
+						session, claim := claimOf(t, 20, false)
+						if err := h.ConsumeClaim(session, claim); err == nil {
+							t.Error("a claim ends without its error")
+						}
+					}
+				})
+			}
+			working.Wait()
+			if got := len(r.Spans()); got != 3*exits {
+				t.Errorf("%d spans ended, want %d", got, 3*exits)
+			}
+			if got := r.Metric(telemetry.KafkaMessageProcessingDuration, nil); got != 3*exits {
+				t.Errorf("%v records timed, want %d", got, 3*exits)
+			}
+			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 2*exits {
+				t.Errorf("consumed %v, want %d", got, 2*exits)
+			}
+		})
+	}
+}
+
+// wrapped runs one wrapped handler over a claim of n records.
+func wrapped(
+	t *testing.T, inst *Instrumentation, n int, consume func(sarama.ConsumerGroupSession, sarama.ConsumerGroupClaim) error,
+) error {
+	t.Helper()
+	noLeak(t)
+	session, claim := claimOf(t, n, true)
+	return WrapConsumerGroupHandler(loopHandler{consume}, inst).ConsumeClaim(session, claim)
+}
+
+// A loop that marks nothing has each span end when the next record is received.
+func TestWrappedLoopThatMarksNothing(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+	err := wrapped(t, inst, 5, func(_ sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+		for range claim.Messages() { // handling nothing
+		}
+		return nil
+	})
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); err != nil || got != 5 || len(r.Spans()) != 5 {
+		t.Errorf("%v: consumed %v with %d spans, want 5", err, got, len(r.Spans()))
+	}
+}
+
+// Marks of other partitions, of offsets, and marks that come before the wrapper has seen the record arrive.
+func TestWrappedLoopThatMarksOffsets(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+	err := wrapped(t, inst, 50, func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+		for msg := range claim.Messages() {
+			ctx := ContextOf(session, msg)
+			if !trace.SpanContextFromContext(ctx).IsValid() {
+				t.Error("no span of the record in hand")
+			}
+			session.MarkOffset("in", 1, msg.Offset+1, "")
+			session.MarkOffset("other", 2, msg.Offset+1, "")
+			if !trace.SpanContextFromContext(ContextOf(session, msg)).Equal(trace.SpanContextFromContext(ctx)) {
+				t.Error("a mark of another partition ends the span")
+			}
+			session.MarkOffset("in", 2, msg.Offset+1, "")
+			if trace.SpanContextFromContext(ContextOf(session, msg)).IsValid() {
+				t.Error("the span goes on after the mark")
+			}
+		}
+		return nil
+	})
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); err != nil || got != 50 || len(r.Spans()) != 50 {
+		t.Errorf("%v: consumed %v with %d spans, want 50", err, got, len(r.Spans()))
+	}
+}
+
+// Marking is quicker than the goroutine that sees the record arrive.
+func TestWrappedLoopThatIsFaster(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+	h := newInHand(inst, &stubSession{ctx: t.Context()}, &stubClaim{})
+	msg := &sarama.ConsumerMessage{Topic: "in", Partition: 2, Offset: 7}
+	h.offer(msg)
+	h.marked("in", 2, 8)
+	h.received(msg)
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 1 || len(r.Spans()) != 1 {
+		t.Errorf("consumed %v with %d spans, want 1", got, len(r.Spans()))
+	}
+}
+
+// A wrapped handler that uses Records, or never looks at its claim, has no goroutine and no second span.
+func TestWrappedHandlerThatUsesRecords(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+	err := wrapped(t, inst, 5, func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+		for record := range inst.Records(session, claim) {
+			session.MarkMessage(record.ConsumerMessage, "")
+		}
+		return nil
+	})
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); err != nil || got != 5 || len(r.Spans()) != 5 {
+		t.Errorf("%v: consumed %v with %d spans, want 5", err, got, len(r.Spans()))
+	}
+	if err := wrapped(t, inst, 1, func(sarama.ConsumerGroupSession, sarama.ConsumerGroupClaim) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// A record nobody offers has the session's context, in any session.
+func TestContextOfAnotherRecord(t *testing.T) {
+	session := &stubSession{ctx: t.Context()}
+	if ContextOf(session, nil) != session.ctx {
+		t.Error("not the session's context")
+	}
+}
+
+// With a real group: each record is handled once by each way, and the group's offsets are where they belong.
+func TestHandlersInAGroup(t *testing.T) {
+	const n = 200
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			cluster := wrapCluster(t)
+			r, inst := newInstrumentation(t, Options{Produces: []string{"out"}, Consumes: []string{"out"}, ConsumerGroup: "g"})
+			p := syncOf(t, cluster, wrapConfig(), inst)
+			for range n {
+				if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var handled sync.WaitGroup
+			handled.Add(n)
+			h := ways(inst, func(context.Context, sarama.ConsumerGroupSession, *sarama.ConsumerMessage) error {
+				handled.Done()
+				return nil
+			})[name]
+			config := wrapConfig()
+			config.Consumer.Group.Rebalance.Timeout = 5 * time.Second
+			group, err := sarama.NewConsumerGroup(cluster.ListenAddrs(), "g", config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error)
+			go func() { ended <- group.Consume(ctx, []string{"out"}, h) }()
+			handled.Wait()
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if err := group.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != n || len(r.Spans()) != 2*n {
+				t.Errorf("consumed %v with %d spans, want %d with %d", got, len(r.Spans()), n, 2*n)
+			}
+			want := map[int32]int64{}
+			for _, msg := range readAll(t, cluster, n) {
+				want[msg.Partition]++
+			}
+			wantOffsets(t, cluster, want)
+		})
+	}
+}

@@ -1,0 +1,253 @@
+package otelkafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+var errHandle = classed{}
+
+// ways are the ways to handle one record after the other. Each marks what it handled.
+func ways(inst *Instrumentation, handle Handle) map[string]sarama.ConsumerGroupHandler {
+	return map[string]sarama.ConsumerGroupHandler{
+		"handler": NewHandler(inst, handle),
+		"records": loopHandler{func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+			for record := range inst.Records(session, claim) {
+				if err := handle(record.Context(), session, record.ConsumerMessage); err != nil {
+					record.Fail(err)
+					return err
+				}
+				session.MarkMessage(record.ConsumerMessage, "")
+			}
+			return nil
+		}},
+		"wrapped loop": WrapConsumerGroupHandler(loopHandler{
+			func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+				for msg := range claim.Messages() {
+					if session.Context().Err() != nil {
+						return nil //nolint:nilerr // the session's end is no failure
+					}
+					if err := handle(ContextOf(session, msg), session, msg); err != nil {
+						return err
+					}
+					session.MarkMessage(msg, "")
+				}
+				return nil
+			},
+		}, inst),
+	}
+}
+
+// With a handler of 30 ms, each record's span lasts about 30 ms, its own, and idle time is in none.
+func TestSpansCoverTheirOwnRecord(t *testing.T) {
+	const work, idle = 30 * time.Millisecond, 100 * time.Millisecond
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+			session, claim := claimOf(t, 4, false)
+			var took []time.Duration
+			h := ways(inst, func(context.Context, sarama.ConsumerGroupSession, *sarama.ConsumerMessage) error {
+				start := time.Now()
+				<-time.After(work)
+				took = append(took, time.Since(start)) // more than asked for on a busy machine
+				if len(took) == 4 {
+					time.AfterFunc(idle, func() {
+						claim.messages <- &sarama.ConsumerMessage{Topic: "in", Partition: 2, Offset: 4}
+						close(claim.messages)
+					})
+				}
+				return nil
+			})[name]
+			if err := h.ConsumeClaim(session, claim); err != nil {
+				t.Fatal(err)
+			}
+			spans := r.Spans()
+			if len(spans) != 5 {
+				t.Fatalf("%d spans, want 5", len(spans))
+			}
+			for n, span := range spans {
+				if lasted := span.EndTime.Sub(span.StartTime); lasted < work-5*time.Millisecond || lasted > took[n]+work/2 {
+					t.Errorf("span %d lasts %v, its handling took %v", n, lasted, took[n])
+				}
+				if n > 0 && span.StartTime.Before(spans[n-1].EndTime) {
+					t.Errorf("span %d begins before the one before it ends", n)
+				}
+				wantAttributes(t, span, attribute.Int("messaging.kafka.offset", n))
+			}
+			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, map[string]string{"topic": "in"}); got != 5 {
+				t.Errorf("consumed %v, want 5", got)
+			}
+			if sum := r.HistogramSum(telemetry.KafkaMessageProcessingDuration, nil); sum < 0.125 || sum > 0.5 {
+				t.Errorf("handling took %v s in all, want about 0.15", sum)
+			}
+			r.CheckCatalogue()
+		})
+	}
+}
+
+func TestHandlersFail(t *testing.T) {
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+			session, claim := claimOf(t, 10, true)
+			h := ways(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+				if msg.Offset == 3 {
+					return errHandle
+				}
+				return nil
+			})[name]
+			if err := h.ConsumeClaim(session, claim); !errors.Is(err, errHandle) {
+				t.Errorf("error %v", err)
+			}
+			spans := r.Spans()
+			if last := spans[len(spans)-1]; len(spans) != 4 || last.Status.Code != codes.Error || last.Status.Description != "reject" {
+				t.Errorf("%d spans, the last with status %+v, want 4 and a failure", len(spans), last.Status)
+			}
+			if !slices.Equal(session.marked, []int64{1, 2, 3}) {
+				t.Errorf("marked %v, want 1 to 3", session.marked)
+			}
+			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 3 {
+				t.Errorf("consumed %v, want 3", got)
+			}
+		})
+	}
+}
+
+// A handler that panics is not left with an open span.
+func TestHandlersPanic(t *testing.T) {
+	handlers := func(inst *Instrumentation, handle Handle) map[string]sarama.ConsumerGroupHandler {
+		all := ways(inst, handle)
+		all["batch"] = NewBatchHandler(inst, 5, func(ctx context.Context, session sarama.ConsumerGroupSession, b []*sarama.ConsumerMessage) error {
+			return handle(ctx, session, b[0])
+		})
+		return all
+	}
+	for name := range handlers(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+			session, claim := claimOf(t, 3, false)
+			h := handlers(inst, func(context.Context, sarama.ConsumerGroupSession, *sarama.ConsumerMessage) error {
+				panic("amount 12.50 of user-7")
+			})[name]
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the panic is swallowed")
+					}
+				}()
+				_ = h.ConsumeClaim(session, claim)
+			}()
+			if span := r.Span("process in"); span.Status.Description != "panic" {
+				t.Errorf("status %+v", span.Status)
+			}
+		})
+	}
+}
+
+// What the handler sends, logs and starts is in the record's trace, which is the sender's.
+func TestHandlersContext(t *testing.T) {
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			r, inst := newInstrumentation(t, Options{})
+			session, claim := claimOf(t, 0, false)
+			claim.messages = make(chan *sarama.ConsumerMessage, 2)
+			var senders []trace.SpanContext
+			for offset := range int64(2) {
+				msg := &sarama.ProducerMessage{Topic: "in"}
+				_, send := inst.StartSend(t.Context(), msg)
+				senders = append(senders, send.SpanContext())
+				send.End(2, offset, nil)
+				in := received(msg)
+				in.Offset = offset
+				claim.messages <- in
+			}
+			close(claim.messages)
+			h := ways(inst, func(ctx context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+				_, span := inst.tracer.Start(ctx, "work")
+				span.SetAttributes(attribute.Int64("of", msg.Offset))
+				span.End()
+				return nil
+			})[name]
+			if err := h.ConsumeClaim(session, claim); err != nil {
+				t.Fatal(err)
+			}
+			spans := r.Spans()[len(senders):]
+			for n, sender := range senders {
+				inner, outer := spans[2*n], spans[2*n+1]
+				if inner.Parent.SpanID() != outer.SpanContext.SpanID() || outer.Parent.SpanID() != sender.SpanID() {
+					t.Errorf("record %d: %v under %v under %v, want the sender %v", n, inner.Name, outer.Name, outer.Parent, sender)
+				}
+			}
+		})
+	}
+}
+
+// The loop ends with the session, whatever was fetched ahead.
+func TestHandlersEndWithTheSession(t *testing.T) {
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			r, inst := newInstrumentation(t, Options{})
+			session, claim := claimOf(t, 100, false)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			session.ctx = ctx
+			h := ways(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+				if msg.Offset == 4 {
+					cancel()
+				}
+				return nil
+			})[name]
+			if err := h.ConsumeClaim(session, claim); err != nil {
+				t.Fatal(err)
+			}
+			if len(session.marked) != 5 || len(r.Spans()) > 6 {
+				t.Errorf("%d records marked with %d spans after the session's end, want 5", len(session.marked), len(r.Spans()))
+			}
+		})
+	}
+}
+
+func TestSetupAndCleanup(t *testing.T) {
+	_, inst := newInstrumentation(t, Options{})
+	var called []string
+	note := func(name string) func(sarama.ConsumerGroupSession) error {
+		return func(sarama.ConsumerGroupSession) error {
+			called = append(called, name)
+			return errHandle
+		}
+	}
+	h := NewHandler(inst, nil, OnSetup(note("setup")), OnCleanup(note("cleanup")))
+	if !errors.Is(h.Setup(nil), errHandle) || !errors.Is(h.Cleanup(nil), errHandle) || !slices.Equal(called, []string{"setup", "cleanup"}) {
+		t.Errorf("called %v", called)
+	}
+	h = NewBatchHandler(inst, 0, nil)
+	if h.Setup(nil) != nil || h.Cleanup(nil) != nil {
+		t.Error("a handler without Setup and Cleanup fails there")
+	}
+}
+
+func TestFail(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+	session, claim := claimOf(t, 1, true)
+	h := NewHandler(inst, func(ctx context.Context, _ sarama.ConsumerGroupSession, _ *sarama.ConsumerMessage) error {
+		Fail(ctx, errHandle)
+		return nil
+	})
+	if err := h.ConsumeClaim(session, claim); err != nil {
+		t.Fatal(err)
+	}
+	if span := r.Span("process in"); span.Status.Code != codes.Error || len(session.marked) != 1 {
+		t.Errorf("status %+v with %v marked, want a failure that is passed over", span.Status, session.marked)
+	}
+}

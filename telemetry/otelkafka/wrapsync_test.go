@@ -1,0 +1,169 @@
+package otelkafka
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/IBM/sarama/mocks"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+func TestSyncProducerSends(t *testing.T) {
+	cluster := wrapCluster(t)
+	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	p := syncOf(t, cluster, wrapConfig(), inst)
+	bag, err := baggage.Parse("tier=gold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, request := inst.tracer.Start(baggage.ContextWithBaggage(t.Context(), bag), "request")
+	msg := &sarama.ProducerMessage{Topic: "out", Key: sarama.StringEncoder("k"), Value: sarama.StringEncoder("v"), Metadata: "mine"}
+	partition, offset, err := p.SendMessage(WithContext(ctx, msg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.End()
+	if msg.Metadata != "mine" {
+		t.Errorf("Metadata comes back as %v", msg.Metadata)
+	}
+	span := r.Span("send out")
+	if span.SpanKind != trace.SpanKindProducer || span.Parent.SpanID() != request.SpanContext().SpanID() {
+		t.Errorf("span of kind %v under %v, want the request's", span.SpanKind, span.Parent)
+	}
+	wantAttributes(t, span, attribute.String("messaging.kafka.message.key", "k"),
+		attribute.Int("messaging.kafka.offset", int(offset)))
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 1 {
+		t.Errorf("counted %v, want 1", got)
+	}
+	read := readAll(t, cluster, 1)[0]
+	back := inst.Extract(t.Context(), read)
+	if trace.SpanContextFromContext(back).SpanID() != span.SpanContext.SpanID() || read.Partition != partition {
+		t.Errorf("the record carries %v, want the context of its span", trace.SpanContextFromContext(back))
+	}
+	if got := baggage.FromContext(back).Member("tier").Value(); got != "gold" {
+		t.Errorf("baggage says %q, want gold", got)
+	}
+}
+
+func TestSendersContext(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	ctx, request := inst.tracer.Start(t.Context(), "request")
+	request.End()
+	other, otherSpan := inst.tracer.Start(t.Context(), "other")
+	otherSpan.End()
+	injected := &sarama.ProducerMessage{Topic: "out"}
+	inst.Inject(ctx, injected)
+	both := &sarama.ProducerMessage{Topic: "out", Metadata: 7}
+	inst.Inject(other, both)
+	tests := []struct {
+		name   string
+		msg    *sarama.ProducerMessage
+		parent trace.SpanID
+	}{
+		{"none", &sarama.ProducerMessage{Topic: "out"}, trace.SpanID{}},
+		{"headers", injected, request.SpanContext().SpanID()},
+		{"context before headers", WithContext(ctx, both), request.SpanContext().SpanID()},
+		{"the later context", WithContext(ctx, WithContext(other, &sarama.ProducerMessage{Topic: "out"})), request.SpanContext().SpanID()},
+		{"hostile headers", &sarama.ProducerMessage{Topic: "out", Headers: []sarama.RecordHeader{
+			header("traceparent", strings.Repeat("0", maxHeader+1)), header("baggage", "a=1"),
+		}}, trace.SpanID{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			mock := mocks.NewSyncProducer(t, nil)
+			mock.ExpectSendMessageAndSucceed()
+			before := len(r.Spans())
+			if _, _, err := WrapSyncProducer(mock, inst).SendMessage(test.msg); err != nil {
+				t.Fatal(err)
+			}
+			if got := r.Spans()[before]; got.Name != "send out" || got.Parent.SpanID() != test.parent {
+				t.Errorf("%s under %v, want %v", got.Name, got.Parent.SpanID(), test.parent)
+			}
+			if _, kept := test.msg.Metadata.(*sending); kept || test.msg == both && both.Metadata != 7 {
+				t.Errorf("Metadata comes back as %v", test.msg.Metadata)
+			}
+			if err := mock.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestSyncProducerFails(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	mock := mocks.NewSyncProducer(t, nil)
+	mock.ExpectSendMessageAndFail(sarama.ErrNotEnoughReplicas)
+	p := WrapSyncProducer(mock, inst)
+	if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "out"}); !errors.Is(err, sarama.ErrNotEnoughReplicas) {
+		t.Errorf("error %v", err)
+	}
+	if span := r.Span("send out"); span.Status.Code != codes.Error || span.Status.Description != "kafka.19" {
+		t.Errorf("status %+v", span.Status)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != 0 {
+		t.Errorf("counted %v, want 0", got)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// In a batch, each record has its own outcome.
+func TestSyncProducerSendsMessages(t *testing.T) {
+	cluster := wrapCluster(t)
+	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	config := wrapConfig()
+	config.Producer.MaxMessageBytes = 1000
+	p := syncOf(t, cluster, config, inst)
+	var msgs []*sarama.ProducerMessage
+	for n := range 10 {
+		size := 10
+		if n%5 == 3 {
+			size = 2000
+		}
+		msgs = append(msgs, &sarama.ProducerMessage{Topic: "out", Value: sarama.ByteEncoder(make([]byte, size)), Metadata: n})
+	}
+	var failed sarama.ProducerErrors
+	if err := p.SendMessages(msgs); !errors.As(err, &failed) || len(failed) != 2 {
+		t.Fatalf("error %v, want two failures", err)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 8 {
+		t.Errorf("counted %v, want 8", got)
+	}
+	byError := map[codes.Code]int{}
+	for _, span := range r.Spans() {
+		byError[span.Status.Code]++
+	}
+	if byError[codes.Error] != 2 || byError[codes.Unset] != 8 {
+		t.Errorf("spans by status: %v, want 2 failed and 8 not", byError)
+	}
+	for n, msg := range msgs {
+		if msg.Metadata != n {
+			t.Errorf("Metadata %v, want %d", msg.Metadata, n)
+		}
+	}
+}
+
+func TestSyncProducerOfMocksFailsAsAWhole(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	mock := mocks.NewSyncProducer(t, nil)
+	mock.ExpectSendMessageAndSucceed()
+	mock.ExpectSendMessageAndFail(sarama.ErrOutOfBrokers)
+	err := WrapSyncProducer(mock, inst).SendMessages([]*sarama.ProducerMessage{{Topic: "out"}, {Topic: "out"}})
+	if !errors.Is(err, sarama.ErrOutOfBrokers) {
+		t.Errorf("error %v", err)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != 0 || len(r.Spans()) != 2 {
+		t.Errorf("counted %v with %d spans; a producer that does not say which failed has none acknowledged", got, len(r.Spans()))
+	}
+	if err := mock.Close(); err != nil {
+		t.Error(err)
+	}
+}
