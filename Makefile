@@ -1,5 +1,6 @@
 # Every target passes ARGS on: make run ARGS="--data elsewhere".
-# Go is all that is needed; tools/ holds what the longer targets do.
+# Go is all that is needed, but for the targets of the stack, which need Docker;
+# tools/ holds what the longer targets do.
 
 ARGS =
 PKGS = ./...
@@ -17,9 +18,17 @@ FIRST = 1
 FAULT =
 AWAY = 30s
 
+# make start, monitoring-up, test-stack: optional parts (tracing zipkin logging);
+# how often test-stack starts the stack.
+PROFILES =
+COUNT = 3
+
+export PROFILES
+
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-race test-integration crash lint fmt bench fuzz docs \
-	dev-commande dev-paiement dev-suivi dev-analyseur broker topics clean
+	dev-commande dev-paiement dev-suivi dev-analyseur broker topics clean \
+	start monitoring-up monitoring-down start-all test-stack
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -39,17 +48,19 @@ test: ## run the tests, with the race detector where a C compiler is there
 		echo "no working C compiler: testing without the race detector"; \
 		export CGO_ENABLED=0; \
 	fi; \
-	go test $$race $(PKGS) $(ARGS)
+	go test $$race $(PKGS) $(ARGS) && CGO_ENABLED=0 go -C monitoring test ./... $(ARGS)
 
 test-race: ## run the tests with the race detector, or fail
 	@go test -race $(PKGS) $(ARGS)
 
 # One package after the other: they start many processes each. The first brings
-# Kafka's jars into the user's cache.
-test-integration: ## run the system as processes, also on real Kafka, and a short crash matrix
+# Kafka's jars into the user's cache, the last builds Prometheus and its like
+# into it.
+test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
 		./services/internal/testkafka ./services/vigie $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
+	@CGO_ENABLED=0 go -C monitoring test -tags integration -count=1 -p 1 -timeout 60m ./... $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \
@@ -72,23 +83,39 @@ docs: ## write the generated documents anew
 	@CGO_ENABLED=0 go test ./services/vigie -count=1 -run TestDocs -update $(ARGS)
 
 dev-commande: build ## run commande alone
-	@exec $(VIGIE) commande $(ARGS)
+	@bash tools/stack.sh run commande $(ARGS)
 
 dev-paiement: build ## run paiement alone
-	@exec $(VIGIE) paiement $(ARGS)
+	@bash tools/stack.sh run paiement $(ARGS)
 
 dev-suivi: build ## run suivi alone
-	@exec $(VIGIE) suivi $(ARGS)
+	@bash tools/stack.sh run suivi $(ARGS)
 
 dev-analyseur: build ## run analyseur alone
-	@exec $(VIGIE) analyseur $(ARGS)
+	@bash tools/stack.sh run analyseur $(ARGS)
 
 broker: build ## run the embedded broker alone
 	@exec $(VIGIE) broker $(ARGS)
 
-topics: build ## create the topics
+topics: build ## create the topics, on the stack's Kafka or that of make broker
 	@exec $(VIGIE) topics $(ARGS)
 
-clean: ## remove what was built; data/ stays
+start: ## start everything in Docker, wait, and follow the logs (PROFILES="tracing logging")
+	@bash tools/stack.sh start
+
+monitoring-up: ## start all but the services in Docker
+	@bash tools/stack.sh monitoring
+
+start-all: build ## run the services on the host against the Kafka of monitoring-up
+	@bash tools/stack.sh run up $(ARGS)
+
+monitoring-down: ## stop what runs in Docker; orders and metrics stay
+	@bash tools/stack.sh down
+
+test-stack: build ## start the stack COUNT times, and each optional part, and ask everything
+	@COUNT='$(COUNT)' bash tools/test-stack.sh
+
+clean: ## remove what was built and, when told yes, the stack's volumes; data/ stays
 	@rm -rf bin coverage.*
 	@find . -name .git -prune -o \( -name '*.test' -o -name '*.prof' \) -type f -exec rm -f {} +
+	@bash tools/stack.sh clean

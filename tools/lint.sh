@@ -35,12 +35,17 @@ tidy() {
 
 golangci() {
 	linter=$(sh tools/golangci-lint.sh) || return 1
-	"$linter" run "$@"
+	status=0
+	"$linter" run "$@" || status=1
+	(cd monitoring && "$linter" run -c ../.golangci.yml "$@" ./...) || status=1
+	return $status
 }
+
+vet() { go vet ./... && go -C monitoring vet -tags integration ./...; }
 
 check tree sh tools/check-tree.sh
 check gofmt format
-check "go vet" go vet ./...
+check "go vet" vet
 check "go mod tidy" tidy
 check golangci-lint golangci "$@"
 
