@@ -41,7 +41,7 @@ func Catalogue() telemetry.Catalogue {
 	return telemetry.Catalogue{{
 		Name: paymentsTotal, Kind: telemetry.Counter, Documented: true,
 		Help: "Payments decided and stored.", Labels: []string{"status"},
-		Bound: "authorized or rejected",
+		Bound: "authorized or rejected", MaxSeries: 2,
 	}}
 }
 

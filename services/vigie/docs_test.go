@@ -47,16 +47,13 @@ func metricsDocument() string {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nEvery metric that the services record, as `/metrics` shows it. ")
 	b.WriteString("Beside these the pages carry the Go runtime's (`go_*`) and the process's (`process_*`) own metrics.\n")
-	for _, part := range []struct {
-		title     string
-		catalogue telemetry.Catalogue
-	}{
-		{"Every service", telemetry.Common()},
-		{"commande", commande.Catalogue()},
-		{"paiement", paiement.Catalogue()},
-	} {
-		fmt.Fprintf(&b, "\n## %s\n\n%s", part.title, telemetry.Markdown(part.catalogue))
-	}
+	b.WriteString("\n")
+	common := telemetry.Sections()
+	sections := slices.Concat(common[:1], []telemetry.Section{
+		{Title: "commande", Catalogue: commande.Catalogue()},
+		{Title: "paiement", Catalogue: paiement.Catalogue()},
+	}, common[1:])
+	b.WriteString(telemetry.Document(sections...))
 	return b.String()
 }
 

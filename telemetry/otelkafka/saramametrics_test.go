@@ -195,8 +195,14 @@ func TestObserveSaramaOnABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
+	for partition := range int32(4) {
+		if err := cluster.MoveTopicPartition("t", partition, partition%2); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r, inst := newInstrumentation(t, Options{})
 	config := sarama.NewConfig()
+	config.Producer.Partitioner = sarama.NewRoundRobinPartitioner
 	config.Producer.Return.Successes = true
 	config.Producer.Compression = sarama.CompressionGZIP
 	unregister, err := ObserveSarama(inst, "producer", config.MetricRegistry)

@@ -105,7 +105,7 @@ func TestAWellSystem(t *testing.T) {
 		Prometheus:   serve(t, healthyPrometheus()),
 		Alertmanager: serve(t, part{"/-/ready": "OK"}),
 		Grafana:      serve(t, part{"/api/health": "{}", "/api/search": allBoards}),
-		JMX:          serve(t, part{"/": "jvm_threads_current 5\nkafka_server_x 1\n"}),
+		JMX:          serve(t, part{"/": "jmx_scrape_error 0.0\nkafka_server_x 1\n"}),
 		Node:         serve(t, part{"/": "node_cpu_seconds_total{cpu=\"0\"} 5\n"}),
 		Dashboards:   boards(t, board),
 	})
@@ -135,12 +135,12 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{"service without its metrics", func(t *testing.T) doctor.Config {
 			return service(t, with(healthyService(), "/metrics", "process_uptime_seconds{service=\"paiement\"} 5\n"))
 		}, "commande", `service="commande"`},
-		{"exporter without the JVM", func(t *testing.T) doctor.Config {
-			return doctor.Config{JMX: serve(t, part{"/": "up 1\n"})}
-		}, "JMX exporter", "jvm_*"},
-		{"exporter without the broker", func(t *testing.T) doctor.Config {
-			return doctor.Config{JMX: serve(t, part{"/": "jvm_x 1\n"})}
-		}, "JMX exporter", "none of the broker's"},
+		{"exporter without Kafka", func(t *testing.T) doctor.Config {
+			return doctor.Config{JMX: serve(t, part{"/": "jmx_scrape_error 1.0\nkafka_server_x 1\n"})}
+		}, "JMX exporter", "Kafka does not answer"},
+		{"exporter without figures", func(t *testing.T) doctor.Config {
+			return doctor.Config{JMX: serve(t, part{"/": "jmx_scrape_error 0.0\n"})}
+		}, "JMX exporter", "none of its figures"},
 		{"exporter failing", func(t *testing.T) doctor.Config {
 			return doctor.Config{Node: serve(t, part{"/": "500|oops"})}
 		}, "node exporter", "status 500"},
