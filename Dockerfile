@@ -1,0 +1,28 @@
+# The binary alone: no shell, no package manager, no user but one without
+# rights. `docker build .` makes the image of all services; the command chooses
+# which one runs.
+FROM golang:1.26.8-alpine AS build
+ENV GOCACHE=/go/cache
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY services services
+COPY telemetry telemetry
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
+    CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/vigie ./services/vigie && mkdir /out/data
+
+# The Collector's image has nothing in it that could ask for its health.
+FROM otel/opentelemetry-collector-contrib:0.155.0 AS otel-collector
+COPY --from=build /out/vigie /vigie
+
+# The last stage is what is built where no target is named.
+FROM scratch AS vigie
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /out/vigie /vigie
+# A new volume takes its owner from here.
+COPY --from=build --chown=65532:65532 /out/data /data
+USER 65532:65532
+ENV VIGIE_DATA=/data
+EXPOSE 3001 3002 3003 3004
+ENTRYPOINT ["/vigie"]
+CMD ["up"]
