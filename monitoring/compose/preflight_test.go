@@ -69,7 +69,7 @@ func TestCleanAsks(t *testing.T) {
 		folder := t.TempDir()
 		// Something to forget: the volumes that this docker lists.
 		docker := "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\n[ \"$1 $2\" != \"volume ls\" ] || echo vigie_kafka\n"
-		_, calls, err := run(t, folder, docker, answer, "clean", nil)
+		_, calls, err := run(t, folder, docker, answer, []string{"clean"}, nil)
 		if got := strings.Contains(calls, "down --volumes"); err != nil || got != removes {
 			t.Errorf("answered %q: %v, removes is %v; docker was asked:\n%s", answer, err, got, calls)
 		}
@@ -83,16 +83,16 @@ func stack(t *testing.T, command string, env []string) (out, calls string, err e
 	if len(env) > 0 && env[0] == "NO_DOCKER=1" {
 		docker = ""
 	}
-	return run(t, t.TempDir(), docker, "", command, env)
+	return run(t, t.TempDir(), docker, "", []string{command}, env)
 }
 
 // run runs a copy of tools/stack.sh in a folder of its own, with a PATH that
 // has this docker, or none, and little else.
-func run(t *testing.T, folder, docker, stdin, command string, env []string) (out, calls string, err error) {
+func run(t *testing.T, folder, docker, stdin string, args, env []string) (out, calls string, err error) {
 	t.Helper()
 	bin, tools := filepath.Join(folder, "bin"), filepath.Join(folder, "tools")
 	for _, d := range []string{bin, tools} {
-		if err := os.Mkdir(d, 0o755); err != nil {
+		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,12 +105,15 @@ func run(t *testing.T, folder, docker, stdin, command string, env []string) (out
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"sh", "bash", "dirname", "awk", "tr", "wc", "rm", "cat", "sleep", "uname", "grep"} {
+	for _, name := range []string{"sh", "bash", "dirname", "awk", "tr", "wc", "rm", "cat", "sleep", "grep"} {
 		if at, err := exec.LookPath(name); err == nil {
 			if err := os.Symlink(at, filepath.Join(bin, name)); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+	if err := os.WriteFile(filepath.Join(bin, "uname"), []byte("#!/bin/sh\necho Linux\n"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	if docker != "" {
 		if err := os.WriteFile(filepath.Join(bin, "docker"), []byte(docker), 0o755); err != nil {
@@ -118,7 +121,7 @@ func run(t *testing.T, folder, docker, stdin, command string, env []string) (out
 		}
 	}
 	noted := filepath.Join(folder, "calls")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), filepath.Join(tools, "stack.sh"), command)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), append([]string{filepath.Join(tools, "stack.sh")}, args...)...)
 	cmd.Env = append([]string{"PATH=" + bin, "CALLS=" + noted, "FOLLOW=0"}, env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	text, err := cmd.CombinedOutput()
