@@ -37,15 +37,22 @@ func (r *readiness) run(ctx context.Context) error {
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
 	for {
-		var ready int64
-		if r.check(ctx) == nil {
-			ready = 1
-		}
-		r.ready.Store(ready)
+		_ = r.look(ctx) // told by the metric
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
 	}
+}
+
+// look asks now, and has the metric say the same.
+func (r *readiness) look(ctx context.Context) error {
+	err := r.check(ctx)
+	var ready int64
+	if err == nil {
+		ready = 1
+	}
+	r.ready.Store(ready)
+	return err
 }

@@ -99,7 +99,7 @@ func (s *Service) URL() string { return "http://" + s.listeners[0].Addr().String
 func (s *Service) Name() string { return s.base.Definition.Name }
 
 // Ready returns nil once the service can do its work, else what it waits for.
-func (s *Service) Ready(ctx context.Context) error { return s.base.Ready.Check(ctx) }
+func (s *Service) Ready(ctx context.Context) error { return s.ready.look(ctx) }
 
 // Failed tells of a part that ended by itself: the service should be stopped.
 func (s *Service) Failed() <-chan error { return s.base.Stack.Failed() }
