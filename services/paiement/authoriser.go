@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 // Verdict is what an authoriser says about a payment.
@@ -58,12 +59,5 @@ func (s Simulation) wait(ctx context.Context) error {
 	if s.Latency <= 0 {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(s.Latency)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return lifecycle.Sleep(ctx, s.Latency)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 // pause is the least time between two looks.
@@ -38,7 +39,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	deadline := time.Now().Add(cfg.Patience)
 	looks, kept := 1, report.Differences
 	for err == nil && len(kept) > 0 && time.Until(deadline) > 0 {
-		if err = wait(ctx, min(max(pause, a.took), time.Until(deadline))); err != nil {
+		if err = lifecycle.Sleep(ctx, min(max(pause, a.took), time.Until(deadline))); err != nil {
 			break
 		}
 		if report, err = a.look(ctx); err == nil {
@@ -67,15 +68,4 @@ func (r *Report) keep(before []Difference) []Difference {
 	}
 	r.settle(kept)
 	return kept
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 // over is an audit of a world; before is called before each look's state is
@@ -155,7 +156,7 @@ func TestALogThatStalls(t *testing.T) {
 		cfg := w.over(0, nil)
 		cfg.Scan = func(ctx context.Context, spans []kafka.Span, read func(kafka.Record) error) error {
 			if err := w.scan(spans, func(r kafka.Record) error {
-				if err := wait(ctx, stall-time.Second); err != nil {
+				if err := lifecycle.Sleep(ctx, stall-time.Second); err != nil {
 					return err
 				}
 				return read(r)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 // diskFull is how long the data folder has no room.
@@ -27,7 +29,7 @@ func fillDisk(ctx context.Context, r *round) error {
 		if err := fill(path); err != nil {
 			return err
 		}
-		_ = wait(full, 20*time.Millisecond)
+		_ = lifecycle.Sleep(full, 20*time.Millisecond)
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("make room: %w", err)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/testproc"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // pause waits for a time of the round's own choice.
 func (r *round) pause(ctx context.Context, most time.Duration) error {
-	return wait(ctx, time.Duration(r.random.Int64N(int64(most))))
+	return lifecycle.Sleep(ctx, time.Duration(r.random.Int64N(int64(most))))
 }
 
 // repeatedly kills and restarts once or twice: the next kill may hit
@@ -91,7 +92,7 @@ func brokerAway(ctx context.Context, r *round) error {
 	} else if err := r.broker.Stop(); err != nil {
 		return err
 	}
-	if err := wait(ctx, r.cfg.Away); err != nil {
+	if err := lifecycle.Sleep(ctx, r.cfg.Away); err != nil {
 		return err
 	}
 	return r.broker.Restart(ctx)
@@ -115,7 +116,7 @@ func freeze(ctx context.Context, r *round, p *testproc.Process, d time.Duration)
 	if err := p.Freeze(); err != nil {
 		return err
 	}
-	return errors.Join(wait(ctx, d), p.Thaw())
+	return errors.Join(lifecycle.Sleep(ctx, d), p.Thaw())
 }
 
 // dieAtStep waits for the service to die where its environment says, and

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 const (
@@ -59,7 +61,7 @@ func startLoad(url string, seed uint64) *load {
 				if !l.lastWasTaken() {
 					pause += refusedPause
 				}
-				_ = wait(ctx, pause)
+				_ = lifecycle.Sleep(ctx, pause)
 			}
 		})
 	}
@@ -145,16 +147,4 @@ func (l *load) stop() []answer {
 	l.group.Wait()
 	l.http.CloseIdleConnections()
 	return l.answers
-}
-
-// wait waits, or returns the context's error if it ends first.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

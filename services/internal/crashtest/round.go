@@ -16,6 +16,7 @@ import (
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/testsystem"
 )
 
@@ -183,7 +184,7 @@ func (r *round) judge(ctx context.Context, answers []answer) (verdict, error) {
 		if err == nil && len(v.Violations) == 0 {
 			return v, r.alive()
 		}
-		if wait(ctx, settlePoll) != nil {
+		if lifecycle.Sleep(ctx, settlePoll) != nil {
 			if len(v.Violations) > 0 {
 				return v, nil // err says no more than that the time is over
 			}

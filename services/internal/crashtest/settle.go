@@ -11,6 +11,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 // settlePoll is longer than the services take between two commits of their
@@ -35,7 +36,7 @@ func settled(ctx context.Context, address string) error {
 			return nil
 		}
 		before = now
-		if wait(ctx, settlePoll) != nil {
+		if lifecycle.Sleep(ctx, settlePoll) != nil {
 			return errors.Join(fmt.Errorf("the system does not settle: %s", cmp.Or(behind, "it goes on growing")), err)
 		}
 	}

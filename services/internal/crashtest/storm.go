@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 )
 
 const (
@@ -38,7 +39,7 @@ func storm(ctx context.Context, r *round) error {
 				if err := intrude(ctx, r.broker.Address(), name, topics, time.Duration(random.Int64N(int64(maxHeld)))); err != nil {
 					return err
 				}
-				_ = wait(ctx, time.Duration(random.Int64N(int64(maxHeld))))
+				_ = lifecycle.Sleep(ctx, time.Duration(random.Int64N(int64(maxHeld))))
 			}
 			return nil
 		})
@@ -78,7 +79,7 @@ type intruder struct {
 
 // Setup implements sarama.ConsumerGroupHandler.
 func (i *intruder) Setup(session sarama.ConsumerGroupSession) error {
-	_ = wait(session.Context(), i.hold)
+	_ = lifecycle.Sleep(session.Context(), i.hold)
 	i.leave()
 	return nil
 }

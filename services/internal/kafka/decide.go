@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
@@ -63,7 +64,7 @@ func (w *worker[State, Change]) decideOne(ctx, session context.Context, state St
 			return d, nil
 		}
 		log.Log(d.Context, c.level, "record failed, trying again")
-		if sleep(session, wait.NextBackOff()) != nil {
+		if lifecycle.Sleep(session, wait.NextBackOff()) != nil {
 			return d, errors.Join(errSessionOver, d.err)
 		}
 	}

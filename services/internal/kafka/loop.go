@@ -11,6 +11,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/services/internal/fault"
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
@@ -95,7 +96,7 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 			return err
 		case err != nil:
 			l.deps.Log.WarnContext(ctx, "consumer group lost, joining again", "group", l.cfg.Group, "error", err)
-			_ = sleep(ctx, wait.NextBackOff()) // the loop's condition looks at ctx
+			_ = lifecycle.Sleep(ctx, wait.NextBackOff()) // the loop's condition looks at ctx
 		default: // a rebalance
 			wait.Reset()
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
@@ -37,21 +38,9 @@ func (l *Loop[State, Change]) retry(session context.Context, what string, work f
 		}
 		delay := wait.NextBackOff()
 		l.deps.Log.WarnContext(session, "waiting to try again", "operation", what, "delay", delay, "error", err)
-		if sleep(session, delay) != nil {
+		if lifecycle.Sleep(session, delay) != nil {
 			return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
 		}
-	}
-}
-
-// sleep waits, or returns the context's error if it ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
