@@ -7,6 +7,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/services/internal/fault"
+	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
 // flight is a stored batch whose messages are on their way to Kafka.
@@ -18,8 +19,7 @@ type flight struct {
 
 // launch sends the messages of the batch that was just stored on their way.
 // [worker.land] has to follow.
-func (w *worker[State, Change]) launch(session context.Context, decisions []decision[Change]) {
-	outgoing := messages(decisions)
+func (w *worker[State, Change]) launch(session context.Context, decisions []decision[Change], outgoing []storage.Message) {
 	f := &flight{next: w.next, messages: len(outgoing) > 0, done: make(chan error, 1)}
 	w.flight = f
 	if !f.messages {

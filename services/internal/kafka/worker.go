@@ -81,9 +81,9 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 	if err := w.land(batch[0]); err != nil {
 		return err
 	}
-	last := batch[len(batch)-1].Offset
+	last, outgoing := batch[len(batch)-1].Offset, messages(decisions)
 	l.deps.Fault.At(fault.BeforeStore)
-	if err := w.store(ctx, session, decisions, last+1); err != nil {
+	if err := w.store(ctx, session, decisions, outgoing, last+1); err != nil {
 		return err
 	}
 	if w.published >= 0 { // the batch before left the outbox with it
@@ -92,12 +92,12 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 	w.next, w.published = last+1, -1
 	l.deps.Fault.At(fault.AfterStore)
 	l.report(ctx, w.partition, decisions)
-	w.launch(session, decisions)
+	w.launch(session, decisions, outgoing)
 	return nil
 }
 
 // store commits the batch: changes, outgoing messages and position together.
-func (w *worker[State, Change]) store(ctx, session context.Context, decisions []decision[Change], next int64) error {
+func (w *worker[State, Change]) store(ctx, session context.Context, decisions []decision[Change], outgoing []storage.Message, next int64) error {
 	l := w.loop
 	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, links(decisions))
 	defer span.End()
@@ -112,7 +112,7 @@ func (w *worker[State, Change]) store(ctx, session context.Context, decisions []
 					return err
 				}
 			}
-			if err := tx.Enqueue(ctx, w.partition, next-1, messages(decisions)); err != nil {
+			if err := tx.Enqueue(ctx, w.partition, next-1, outgoing); err != nil {
 				return err
 			}
 			if len(applied) == 0 {
