@@ -99,17 +99,26 @@ func filter(c *cli.Command, ids []string) (deadletters.Filter, error) {
 	return f, nil
 }
 
-// connectLetters connects to the cluster whose dead letters are meant.
-func connectLetters(ctx context.Context, c *cli.Command) (deadletters.Source, func() error, error) {
+// withLetters connects to the cluster whose dead letters are meant, reads the
+// letters that the filter chooses, and has work use them while connected.
+func withLetters(
+	ctx context.Context, c *cli.Command, f deadletters.Filter, work func(deadletters.Source, deadletters.Listing) error,
+) (err error) {
 	cfg := kafka.Config{Brokers: brokers(c), ClientID: "vigie-dlq"}
 	if len(cfg.Brokers) == 0 {
 		cfg.Brokers = []string{defaultBroker}
 	}
 	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
 	if err != nil {
-		return deadletters.Source{}, nil, err
+		return err
 	}
-	return deadletters.Source{Kafka: cfg, Client: client}, client.Close, nil
+	defer func() { err = errors.Join(err, client.Close()) }()
+	source := deadletters.Source{Kafka: cfg, Client: client}
+	listing, err := listLetters(ctx, c, source, f)
+	if err != nil {
+		return err
+	}
+	return work(source, listing)
 }
 
 // listLetters reads the letters that the filter chooses, with a progress bar.

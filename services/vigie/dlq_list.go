@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -30,7 +29,7 @@ func dlqListCommand() *cli.Command {
 	}
 }
 
-func dlqList(ctx context.Context, c *cli.Command) (err error) {
+func dlqList(ctx context.Context, c *cli.Command) error {
 	if c.Args().Present() {
 		return fmt.Errorf("list takes no arguments, got %q; `vigie dlq show` shows one letter", c.Args().First())
 	}
@@ -39,25 +38,18 @@ func dlqList(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	f.Open = !c.Bool("all")
-	source, disconnect, err := connectLetters(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, disconnect()) }()
-	listing, err := listLetters(ctx, c, source, f)
-	if err != nil {
-		return err
-	}
-	if !c.Bool(flagJSON) {
-		return writeTable(c.Root().Writer, listing, f, time.Now())
-	}
-	lines := json.NewEncoder(c.Root().Writer)
-	for _, l := range listing.Letters {
-		if err := lines.Encode(letterJSON(l)); err != nil {
-			return fmt.Errorf("write letters: %w", err)
+	return withLetters(ctx, c, f, func(_ deadletters.Source, listing deadletters.Listing) error {
+		if !c.Bool(flagJSON) {
+			return writeTable(c.Root().Writer, listing, f, time.Now())
 		}
-	}
-	return nil
+		lines := json.NewEncoder(c.Root().Writer)
+		for _, l := range listing.Letters {
+			if err := lines.Encode(letterJSON(l)); err != nil {
+				return fmt.Errorf("write letters: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // writeTable writes the letters as a table, and below it how many there are of

@@ -33,7 +33,7 @@ func dlqPurgeCommand() *cli.Command {
 	}
 }
 
-func dlqPurge(ctx context.Context, c *cli.Command) (err error) {
+func dlqPurge(ctx context.Context, c *cli.Command) error {
 	f, err := selection(c)
 	if err != nil {
 		return err
@@ -41,24 +41,17 @@ func dlqPurge(ctx context.Context, c *cli.Command) (err error) {
 	if c.Bool(flagJSON) && !c.Bool("yes") {
 		return errors.New("--json leaves no room for a question; confirm with --yes")
 	}
-	source, disconnect, err := connectLetters(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, disconnect()) }()
-	listing, err := listLetters(ctx, c, source, f)
-	if err != nil {
-		return err
-	}
-	s := newSettling(c, deadletters.Purged)
-	letters := s.pick(f.IDs, listing.Letters, false)
-	if len(letters) > 0 {
-		if err := confirmPurge(c, letters); err != nil {
-			return err
+	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+		s := newSettling(c, deadletters.Purged)
+		letters := s.pick(f.IDs, listing.Letters, false)
+		if len(letters) > 0 {
+			if err := confirmPurge(c, letters); err != nil {
+				return err
+			}
 		}
-	}
-	err = settleLetters(ctx, c, s, source, letters)
-	return errors.Join(s.finish(), err)
+		err := settleLetters(ctx, c, s, source, letters)
+		return errors.Join(s.finish(), err)
+	})
 }
 
 // confirmPurge says what a purge means and, unless --yes, asks.

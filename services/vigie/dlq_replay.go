@@ -28,24 +28,17 @@ func dlqReplayCommand() *cli.Command {
 	}
 }
 
-func dlqReplay(ctx context.Context, c *cli.Command) (err error) {
+func dlqReplay(ctx context.Context, c *cli.Command) error {
 	f, err := selection(c)
 	if err != nil {
 		return err
 	}
-	source, disconnect, err := connectLetters(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, disconnect()) }()
-	listing, err := listLetters(ctx, c, source, f)
-	if err != nil {
-		return err
-	}
-	s := newSettling(c, deadletters.Replayed)
-	letters := s.pick(f.IDs, listing.Letters, c.Bool(flagAgain))
-	err = settleLetters(ctx, c, s, source, letters)
-	return errors.Join(s.finish(), err)
+	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+		s := newSettling(c, deadletters.Replayed)
+		letters := s.pick(f.IDs, listing.Letters, c.Bool(flagAgain))
+		err := settleLetters(ctx, c, s, source, letters)
+		return errors.Join(s.finish(), err)
+	})
 }
 
 // settleLetters replays or purges letters, with a progress bar.

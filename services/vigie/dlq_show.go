@@ -32,7 +32,7 @@ func dlqShowCommand() *cli.Command {
 	}
 }
 
-func dlqShow(ctx context.Context, c *cli.Command) (err error) {
+func dlqShow(ctx context.Context, c *cli.Command) error {
 	if c.Args().Len() != 1 {
 		return errors.New("show takes one id, such as orders.dlq/1/42; `vigie dlq list` shows the ids")
 	}
@@ -40,30 +40,23 @@ func dlqShow(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	source, disconnect, err := connectLetters(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, disconnect()) }()
-	listing, err := listLetters(ctx, c, source, f)
-	if err != nil {
-		return err
-	}
-	var found *deadletters.Whole
-	if err := source.Open(ctx, listing.Letters, func(w deadletters.Whole) error {
-		found = &w
-		return nil
-	}); err != nil {
-		return err
-	}
-	switch {
-	case found == nil:
-		return fmt.Errorf("%s: %w", f.IDs[0], errNoLetter)
-	case c.Bool(flagJSON):
-		return json.NewEncoder(c.Root().Writer).Encode(wholeJSON(*found))
-	default:
-		return writeLetter(c.Root().Writer, *found, time.Now())
-	}
+	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+		var found *deadletters.Whole
+		if err := source.Open(ctx, listing.Letters, func(w deadletters.Whole) error {
+			found = &w
+			return nil
+		}); err != nil {
+			return err
+		}
+		switch {
+		case found == nil:
+			return fmt.Errorf("%s: %w", f.IDs[0], errNoLetter)
+		case c.Bool(flagJSON):
+			return json.NewEncoder(c.Root().Writer).Encode(wholeJSON(*found))
+		default:
+			return writeLetter(c.Root().Writer, *found, time.Now())
+		}
+	})
 }
 
 // writeLetter writes all that there is of a letter, for a person.
