@@ -3,12 +3,10 @@ package telemetry_test
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -16,24 +14,6 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
-
-// golden compares got with the file, or writes the file when UPDATE_GOLDEN is set.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got), UPDATE_GOLDEN=1 accepts:\n%s", path, diff)
-	}
-}
 
 // ownMetrics stands for a service's own part of the catalogue; its unit is one that Prometheus would append.
 func ownMetrics() telemetry.Catalogue {
@@ -104,7 +84,7 @@ func TestPageHasTheDocumentedNames(t *testing.T) {
 	r := telemetrytest.New(t, "shop", ownMetrics())
 	fillEverything(t, r)
 	r.CheckCatalogue()
-	golden(t, "page.golden", cataloguePage(r))
+	telemetrytest.Golden(t, "page.golden", cataloguePage(r))
 }
 
 func TestEveryMetricHasTheServiceAndNoScope(t *testing.T) {
@@ -148,12 +128,12 @@ func TestMarkdown(t *testing.T) {
 	own := append(ownMetrics(), telemetry.Metric{
 		Name: "odd", Kind: telemetry.Gauge, Help: "Text | with a pipe.", Labels: []string{"l"}, Bound: "a|b",
 	})
-	golden(t, "metrics.md", telemetry.Markdown(telemetry.Common(), own, telemetry.Common()))
+	telemetrytest.Golden(t, "metrics.md", telemetry.Markdown(telemetry.Common(), own, telemetry.Common()))
 }
 
 func TestDocumentSetsOptionalMetricsApart(t *testing.T) {
 	text := telemetry.Document(telemetry.Sections()...)
-	golden(t, "reference.md", text)
+	telemetrytest.Golden(t, "reference.md", text)
 	common, optional, found := strings.Cut(text, "\n## By option")
 	if !found {
 		t.Fatal("no heading for what is optional")

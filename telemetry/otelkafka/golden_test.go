@@ -3,38 +3,17 @@ package otelkafka
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/IBM/sarama"
-	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
-
-// golden compares got with the file, or writes the file when UPDATE_GOLDEN is set.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got), UPDATE_GOLDEN=1 accepts:\n%s", path, diff)
-	}
-}
 
 // describe writes what the conventions say of a span: its name, kind, status, links and attributes.
 func describe(s tracetest.SpanStub) string {
@@ -91,7 +70,7 @@ func TestSpansFollowTheConventions(t *testing.T) {
 			for _, s := range r.Spans() {
 				b.WriteString(describe(s))
 			}
-			golden(t, test.file, b.String())
+			telemetrytest.Golden(t, test.file, b.String())
 		})
 	}
 }
@@ -101,10 +80,10 @@ func TestConventionMetricsGolden(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{
 		ConsumerGroup: "paiement-svc", Produces: []string{"orders.created"}, Consumes: []string{"orders.created"}, Conventions: true,
 	})
-	golden(t, "metrics-start.golden", conventionLines(r))
+	telemetrytest.Golden(t, "metrics-start.golden", conventionLines(r))
 	spansOf(t, inst)
 	inst.Produced(t.Context(), "payments.authorized", 5)
-	golden(t, "metrics.golden", conventionLines(r))
+	telemetrytest.Golden(t, "metrics.golden", conventionLines(r))
 	r.CheckCatalogue()
 }
 
