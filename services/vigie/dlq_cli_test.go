@@ -45,10 +45,11 @@ func TestLettersAreListedShownAndPurged(t *testing.T) {
 		!strings.Contains(out, "1 order will never be decided, neither paid nor rejected: order-2") {
 		t.Errorf("unconfirmed purge = %d: %s%s", status, out, errs)
 	}
-	for answer, want := range map[string]string{"no\n": "not confirmed", "yes\n": ""} {
-		if got := answered(t, answer, "dlq", "--kafka-brokers", s.brokers, "purge", id); (want == "") != (got == "") || !strings.Contains(got, want) {
-			t.Errorf("purge, answered %q: %s", answer, got)
-		}
+	if got := answered(t, "no\n", "dlq", "--kafka-brokers", s.brokers, "purge", id); !strings.Contains(got, "not confirmed") {
+		t.Errorf("purge, answered no: %q", got)
+	}
+	if got := answered(t, "yes\n", "dlq", "--kafka-brokers", s.brokers, "purge", id); got != "" {
+		t.Errorf("purge, answered yes: %s", got)
 	}
 	purged := jsonLines(t, mustDLQ(t, s.brokers, "purge", "--yes", "--json", "--reason", "authoriser", "--older-than", "1ns"))
 	if last := purged[len(purged)-1]; len(purged) != 4 || last["purged"] != 2.0 || last["alreadyResolved"] != 1.0 || last["failed"] != 0.0 {
