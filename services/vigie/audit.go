@@ -33,8 +33,7 @@ func auditCommand() *cli.Command {
 		Description: "Reads the topics from their start and the services' state, and holds the two against each other: each\n" +
 			"order that was created is decided once, or dead-lettered, or in flight, to the cent. Changes nothing,\n" +
 			"and may run beside the services. Exits with 0 when all is accounted for, and with 1 when not.",
-		Flags: []cli.Flag{
-			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
+		Flags: append(kafkaFlags(defaultBroker),
 			dataFlag(), databaseFlag(), retentionFlag(),
 			&cli.DurationFlag{
 				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: 10 * time.Second, Category: "Audit",
@@ -45,7 +44,7 @@ func auditCommand() *cli.Command {
 				Usage: "how many differences are named", Validator: notNegative,
 			},
 			jsonFlag("print one JSON object"),
-		},
+		),
 		Action: runAudit,
 	}
 }
@@ -58,9 +57,9 @@ func notNegative(n int) error {
 }
 
 func runAudit(ctx context.Context, c *cli.Command) (err error) {
-	cfg := kafka.Config{Brokers: brokers(c), ClientID: "vigie-audit"}
-	if len(cfg.Brokers) == 0 {
-		cfg.Brokers = []string{defaultBroker}
+	cfg, err := kafkaConfig(c, "vigie-audit", defaultBroker)
+	if err != nil {
+		return err
 	}
 	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
 	if err != nil {

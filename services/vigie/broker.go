@@ -18,7 +18,7 @@ func brokerCommand() *cli.Command {
 		HideHelpCommand: true,
 		Flags:           []cli.Flag{brokerAddrFlag(), dataFlag()},
 		Action: func(ctx context.Context, c *cli.Command) error {
-			b, err := embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData)})
+			b, err := startBroker(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -29,20 +29,31 @@ func brokerCommand() *cli.Command {
 	}
 }
 
+// startBroker starts the embedded broker, which lets everybody in: settings of
+// a secured one must not be passed over.
+func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) {
+	security, err := kafkaSecurity(c)
+	if err != nil {
+		return nil, err
+	}
+	if security.TLS || security.Mechanism != "" {
+		return nil, fmt.Errorf("the embedded broker has neither TLS nor SASL%s", check(flagBrokers, flagTLS, flagSASLMechanism))
+	}
+	return embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData)})
+}
+
 func topicsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "topics", Usage: "create the topics that do not exist", HideHelpCommand: true,
-		Flags: []cli.Flag{
-			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
-		},
+		Flags:  kafkaFlags(defaultBroker),
 		Action: topics,
 	}
 }
 
 func topics(ctx context.Context, c *cli.Command) error {
-	cfg := kafka.Config{Brokers: brokers(c), ClientID: "vigie-topics"}
-	if len(cfg.Brokers) == 0 {
-		cfg.Brokers = []string{defaultBroker}
+	cfg, err := kafkaConfig(c, "vigie-topics", defaultBroker)
+	if err != nil {
+		return err
 	}
 	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
 	if err != nil {

@@ -35,9 +35,7 @@ func dlqCommand() *cli.Command {
 			"   vigie dlq replay --reason authoriser        all that failed for one reason\n" +
 			"   vigie dlq purge --order order-7             give one up for good\n\n" +
 			"A replayed order is decided once, however often it is replayed.",
-		Flags: []cli.Flag{
-			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
-		},
+		Flags:    kafkaFlags(defaultBroker),
 		Commands: []*cli.Command{dlqListCommand(), dlqShowCommand(), dlqReplayCommand(), dlqPurgeCommand()},
 		Action:   dlqHelp,
 	}
@@ -104,9 +102,9 @@ func filter(c *cli.Command, ids []string) (deadletters.Filter, error) {
 func withLetters(
 	ctx context.Context, c *cli.Command, f deadletters.Filter, work func(deadletters.Source, deadletters.Listing) error,
 ) (err error) {
-	cfg := kafka.Config{Brokers: brokers(c), ClientID: "vigie-dlq"}
-	if len(cfg.Brokers) == 0 {
-		cfg.Brokers = []string{defaultBroker}
+	cfg, err := kafkaConfig(c, "vigie-dlq", defaultBroker)
+	if err != nil {
+		return err
 	}
 	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
 	if err != nil {

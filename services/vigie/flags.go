@@ -19,8 +19,6 @@ import (
 
 // Names of flags that more than one place reads.
 const (
-	flagBrokers     = "kafka-brokers"
-	flagPatience    = "kafka-patience"
 	flagSession     = "kafka-session-timeout"
 	flagBrokerAddr  = "broker-addr"
 	flagData        = "data"
@@ -39,25 +37,14 @@ const (
 )
 
 // env derives a flag's environment variable from its name.
-func env(flag string) cli.ValueSourceChain {
-	return cli.EnvVars(strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
-}
+func env(flag string) cli.ValueSourceChain { return cli.EnvVars(variable(flag)) }
 
-func brokersFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: flagBrokers, Sources: env(flagBrokers), Usage: usage, Category: "Kafka"}
-}
+func variable(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
 func brokerAddrFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: flagBrokerAddr, Sources: env(flagBrokerAddr), Value: defaultBroker, Category: "Kafka",
 		Usage: "`HOST:PORT` where the embedded broker listens",
-	}
-}
-
-func patienceFlag() cli.Flag {
-	return &cli.DurationFlag{
-		Name: flagPatience, Sources: env(flagPatience), Value: 10 * time.Second, Category: "Kafka",
-		Usage: "how long a start waits for a broker to answer",
 	}
 }
 
@@ -147,8 +134,7 @@ func paiementFlags() []cli.Flag {
 
 // serviceFlags are those of a command that runs one service.
 func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
-	return slices.Concat([]cli.Flag{
-		brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + defaultBroker + ")"), patienceFlag(),
+	return slices.Concat(kafkaFlags(defaultBroker), []cli.Flag{
 		dataFlag(), databaseFlag(), retentionFlag(), addrFlag(name, address), pprofFlag(),
 	}, logFlags(), own)
 }
@@ -161,8 +147,12 @@ func settings(c *cli.Command, name string, brokers []string) (service.Settings, 
 	if err != nil {
 		return service.Settings{}, err
 	}
+	security, err := kafkaSecurity(c)
+	if err != nil {
+		return service.Settings{}, err
+	}
 	return service.Settings{
-		Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
+		KafkaSecurity: security, Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
 		DatabaseURL: databaseURL(c), KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
 	}, nil
@@ -173,17 +163,6 @@ func paiementConfig(c *cli.Command) paiement.Config {
 		RejectRate: c.Float(flagRejectRate), ErrorRate: c.Float(flagErrorRate),
 		Latency: c.Duration(flagLatency), Seed: c.Uint64(flagSeed),
 	}}
-}
-
-// brokers reads the list of addresses; "" means that it was not given.
-func brokers(c *cli.Command) []string {
-	var out []string
-	for b := range strings.SplitSeq(c.String(flagBrokers), ",") {
-		if b = strings.TrimSpace(b); b != "" {
-			out = append(out, b)
-		}
-	}
-	return out
 }
 
 func oneOf(values ...string) func(string) error {

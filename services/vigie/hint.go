@@ -36,6 +36,10 @@ func hint(err error) string {
 		return "; set --retention (RETENTION)"
 	case errors.Is(err, kafka.ErrAddress):
 		return "; set --kafka-brokers (KAFKA_BROKERS)"
+	case errors.Is(err, kafka.ErrTLS):
+		return check(flagTLS, flagTLSCA, flagTLSCert, flagTLSKey)
+	case errors.Is(err, kafka.ErrSASL):
+		return check(flagSASLMechanism, flagSASLUser, flagSASLPassword) + " or " + variable(flagSASLPassword+flagFileSuffix)
 	case errors.Is(err, kafka.ErrUnreachable):
 		return "; start one with `vigie broker` or set --kafka-brokers (KAFKA_BROKERS)"
 	default:

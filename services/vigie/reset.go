@@ -12,7 +12,6 @@ import (
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/embedded"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/storage"
 	"github.com/vigie-dev/vigie/services/paiement"
@@ -29,11 +28,10 @@ func resetCommand() *cli.Command {
 			"started again. Decisions that were published stay final, and order ids go on: nothing is paid twice.\n" +
 			"The services must be stopped, and without --" + flagBrokers + " the embedded broker too.\n" +
 			"To forget the orders as well, delete the data folder instead.",
-		Flags: []cli.Flag{
-			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: the embedded broker, run from the data folder)"),
-			patienceFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(),
+		Flags: append(kafkaFlags("the embedded broker, run from the data folder"),
+			brokerAddrFlag(), dataFlag(), databaseFlag(),
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
-		},
+		),
 		Action: reset,
 	}
 }
@@ -44,14 +42,17 @@ func reset(ctx context.Context, c *cli.Command) (err error) {
 	}
 	addresses := brokers(c)
 	if len(addresses) == 0 {
-		broker, err := embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData)})
+		broker, err := startBroker(ctx, c)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, broker.Close()) }()
 		addresses = []string{broker.Address()}
 	}
-	cfg := kafka.Config{Brokers: addresses, ClientID: "vigie-reset"}
+	cfg, err := kafkaConfig(c, "vigie-reset", addresses...)
+	if err != nil {
+		return err
+	}
 	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
 	if err != nil {
 		return err

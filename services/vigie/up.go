@@ -13,7 +13,6 @@ import (
 
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
-	"github.com/vigie-dev/vigie/services/internal/embedded"
 	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/services/suivi"
@@ -32,9 +31,8 @@ func upCommand() *cli.Command {
 		Description: "Starts the embedded broker (unless --" + flagBrokers + " names another), creates the topics,\n" +
 			"starts commande, paiement, suivi and analyseur, and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
-		Flags: slices.Concat([]cli.Flag{
-			brokersFlag("Kafka's bootstrap addresses, `HOST:PORT,…` (default: the embedded broker)"), patienceFlag(), sessionFlag(),
-			brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
+		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{
+			sessionFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress), pprofFlag(),
 		}, logFlags(), commandeFlags(), paiementFlags()),
@@ -52,7 +50,7 @@ func up(ctx context.Context, c *cli.Command) (err error) {
 	defer func() { err = errors.Join(err, profiles.stop(ctx)) }()
 	addresses := brokers(c)
 	if len(addresses) == 0 {
-		broker, err := embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData)})
+		broker, err := startBroker(ctx, c)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -15,14 +16,28 @@ import (
 var ErrUnreachable = errors.New("no Kafka broker answers")
 
 // Connect waits for the cluster to answer, at most for patience, and returns
-// a client for administration: topics, offsets, health.
+// a client for administration: topics, offsets, health. Brokers that answer
+// and refuse us are not asked again: [ErrTLS], [ErrSASL].
 func Connect(ctx context.Context, cfg Config, patience time.Duration) (sarama.Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	client, err := backoff.Retry(ctx, func() (sarama.Client, error) {
-		return sarama.NewClient(cfg.Brokers, cfg.control())
+		client, err := cfg.dial(cfg.control())
+		if err == nil {
+			return client, nil
+		}
+		if reason := cfg.refusal(); reason != nil {
+			return nil, backoff.Permanent(reason)
+		}
+		return nil, err
 	}, backoff.WithMaxElapsedTime(patience), backoff.WithBackOff(startBackoff()))
+	if errors.Is(err, ErrTLS) || errors.Is(err, ErrSASL) {
+		return nil, err
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w (it ends the connection, as one does that wants other TLS or SASL settings)", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)
 	}

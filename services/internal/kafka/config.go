@@ -24,6 +24,8 @@ type Config struct {
 	// SessionTimeout is how long a consumer may be silent before Kafka gives
 	// its partitions away; 0 is [DefaultSessionTimeout]. Brokers bound it.
 	SessionTimeout time.Duration
+	// Security says how connections are protected, and as whom they sign in.
+	Security Security
 }
 
 // DefaultSessionTimeout is the session timeout of consumers, sarama's own.
@@ -48,7 +50,8 @@ const (
 var ErrAddress = errors.New("bad broker address")
 
 // Validate answers [ErrAddress] where no broker could be found by the
-// addresses as they stand.
+// addresses as they stand, and [ErrTLS] or [ErrSASL] where connections cannot
+// be protected as they should.
 func (c Config) Validate() error {
 	if len(c.Brokers) == 0 {
 		return fmt.Errorf("%w: there is none", ErrAddress)
@@ -58,7 +61,15 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%w: %q is not host:port", ErrAddress, b)
 		}
 	}
-	return nil
+	return c.Security.Validate()
+}
+
+// dial connects a client in the role that its configuration gives it.
+func (c Config) dial(role *sarama.Config) (sarama.Client, error) {
+	if err := c.Security.apply(role); err != nil {
+		return nil, err
+	}
+	return sarama.NewClient(c.Brokers, role)
 }
 
 // base is what every connection has in common.

@@ -65,7 +65,7 @@ type Loop[State, Change any] struct {
 
 // NewLoop connects a consumer; [Loop.Run] starts it.
 func NewLoop[State, Change any](cfg LoopConfig, deps Deps, handler Handler[State, Change]) (*Loop[State, Change], error) {
-	client, err := sarama.NewClient(deps.Kafka.Brokers, deps.Kafka.consumer())
+	client, err := deps.Kafka.dial(deps.Kafka.consumer())
 	if err != nil {
 		return nil, fmt.Errorf("connect consumer: %w", err)
 	}

@@ -23,7 +23,7 @@ type Publisher struct {
 
 // NewPublisher connects an idempotent producer.
 func NewPublisher(cfg Config) (*Publisher, error) {
-	client, err := sarama.NewClient(cfg.Brokers, cfg.producer())
+	client, err := cfg.dial(cfg.producer())
 	if err != nil {
 		return nil, fmt.Errorf("connect producer: %w", err)
 	}

@@ -43,9 +43,14 @@ func Bounds(client sarama.Client, topics ...string) ([]Span, error) {
 // read: in order within a partition, several partitions at a time. It returns
 // when all has been read, or with the first error.
 func Scan(ctx context.Context, cfg Config, spans []Span, read func(Record) error) (err error) {
-	consumer, err := sarama.NewConsumer(cfg.Brokers, cfg.consumer())
+	client, err := cfg.dial(cfg.consumer())
 	if err != nil {
 		return fmt.Errorf("connect reader: %w", err)
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		return fmt.Errorf("make reader: %w", err)
 	}
 	defer func() { err = errors.Join(err, consumer.Close()) }()
 	group, ctx := errgroup.WithContext(ctx)

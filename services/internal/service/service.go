@@ -173,7 +173,10 @@ func (s *Service) store(ctx context.Context, settings Settings) (err error) {
 // belongs to them.
 func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	b := s.base
-	b.Kafka = kafka.Config{Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession}
+	b.Kafka = kafka.Config{Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession, Security: settings.KafkaSecurity}
+	if b.Kafka.Security.Readable() {
+		b.Log.WarnContext(ctx, "the password for Kafka crosses the network readable: SASL PLAIN without TLS")
+	}
 	b.Control, err = kafka.Connect(ctx, b.Kafka, settings.KafkaPatience)
 	if err != nil {
 		return err

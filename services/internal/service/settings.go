@@ -13,6 +13,7 @@ import (
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/fault"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
 )
 
 // Settings are what every service can be told. They come from flags or the
@@ -25,6 +26,8 @@ type Settings struct {
 	Address string
 	// Brokers are Kafka's bootstrap addresses.
 	Brokers []string
+	// KafkaSecurity says how they let us in.
+	KafkaSecurity kafka.Security
 	// DatabaseURL names the storage, sqlite:FOLDER.
 	DatabaseURL string
 	// KafkaPatience is how long a start waits for a broker to answer.

@@ -31,6 +31,7 @@ type Broker struct {
 	installation
 	folder  string
 	address string
+	guard   *Guard
 	process *testproc.Process
 }
 
@@ -52,8 +53,13 @@ func Require(t testing.TB) {
 // the end of the broker's log.
 func Start(t testing.TB) *Broker {
 	t.Helper()
+	return startWith(t, nil)
+}
+
+func startWith(t testing.TB, guard *Guard) *Broker {
+	t.Helper()
 	Require(t)
-	b, err := New(t.Context(), t.TempDir())
+	b, err := create(t.Context(), t.TempDir(), guard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +75,10 @@ func Start(t testing.TB) *Broker {
 // New is [Start] for a folder and a life of the caller's own: [Broker.Kill] or
 // [Broker.Stop] ends it.
 func New(ctx context.Context, folder string) (*Broker, error) {
+	return create(ctx, folder, nil)
+}
+
+func create(ctx context.Context, folder string, guard *Guard) (*Broker, error) {
 	i, err := install(ctx)
 	if err != nil {
 		return nil, err
@@ -76,7 +86,7 @@ func New(ctx context.Context, folder string) (*Broker, error) {
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
-	b := &Broker{installation: i, folder: folder}
+	b := &Broker{installation: i, folder: folder, guard: guard}
 	if err := errors.Join(b.configure(), b.format(ctx)); err != nil {
 		return nil, err
 	}
@@ -128,7 +138,7 @@ func (b *Broker) configure() error {
 	}
 	b.address = broker
 	for name, text := range map[string]string{
-		"server.properties": properties(b.folder, broker, controller), "log4j2.properties": string(logging),
+		"server.properties": properties(b.folder, broker, controller, b.guard), "log4j2.properties": string(logging),
 	} {
 		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure broker: %w", err)
@@ -144,6 +154,7 @@ func (b *Broker) format(ctx context.Context) error {
 	id[0] &= 0x7f           // ids that begin with a dash would be taken for an option
 	args := append(b.jvm(), "kafka.tools.StorageTool", "format", "--standalone",
 		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.path("server.properties"))
+	args = append(args, b.guard.users()...)
 	if output, err := exec.CommandContext(ctx, b.java, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
 		return fmt.Errorf("format broker's log: %w\n%s", err, output)
 	}

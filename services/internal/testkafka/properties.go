@@ -10,7 +10,7 @@ import (
 // properties are server.properties of one node that is broker and controller
 // at once. Every internal topic has one replica and few partitions: there is
 // one node, and a start should take a moment.
-func properties(folder, broker, controller string) string {
+func properties(folder, broker, controller string, guard *Guard) string {
 	settings := map[string]string{
 		"process.roles":                        "broker,controller",
 		"node.id":                              "1",
@@ -37,6 +37,7 @@ func properties(folder, broker, controller string) string {
 		settings[topic+".replication.factor"] = "1"
 		settings[topic+".min.isr"] = "1"
 	}
+	guard.add(settings)
 	lines := make([]string, 0, len(settings))
 	for name, value := range settings {
 		lines = append(lines, fmt.Sprintf("%s=%s\n", name, value))
