@@ -20,7 +20,7 @@ AWAY = 30s
 
 # make start, monitoring-up, test-stack: optional parts (tracing zipkin logging);
 # how often test-stack starts the stack.
-PROFILES =
+PROFILES ?=
 COUNT = 3
 
 export PROFILES
