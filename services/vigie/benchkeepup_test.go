@@ -14,7 +14,7 @@ func BenchmarkKeepUp(b *testing.B) {
 	address := benchBroker(b)
 	made := launch(b, "topics", "--kafka-brokers", address)
 	<-made.done
-	fillTopics(b, address, false)
+	fillTopics(b, address, benchRecords, false)
 	for b.Loop() {
 		start := time.Now()
 		urls, quick := map[string]string{}, map[string][]string{"paiement": {"--paiement-latency", "0"}}

@@ -34,7 +34,7 @@ func BenchmarkDecide(b *testing.B) {
 	address := benchBroker(b)
 	made := launch(b, "topics", "--kafka-brokers", address)
 	<-made.done
-	fillTopics(b, address, false)
+	fillTopics(b, address, benchRecords, false)
 	makeBenchTopic(b, address)
 	for b.Loop() {
 		bareDecideRate(b, address, copyRecord) // warms the broker up

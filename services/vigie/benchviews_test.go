@@ -23,7 +23,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	address := broker.stdout.wait(b, `listens on (\S+)`, broker.done)[1]
 	made := launch(b, "topics", "--kafka-brokers", address)
 	<-made.done
-	fillTopics(b, address, true)
+	fillTopics(b, address, benchRecords, true)
 	for b.Loop() {
 		b.ReportMetric(catchUp(b, address, "suivi", "/orders?limit=1", "totalCount"), "suivi-records/s")
 		b.ReportMetric(catchUp(b, address, "analyseur", "/statistics", "totalTransactions"), "analyseur-records/s")
@@ -31,8 +31,8 @@ func BenchmarkCatchUp(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// fillTopics publishes orders and, if asked, their results.
-func fillTopics(b *testing.B, address string, results bool) {
+// fillTopics publishes so many orders and, if asked, their results.
+func fillTopics(b *testing.B, address string, orders int, results bool) {
 	b.Helper()
 	p, err := kafka.NewPublisher(kafka.Config{Brokers: []string{address}})
 	if err != nil {
@@ -41,7 +41,7 @@ func fillTopics(b *testing.B, address string, results bool) {
 	defer func() { _ = p.Close() }()
 	now := time.Now().UTC()
 	var batch []*sarama.ProducerMessage
-	for i := range benchRecords {
+	for i := range orders {
 		id := fmt.Sprintf("order-%d", i+1)
 		order := banking.OrderCreated{
 			EventID: banking.NewEventID(), OrderID: id, UserID: "user123", Amount: 10050, Items: []string{"item1", "item2"},
@@ -55,7 +55,7 @@ func fillTopics(b *testing.B, address string, results bool) {
 		if results {
 			batch = append(batch, message(b, result))
 		}
-		if len(batch) >= 10_000 || i == benchRecords-1 {
+		if len(batch) >= 10_000 || i == orders-1 {
 			if err := p.PublishAll(b.Context(), batch); err != nil {
 				b.Fatal(err)
 			}
