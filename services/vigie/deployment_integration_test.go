@@ -86,6 +86,7 @@ func startProcesses(t testing.TB, binary, brokers string, stopBroker func() erro
 	for name, url := range map[string]*string{"commande": &s.commande, "suivi": &s.suivi, "analyseur": &s.analyseur, "paiement": &s.paiement} {
 		*url = services.Service(name).URL
 	}
+	s.expectContracts(t)
 	return s
 }
 

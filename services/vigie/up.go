@@ -35,7 +35,7 @@ func upCommand() *cli.Command {
 			sessionFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress), pprofFlag(),
-		}, logFlags(), commandeFlags(), paiementFlags()),
+		}, httpFlags(commande.Name, suivi.Name, analyseur.Name), logFlags(), commandeFlags(), paiementFlags()),
 		Action: up,
 	}
 }
