@@ -28,7 +28,9 @@ type Files[T any] struct {
 	paths   []string
 	parse   func(contents [][]byte) (T, error)
 	current atomic.Pointer[T]
-	seen    [sha256.Size]byte // what was looked at last, good or not; Run's alone
+	// Fingerprints, for Open and Run alone: what was taken over or refused
+	// last, and what was there at the last look.
+	settled, seen [sha256.Size]byte
 }
 
 // Open reads the files and makes a value of their contents, which come in the
@@ -36,9 +38,14 @@ type Files[T any] struct {
 // files hold.
 func Open[T any](parse func(contents [][]byte) (T, error), paths ...string) (*Files[T], error) {
 	f := &Files[T]{paths: paths, parse: parse}
-	if _, err := f.look(); err != nil {
+	contents, err := f.read()
+	if err == nil {
+		err = f.take(contents)
+	}
+	if err != nil {
 		return nil, err
 	}
+	f.settled = fingerprint(contents, nil)
 	return f, nil
 }
 
@@ -47,8 +54,9 @@ func (f *Files[T]) Get() T { return *f.current.Load() }
 
 // Run looks at the files until ctx ends. Contents are compared, not times: a
 // file that is replaced within one tick of the clock, or through a symbolic
-// link, is noticed as well. A fault is logged once, until the files change
-// again.
+// link, is noticed as well. A change counts once two looks in a row have found
+// the same, so that neither half a file is taken over nor one of two that belong
+// together. A fault is logged once, until the files change again.
 func (f *Files[T]) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -59,7 +67,7 @@ func (f *Files[T]) Run(ctx context.Context, every time.Duration, log *slog.Logge
 		case <-ticker.C:
 		}
 		switch changed, err := f.look(); {
-		case err != nil && changed:
+		case err != nil:
 			log.ErrorContext(ctx, "changed files cannot be used; what they held before stays", "files", f.paths, "error", err)
 		case changed:
 			log.InfoContext(ctx, "changed files are in use", "files", f.paths)
@@ -67,24 +75,28 @@ func (f *Files[T]) Run(ctx context.Context, every time.Duration, log *slog.Logge
 	}
 }
 
-// look reads the files and takes their contents over if they can be used.
-// changed says whether they are, or fail, other than the last time.
+// look reads the files and takes a change over that has settled. changed says
+// whether there was one, good or not.
 func (f *Files[T]) look() (changed bool, err error) {
 	contents, err := f.read()
-	seen := fingerprint(contents, err)
-	if seen == f.seen {
-		return false, err
+	before := f.seen
+	f.seen = fingerprint(contents, err)
+	if f.seen != before || f.seen == f.settled {
+		return false, nil
 	}
-	f.seen = seen
+	f.settled = f.seen
 	if err != nil {
 		return true, err
 	}
+	return true, f.take(contents)
+}
+
+func (f *Files[T]) take(contents [][]byte) error {
 	value, err := f.parse(contents)
-	if err != nil {
-		return true, err
+	if err == nil {
+		f.current.Store(&value)
 	}
-	f.current.Store(&value)
-	return true, nil
+	return err
 }
 
 func (f *Files[T]) read() ([][]byte, error) {
