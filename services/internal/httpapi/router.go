@@ -89,7 +89,6 @@ func (rt *Router) Handle(pattern string, handler http.HandlerFunc) {
 		inLane := handler
 		handler = func(w http.ResponseWriter, r *http.Request) {
 			if rt.own.full() { // the answer need not wait for the body
-				w.Header().Set("Connection", "close")
 				writeBusy(w)
 				return
 			}
