@@ -120,6 +120,9 @@ func TestAGuardedSystem(t *testing.T) {
 	if strings.Contains(text, edgeToken) || strings.Contains(text, "another-token") {
 		t.Errorf("a token is printed:\n%s", text)
 	}
+	if want := "Clients need --cacert FILE and -H 'Authorization: Bearer TOKEN'"; !strings.Contains(text, want) {
+		t.Errorf("it does not say %q:\n%s", want, text)
+	}
 	g.isLookedAt(t)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -85,6 +86,22 @@ func httpSettings(c *cli.Command, name string) (service.HTTP, error) {
 		return h, service.ErrBounds
 	}
 	return h, nil
+}
+
+// whatClientsNeed is a line about what the examples leave out, "" where that is
+// nothing.
+func whatClientsNeed(c *cli.Command) string {
+	var needs []string
+	if c.String(flagHTTPCert) != "" {
+		needs = append(needs, "--cacert FILE")
+	}
+	if c.String(commande.Name+flagTokens)+c.String(suivi.Name+flagTokens)+c.String(analyseur.Name+flagTokens) != "" {
+		needs = append(needs, "-H 'Authorization: Bearer TOKEN'")
+	}
+	if len(needs) == 0 {
+		return ""
+	}
+	return "Clients need " + strings.Join(needs, " and ") + ", as docs/http.md says.\n"
 }
 
 // httpClientFlags are those of commands that ask services.

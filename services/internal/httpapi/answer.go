@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"net/http"
+	"strconv"
 )
 
 // answer holds an answer back until its handler has returned. So a panic can
@@ -55,8 +56,11 @@ func (a *answer) send() {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
-	if h := a.Header(); a.body.Len() > 0 && h.Get("Content-Type") == "" {
-		h.Set("Content-Type", http.DetectContentType(a.body.Bytes()))
+	if h := a.Header(); a.body.Len() > 0 {
+		h.Set("Content-Length", strconv.Itoa(a.body.Len()))
+		if h.Get("Content-Type") == "" {
+			h.Set("Content-Type", http.DetectContentType(a.body.Bytes()))
+		}
 	}
 	a.w.WriteHeader(a.status)
 	_, _ = a.body.WriteTo(a.w) // the client is gone if this fails

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -41,6 +42,9 @@ func TestSecurityHeaders(t *testing.T) {
 				if got := w.Result().Header.Get(name); got != value {
 					t.Errorf("%s, secured %v: %s is %q, want %q", request, secured, name, got, value)
 				}
+			}
+			if got := w.Result().Header.Get("Content-Length"); got != strconv.Itoa(w.Body.Len()) {
+				t.Errorf("%s has Content-Length %q, %d bytes", request, got, w.Body.Len())
 			}
 			if w.Result().Header.Get("Content-Type") == "" {
 				t.Errorf("%s has no type", request)
