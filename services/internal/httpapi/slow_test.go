@@ -49,9 +49,8 @@ func TestASlowBodyHoldsNoSlot(t *testing.T) {
 		t.Errorf("beside slow bodies: %d", got)
 	}
 	for _, c := range slow {
-		r, body := c.answer(t)
-		if r.StatusCode != http.StatusRequestTimeout || !r.Close || !strings.Contains(body, "400ms") {
-			t.Errorf("a slow body: %d, closed %v: %s", r.StatusCode, r.Close, body)
+		if r := c.answer(t); r.status != http.StatusRequestTimeout || !r.closed || !strings.Contains(r.body, "400ms") {
+			t.Errorf("a slow body: %+v", r)
 		}
 		c.ended(t)
 	}
@@ -127,8 +126,8 @@ func TestAnswersThatWaitAreBounded(t *testing.T) {
 	}
 	h.connect(t).healthy(t)
 	for _, c := range slow {
-		if r, body := c.answer(t); r.StatusCode != http.StatusOK || len(body) != size {
-			t.Errorf("a slow reader's answer: %d, %d bytes", r.StatusCode, len(body))
+		if r := c.answer(t); r.status != http.StatusOK || len(r.body) != size {
+			t.Errorf("a slow reader's answer: %d, %d bytes", r.status, len(r.body))
 		}
 	}
 	if got := h.eventually(t, http.StatusOK); got != http.StatusOK {
@@ -172,10 +171,10 @@ func TestBodiesAndHeadersAreBounded(t *testing.T) {
 			c := h.connect(t)
 			var sending sync.WaitGroup
 			sending.Go(func() { _, _ = io.WriteString(c, "POST /things HTTP/1.1\r\nHost: clerk\r\n"+tt.request) })
-			r, _ := c.answer(t)
+			r := c.answer(t)
 			sending.Wait()
-			if r.StatusCode != tt.status || r.Close != tt.closed {
-				t.Errorf("%d, closed %v; want %d, %v", r.StatusCode, r.Close, tt.status, tt.closed)
+			if r.status != tt.status || r.closed != tt.closed {
+				t.Errorf("%d, closed %v; want %d, %v", r.status, r.closed, tt.status, tt.closed)
 			}
 		})
 	}
