@@ -119,6 +119,47 @@ func encoded(t *testing.T, value any) string {
 	return string(text)
 }
 
+// What clients do wrong is answered as described; what is expected of them all
+// is that the transport does not complain.
+func TestRefusalsAreAsDescribed(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	for _, tt := range []struct {
+		method, url, body, origin string
+		status                    int
+	}{
+		{"POST", s.commande + "/orders", "", "", 400},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1.005}`, "", 400},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "cross-site", 403},
+		{"POST", s.commande + "/orders", strings.Repeat(" ", 65537), "", 413},
+		{"GET", s.commande + "/orders", "", "", 405},
+		{"GET", s.commande + "/nothing", "", "", 404},
+		{"HEAD", s.commande + "/openapi.yaml", "", "", 200},
+		{"GET", s.suivi + "/orders?limit=501", "", "", 400},
+		{"GET", s.suivi + "/orders?cursor=mine", "", "", 400},
+		{"GET", s.suivi + "/orders/order-0/status", "", "", 404},
+		{"GET", s.analyseur + "/recent-transactions?limit=none", "", "", 400},
+		{"DELETE", s.analyseur + "/statistics", "", "", 405},
+		{"POST", s.paiement + "/health", "", "", 405},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.origin != "" {
+			r.Header.Set("Sec-Fetch-Site", tt.origin)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		answer.Body.Close()
+		if answer.StatusCode != tt.status {
+			t.Errorf("%s %s: %d, want %d", tt.method, tt.url, answer.StatusCode, tt.status)
+		}
+	}
+}
+
 // The check itself: an answer that says other than the document is an error.
 func TestAContractThatIsBrokenIsNoticed(t *testing.T) {
 	s := startSystem(t, t.TempDir())

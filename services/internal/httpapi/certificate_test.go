@@ -16,6 +16,10 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/testcerts"
 )
 
+// handshake is how long a client may take for it: no client here that means it
+// takes as long.
+const handshake = 2 * time.Second
+
 // secured serves a router over TLS with an authority's certificate.
 func secured(t *testing.T, authority *testcerts.Authority, pair testcerts.Pair) (*house, *httpapi.Certificate) {
 	t.Helper()
@@ -23,7 +27,7 @@ func secured(t *testing.T, authority *testcerts.Authority, pair testcerts.Pair) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, own(httpapi.Config{}, nobody(t)), 100, httpapi.ServerConfig{Certificate: certificate})
+	h := open(t, own(httpapi.Config{}, nobody(t)), 100, httpapi.ServerConfig{Certificate: certificate, HeaderTimeout: handshake})
 	h.url = "https://" + h.address
 	pem, err := os.ReadFile(authority.File)
 	if err != nil {
@@ -55,6 +59,9 @@ func TestTLS(t *testing.T) {
 	if got := h.shown(t); got != "clerk" {
 		t.Errorf("the certificate is of %q", got)
 	}
+	t.Run("who says nothing is cut off", func(t *testing.T) {
+		h.connect(t).ended(t)
+	})
 	t.Run("strangers do not trust it", func(t *testing.T) {
 		stranger := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 		if answer, err := stranger.Get(h.url + "/health"); err == nil {

@@ -91,6 +91,40 @@ func TestAPanicLeavesItsSlot(t *testing.T) {
 	}
 }
 
+// Scrapes are bounded apart from the rest.
+func TestScrapesAreBounded(t *testing.T) {
+	const most = 16
+	entered, goOn := make(chan struct{}, 2*most), make(chan struct{})
+	rt := httpapi.NewRouter(httpapi.Config{
+		Service: "clerk", Version: "1.2.3", Ready: &httpapi.Readiness{}, Log: quiet(),
+		Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			entered <- struct{}{}
+			<-goOn
+		}),
+	})
+	var scraping sync.WaitGroup
+	for range most {
+		scraping.Go(func() {
+			if w := ask(rt, http.MethodGet, "/metrics"); w.Code != http.StatusOK {
+				t.Errorf("a scrape: %d", w.Code)
+			}
+		})
+	}
+	for range most {
+		<-entered
+	}
+	w := ask(rt, http.MethodGet, "/metrics")
+	problem(t, w, http.StatusServiceUnavailable)
+	if w.Header().Get("Retry-After") != "1" || len(entered) != 0 {
+		t.Errorf("one scrape more: %v", w.Header())
+	}
+	if w := ask(rt, http.MethodGet, "/health"); w.Code != http.StatusOK {
+		t.Errorf("health: %d", w.Code)
+	}
+	close(goOn)
+	scraping.Wait()
+}
+
 // Connections beyond the bound wait until another ends.
 func TestConnectionsAreBounded(t *testing.T) {
 	h := open(t, own(httpapi.Config{}, nobody(t)), 2, httpapi.ServerConfig{})
