@@ -32,8 +32,9 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 		refuseBody(w, tooLarge(maxBytes))
 		return false
 	}
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(timeout)) // tests without a connection have none
+	// The server lifts the deadline when the body has come to its end. Tests
+	// without a connection have none.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBytes+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -48,9 +49,6 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 		refuseBody(w, tooLarge(maxBytes))
 		return false
 	}
-	// The server goes on reading, to notice a client that hangs up. Past a
-	// deadline it would take the client for gone and end the request.
-	_ = connection.SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return true
 }

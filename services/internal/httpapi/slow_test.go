@@ -18,7 +18,7 @@ const soon = 400 * time.Millisecond
 // Clients that never come to the end of their headers are hung up on, and
 // others are answered meanwhile.
 func TestSlowHeadersAreCutOff(t *testing.T) {
-	h := open(t, own(httpapi.Config{}, nobody(t)), 100, httpapi.ServerConfig{HeaderTimeout: soon})
+	h := open(t, own(httpapi.Config{}, nobody(t)), 100, httpapi.ServerConfig{HeaderTimeout: soon, ReadTimeout: time.Hour})
 	var slow []*connection
 	for range 20 {
 		c := h.connect(t)
@@ -38,7 +38,7 @@ func TestASlowBodyHoldsNoSlot(t *testing.T) {
 	h := open(t, own(httpapi.Config{MaxConcurrent: 1, BodyTimeout: soon}, func(w http.ResponseWriter, _ *http.Request) {
 		served++
 		httpapi.WriteJSON(w, http.StatusCreated, served)
-	}), 100, httpapi.ServerConfig{})
+	}), 100, httpapi.ServerConfig{ReadTimeout: time.Hour})
 	var slow []*connection
 	for range 20 {
 		c := h.connect(t)
