@@ -17,10 +17,13 @@ BROKER = both
 FIRST = 1
 FAULT =
 AWAY = 30s
+# sqlite, or postgres, on which several instances of each service can run.
+DATABASE = sqlite
+INSTANCES =
 
 # make start, monitoring-up, test-stack: optional parts (tracing zipkin logging);
 # how often test-stack starts the stack.
-PROFILES =
+PROFILES ?=
 COUNT = 3
 
 export PROFILES
@@ -58,13 +61,16 @@ test-race: ## run the tests with the race detector, or fail
 # into it.
 test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
-		./services/internal/testkafka ./services/vigie $(ARGS)
+		./services/internal/testkafka ./services/internal/testpostgres ./services/internal/storage \
+		./services/commande ./services/paiement ./services/suivi ./services/analyseur ./services/vigie $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
+	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
+		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
 	@CGO_ENABLED=0 go -C monitoring test -tags integration -count=1 -p 1 -timeout 60m ./... $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \
-		CRASH_FAULT='$(FAULT)' CRASH_AWAY='$(AWAY)' \
+		CRASH_FAULT='$(FAULT)' CRASH_AWAY='$(AWAY)' CRASH_DATABASE='$(DATABASE)' CRASH_INSTANCES='$(INSTANCES)' \
 		go test -tags integration -count=1 -v -timeout 0 -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
 
 lint: ## check format, modules, tree and code (ARGS go to golangci-lint)

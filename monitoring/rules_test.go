@@ -1,6 +1,7 @@
 package monitoring_test
 
 import (
+	"encoding/json"
 	"os"
 	"path"
 	"path/filepath"
@@ -79,8 +80,26 @@ func TestRulesAskForKnownMetrics(t *testing.T) {
 	}
 }
 
+// uid is a dashboard's name in its address.
+func uid(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct{ UID string }
+	if err := json.Unmarshal(text, &board); err != nil || board.UID == "" {
+		t.Fatalf("%s has no uid: %v", file, err)
+	}
+	return board.UID
+}
+
 // Whoever is woken by an alert is told what it means and what to do.
 func TestAlertsAreComplete(t *testing.T) {
+	boards := map[string]bool{}
+	for _, file := range files(t, "grafana/dashboards/*.json") {
+		boards["http://localhost:3000/d/"+uid(t, file)] = true
+	}
 	for name, alert := range alerts(t) {
 		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
 			t.Errorf("%s: severity %q", name, severity)
@@ -101,6 +120,9 @@ func TestAlertsAreComplete(t *testing.T) {
 			t.Errorf("%s: runbook_url %q", name, url)
 		} else if _, err := os.Stat(filepath.Join("runbooks", path.Base(url))); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		if url := alert.Annotations["dashboard_url"]; !boards[url] {
+			t.Errorf("%s: dashboard_url %q is none of %v", name, url, boards)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func paymentAmounts(t *telemetry.Telemetry) (func(ctx context.Context, status st
 		options[status] = []metric.RecordOption{metric.WithAttributeSet(set)}
 	}
 	return func(ctx context.Context, status string, euros float64) {
-		amounts.Record(ctx, euros, options[status]...) // 3. Measure. ctx gives the exemplar its trace.
+		amounts.Record(ctx, euros, options[status]...) // 3. Measure.
 	}, nil
 }
 

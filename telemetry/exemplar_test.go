@@ -72,14 +72,14 @@ func TestExemplarsAreOfTheTraceAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			histogram, err := r.Instruments().Float64Histogram("order_amount_euros")
+			histogram, err := r.Instruments().Float64Histogram(telemetry.KafkaConsumerRebalanceDuration)
 			if err != nil {
 				t.Fatal(err)
 			}
 			counter.Add(ctx, 1, metric.WithAttributes(attribute.String("status", test.attribute)))
 			histogram.Record(ctx, 3)
 			found := exemplars(t, r.OpenMetricsPage())
-			for _, series := range []string{"payments_total", "order_amount_euros_bucket"} {
+			for _, series := range []string{"payments_total", telemetry.KafkaConsumerRebalanceDuration + "_bucket"} {
 				n := 0
 				for s, labels := range found {
 					if !strings.HasPrefix(s, series+"{") {
@@ -102,13 +102,40 @@ func TestExemplarsAreOfTheTraceAlone(t *testing.T) {
 	}
 }
 
+// An exemplar would publish an amount to the cent, beside its trace: only times have one.
+func TestAmountsAreNoExemplars(t *testing.T) {
+	r := telemetrytest.New(t, "shop", append(ownMetrics(), telemetry.Metric{Name: "paid_euros_total", Kind: telemetry.Counter, Help: "Euros paid."},
+		telemetry.Metric{Name: "worked_seconds_total", Kind: telemetry.Counter, Unit: "s", Help: "Time worked."}))
+	ctx, span := r.TracerProvider().Tracer("test").Start(t.Context(), "work")
+	defer span.End()
+	histogram, err := r.Instruments().Float64Histogram("order_amount_euros")
+	if err != nil {
+		t.Fatal(err)
+	}
+	histogram.Record(ctx, 79.37)
+	for _, name := range []string{"paid_euros_total", "worked_seconds_total"} {
+		counter, err := r.Instruments().Float64Counter(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counter.Add(ctx, 79.37)
+	}
+	found := exemplars(t, r.OpenMetricsPage())
+	if _, ok := found[`worked_seconds_total{service="shop"}`]; len(found) != 1 || !ok {
+		t.Errorf("exemplars %v, want the time's alone", found)
+	}
+	if r.Metric("order_amount_euros", nil) != 1 || r.Metric("paid_euros_total", nil) != 79.37 {
+		t.Error("amounts are not measured")
+	}
+}
+
 // A trace that a sampler left out cannot be opened: it is no exemplar.
 func TestUnsampledTracesAreNoExemplars(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	r := telemetrytest.New(t, "shop", ownMetrics())
 	ctx, span := r.TracerProvider().Tracer("test").Start(t.Context(), "work")
 	defer span.End()
-	histogram, err := r.Instruments().Float64Histogram("order_amount_euros")
+	histogram, err := r.Instruments().Float64Histogram(telemetry.KafkaConsumerRebalanceDuration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,12 +150,12 @@ func TestExemplarsWithoutExporters(t *testing.T) {
 	tel, _, _ := withTaker(t, telemetry.Config{Catalogue: ownMetrics()})
 	ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "work")
 	defer span.End()
-	histogram, err := tel.Instruments().Float64Histogram("order_amount_euros")
+	histogram, err := tel.Instruments().Float64Histogram(telemetry.KafkaConsumerRebalanceDuration)
 	if err != nil {
 		t.Fatal(err)
 	}
 	histogram.Record(ctx, 3)
-	labels := exemplars(t, openMetricsPage(t, tel))[`order_amount_euros_bucket{service="shop",le="5.0"}`]
+	labels := exemplars(t, openMetricsPage(t, tel))[telemetry.KafkaConsumerRebalanceDuration+`_bucket{service="shop",le="5.0"}`]
 	if labels["trace_id"] != span.SpanContext().TraceID().String() {
 		t.Errorf("exemplar %v, want trace %v", labels, span.SpanContext().TraceID())
 	}

@@ -6,16 +6,17 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // HTTPMiddleware gives every request a server span, a child of the trace in the request's headers and made by
 // otelhttp where spans are recorded, and counts and times it in http_requests_total and http_request_duration_seconds.
+// The answer names the span in its header [TraceResponse]. A monitor's requests start no trace: see [WithoutTraces].
+//
+// Baggage in the request's headers travels on with the request's context, at most 8192 bytes of it (W3C Baggage), and
+// is looked at by nothing here: it is in no span, metric or log line.
 //
 // route is called after the handler, with the very request that was given to it, and returns the registered
 // pattern without its method, or "" if none matched; nil means [RoutePattern]. Put an [http.ServeMux] directly
@@ -27,38 +28,16 @@ import (
 func HTTPMiddleware(
 	t *Telemetry, route func(*http.Request) string, options ...HTTPOption,
 ) func(http.Handler) http.Handler {
-	var chosen httpChoices
+	chosen := httpChoices{quiet: IsProbe}
 	for _, option := range options {
 		option(&chosen)
 	}
 	if route == nil {
 		route = RoutePattern
 	}
-	traced := continued(t)
-	if t.recordsSpans() {
-		traced = otelhttp.NewMiddleware("",
-			otelhttp.WithTracerProvider(t.spans),
-			otelhttp.WithMeterProvider(noop.NewMeterProvider()),
-			otelhttp.WithPropagators(t.propagator),
-		)
-	}
+	traced := tracing(t, chosen.quiet)
 	return func(next http.Handler) http.Handler {
 		return traced(measured(t.http, route, chosen, next))
-	}
-}
-
-// continued does what is left of otelhttp's work where spans are not recorded: it continues the trace in the
-// request's headers, or starts one. otelhttp would gather the attributes of a span that nobody reads, which costs
-// a request as much as reading its body and writing its answer do.
-func continued(t *Telemetry) func(http.Handler) http.Handler {
-	tracer := t.spans.Tracer(scope)
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-			ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
-			defer span.End()
-			next.ServeHTTP(w, r.WithContext(ctx))
-		})
 	}
 }
 
@@ -80,6 +59,7 @@ func measured(metrics *httpMetrics, route func(*http.Request) string, chosen htt
 				markPanicked(r)
 			}
 			took, pattern := time.Since(start), route(r)
+			nameRoute(r, pattern)
 			metrics.record(r.Context(), r.Method, pattern, status, took)
 			if chosen.conventions {
 				metrics.convention.record(r, pattern, status, !returned, took)
@@ -88,6 +68,13 @@ func measured(metrics *httpMetrics, route func(*http.Request) string, chosen htt
 		next.ServeHTTP(answer.wrap(w), r)
 		returned = true
 	})
+}
+
+// nameRoute gives the span the route that otelhttp could not know when it started it.
+func nameRoute(r *http.Request, pattern string) {
+	if span := trace.SpanFromContext(r.Context()); pattern != "" && span.IsRecording() {
+		span.SetAttributes(semconv.HTTPRoute(pattern))
+	}
 }
 
 // markPanicked finishes the span that otelhttp only ends when its handler panics.

@@ -125,6 +125,10 @@ func TestHTTPMiddlewareLabels(t *testing.T) {
 			if span.SpanKind != trace.SpanKindServer || (span.Status.Code == codes.Error) != test.spanIsFailure {
 				t.Errorf("span of kind %v with status %+v", span.SpanKind, span.Status)
 			}
+			named := slices.Contains(span.Attributes, attribute.String("http.route", test.route))
+			if named != (test.route != telemetry.RouteUnmatched) {
+				t.Errorf("the span's attributes %v, want http.route %s where there is one", span.Attributes, test.route)
+			}
 			r.CheckCatalogue()
 		})
 	}

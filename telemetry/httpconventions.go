@@ -14,7 +14,10 @@ import (
 // HTTPOption changes what [HTTPMiddleware] does.
 type HTTPOption func(*httpChoices)
 
-type httpChoices struct{ conventions bool }
+type httpChoices struct {
+	conventions bool
+	quiet       func(*http.Request) bool
+}
 
 // WithConventions records http.server.request.duration of OpenTelemetry's semantic conventions beside the documented
 // metrics. Its error.type is the status of answers from 500 on, or "panic". Its url.scheme is that of the connection,

@@ -38,7 +38,8 @@ func (i *Instruments) Int64Counter(name string) (metric.Int64Counter, error) {
 	return c, nil
 }
 
-// Float64Counter is [Instruments.Int64Counter] for amounts that are not whole.
+// Float64Counter is [Instruments.Int64Counter] for amounts that are not whole. What it counts in seconds has exemplars;
+// see [Instruments.Float64Histogram].
 func (i *Instruments) Float64Counter(name string) (metric.Float64Counter, error) {
 	m, err := i.find(name, Counter)
 	if err != nil {
@@ -48,11 +49,17 @@ func (i *Instruments) Float64Counter(name string) (metric.Float64Counter, error)
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
+	if m.Unit != seconds {
+		return aggregatedCounter{c}, nil
+	}
 	return c, nil
 }
 
 // Float64Histogram returns the histogram of that name with the catalogue's buckets. It is an error if the
 // catalogue has no histogram of that name.
+//
+// An exemplar shows one measurement exactly, beside its trace. That is harmless for a time (unit "s") and a disclosure
+// for an amount, which a bucket only bounds: histograms of any other unit have no exemplars.
 func (i *Instruments) Float64Histogram(name string) (metric.Float64Histogram, error) {
 	m, err := i.find(name, Histogram)
 	if err != nil {
@@ -62,6 +69,9 @@ func (i *Instruments) Float64Histogram(name string) (metric.Float64Histogram, er
 		metric.WithExplicitBucketBoundaries(m.Buckets...))
 	if err != nil {
 		return nil, fmt.Errorf("make histogram %s: %w", name, err)
+	}
+	if m.Unit != seconds {
+		return aggregatedHistogram{h}, nil
 	}
 	return h, nil
 }

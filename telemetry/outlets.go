@@ -25,12 +25,16 @@ func (t *Telemetry) addOutlets(resource *resource.Resource) {
 		o := newLogOutlet(e, t.losses.records, slog.New(local))
 		records, t.outlets = append(records, o), append(t.outlets, o)
 	}
-	t.tracers = newTracerProvider(resource, spans)
+	sampler, wrong := samplerFromEnvironment()
+	t.tracers = newTracerProvider(resource, sampler, spans)
 	t.spans = spanSource(t.tracers, spans)
 	t.records = newLoggerProvider(resource, records)
 	t.logger = slog.New(local)
 	if len(records) > 0 {
 		t.logger = slog.New(slog.NewMultiHandler(local, newExportHandler(t.records, t.config.LogLevel)))
+	}
+	if wrong != nil {
+		t.logger.Warn("a sampler's setting is ignored", "error", wrong)
 	}
 }
 

@@ -27,11 +27,14 @@ func newResource(ctx context.Context, config Config) (*resource.Resource, error)
 // choose, and collectors refuse large batches. OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT and its like go before it.
 const maxSpanText = 4 << 10
 
-// newTracerProvider leaves the sampler and the limits to the SDK, which reads them from OTEL_TRACES_SAMPLER and
-// OTEL_SPAN_*. Panics are not recorded in spans: a panic's text can hold anything.
-func newTracerProvider(resource *resource.Resource, processors []sdktrace.SpanProcessor) *sdktrace.TracerProvider {
+// newTracerProvider leaves the limits to the SDK, which reads them from OTEL_SPAN_*. Panics are not recorded in spans: a
+// panic's text can hold anything.
+func newTracerProvider(
+	resource *resource.Resource, sampler sdktrace.Sampler, processors []sdktrace.SpanProcessor,
+) *sdktrace.TracerProvider {
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording(), sdktrace.WithRawSpanLimits(spanLimits()),
+		sdktrace.WithSampler(linkFollower{sampler}),
 	}
 	for _, p := range processors {
 		options = append(options, sdktrace.WithSpanProcessor(p))
@@ -49,7 +52,7 @@ func spanLimits() sdktrace.SpanLimits {
 
 // spanSource makes spans by the SDK where somebody reads them or a sampler was asked for.
 func spanSource(sdk *sdktrace.TracerProvider, processors []sdktrace.SpanProcessor) trace.TracerProvider {
-	if len(processors) == 0 && os.Getenv("OTEL_TRACES_SAMPLER") == "" {
+	if len(processors) == 0 && os.Getenv(samplerName) == "" {
 		return idleProvider{}
 	}
 	return sdk
@@ -62,5 +65,5 @@ func (t *Telemetry) recordsSpans() bool {
 }
 
 func newPropagator() propagation.TextMapPropagator {
-	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, silentBaggage{})
 }

@@ -5,28 +5,18 @@
 #   run ARG…     `vigie ARG…` on the host, against the stack where it is up
 #   down         stop; volumes stay
 #   clean        forget the volumes and the host services' state (asks first)
-# PROFILES="tracing zipkin logging" adds optional parts; FOLLOW=0 follows no
-# logs; YES=1 does not ask; TIMEOUT is how many seconds all may take to be ready.
+# PROFILES="tracing zipkin logging" adds optional parts, and has the services
+# send to them; TAIL_SAMPLING=1 keeps only the traces that are worth it; FOLLOW=0
+# follows no logs; YES=1 does not ask; TIMEOUT is how many seconds all may take
+# to be ready.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/stack-preflight.sh
+. tools/stack-profiles.sh
 
 project=${COMPOSE_PROJECT_NAME:-vigie}
 services="commande suivi analyseur paiement"
 host_data=data-$project # apart from ./data, which belongs to the embedded broker
-
-# has PROFILE: is it asked for?
-has() { case " ${PROFILES:-} " in *" $1 "*) ;; *) return 1 ;; esac }
-
-# What follows from the profiles, for docker-compose.yml.
-use_profiles() {
-	need_profiles
-	COMPOSE_PROFILES=$(echo ${PROFILES:-} | tr ' ' ',')
-	export COMPOSE_PROFILES
-	if has tracing; then
-		export TRACING_TARGETS=available OTEL_TRACES_EXPORTER=${OTEL_TRACES_EXPORTER:-otlp}
-	fi
-}
 
 # up SERVICE…: start them (all where none is named) and wait until each is
 # healthy.
@@ -118,9 +108,10 @@ run() {
 		export VIGIE_DATA=${VIGIE_DATA:-$host_data}
 	fi
 	export KAFKA_BROKERS=${KAFKA_BROKERS:-127.0.0.1:9092}
-	if has tracing; then
-		export OTEL_TRACES_EXPORTER=${OTEL_TRACES_EXPORTER:-otlp}
-		export OTEL_EXPORTER_OTLP_ENDPOINT=${OTEL_EXPORTER_OTLP_ENDPOINT:-http://127.0.0.1:4317} OTEL_EXPORTER_OTLP_PROTOCOL=${OTEL_EXPORTER_OTLP_PROTOCOL:-grpc}
+	need_profiles
+	send_to_profiles
+	if [ -n "${PROFILES:-}" ] && [ -z "${OTEL_EXPORTER_OTLP_ENDPOINT:-}${OTEL_EXPORTER_OTLP_PROTOCOL:-}" ]; then
+		export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 OTEL_EXPORTER_OTLP_PROTOCOL=grpc
 	fi
 	exec bin/vigie "$@"
 }

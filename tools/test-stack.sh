@@ -72,11 +72,23 @@ ask_part() {
 	case $1 in
 	tracing)
 		page_has 16686/api/services '"commande"' && span &&
-			within 10 page_has 16686/api/traces/5b8efff798038103d269b633813fc60c test-stack
+			within 10 page_has 16686/api/traces/5b8efff798038103d269b633813fc60c test-stack &&
+			within 30 query_has 'sum(traces_span_metrics_calls_total{service_name="commande"})' '"value"'
 		;;
-	zipkin) page_has 9411/health UP ;;
-	logging) page_has 5601/api/status available ;;
+	zipkin) page_has 9411/health UP && within 30 page_has 9411/api/v2/services '"commande"' ;;
+	logging)
+		page_has 5601/api/status available && page_has 5601/api/data_views/data_view/vigie-logs 'logs-vigie' &&
+			within 30 logs_of_order
+		;;
 	esac
+}
+
+# logs_of_order: Elasticsearch, which is not published, has lines of order-1 in a
+# data stream that keeps them a week.
+logs_of_order() {
+	local at=http://127.0.0.1:9200
+	docker compose exec -T elasticsearch curl -fsS "$at/logs-vigie.otel-default/_search?q=attributes.order_id:order-1" | grep -q '"trace_id"' &&
+		docker compose exec -T elasticsearch curl -fsS "$at/_data_stream/logs-vigie.otel-default" | grep -q '"data_retention":"7d"'
 }
 
 # span: one, sent to the Collector.
@@ -120,7 +132,9 @@ once() {
 	all) parts="tracing zipkin logging" ;;
 	*) parts=$variant ;;
 	esac
-	case " $parts " in *" tracing "*) targets=10 && [ "${EXCEPT:-}" != jaeger ] || targets=9 ;; esac
+	# The Collector shows two pages, Jaeger one.
+	[ -z "$parts" ] || targets=10
+	case " $parts " in *" tracing "*) [ "${EXCEPT:-}" = jaeger ] || targets=11 ;; esac
 	{
 		if [ "$variant" = host ]; then
 			PROFILES= bash tools/stack.sh monitoring && host_services

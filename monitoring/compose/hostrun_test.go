@@ -27,16 +27,19 @@ func TestServicesOnTheHost(t *testing.T) {
 		env    []string
 		want   string
 	}{
-		"beside the stack":      {runningDocker, []string{"SYSTEM=" + debian}, "127.0.0.1:3001,172.17.0.1:3001 127.0.0.1:3004,172.17.0.1:3004 data-vigie 127.0.0.1:9092 unset"},
-		"on Docker Desktop":     {runningDocker, []string{"SYSTEM=" + desktop}, "127.0.0.1:3001 127.0.0.1:3004 data-vigie 127.0.0.1:9092 unset"},
-		"with the stack down":   {stopped, nil, "unset unset unset 127.0.0.1:9092 unset"},
-		"without Docker":        {"", nil, "unset unset unset 127.0.0.1:9092 unset"},
-		"settings of one's own": {runningDocker, []string{"SYSTEM=" + debian, "COMMANDE_ADDR=127.0.0.1:4001", "VIGIE_DATA=mine", "KAFKA_BROKERS=k:1"}, "127.0.0.1:4001 127.0.0.1:3004,172.17.0.1:3004 mine k:1 unset"},
-		"with traces":           {stopped, []string{"PROFILES=tracing"}, "unset unset unset 127.0.0.1:9092 otlp"},
+		"beside the stack":      {runningDocker, []string{"SYSTEM=" + debian}, "127.0.0.1:3001,172.17.0.1:3001 127.0.0.1:3004,172.17.0.1:3004 data-vigie 127.0.0.1:9092 unset unset unset"},
+		"on Docker Desktop":     {runningDocker, []string{"SYSTEM=" + desktop}, "127.0.0.1:3001 127.0.0.1:3004 data-vigie 127.0.0.1:9092 unset unset unset"},
+		"with the stack down":   {stopped, nil, "unset unset unset 127.0.0.1:9092 unset unset unset"},
+		"without Docker":        {"", nil, "unset unset unset 127.0.0.1:9092 unset unset unset"},
+		"settings of one's own": {runningDocker, []string{"SYSTEM=" + debian, "COMMANDE_ADDR=127.0.0.1:4001", "VIGIE_DATA=mine", "KAFKA_BROKERS=k:1"}, "127.0.0.1:4001 127.0.0.1:3004,172.17.0.1:3004 mine k:1 unset unset unset"},
+		"with traces":           {stopped, []string{"PROFILES=tracing"}, "unset unset unset 127.0.0.1:9092 otlp unset http://127.0.0.1:4317"},
+		"with Zipkin":           {stopped, []string{"PROFILES=zipkin"}, "unset unset unset 127.0.0.1:9092 otlp unset http://127.0.0.1:4317"},
+		"with logs":             {stopped, []string{"PROFILES=logging"}, "unset unset unset 127.0.0.1:9092 unset otlp http://127.0.0.1:4317"},
+		"to another collector":  {stopped, []string{"PROFILES=tracing logging", "OTEL_LOGS_EXPORTER=none", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:1"}, "unset unset unset 127.0.0.1:9092 otlp none http://c:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
-			vigie := "#!/bin/sh\necho \"$*: ${COMMANDE_ADDR-unset} ${PAIEMENT_ADDR-unset} ${VIGIE_DATA-unset} ${KAFKA_BROKERS-unset} ${OTEL_TRACES_EXPORTER-unset}\"\n"
+			vigie := "#!/bin/sh\necho \"$*: ${COMMANDE_ADDR-unset} ${PAIEMENT_ADDR-unset} ${VIGIE_DATA-unset} ${KAFKA_BROKERS-unset} ${OTEL_TRACES_EXPORTER-unset} ${OTEL_LOGS_EXPORTER-unset} ${OTEL_EXPORTER_OTLP_ENDPOINT-unset}\"\n"
 			if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,8 +16,14 @@ const root = "../.."
 // alone.
 func load(t *testing.T, env ...string) *types.Project {
 	t.Helper()
+	return loadProfiles(t, []string{"*"}, env...)
+}
+
+// loadProfiles reads it with these profiles.
+func loadProfiles(t *testing.T, profiles []string, env ...string) *types.Project {
+	t.Helper()
 	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
-		cli.WithWorkingDirectory(root), cli.WithEnv(env), cli.WithDefaultProfiles("*"), cli.WithResolvedPaths(true))
+		cli.WithWorkingDirectory(root), cli.WithEnv(env), cli.WithDefaultProfiles(profiles...), cli.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,3 +51,21 @@ func local(image string) bool { return strings.HasSuffix(image, ":local") }
 
 // core tells of a part that runs without a profile.
 func core(s types.ServiceConfig) bool { return len(s.Profiles) == 0 }
+
+// read is a file of the repository.
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// exists tells of a file that is not there.
+func exists(t *testing.T, file string) {
+	t.Helper()
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}

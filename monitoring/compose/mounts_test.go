@@ -15,7 +15,8 @@ func TestMountedFilesExist(t *testing.T) {
 	for name, env := range map[string][]string{
 		"services in containers": nil,
 		"services on the host":   {"VIGIE_SERVICES=host"},
-		"with tracing":           {"TRACING_TARGETS=available"},
+		"with tracing":           {"COLLECTOR_TARGETS=available", "TRACING_TARGETS=available"},
+		"with logging":           {"COLLECTOR_TARGETS=available"},
 		"alerts by mail":         {"ALERTMANAGER_CONFIG=alertmanager/email.yml"},
 		"alerts to Slack":        {"ALERTMANAGER_CONFIG=alertmanager/slack.yml"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -44,6 +45,8 @@ func TestPreflight(t *testing.T) {
 		"an unknown profile":   {[]string{"PROFILES=tracing metrics"}, "no profile metrics"},
 		"a port in use":        {[]string{"PORT=" + port}, port + " (grafana)"},
 		"a port of our own":    {[]string{"PORT=" + port, "OWN=" + port}, ""},
+		"a range of our own":   {[]string{"PORT=" + port, "OWN=" + before(t, port) + "-" + port}, ""},
+		"beside our range":     {[]string{"PORT=" + port, "OWN=4317-4318"}, port + " (grafana)"},
 		"all there":            {[]string{"PORT=" + unused}, ""},
 		"with two known parts": {[]string{"PORT=" + unused, "PROFILES=tracing zipkin"}, ""},
 	} {
@@ -61,6 +64,16 @@ func TestPreflight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// before is the port before this one.
+func before(t *testing.T, port string) string {
+	t.Helper()
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(n - 1)
 }
 
 // Nothing is forgotten without a yes.
@@ -96,7 +109,7 @@ func run(t *testing.T, folder, docker, stdin string, args, env []string) (out, c
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"stack.sh", "stack-preflight.sh"} {
+	for _, name := range []string{"stack.sh", "stack-preflight.sh", "stack-profiles.sh"} {
 		text, err := os.ReadFile(filepath.Join(root, "tools", name))
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,11 @@ func get(handler http.HandlerFunc, target string) *httptest.ResponseRecorder {
 }
 
 func TestStatisticsHaveTheirDocumentedShape(t *testing.T) {
-	c := openCounter(t)
+	onEach(t, testStatisticsHaveTheirDocumentedShape)
+}
+
+func testStatisticsHaveTheirDocumentedShape(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	a := newAPI(c)
 	const times = `"uptime":90,"timestamp":"2026-03-04T12:00:30Z","startTime":"2026-03-04T11:58:59.999Z"`
 	check := func(want string) {
@@ -43,8 +47,10 @@ func TestStatisticsHaveTheirDocumentedShape(t *testing.T) {
 		`"authorizationRate":66.67,"lastHourCount":2,"lastHourAmount":1000010.50,` + times + `,"catchingUp":true}`)
 }
 
-func TestCatchingUpIsAskedBeforeTheSums(t *testing.T) {
-	c := openCounter(t)
+func TestCatchingUpIsAskedBeforeTheSums(t *testing.T) { onEach(t, testCatchingUpIsAskedBeforeTheSums) }
+
+func testCatchingUpIsAskedBeforeTheSums(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	a := newAPI(c)
 	a.catchingUp = func(context.Context) bool { // the last missed record is counted in between
 		apply(t, c, payment(1, "AUTHORIZED", 1050, noon()))
@@ -60,7 +66,11 @@ func TestCatchingUpIsAskedBeforeTheSums(t *testing.T) {
 }
 
 func TestRecentTransactionsHaveTheirDocumentedShape(t *testing.T) {
-	c := openCounter(t)
+	onEach(t, testRecentTransactionsHaveTheirDocumentedShape)
+}
+
+func testRecentTransactionsHaveTheirDocumentedShape(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	a := newAPI(c)
 	check := func(target, want string) {
 		t.Helper()
@@ -77,8 +87,10 @@ func TestRecentTransactionsHaveTheirDocumentedShape(t *testing.T) {
 	check("/recent-transactions?limit=1", `{"transactions":[`+newest+`],"count":1}`)
 }
 
-func TestRecentLimit(t *testing.T) {
-	c := openCounter(t)
+func TestRecentLimit(t *testing.T) { onEach(t, testRecentLimit) }
+
+func testRecentLimit(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	a := newAPI(c)
 	var all []transaction
 	for i := range maxRecent + 10 {
@@ -104,8 +116,10 @@ func TestRecentLimit(t *testing.T) {
 	}
 }
 
-func TestStorageThatDoesNotAnswer(t *testing.T) {
-	c := openCounter(t)
+func TestStorageThatDoesNotAnswer(t *testing.T) { onEach(t, testStorageThatDoesNotAnswer) }
+
+func testStorageThatDoesNotAnswer(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	a := newAPI(c)
 	if err := c.store.Close(); err != nil {
 		t.Fatal(err)

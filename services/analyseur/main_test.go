@@ -12,9 +12,23 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// postgres is the server of all tests here, where there is one.
+var postgres testpostgres.Shared
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+
+// maker gives the URL of an empty storage.
+type maker = func(testing.TB) string
+
+func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
+	t.Helper()
+	postgres.OnEach(t, test)
+}
+
+func sqliteIn(t testing.TB) string { return "sqlite:" + t.TempDir() }
 
 // noon is when the tests' statistics are asked for, unless they say otherwise.
 func noon() time.Time { return time.Date(2026, 3, 4, 12, 0, 30, 0, time.UTC) }
@@ -24,13 +38,20 @@ func payment(n int, status string, cents banking.Money, at time.Time) transactio
 	return transaction{EventID: "decided-" + id, OrderID: id, UserID: "user-1", Status: status, Amount: cents, ProcessedAt: at}
 }
 
-func openCounter(t *testing.T) *counter {
+// openCounter opens a counter on an empty storage.
+func openCounter(t *testing.T, empty maker) *counter {
+	t.Helper()
+	return counterAt(t, empty(t))
+}
+
+// counterAt opens a counter on a storage that others may have as well.
+func counterAt(t *testing.T, url string) *counter {
 	t.Helper()
 	own, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), Name, own)
+	s, err := storage.Open(t.Context(), url, Name, own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ ON CONFLICT (minute) DO UPDATE SET count = minutes.count + excluded.count, amoun
 (SELECT order_id FROM transactions WHERE processed_at < $1 LIMIT $2)`
 	deleteMinutes = `DELETE FROM minutes WHERE minute < $1`
 	selectSums    = `SELECT status, count, amount FROM totals
-UNION ALL SELECT 'LAST_HOUR', COALESCE(SUM(count), 0), COALESCE(SUM(amount), 0) FROM minutes WHERE minute >= $1 AND minute <= $2`
+UNION ALL SELECT 'LAST_HOUR', CAST(COALESCE(SUM(count), 0) AS BIGINT), CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM minutes WHERE minute >= $1 AND minute <= $2`
 	selectRecent = `SELECT order_id, user_id, status, amount, processed_at FROM transactions
 ORDER BY processed_at DESC, order_id DESC LIMIT $1`
 )
@@ -44,7 +44,8 @@ func eventsOf(ctx context.Context, store *storage.Store, orderIDs []string) (cou
 	return known, nil
 }
 
-// insert stores transactions and returns the orders that are new.
+// insert stores transactions and returns the orders that are new. One that
+// another transaction is about to store is waited for.
 func insert(ctx context.Context, tx *storage.Tx, transactions []transaction) (map[string]bool, error) {
 	rows := make([][]any, len(transactions))
 	for i, t := range transactions {
@@ -60,6 +61,8 @@ func insert(ctx context.Context, tx *storage.Tx, transactions []transaction) (ma
 	return added, err
 }
 
+// addSums adds to the sums. It comes last in a transaction and takes the rows
+// in their order: all who count meet in them.
 func addSums(ctx context.Context, tx *storage.Tx, t tally) error {
 	for _, status := range slices.Sorted(maps.Keys(t.statuses)) {
 		s := t.statuses[status]

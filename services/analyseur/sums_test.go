@@ -12,8 +12,10 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-func TestPaymentsCountOnce(t *testing.T) {
-	c := openCounter(t)
+func TestPaymentsCountOnce(t *testing.T) { onEach(t, testPaymentsCountOnce) }
+
+func testPaymentsCountOnce(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	one, two := payment(1, "AUTHORIZED", 1050, noon()), payment(2, "REJECTED", 2, noon())
 	apply(t, c, one, two) // a batch holds each order once
 	apply(t, c, payment(3, "REJECTED", 300, noon()), two)
@@ -32,8 +34,10 @@ func TestPaymentsCountOnce(t *testing.T) {
 	}
 }
 
-func TestStatisticsOfTheLastHour(t *testing.T) {
-	c := openCounter(t)
+func TestStatisticsOfTheLastHour(t *testing.T) { onEach(t, testStatisticsOfTheLastHour) }
+
+func testStatisticsOfTheLastHour(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	if got := statisticsAt(t, c, noon()); got != (statistics{}) {
 		t.Errorf("before the first payment: %v", got)
 	}
@@ -64,8 +68,10 @@ func TestStatisticsOfTheLastHour(t *testing.T) {
 	}
 }
 
-func TestForgettingLeavesTheTotals(t *testing.T) {
-	c := openCounter(t)
+func TestForgettingLeavesTheTotals(t *testing.T) { onEach(t, testForgettingLeavesTheTotals) }
+
+func testForgettingLeavesTheTotals(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	var all []transaction
 	for i := range 5 {
 		all = append(all, payment(i, "AUTHORIZED", 10, noon().Add(time.Duration(i)*time.Hour)))
@@ -89,8 +95,10 @@ func TestForgettingLeavesTheTotals(t *testing.T) {
 	}
 }
 
-func TestRecentIsNewestFirst(t *testing.T) {
-	c := openCounter(t)
+func TestRecentIsNewestFirst(t *testing.T) { onEach(t, testRecentIsNewestFirst) }
+
+func testRecentIsNewestFirst(t *testing.T, empty maker) {
+	c := openCounter(t, empty)
 	apply(t, c, payment(1, "AUTHORIZED", 1, noon()), payment(2, "REJECTED", 2, noon().Add(2)), payment(3, "REJECTED", 3, noon().Add(time.Second)),
 		payment(4, "AUTHORIZED", 4, noon().Add(time.Microsecond)))
 	for limit, want := range map[int]string{1: "order-3", 3: "order-3 order-4 order-2", 10: "order-3 order-4 order-2 order-1"} {
@@ -109,7 +117,7 @@ func TestRecentIsNewestFirst(t *testing.T) {
 // payments there are. Reading the newest is a scan of the index that stops at
 // its limit; the totals are two rows.
 func TestQueriesUseAnIndex(t *testing.T) {
-	c := openCounter(t)
+	c := openCounter(t, sqliteIn)
 	allowed := []string{"SCAN totals", "SCAN transactions USING INDEX transactions_newest_first"}
 	for _, q := range []struct {
 		query string

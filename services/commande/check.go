@@ -29,14 +29,17 @@ const (
 
 // checkIDs refuses to start with a storage that is older than the log: a copy
 // that was restored, or an empty folder on a cluster that has orders.
+//
+// The log is asked first: other instances take ids meanwhile, and an id is
+// taken from storage before it comes to the log.
 func checkIDs(ctx context.Context, b *service.Base) error {
-	var next int64
-	if err := b.Store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
-		return fmt.Errorf("read order ids: %w", err)
-	}
 	highest, err := highestID(ctx, b.Control, b.Kafka, tail)
 	if err != nil {
 		return err
+	}
+	var next int64
+	if err := b.Store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
+		return fmt.Errorf("read order ids: %w", err)
 	}
 	if highest >= next {
 		return fmt.Errorf("%w: the log has order-%d, the storage would give order-%d next", ErrIDsBehind, highest, next)
@@ -100,11 +103,12 @@ func SkipIDs(ctx context.Context, store *storage.Store, client sarama.Client, cf
 	})
 }
 
-// OpenStorage opens commande's storage for maintenance.
+// OpenStorage opens commande's storage for maintenance, while no instance of
+// commande runs.
 func OpenStorage(ctx context.Context, url string) (*storage.Store, error) {
 	own, err := ownMigrations()
 	if err != nil {
 		return nil, err
 	}
-	return storage.Open(ctx, url, Name, own)
+	return storage.Open(ctx, url, Name, own, storage.Alone())
 }

@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/service"
@@ -28,6 +31,7 @@ const DefaultAddress = "127.0.0.1:3001"
 const (
 	ordersTotal       = "orders_total"
 	orderAmountsEuros = "order_amount_euros"
+	ordersRepeated    = "orders_repeated_total"
 )
 
 // Catalogue returns the metrics that commande adds to the common ones.
@@ -41,6 +45,11 @@ func Catalogue() telemetry.Catalogue {
 			Name: orderAmountsEuros, Kind: telemetry.Histogram, Documented: true,
 			Help: "Amounts of acknowledged orders, in euros.", Bound: "one series",
 			Buckets: []float64{1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000},
+		},
+		{
+			Name: ordersRepeated, Kind: telemetry.Counter, Labels: []string{"outcome"},
+			Help:  "Requests whose Idempotency-Key had been used before, by how they were answered.",
+			Bound: "3 outcomes: replayed (201 again), in_progress (409), mismatch (422)",
 		},
 	}
 }
@@ -89,14 +98,25 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	allocator := &ids{store: b.Store}
 	b.Stack.OnStop("order ids", allocator.release)
 
-	o := &orders{ids: allocator, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault}
+	// A request has done with its key when its order has been waited for, and
+	// what became of it has been noted.
+	known := &keys{store: b.Store, lease: cfg.AckTimeout + afterwards}
+	b.PruneAfter(keptKeys, forgetOldKeys)
+
+	o := &orders{ids: allocator, keys: known, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault}
 	if o.total, err = b.Telemetry.Instruments().Int64Counter(ordersTotal); err != nil {
 		return err
 	}
 	if o.amounts, err = b.Telemetry.Instruments().Float64Histogram(orderAmountsEuros); err != nil {
 		return err
 	}
+	if o.repeated, err = b.Telemetry.Instruments().Int64Counter(ordersRepeated); err != nil {
+		return err
+	}
 	o.total.Add(ctx, 0) // seen as zero before the first order
+	for _, outcome := range repeats() {
+		o.repeated.Add(ctx, 0, metric.WithAttributes(attribute.String("outcome", outcome)))
+	}
 	b.Router.Handle("POST /orders", o.create)
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 const blockSize = 1000
 
 const (
-	takeBlock = `UPDATE order_ids SET next_number = next_number + $1 WHERE name = 'order'`
+	takeBlock = `UPDATE order_ids SET next_number = next_number + $1 WHERE name = 'order' RETURNING next_number`
 	nextBlock = `SELECT next_number FROM order_ids WHERE name = 'order'`
 	// giveBack succeeds only while nobody has taken a later block.
 	giveBack = `UPDATE order_ids SET next_number = $1 WHERE name = 'order' AND next_number = $2`
@@ -47,10 +47,7 @@ func (i *ids) take(ctx context.Context) (string, error) {
 func (i *ids) refill(ctx context.Context) error {
 	var end int64
 	if err := i.store.Update(ctx, func(tx *storage.Tx) error {
-		if _, err := tx.Exec(ctx, takeBlock, blockSize); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, nextBlock).Scan(&end)
+		return tx.QueryRow(ctx, takeBlock, blockSize).Scan(&end)
 	}); err != nil {
 		return err
 	}

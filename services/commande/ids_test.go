@@ -50,8 +50,10 @@ func (o once) note(t *testing.T, all ...string) {
 	}
 }
 
-func TestIDsGoOnOverStopsAndCrashes(t *testing.T) {
-	folder, given := t.TempDir(), once{}
+func TestIDsGoOnOverStopsAndCrashes(t *testing.T) { onEach(t, testIDsGoOnOverStopsAndCrashes) }
+
+func testIDsGoOnOverStopsAndCrashes(t *testing.T, empty maker) {
+	url, given := empty(t), once{}
 	tests := []struct {
 		take  int
 		clean bool
@@ -69,7 +71,7 @@ func TestIDsGoOnOverStopsAndCrashes(t *testing.T) {
 		{1, true, 5008},
 	}
 	for _, test := range tests {
-		s := reopen(t, folder)
+		s := reopen(t, url)
 		i := &ids{store: s}
 		all := takeN(t, i, test.take)
 		given.note(t, all...)
@@ -86,9 +88,11 @@ func TestIDsGoOnOverStopsAndCrashes(t *testing.T) {
 	}
 }
 
-func TestConcurrentTakesNeverRepeat(t *testing.T) {
+func TestConcurrentTakesNeverRepeat(t *testing.T) { onEach(t, testConcurrentTakesNeverRepeat) }
+
+func testConcurrentTakesNeverRepeat(t *testing.T, empty maker) {
 	const takers, each = 16, 150 // more than two blocks
-	s := reopen(t, t.TempDir())
+	s := reopen(t, empty(t))
 	defer closed(t, s)
 	i := &ids{store: s}
 	all := make(chan string, takers*each)
@@ -119,7 +123,11 @@ func TestConcurrentTakesNeverRepeat(t *testing.T) {
 }
 
 func TestAllocatorsOfOneStoreNeverOverlap(t *testing.T) {
-	s := reopen(t, t.TempDir())
+	onEach(t, testAllocatorsOfOneStoreNeverOverlap)
+}
+
+func testAllocatorsOfOneStoreNeverOverlap(t *testing.T, empty maker) {
+	s := reopen(t, empty(t))
 	defer closed(t, s)
 	a, b, c := &ids{store: s}, &ids{store: s}, &ids{store: s}
 	given := once{}
@@ -146,7 +154,11 @@ func TestAllocatorsOfOneStoreNeverOverlap(t *testing.T) {
 }
 
 func TestABlockThatCannotBeTakenGivesNoID(t *testing.T) {
-	s := reopen(t, t.TempDir())
+	onEach(t, testABlockThatCannotBeTakenGivesNoID)
+}
+
+func testABlockThatCannotBeTakenGivesNoID(t *testing.T, empty maker) {
+	s := reopen(t, empty(t))
 	defer closed(t, s)
 	i := &ids{store: s}
 	over, cancel := context.WithCancel(t.Context())
@@ -169,8 +181,10 @@ func TestABlockThatCannotBeTakenGivesNoID(t *testing.T) {
 	}
 }
 
-func TestSkippedIDsNeverGoBack(t *testing.T) {
-	s := reopen(t, t.TempDir())
+func TestSkippedIDsNeverGoBack(t *testing.T) { onEach(t, testSkippedIDsNeverGoBack) }
+
+func testSkippedIDsNeverGoBack(t *testing.T, empty maker) {
+	s := reopen(t, empty(t))
 	defer closed(t, s)
 	for _, step := range []struct{ skip, want int64 }{{1, 1}, {50, 50}, {20, 50}} {
 		if err := s.Update(t.Context(), func(tx *storage.Tx) error {

@@ -17,17 +17,33 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/httpapi"
 	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// postgres is the server of all tests here, where there is one.
+var postgres testpostgres.Shared
 
-// reopen opens the storage in a folder; whoever calls it closes it.
-func reopen(t *testing.T, folder string) *storage.Store {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+
+// maker gives the URL of an empty storage.
+type maker = func(testing.TB) string
+
+func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
 	t.Helper()
-	s, err := OpenStorage(t.Context(), "sqlite:"+folder)
+	postgres.OnEach(t, test)
+}
+
+// reopen opens the storage at a URL; whoever calls it closes it.
+func reopen(t *testing.T, url string) *storage.Store {
+	t.Helper()
+	own, err := ownMigrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := storage.Open(t.Context(), url, Name, own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +87,7 @@ type shop struct {
 
 func openShop(t *testing.T) *shop {
 	t.Helper()
-	store := reopen(t, t.TempDir())
+	store := reopen(t, "sqlite:"+t.TempDir())
 	t.Cleanup(func() { closed(t, store) })
 	s := &shop{Recorder: telemetrytest.New(t, Name, Catalogue()), broker: &broker{}}
 	instrument, err := otelkafka.New(s.Telemetry, otelkafka.Options{Produces: []string{banking.TopicOrdersCreated}})
@@ -79,12 +95,15 @@ func openShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	s.orders = &orders{
-		ids: &ids{store: store}, publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: time.Minute,
+		ids: &ids{store: store}, keys: &keys{store: store, lease: time.Minute}, publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: time.Minute,
 	}
 	if s.orders.total, err = s.Instruments().Int64Counter(ordersTotal); err != nil {
 		t.Fatal(err)
 	}
 	if s.orders.amounts, err = s.Instruments().Float64Histogram(orderAmountsEuros); err != nil {
+		t.Fatal(err)
+	}
+	if s.orders.repeated, err = s.Instruments().Int64Counter(ordersRepeated); err != nil {
 		t.Fatal(err)
 	}
 	s.orders.total.Add(t.Context(), 0)

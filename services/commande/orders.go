@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -18,25 +17,28 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
-// retryAfter is what a client is told to wait when Kafka does not answer.
-const retryAfter = 2 * time.Second
-
 // publisher is what taking an order needs of Kafka.
 type publisher interface {
 	Publish(ctx context.Context, m *sarama.ProducerMessage) error
 }
 
+// afterwards bounds what is noted in storage once it is known what became of
+// an order: its own deadline may have passed.
+const afterwards = 2 * time.Second
+
 // orders takes orders: POST /orders.
 type orders struct {
 	ids        *ids
+	keys       *keys
 	publisher  publisher
 	instrument *otelkafka.Instrumentation
 	log        *slog.Logger
 	ackTimeout time.Duration
 	fault      *fault.Injector
 
-	total   metric.Int64Counter
-	amounts metric.Float64Histogram
+	total    metric.Int64Counter
+	amounts  metric.Float64Histogram
+	repeated metric.Int64Counter
 }
 
 // accepted is the answer to an order that Kafka has acknowledged.
@@ -55,46 +57,95 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	event, err := o.place(r.Context(), request)
+	key, err := readKey(r.Header)
 	if err != nil {
-		o.log.ErrorContext(r.Context(), "order not acknowledged", "order_id", event.OrderID, "error", err)
-		httpapi.WriteProblem(w, httpapi.Problem{
-			Status:     http.StatusServiceUnavailable,
-			Detail:     "The order could not be confirmed in time. It may or may not have been taken.",
-			RetryAfter: retryAfter,
-		})
+		refuse(w, err)
 		return
 	}
-	o.total.Add(r.Context(), 1)
-	o.amounts.Record(r.Context(), event.Amount.Euros())
-	o.log.InfoContext(r.Context(), "order created", "order_id", event.OrderID)
+	// A client that hangs up does not undo its order: the deadline is ours.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), o.ackTimeout)
+	defer cancel()
+	event, first, err := o.place(ctx, request, key)
+	if err != nil {
+		o.fail(ctx, w, event, err)
+		return
+	}
+	if first {
+		o.total.Add(ctx, 1)
+		o.amounts.Record(ctx, event.Amount.Euros())
+		o.log.InfoContext(ctx, "order created", "order_id", event.OrderID)
+	} else {
+		o.repeat(ctx, repeatReplayed)
+		w.Header().Set(headerReplayed, "true")
+		o.log.DebugContext(ctx, "answered from its key", "order_id", event.OrderID)
+	}
 	httpapi.WriteJSON(w, http.StatusCreated, accepted{
 		OrderID: event.OrderID, EventID: event.EventID, Status: "created",
 		Message: "Order accepted; its payment will be decided shortly.",
 	})
 }
 
-// place gives the order its ids and publishes it. It returns without error
-// when all in-sync replicas have the record.
-func (o *orders) place(ctx context.Context, request banking.OrderRequest) (banking.OrderCreated, error) {
-	// A client that hangs up does not undo its order: the deadline is ours.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.ackTimeout)
+// place returns without error when all in-sync replicas have the order, which
+// is new unless another request with its key had brought it there.
+func (o *orders) place(ctx context.Context, request banking.OrderRequest, key string) (event banking.OrderCreated, first bool, err error) {
+	if key != "" {
+		return o.placeOnce(ctx, request, key)
+	}
+	event, err = o.draft(ctx, request)
+	if err != nil {
+		return event, false, err
+	}
+	return event, true, o.publish(ctx, event)
+}
+
+// placeOnce is place for a request with a key: the order has its ids in storage
+// before it is published.
+func (o *orders) placeOnce(ctx context.Context, request banking.OrderRequest, key string) (banking.OrderCreated, bool, error) {
+	h, err := o.keys.reserve(ctx, key, request, o.draft)
+	if err != nil || h.acknowledged {
+		return h.event, false, err
+	}
+	err = o.publish(ctx, h.event)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
 	defer cancel()
+	if err != nil {
+		return h.event, false, errors.Join(err, o.keys.free(ctx, h))
+	}
+	first, err := o.keys.settle(ctx, h)
+	if err != nil {
+		// Kafka has the order all the same. The next request with the key
+		// publishes the same event once more, which readers know.
+		o.log.WarnContext(ctx, "key not settled", "order_id", h.event.OrderID, "error", err)
+		first = true
+	}
+	return h.event, first, nil
+}
+
+// draft gives an order its ids.
+func (o *orders) draft(ctx context.Context, request banking.OrderRequest) (banking.OrderCreated, error) {
 	id, err := o.ids.take(ctx)
 	if err != nil {
 		return banking.OrderCreated{}, err
 	}
-	event := banking.OrderCreated{
-		EventID: banking.NewEventID(), OrderID: id, UserID: request.UserID, Amount: request.Amount,
-		Items: request.Items, Status: banking.StatusCreated, CreatedAt: time.Now().UTC().Truncate(time.Microsecond),
+	return newEvent(id, banking.NewEventID(), request, time.Now().UTC().Truncate(time.Microsecond)), nil
+}
+
+func newEvent(order, event string, request banking.OrderRequest, at time.Time) banking.OrderCreated {
+	return banking.OrderCreated{
+		EventID: event, OrderID: order, UserID: request.UserID, Amount: request.Amount,
+		Items: request.Items, Status: banking.StatusCreated, CreatedAt: at,
 	}
+}
+
+// publish returns without error when all in-sync replicas have the record.
+func (o *orders) publish(ctx context.Context, event banking.OrderCreated) error {
 	value, err := banking.Encode(event)
 	if err != nil {
-		return event, fmt.Errorf("encode %s: %w", id, err)
+		return fmt.Errorf("encode %s: %w", event.OrderID, err)
 	}
 	m := &sarama.ProducerMessage{
 		Topic: banking.TopicOrdersCreated,
-		Key:   sarama.StringEncoder(id),
+		Key:   sarama.StringEncoder(event.OrderID),
 		Value: sarama.ByteEncoder(value),
 		Headers: []sarama.RecordHeader{
 			{Key: []byte(banking.HeaderEventID), Value: []byte(event.EventID)},
@@ -106,34 +157,9 @@ func (o *orders) place(ctx context.Context, request banking.OrderRequest) (banki
 	err = o.publisher.Publish(ctx, m)
 	if err != nil {
 		span.End(-1, -1, err) // the record is still the producer's: its fields are not read
-		return event, fmt.Errorf("publish %s: %w", id, err)
+		return fmt.Errorf("publish %s: %w", event.OrderID, err)
 	}
 	o.fault.At(fault.AfterOrder)
 	span.End(m.Partition, m.Offset, nil)
-	return event, nil
-}
-
-// readOrder takes the body within its bound and parses it.
-func readOrder(w http.ResponseWriter, r *http.Request) (banking.OrderRequest, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, banking.MaxBody))
-	if err != nil {
-		return banking.OrderRequest{}, fmt.Errorf("read body: %w", err)
-	}
-	return banking.ParseOrderRequest(body)
-}
-
-// refuse answers an order that cannot be taken, naming the field.
-func refuse(w http.ResponseWriter, err error) {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		httpapi.WriteProblem(w, httpapi.Problem{
-			Status: http.StatusRequestEntityTooLarge,
-			Detail: fmt.Sprintf("The body is too large; at most %d bytes are accepted.", banking.MaxBody),
-		})
-		return
-	}
-	p := httpapi.Problem{Status: http.StatusBadRequest, Detail: "The body could not be read."}
-	if f, ok := errors.AsType[*banking.FieldError](err); ok {
-		p.Detail, p.Field, p.Problem, p.Accepted = f.Error(), f.Field, f.Problem, f.Accepted
-	}
-	httpapi.WriteProblem(w, p)
+	return nil
 }

@@ -32,13 +32,18 @@ func eventsOf(ctx context.Context, store *storage.Store, orderIDs []string) (kno
 }
 
 // insert adds decisions. The ledger is unique by order: a second decision of
-// an order fails the whole transaction.
+// an order fails the whole transaction. Whoever comes with one decided on what
+// was not so any more, and has to look again: [storage.ErrFenced].
 func insert(ctx context.Context, tx *storage.Tx, query string, entries []entry) error {
 	rows := make([][]any, len(entries))
 	for i, e := range entries {
 		rows[i] = []any{e.OrderID, e.EventID, e.ResultEventID, e.Status, int64(e.Amount), e.ProcessedAt.UnixMicro()}
 	}
-	return tx.InsertRows(ctx, query, rows)
+	err := tx.InsertRows(ctx, query, rows)
+	if storage.IsUnique(err) {
+		return fmt.Errorf("%w: an order of the batch has been decided: %w", storage.ErrFenced, err)
+	}
+	return err
 }
 
 // forget removes at most limit decisions that were taken before a time.

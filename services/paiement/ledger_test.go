@@ -29,8 +29,10 @@ func apply(ctx context.Context, d *decider, all []kafka.Decided[entry]) error {
 	return d.store.Update(ctx, func(tx *storage.Tx) error { return d.Apply(ctx, tx, all) })
 }
 
-func TestTheLedgerIsUniqueByOrder(t *testing.T) {
-	d := &decider{store: openStore(t)}
+func TestTheLedgerIsUniqueByOrder(t *testing.T) { onEach(t, testTheLedgerIsUniqueByOrder) }
+
+func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
+	d := &decider{store: openStore(t, empty)}
 	var batch []kafka.Record
 	for _, id := range []string{"order-1", "order-2", "order-3"} {
 		batch = append(batch, record(t, order(id), nil))
@@ -71,7 +73,11 @@ func TestTheLedgerIsUniqueByOrder(t *testing.T) {
 }
 
 func TestForgetTakesOldDecisionsInPortions(t *testing.T) {
-	d := &decider{store: openStore(t)}
+	onEach(t, testForgetTakesOldDecisionsInPortions)
+}
+
+func testForgetTakesOldDecisionsInPortions(t *testing.T, empty maker) {
+	d := &decider{store: openStore(t, empty)}
 	all := decided(t, "order-1", "order-2", "order-3", "order-4")
 	for i := range all {
 		all[i].Change.ProcessedAt = now().Add(time.Duration(i) * time.Hour)

@@ -12,9 +12,21 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// postgres is the server of all tests here, where there is one.
+var postgres testpostgres.Shared
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+
+// maker gives the URL of an empty storage.
+type maker = func(testing.TB) string
+
+func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
+	t.Helper()
+	postgres.OnEach(t, test)
+}
 
 // verdicts is an authoriser that says what it is told to.
 type verdicts func(ctx context.Context, orderID string) (Verdict, error)
@@ -63,13 +75,20 @@ func setHeader(r *kafka.Record, name, value string) {
 	}
 }
 
-func openStore(t *testing.T) *storage.Store {
+// openStore opens an empty storage.
+func openStore(t *testing.T, empty maker) *storage.Store {
+	t.Helper()
+	return storeAt(t, empty(t))
+}
+
+// storeAt opens a storage that others may have open as well.
+func storeAt(t *testing.T, url string) *storage.Store {
 	t.Helper()
 	own, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), Name, own)
+	s, err := storage.Open(t.Context(), url, Name, own)
 	if err != nil {
 		t.Fatal(err)
 	}

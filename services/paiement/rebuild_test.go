@@ -25,7 +25,11 @@ func published(t *testing.T, id string, v Verdict) kafka.Record {
 }
 
 func TestALedgerIsRebuiltFromWhatWasPublished(t *testing.T) {
-	d := &decider{store: openStore(t)}
+	onEach(t, testALedgerIsRebuiltFromWhatWasPublished)
+}
+
+func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
+	d := &decider{store: openStore(t, empty)}
 	r := rebuilding{store: d.store}
 	withoutCause := published(t, "order-3", Verdict{Reason: "limit_exceeded"})
 	withoutCause.Headers = withoutCause.Headers[:2]
@@ -63,6 +67,10 @@ func TestALedgerIsRebuiltFromWhatWasPublished(t *testing.T) {
 }
 
 func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
+	onEach(t, testARebuiltEntryIsTheOneThatWasLost)
+}
+
+func testARebuiltEntryIsTheOneThatWasLost(t *testing.T, empty maker) {
 	entryOf := func(s *storage.Store) (e entry) {
 		t.Helper()
 		var micros int64
@@ -75,12 +83,12 @@ func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
 		}
 		return e
 	}
-	lost := &decider{store: openStore(t)}
+	lost := &decider{store: openStore(t, empty)}
 	all := decided(t, "order-1")
 	if err := apply(t.Context(), lost, all); err != nil {
 		t.Fatal(err)
 	}
-	r := rebuilding{store: openStore(t)}
+	r := rebuilding{store: openStore(t, empty)}
 	if err := r.add(t.Context(), published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"})); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,11 @@ func get(t *testing.T, tr *tracker, target string) (status int, body string) {
 }
 
 func TestAnswersHaveTheirDocumentedShape(t *testing.T) {
-	tr := openTracker(t)
+	onEach(t, testAnswersHaveTheirDocumentedShape)
+}
+
+func testAnswersHaveTheirDocumentedShape(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	bare := created("order-4", 7)
 	bare.Items, bare.UserID = nil, "é<&>"
 	apply(t, tr, created("order-1", 1), created("order-2", 2), created("order-3", 3), bare)
@@ -59,7 +63,7 @@ func TestAnswersHaveTheirDocumentedShape(t *testing.T) {
 	if status != 200 || !strings.HasPrefix(body, listed) {
 		t.Errorf("list: %d\n got %s\nwant %s", status, body, listed)
 	}
-	if _, body := get(t, openTracker(t), "/orders"); body != `{"orders":[],"count":0,"totalCount":0}` {
+	if _, body := get(t, openTracker(t, empty), "/orders"); body != `{"orders":[],"count":0,"totalCount":0}` {
 		t.Errorf("empty list: %s", body)
 	}
 }
@@ -80,7 +84,11 @@ func list(t *testing.T, tr *tracker, target string) (answer listAnswer) {
 }
 
 func TestPagesShowEachOrderOnceWhileNewerArrive(t *testing.T) {
-	tr := openTracker(t)
+	onEach(t, testPagesShowEachOrderOnceWhileNewerArrive)
+}
+
+func testPagesShowEachOrderOnceWhileNewerArrive(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	var all []fact
 	for i := range 100 {
 		all = append(all, created(fmt.Sprintf("order-%d", i), 1)) // all at one time
@@ -113,8 +121,10 @@ func TestPagesShowEachOrderOnceWhileNewerArrive(t *testing.T) {
 	}
 }
 
-func TestListIsNewestFirst(t *testing.T) {
-	tr := openTracker(t)
+func TestListIsNewestFirst(t *testing.T) { onEach(t, testListIsNewestFirst) }
+
+func testListIsNewestFirst(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	apply(t, tr, created("order-1", 3), created("order-2", 1), created("order-3", 2))
 	apply(t, tr, authorized("order-2", 9)) // what happens later does not move an order
 	var ids []string
@@ -126,8 +136,10 @@ func TestListIsNewestFirst(t *testing.T) {
 	}
 }
 
-func TestBadQuestionsAreNamed(t *testing.T) {
-	tr := openTracker(t)
+func TestBadQuestionsAreNamed(t *testing.T) { onEach(t, testBadQuestionsAreNamed) }
+
+func testBadQuestionsAreNamed(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	encode := base64.RawURLEncoding.EncodeToString
 	tests := []struct {
 		target string
@@ -166,8 +178,10 @@ func TestBadQuestionsAreNamed(t *testing.T) {
 	}
 }
 
-func TestStorageThatDoesNotAnswer(t *testing.T) {
-	tr := openTracker(t)
+func TestStorageThatDoesNotAnswer(t *testing.T) { onEach(t, testStorageThatDoesNotAnswer) }
+
+func testStorageThatDoesNotAnswer(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	a := &api{store: tr.store, log: tr.log}
 	if err := tr.store.Close(); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,23 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// postgres is the server of all tests here, where there is one.
+var postgres testpostgres.Shared
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+
+// maker gives the URL of an empty storage.
+type maker = func(testing.TB) string
+
+func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
+	t.Helper()
+	postgres.OnEach(t, test)
+}
+
+func sqliteIn(t testing.TB) string { return "sqlite:" + t.TempDir() }
 
 // at is a moment, so many minutes after the first.
 func at(minutes int) time.Time {
@@ -50,13 +64,20 @@ func failed(id string, minute, try int) fact {
 	}
 }
 
-func openTracker(t *testing.T) *tracker {
+// openTracker opens a tracker on an empty storage.
+func openTracker(t *testing.T, empty maker) *tracker {
+	t.Helper()
+	return trackerAt(t, empty(t))
+}
+
+// trackerAt opens a tracker on a storage that others may have as well.
+func trackerAt(t *testing.T, url string) *tracker {
 	t.Helper()
 	own, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := storage.Open(t.Context(), "sqlite:"+t.TempDir(), Name, own)
+	s, err := storage.Open(t.Context(), url, Name, own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +112,7 @@ func stored(t *testing.T, tr *tracker, id string) (v view) {
 	if err := tr.store.Update(t.Context(), func(tx *storage.Tx) error {
 		found, err := find(t.Context(), tx, []string{id})
 		v = found[id]
+		v.Revision = 0 // how often it was written is no part of what is known
 		return err
 	}); err != nil {
 		t.Fatal(err)

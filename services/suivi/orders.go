@@ -1,10 +1,12 @@
 package suivi
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vigie-dev/vigie/services/internal/banking"
@@ -13,15 +15,17 @@ import (
 
 const (
 	columns = `order_id, user_id, amount, items, status, authorization_code, rejection_reason,
-failure_reason, created_at, processed_at, listed_at, updated_at, events`
+failure_reason, created_at, processed_at, listed_at, updated_at, events, revision`
 	selectOrder     = `SELECT ` + columns + ` FROM orders WHERE order_id = $1`
 	selectOrders    = `SELECT ` + columns + ` FROM orders WHERE order_id IN $rows`
 	selectHistories = `SELECT order_id, events FROM orders WHERE order_id IN $rows`
-	upsertOrders    = `INSERT INTO orders (` + columns + `) VALUES $rows
+	// What another instance has written since it was read stays as it is.
+	upsertOrders = `INSERT INTO orders (` + columns + `) VALUES $rows
 ON CONFLICT (order_id) DO UPDATE SET user_id = excluded.user_id, amount = excluded.amount, items = excluded.items,
 status = excluded.status, authorization_code = excluded.authorization_code, rejection_reason = excluded.rejection_reason,
 failure_reason = excluded.failure_reason, created_at = excluded.created_at, processed_at = excluded.processed_at,
-listed_at = excluded.listed_at, updated_at = excluded.updated_at, events = excluded.events`
+listed_at = excluded.listed_at, updated_at = excluded.updated_at, events = excluded.events, revision = excluded.revision
+WHERE orders.revision = excluded.revision - 1`
 	selectNewest = `SELECT ` + columns + ` FROM orders
 WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
 	// Undecided orders stay: they are what somebody has to look at.
@@ -39,7 +43,7 @@ func scanView(row scanner) (view, error) {
 	var items, events string
 	var amount, created, processed, listed, updated int64
 	err := row.Scan(&v.OrderID, &v.UserID, &amount, &items, &v.Status, &v.AuthorizationCode, &v.RejectionReason,
-		&v.FailureReason, &created, &processed, &listed, &updated, &events)
+		&v.FailureReason, &created, &processed, &listed, &updated, &events, &v.Revision)
 	if err != nil {
 		return view{}, err
 	}
@@ -55,10 +59,11 @@ func scanView(row scanner) (view, error) {
 	return v, nil
 }
 
-// find returns those of the orders that are known, as the transaction sees them.
+// find returns those of the orders that are known, as the transaction sees
+// them, and keeps them to it.
 func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]view, error) {
 	found := make(map[string]view, len(orderIDs))
-	err := tx.SelectKeys(ctx, selectOrders, orderIDs, func(rows *sql.Rows) error {
+	err := tx.LockKeys(ctx, selectOrders, orderIDs, func(rows *sql.Rows) error {
 		v, err := scanView(rows)
 		found[v.OrderID] = v
 		return err
@@ -69,7 +74,9 @@ func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]vi
 	return found, nil
 }
 
-// save stores views, each order's at most once.
+// save stores views, each order's at most once. It answers
+// [storage.ErrConflict] where somebody has written one since it was found: an
+// order that nobody knew then cannot be kept to a transaction.
 func save(ctx context.Context, tx *storage.Tx, views []view) error {
 	rows := make([][]any, len(views))
 	for i, v := range views {
@@ -84,10 +91,19 @@ func save(ctx context.Context, tx *storage.Tx, views []view) error {
 		rows[i] = []any{
 			v.OrderID, v.UserID, int64(v.Amount), string(items), string(v.Status),
 			v.AuthorizationCode, v.RejectionReason, v.FailureReason, toMicros(v.CreatedAt), toMicros(v.ProcessedAt),
-			toMicros(v.ListedAt), toMicros(v.UpdatedAt), string(events),
+			toMicros(v.ListedAt), toMicros(v.UpdatedAt), string(events), v.Revision + 1,
 		}
 	}
-	return tx.InsertRows(ctx, upsertOrders, rows)
+	// One order after the other, as everybody takes them.
+	slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
+	n, err := tx.InsertRowsCounting(ctx, upsertOrders, rows)
+	if err != nil {
+		return err
+	}
+	if n != int64(len(rows)) {
+		return fmt.Errorf("write %d orders: %w", len(rows), storage.ErrConflict)
+	}
+	return nil
 }
 
 // count keeps the number of orders, so that asking for it reads one row.

@@ -12,7 +12,11 @@ import (
 )
 
 func TestApplyKeepsViewsAndCountsOrdersOnce(t *testing.T) {
-	tr := openTracker(t)
+	onEach(t, testApplyKeepsViewsAndCountsOrdersOnce)
+}
+
+func testApplyKeepsViewsAndCountsOrdersOnce(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	steps := []struct {
 		name   string
 		facts  []fact
@@ -46,15 +50,21 @@ func TestApplyKeepsViewsAndCountsOrdersOnce(t *testing.T) {
 }
 
 func TestADeadLetterThatSaysNothingChangesNothing(t *testing.T) {
-	tr := openTracker(t)
+	onEach(t, testADeadLetterThatSaysNothingChangesNothing)
+}
+
+func testADeadLetterThatSaysNothingChangesNothing(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	applyDecided(t, tr, []kafka.Decided[*fact]{{Context: t.Context()}})
 	if n := total(t, tr); n != 0 {
 		t.Errorf("%d orders are counted, want 0", n)
 	}
 }
 
-func TestLoadFindsWhatWasApplied(t *testing.T) {
-	tr := openTracker(t)
+func TestLoadFindsWhatWasApplied(t *testing.T) { onEach(t, testLoadFindsWhatWasApplied) }
+
+func testLoadFindsWhatWasApplied(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	apply(t, tr, created("order-1", 1))
 	batch := []kafka.Record{
 		record(t, banking.TopicOrdersCreated, orderEvent()),
@@ -72,8 +82,10 @@ func TestLoadFindsWhatWasApplied(t *testing.T) {
 	}
 }
 
-func TestForgetLeavesUndecidedOrders(t *testing.T) {
-	tr := openTracker(t)
+func TestForgetLeavesUndecidedOrders(t *testing.T) { onEach(t, testForgetLeavesUndecidedOrders) }
+
+func testForgetLeavesUndecidedOrders(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
 	apply(t, tr, created("order-1", 1), created("order-2", 1), created("order-3", 1), created("order-4", 1), created("order-5", 1))
 	apply(t, tr, authorized("order-1", 2), rejected("order-2", 2), failed("order-3", 2, 1), authorized("order-5", 9))
 	for _, want := range []struct{ gone, left int64 }{{1, 4}, {1, 3}, {0, 3}} {
@@ -98,7 +110,7 @@ func TestForgetLeavesUndecidedOrders(t *testing.T) {
 // TestQueriesUseAnIndex holds that an answer costs the same however many
 // orders there are.
 func TestQueriesUseAnIndex(t *testing.T) {
-	tr := openTracker(t)
+	tr := openTracker(t, sqliteIn)
 	for _, q := range []struct {
 		query string
 		args  []any

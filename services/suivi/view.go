@@ -106,6 +106,8 @@ type view struct {
 	ListedAt          time.Time
 	UpdatedAt         time.Time
 	Events            []moment
+
+	Revision int64 // as it was found; 0 for an order that nobody knew
 }
 
 // seen says whether the history has an event.

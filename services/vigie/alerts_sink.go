@@ -84,6 +84,7 @@ func (s *alertSink) write(ctx context.Context, a alertMessage) {
 	attributes := []any{
 		"alert", bounded(a.Labels["alertname"]), "severity", bounded(a.Labels["severity"]), "status", bounded(a.Status),
 		"summary", bounded(a.Annotations["summary"]), "runbook", bounded(a.Annotations["runbook_url"]),
+		"dashboard", bounded(a.Annotations["dashboard_url"]),
 	}
 	switch {
 	case a.Status == "resolved":

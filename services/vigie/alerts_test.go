@@ -35,7 +35,7 @@ func notify(t *testing.T, body string) (int, []map[string]any) {
 // alertText is an alert as Alertmanager sends it.
 func alertText(name, severity, status string) string {
 	return fmt.Sprintf(`{"status":%q,"labels":{"alertname":%q,"severity":%q,"service":"paiement"},
-		"annotations":{"summary":"It is so","runbook_url":"https://example.org/runbook"},"fingerprint":"1","unknown":[1]}`, status, name, severity)
+		"annotations":{"summary":"It is so","runbook_url":"https://example.org/runbook","dashboard_url":"http://localhost:3000/d/x"},"fingerprint":"1","unknown":[1]}`, status, name, severity)
 }
 
 // Every alert of a notification is logged with its urgency and everything
@@ -53,7 +53,7 @@ func TestAlertsAreLogged(t *testing.T) {
 	} {
 		for name, value := range map[string]string{
 			"level": want.level, "msg": want.message, "alert": want.alert, "severity": want.severity, "status": want.status,
-			"summary": "It is so", "runbook": "https://example.org/runbook",
+			"summary": "It is so", "runbook": "https://example.org/runbook", "dashboard": "http://localhost:3000/d/x",
 		} {
 			if records[i][name] != value {
 				t.Errorf("alert %s: %s is %v, want %s", want.alert, name, records[i][name], value)

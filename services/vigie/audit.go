@@ -34,7 +34,7 @@ func auditCommand() *cli.Command {
 			"order that was created is decided once, or dead-lettered, or in flight, to the cent. Changes nothing,\n" +
 			"and may run beside the services. Exits with 0 when all is accounted for, and with 1 when not.",
 		Flags: append(kafkaFlags(defaultBroker),
-			dataFlag(), databaseFlag(), retentionFlag(),
+			dataFlag(), databaseFlag(), databaseFileFlag(), retentionFlag(),
 			&cli.DurationFlag{
 				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: 10 * time.Second, Category: "Audit",
 				Usage: "how long what differs is looked at again, before it counts",
@@ -57,6 +57,10 @@ func notNegative(n int) error {
 }
 
 func runAudit(ctx context.Context, c *cli.Command) (err error) {
+	database, err := databaseURL(c)
+	if err != nil {
+		return err
+	}
 	cfg, err := kafkaConfig(c, "vigie-audit", defaultBroker)
 	if err != nil {
 		return err
@@ -76,7 +80,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 		Scan: func(ctx context.Context, spans []kafka.Span, read func(kafka.Record) error) error {
 			return kafka.Scan(ctx, cfg, spans, read)
 		},
-		State:    func(ctx context.Context) (audit.State, error) { return readState(ctx, databaseURL(c), client) },
+		State:    func(ctx context.Context) (audit.State, error) { return readState(ctx, database, client) },
 		Patience: c.Duration(flagAuditPatience), Retention: c.Duration(flagRetention),
 		Progress: bar.progress,
 	})

@@ -37,6 +37,7 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 			alertsCommand(),
 			healthCommand(),
 			doctorCommand(),
+			traceCommand(),
 		},
 	}
 	// A wrong flag is one line too; --help is there for the rest.

@@ -126,24 +126,32 @@ func TestRefusalsAreAsDescribed(t *testing.T) {
 	for _, tt := range []struct {
 		method, url, body, origin string
 		status                    int
+		key                       string
 	}{
-		{"POST", s.commande + "/orders", "", "", 400},
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1.005}`, "", 400},
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "cross-site", 403},
-		{"POST", s.commande + "/orders", strings.Repeat(" ", 65537), "", 413},
-		{"GET", s.commande + "/orders", "", "", 405},
-		{"GET", s.commande + "/nothing", "", "", 404},
-		{"HEAD", s.commande + "/openapi.yaml", "", "", 200},
-		{"GET", s.suivi + "/orders?limit=501", "", "", 400},
-		{"GET", s.suivi + "/orders?cursor=mine", "", "", 400},
-		{"GET", s.suivi + "/orders/order-0/status", "", "", 404},
-		{"GET", s.analyseur + "/recent-transactions?limit=none", "", "", 400},
-		{"DELETE", s.analyseur + "/statistics", "", "", 405},
-		{"POST", s.paiement + "/health", "", "", 405},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", 201, "one"},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", 201, "one"}, // replayed
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":2}`, "", 422, "one"},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", 400, `"`},
+		{"POST", s.commande + "/orders", "", "", 400, ""},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1.005}`, "", 400, ""},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "cross-site", 403, ""},
+		{"POST", s.commande + "/orders", strings.Repeat(" ", 65537), "", 413, ""},
+		{"GET", s.commande + "/orders", "", "", 405, ""},
+		{"GET", s.commande + "/nothing", "", "", 404, ""},
+		{"HEAD", s.commande + "/openapi.yaml", "", "", 200, ""},
+		{"GET", s.suivi + "/orders?limit=501", "", "", 400, ""},
+		{"GET", s.suivi + "/orders?cursor=mine", "", "", 400, ""},
+		{"GET", s.suivi + "/orders/order-0/status", "", "", 404, ""},
+		{"GET", s.analyseur + "/recent-transactions?limit=none", "", "", 400, ""},
+		{"DELETE", s.analyseur + "/statistics", "", "", 405, ""},
+		{"POST", s.paiement + "/health", "", "", 405, ""},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url, strings.NewReader(tt.body))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if tt.key != "" {
+			r.Header.Set("Idempotency-Key", tt.key)
 		}
 		if tt.origin != "" {
 			r.Header.Set("Sec-Fetch-Site", tt.origin)

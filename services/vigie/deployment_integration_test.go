@@ -38,7 +38,8 @@ func onEmbedded(t testing.TB) deployment {
 			t.Fatal(err)
 		}
 		t.Cleanup(broker.Kill)
-		return startProcesses(t, binary, broker.Address(), broker.Stop, data, args)
+		s, _ := startProcesses(t, testsystem.Config{Binary: binary, Brokers: broker.Address(), Data: data}, broker.Stop, args)
+		return s
 	}
 }
 
@@ -48,23 +49,23 @@ func onKafka(t testing.TB) deployment {
 	binary, broker := vigieBinary(t), testkafka.Start(t)
 	return func(t testing.TB, data string, args ...string) *system {
 		t.Helper()
-		return startProcesses(t, binary, broker.Address(), func() error { return nil }, data, args)
+		s, _ := startProcesses(t, testsystem.Config{Binary: binary, Brokers: broker.Address(), Data: data}, nil, args)
+		return s
 	}
 }
 
 // startProcesses starts the services and makes one program of them, whose stop
-// is theirs and then the broker's.
-func startProcesses(t testing.TB, binary, brokers string, stopBroker func() error, data string, args []string) *system {
+// is theirs and then the broker's, if any.
+func startProcesses(t testing.TB, cfg testsystem.Config, stopBroker func() error, args []string) (*system, *testsystem.System) {
 	t.Helper()
 	p := &program{stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}
-	services, err := testsystem.New(testsystem.Config{
-		Binary: binary, Brokers: brokers, Data: data, Logs: t.TempDir(), Stderr: p.stderr,
-		Flags: append([]string{"--paiement-latency", "1ms"}, args...),
-	})
+	cfg.Logs, cfg.Stderr = t.TempDir(), p.stderr
+	cfg.Flags = append([]string{"--paiement-latency", "1ms"}, args...)
+	services, err := testsystem.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(services.Kill)
+	t.Cleanup(services.Close)
 	if err := services.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,19 +76,22 @@ func startProcesses(t testing.TB, binary, brokers string, stopBroker func() erro
 			ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 			defer cancel()
 			status, err := services.Stop(ctx)
-			if err := errors.Join(err, stopBroker()); err != nil {
+			if stopBroker != nil {
+				err = errors.Join(err, stopBroker())
+			}
+			if err != nil {
 				t.Error(err)
 			}
 			p.status = status
 		})
 	}
 	t.Cleanup(func() { p.stop() })
-	s := &system{program: p, brokers: brokers}
+	s := &system{program: p, brokers: cfg.Brokers}
 	for name, url := range map[string]*string{"commande": &s.commande, "suivi": &s.suivi, "analyseur": &s.analyseur, "paiement": &s.paiement} {
-		*url = services.Service(name).URL
+		*url = services.URL(name)
 	}
 	s.expectContracts(t)
-	return s
+	return s, services
 }
 
 // built is the vigie command, built once for the tests that run it as a

@@ -54,7 +54,7 @@ func settleLetters(ctx context.Context, c *cli.Command, s *settling, source dead
 		told++
 		bar.progress(told, int64(len(letters)))
 	}
-	return withSettler(ctx, source, func(settler deadletters.Settler) error {
+	return withSettler(ctx, c, source, func(settler deadletters.Settler) error {
 		if s.verb == deadletters.Purged {
 			return settler.Purge(ctx, letters, report)
 		}

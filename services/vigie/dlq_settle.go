@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+	"github.com/vigie-dev/vigie/telemetry/otlp"
 )
 
 // maxFailures bounds the failures that are told one by one.
@@ -128,16 +130,32 @@ func (s *settling) finish() error {
 	return err
 }
 
+// flushTime bounds how long a command that has done its work waits for the
+// collector.
+const flushTime = 5 * time.Second
+
 // withSettler runs work with what replays and purges. Spans carry the letters'
-// traces on.
-func withSettler(ctx context.Context, source deadletters.Source, work func(deadletters.Settler) error) (err error) {
-	t, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "vigie-dlq", Version: version(), LogWriter: io.Discard, LogLevel: slog.LevelError,
-	})
+// traces on, and go to the collector where the environment names one; letters
+// are settled whether it takes them or not.
+func withSettler(ctx context.Context, c *cli.Command, source deadletters.Source, work func(deadletters.Settler) error) (err error) {
+	exporters, err := otlp.FromEnvironment(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.Shutdown(context.WithoutCancel(ctx))) }()
+	t, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: "vigie-dlq", Version: version(), LogWriter: io.Discard, LogLevel: slog.LevelError,
+		SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
+	})
+	if err != nil {
+		return errors.Join(err, exporters.Shutdown(ctx))
+	}
+	defer func() {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+		defer cancel()
+		if lost := t.Shutdown(flush); lost != nil {
+			fmt.Fprintf(c.Root().ErrWriter, "the spans of this command did not all reach the collector: %v\n", lost)
+		}
+	}()
 	inst, err := otelkafka.New(t, otelkafka.Options{})
 	if err != nil {
 		return err

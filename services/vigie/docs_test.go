@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -52,6 +53,7 @@ func metricsDocument() string {
 	sections := slices.Concat(common[:1], []telemetry.Section{
 		{Title: "commande", Catalogue: commande.Catalogue()},
 		{Title: "paiement", Catalogue: paiement.Catalogue()},
+		{Title: "Storage in PostgreSQL", Catalogue: service.Catalogue()},
 	}, common[1:])
 	b.WriteString(telemetry.Document(sections...))
 	return b.String()

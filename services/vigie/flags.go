@@ -22,7 +22,6 @@ const (
 	flagSession     = "kafka-session-timeout"
 	flagBrokerAddr  = "broker-addr"
 	flagData        = "data"
-	flagDatabase    = "database-url"
 	flagRetention   = "retention"
 	flagLogFormat   = "log-format"
 	flagLogLevel    = "log-level"
@@ -59,13 +58,6 @@ func dataFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: flagData, Sources: cli.EnvVars("VIGIE_DATA"), Value: defaultDataName, Category: "Storage",
 		Usage: "`FOLDER` for the embedded broker's log and the services' state",
-	}
-}
-
-func databaseFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: flagDatabase, Sources: env(flagDatabase), Category: "Storage",
-		Usage: "where the services keep their state, sqlite:FOLDER (default: the data folder)",
 	}
 }
 
@@ -135,7 +127,7 @@ func paiementFlags() []cli.Flag {
 // serviceFlags are those of a command that runs one service.
 func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 	return slices.Concat(kafkaFlags(defaultBroker), []cli.Flag{
-		dataFlag(), databaseFlag(), retentionFlag(), addrFlag(name, address), pprofFlag(),
+		dataFlag(), databaseFlag(), databaseFileFlag(), databaseConnectionsFlag(), retentionFlag(), addrFlag(name, address), pprofFlag(),
 	}, httpFlags(name), logFlags(), own)
 }
 
@@ -151,13 +143,18 @@ func settings(c *cli.Command, name string, brokers []string) (service.Settings, 
 	if err != nil {
 		return service.Settings{}, err
 	}
+	database, err := databaseURL(c)
+	if err != nil {
+		return service.Settings{}, err
+	}
 	edge, err := httpSettings(c, name)
 	if err != nil {
 		return service.Settings{}, err
 	}
 	return service.Settings{
 		HTTP: edge, KafkaSecurity: security, Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
-		DatabaseURL: databaseURL(c), KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
+		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
+		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
 	}, nil
 }

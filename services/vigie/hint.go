@@ -15,16 +15,19 @@ import (
 // hint names the setting that mends an error, or returns "". This is the one
 // place where errors meet settings.
 func hint(err error) string {
-	const data = "--data (VIGIE_DATA) or --database-url (DATABASE_URL)"
+	const database = "--database-url (DATABASE_URL)"
+	const data = "--data (VIGIE_DATA) or " + database
 	switch {
 	case errors.Is(err, storage.ErrInUse):
 		return "; stop that process or choose another folder with " + data
 	case errors.Is(err, storage.ErrNotWritable):
 		return "; choose a folder that can be written with " + data
+	case errors.Is(err, storage.ErrUnreachable):
+		return "; start it, or check " + database
 	case errors.Is(err, storage.ErrMissing):
 		return "; choose the services' folder with " + data
 	case errors.Is(err, storage.ErrUnsupportedURL):
-		return "; set --database-url (DATABASE_URL)"
+		return "; set " + database
 	case errors.Is(err, storage.ErrForeign), errors.Is(err, kafka.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
 		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
 	case errors.Is(err, embedded.ErrAddress):

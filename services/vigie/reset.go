@@ -29,7 +29,7 @@ func resetCommand() *cli.Command {
 			"The services must be stopped, and without --" + flagBrokers + " the embedded broker too.\n" +
 			"To forget the orders as well, delete the data folder instead.",
 		Flags: append(kafkaFlags("the embedded broker, run from the data folder"),
-			brokerAddrFlag(), dataFlag(), databaseFlag(),
+			brokerAddrFlag(), dataFlag(), databaseFlag(), databaseFileFlag(),
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 		),
 		Action: reset,
@@ -37,7 +37,11 @@ func resetCommand() *cli.Command {
 }
 
 func reset(ctx context.Context, c *cli.Command) (err error) {
-	if err := confirm(c, "This clears what paiement, suivi and analyseur have stored in "+databaseURL(c)+"."); err != nil {
+	database, err := databaseURL(c)
+	if err != nil {
+		return err
+	}
+	if err := confirm(c, "This clears what paiement, suivi and analyseur have stored in "+storage.Redacted(database)+"."); err != nil {
 		return err
 	}
 	addresses := brokers(c)
@@ -62,12 +66,12 @@ func reset(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 
-	ids, err := commande.OpenStorage(ctx, databaseURL(c))
+	ids, err := commande.OpenStorage(ctx, database)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	held, err := storage.Hold(databaseURL(c), paiement.Name, suivi.Name, analyseur.Name)
+	held, err := storage.Hold(ctx, database, paiement.Name, suivi.Name, analyseur.Name)
 	if err != nil {
 		return err
 	}
@@ -75,19 +79,11 @@ func reset(ctx context.Context, c *cli.Command) (err error) {
 	if err := kafka.DeleteGroups(client, banking.GroupPaiement, banking.GroupSuivi, banking.GroupAnalyseur); err != nil {
 		return err
 	}
-	if err := errors.Join(held.Clear(), commande.SkipIDs(ctx, ids, client, cfg)); err != nil {
+	if err := errors.Join(held.Clear(ctx), commande.SkipIDs(ctx, ids, client, cfg)); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
 	return nil
-}
-
-// databaseURL is where a command's flags say that state is kept.
-func databaseURL(c *cli.Command) string {
-	if url := c.String(flagDatabase); url != "" {
-		return url
-	}
-	return "sqlite:" + c.String(flagData)
 }
 
 // confirm asks before what cannot be undone, unless --yes.

@@ -32,7 +32,7 @@ func upCommand() *cli.Command {
 			"starts commande, paiement, suivi and analyseur, and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
 		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{
-			sessionFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(), retentionFlag(),
+			sessionFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(), databaseFileFlag(), databaseConnectionsFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress), pprofFlag(),
 		}, httpFlags(commande.Name, suivi.Name, analyseur.Name), logFlags(), commandeFlags(), paiementFlags()),

@@ -48,7 +48,9 @@ func spansOf(t *testing.T, inst *Instrumentation) {
 	second.End(classed{})
 	outer.End()
 	_, batch := inst.StartBatch(t.Context(), "store orders.created", []trace.SpanContext{first.SpanContext(), second.SpanContext()})
-	batch.End()
+	batch.End(nil)
+	_, batch = inst.StartBatch(t.Context(), "publish", []trace.SpanContext{first.SpanContext()})
+	batch.End(failure)
 }
 
 // TestSpansFollowTheConventions holds every span against docs/messaging/kafka.md and messaging-spans.md of the

@@ -257,25 +257,3 @@ func TestProcessErrors(t *testing.T) {
 		})
 	}
 }
-
-func TestBatchLinksItsRecords(t *testing.T) {
-	r, inst := newInstrumentation(t, Options{})
-	var links []trace.SpanContext
-	for range 3 {
-		_, process := inst.StartProcess(t.Context(), &sarama.ConsumerMessage{Topic: "in"})
-		process.End(nil)
-		links = append(links, process.SpanContext())
-	}
-	_, span := inst.StartBatch(t.Context(), "store", append(links, trace.SpanContext{}), attribute.String("k", "v"))
-	span.End()
-	batch := r.Span("store")
-	if batch.SpanKind != trace.SpanKindInternal || len(batch.Links) != len(links) {
-		t.Fatalf("span of kind %v with %d links, want %d", batch.SpanKind, len(batch.Links), len(links))
-	}
-	for i, link := range batch.Links {
-		if link.SpanContext.SpanID() != links[i].SpanID() {
-			t.Errorf("link %d goes to %v", i, link.SpanContext)
-		}
-	}
-	wantAttributes(t, batch, attribute.String("k", "v"), attribute.Int("messaging.batch.message_count", 4))
-}

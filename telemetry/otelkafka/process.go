@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -70,22 +69,3 @@ func (p *ProcessSpan) End(err error) {
 
 // SpanContext identifies the span, to link it from a batch.
 func (p *ProcessSpan) SpanContext() trace.SpanContext { return p.span.SpanContext() }
-
-// StartBatch starts an INTERNAL span for work that is done for many records at once (a storage transaction, a
-// publish, a commit) and links their spans. Invalid span contexts are left out. The SDK keeps at most 128 links
-// by default (OTEL_SPAN_LINK_COUNT_LIMIT); the attribute messaging.batch.message_count has the true number.
-func (i *Instrumentation) StartBatch(
-	ctx context.Context, name string, links []trace.SpanContext, attributes ...attribute.KeyValue,
-) (context.Context, trace.Span) {
-	kept := make([]trace.Link, 0, len(links))
-	for _, link := range links {
-		if link.IsValid() {
-			kept = append(kept, trace.Link{SpanContext: link})
-		}
-	}
-	return i.tracer.Start(ctx, name,
-		trace.WithLinks(kept...),
-		trace.WithAttributes(batchAttributes(len(links))...),
-		trace.WithAttributes(attributes...),
-	)
-}

@@ -15,8 +15,8 @@ type HandleBatch func(ctx context.Context, session sarama.ConsumerGroupSession, 
 
 // NewBatchHandler returns a consumer group's handler that calls handle for the records that are there, 1 to most of
 // them, without waiting for more. Around each call is one span "process <topic>", the root of its own trace, with a
-// link to the sender of each record that has one. The SDK keeps 128 links unless told otherwise
-// (OTEL_SPAN_LINK_COUNT_LIMIT); the attribute messaging.batch.message_count has the true number.
+// link to each record's sender that is sampled; it is sampled if one of them is. The SDK keeps 128 links unless told
+// otherwise (OTEL_SPAN_LINK_COUNT_LIMIT); the attribute messaging.batch.message_count has the true number.
 //
 // If handle returns nil, the batch is marked and its records are counted as consumed. An error fails the span and
 // ends the claim with that error, the batch unmarked.
@@ -71,14 +71,12 @@ func (h *batchHandler) run(session sarama.ConsumerGroupSession, batch []*sarama.
 func (i *Instrumentation) startProcessBatch(
 	ctx context.Context, batch []*sarama.ConsumerMessage,
 ) (context.Context, trace.Span) {
-	links := make([]trace.Link, 0, len(batch))
-	for _, msg := range batch {
-		if sender := trace.SpanContextFromContext(i.Extract(ctx, msg)); sender.IsValid() {
-			links = append(links, trace.Link{SpanContext: sender})
-		}
+	senders := make([]trace.SpanContext, len(batch))
+	for n, msg := range batch {
+		senders[n] = trace.SpanContextFromContext(i.Extract(ctx, msg))
 	}
 	options := i.topics.get(batch[0].Topic)
-	how := append(slices.Clip(options.process), trace.WithNewRoot(), trace.WithLinks(links...))
+	how := append(slices.Clip(options.process), trace.WithNewRoot(), trace.WithLinks(linksTo(senders)...))
 	ctx, span := i.tracer.Start(ctx, options.processName, how...) //nolint:spancheck // ended by the caller
 	span.SetAttributes(options.processAttributes...)
 	span.SetAttributes(semconv.MessagingBatchMessageCount(len(batch)))

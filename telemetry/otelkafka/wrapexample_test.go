@@ -78,7 +78,7 @@ func ExampleWithContext() {
 	if _, _, err := producer.SendMessage(otelkafka.WithContext(ctx, msg)); err != nil {
 		log.Fatal(err)
 	}
-	publish.End()
+	publish.End(nil)
 
 	send := spans.Ended()[0]
 	fmt.Println(send.Name(), "is a child:", send.Parent().SpanID() == publish.SpanContext().SpanID())

@@ -23,9 +23,20 @@ type source struct {
 			Queries []struct{ Query string }
 		} `yaml:"tracesToMetrics"`
 		Logs struct {
-			UID string `yaml:"datasourceUid"`
+			UID         string `yaml:"datasourceUid"`
+			CustomQuery bool   `yaml:"customQuery"`
+			Query       string
 		} `yaml:"tracesToLogsV2"`
+		Index        string
+		TimeField    string `yaml:"timeField"`
+		MessageField string `yaml:"logMessageField"`
+		LevelField   string `yaml:"logLevelField"`
+		DataLinks    []struct {
+			Field, URL string
+			UID        string `yaml:"datasourceUid"`
+		} `yaml:"dataLinks"`
 	} `yaml:"jsonData"`
+	Correlations []correlation
 }
 
 func readYAML(t *testing.T, file string, into any) {
@@ -79,13 +90,18 @@ func TestDefaultDataSourceIsPrometheus(t *testing.T) {
 // From an exemplar to its trace, from a span to figures and logs.
 func TestDataSourcesLeadToEachOther(t *testing.T) {
 	all := sources(t)
-	exemplars := all["prometheus"].JSON.Exemplars
-	if len(exemplars) != 1 || exemplars[0].Name != "trace_id" || all[exemplars[0].UID].Type != "jaeger" {
-		t.Errorf("exemplars lead to %v", exemplars)
+	leads := map[string]bool{}
+	for _, e := range all["prometheus"].JSON.Exemplars {
+		if leads[all[e.UID].Type] = true; e.Name != "trace_id" {
+			t.Errorf("exemplars have no %s", e.Name)
+		}
+	}
+	if len(leads) != 2 || !leads["jaeger"] || !leads["zipkin"] {
+		t.Errorf("exemplars lead to %v", leads)
 	}
 	traces := all["jaeger"].JSON
-	if all[traces.Metrics.UID].Type != "prometheus" || all[traces.Logs.UID].Type != "elasticsearch" {
-		t.Errorf("spans lead to the figures of %q and the logs of %q", traces.Metrics.UID, traces.Logs.UID)
+	if all[traces.Metrics.UID].Type != "prometheus" {
+		t.Errorf("spans lead to the figures of %q", traces.Metrics.UID)
 	}
 	if len(traces.Metrics.Queries) == 0 {
 		t.Error("spans lead to no figures")

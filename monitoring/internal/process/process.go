@@ -24,11 +24,12 @@ type Process struct {
 	done   chan struct{}
 }
 
-// Start starts a program in a folder; the name is for errors.
-func Start(name, folder, path string, args ...string) (*Process, error) {
-	p := &Process{name: name, output: newOutput(), done: make(chan struct{})}
-	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // tests choose it, and end it themselves
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = folder, p.output, p.output
+// Start starts the program.
+func (c Command) Start() (*Process, error) {
+	p := &Process{name: c.Name, output: newOutput(), done: make(chan struct{})}
+	p.cmd = exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // tests choose it, and end it themselves
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = c.Folder, p.output, p.output
+	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.SysProcAttr = attributes()
 	started := make(chan error, 1)
 	go func() {
@@ -44,7 +45,7 @@ func Start(name, folder, path string, args ...string) (*Process, error) {
 	}()
 	if err := <-started; err != nil {
 		<-p.done
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	return p, nil
 }
@@ -68,6 +69,9 @@ func (p *Process) Await(ctx context.Context, ask func(context.Context) error) er
 		select {
 		case <-ticker.C:
 		case <-p.done:
+			if ask(ctx) == nil { // of what it did last
+				return nil
+			}
 			return fmt.Errorf("%s ended:\n%s", p.name, p.Output())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w, %w; it wrote:\n%s", p.name, ctx.Err(), err, p.Output())

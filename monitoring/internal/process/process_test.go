@@ -52,6 +52,21 @@ func TestAProcessIsAwaitedAndStopped(t *testing.T) {
 	}
 }
 
+func TestSettingsOfAProcess(t *testing.T) {
+	t.Setenv("OUTER", "kept")
+	t.Setenv("BOTH", "outer")
+	p, err := process.Command{
+		Name: "shell", Folder: t.TempDir(), Path: "/bin/sh", Args: []string{"-c", "echo $OUTER $BOTH"}, Env: []string{"BOTH=inner"},
+	}.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if got := p.Output(); got != "kept inner\n" {
+		t.Errorf("the process sees %q", got)
+	}
+}
+
 func TestAwaitGivesUp(t *testing.T) {
 	ended := shell(t, "echo why; exit 3")
 	if err := ended.Await(t.Context(), wrote(ended, "never")); err == nil || !strings.Contains(err.Error(), "why") {
@@ -62,6 +77,16 @@ func TestAwaitGivesUp(t *testing.T) {
 	defer cancel()
 	if err := silent.Await(ctx, wrote(silent, "never")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("wait for a silent process: %v", err)
+	}
+}
+
+// What a process did just before its end counts.
+func TestAwaitSeesTheEnd(t *testing.T) {
+	for range 20 {
+		p := shell(t, "echo done")
+		if err := p.Await(t.Context(), wrote(p, "done")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -22,26 +22,24 @@ var errMissing = errors.New("server not to be had here")
 
 // Binary returns the path of a program, building it the first time.
 func Binary(ctx context.Context, program string) (string, error) {
-	s, ok := sourceOf(program)
+	r, ok := recipeOf(program)
 	if !ok {
 		return "", fmt.Errorf("no program %s", program)
 	}
-	return once(cached(program, s), func(aside string) error { return s.build(ctx, aside) })
+	return once(program+"-"+r.version, func(aside string) error { return r.build(ctx, aside) })
 }
 
 // Cached returns the path of a program that was built before.
 func Cached(program string) (path string, ok bool) {
-	s, known := sourceOf(program)
+	r, known := recipeOf(program)
 	cache, err := folder()
 	if !known || err != nil {
 		return "", false
 	}
-	path = filepath.Join(cache, cached(program, s))
+	path = filepath.Join(cache, program+"-"+r.version)
 	_, err = os.Stat(path)
 	return path, err == nil
 }
-
-func cached(program string, s source) string { return program + "-" + s.version }
 
 // build builds a copy of the module's folder: what it embeds may have to be
 // added, and its own go.mod is what it was tested with.

@@ -19,36 +19,42 @@ import (
 // the same files come on every machine.
 const resolver = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
-// resolveTimeout bounds the download, about 50 MB, the first time.
+// resolveTimeout bounds a download, 50 or 130 MB, the first time.
 const resolveTimeout = 5 * time.Minute
 
-// exporterJar begins the name of the JMX exporter's jar.
-const exporterJar = "jmx_prometheus_httpserver"
+// What the names of jars begin with.
+const (
+	exporterJar = "jmx_prometheus_httpserver"
+	zipkinJar   = "zipkin-server"
+)
 
 //go:embed pom.xml
-var pom []byte
+var kafkaPOM []byte
+
+//go:embed zipkin.xml
+var zipkinPOM []byte
 
 //go:embed log4j2.properties
 var logging []byte
 
-// java is what runs the broker and its exporter.
+// java is what runs a server's jars.
 type java struct {
 	program string
 	libs    string // folder of jars
 }
 
-// findJava brings the jars into the cache, once per pom.xml.
-func findJava(ctx context.Context) (java, error) {
+// findJava brings the jars that a POM names into the cache, once per POM.
+func findJava(ctx context.Context, pom []byte) (java, error) {
 	program, err := exec.LookPath("java")
 	if err != nil {
 		return java{}, fmt.Errorf("%w: no java in the PATH", errMissing)
 	}
 	digest := sha256.Sum256(pom)
-	libs, err := once("jars-"+hex.EncodeToString(digest[:6]), func(aside string) error { return copyJars(ctx, aside) })
+	libs, err := once("jars-"+hex.EncodeToString(digest[:6]), func(aside string) error { return copyJars(ctx, pom, aside) })
 	return java{program, libs}, err
 }
 
-func copyJars(ctx context.Context, aside string) error {
+func copyJars(ctx context.Context, pom []byte, aside string) error {
 	maven, err := exec.LookPath("mvn")
 	if err != nil {
 		return fmt.Errorf("%w: no mvn in the PATH", errMissing)
@@ -67,14 +73,14 @@ func copyJars(ctx context.Context, aside string) error {
 	return nil
 }
 
-// exporter is the JMX exporter's jar.
-func (j java) exporter() (string, error) {
-	found, err := filepath.Glob(filepath.Join(j.libs, exporterJar+"-*.jar"))
+// jar is the jar whose name begins so.
+func (j java) jar(name string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(j.libs, name+"-*.jar"))
 	if err == nil && len(found) != 1 {
 		err = errors.New("want one")
 	}
 	if err != nil {
-		return "", fmt.Errorf("find %s in %s: %v, %w", exporterJar, j.libs, found, err)
+		return "", fmt.Errorf("find %s in %s: %v, %w", name, j.libs, found, err)
 	}
 	return found[0], nil
 }

@@ -32,6 +32,34 @@ func TestServersAreOfTheVersionsInGoMod(t *testing.T) {
 	}
 }
 
+// The Collector's program has every part of the manifest, in one version.
+func TestTheCollectorIsOfOneVersion(t *testing.T) {
+	text, err := collectorModule()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts int
+	for line := range strings.Lines(string(collectorManifest)) {
+		_, part, ok := strings.Cut(strings.TrimSpace(line), "gomod: ")
+		if !ok {
+			continue
+		}
+		parts++
+		if !strings.Contains(text, "\nrequire "+part+"\n") {
+			t.Errorf("the module lacks %s", part)
+		}
+		if version := " " + collectorVersion; !strings.HasSuffix(part, version) && !strings.Contains(part, "/confmap/provider/") {
+			t.Errorf("%s is not of%s", part, version)
+		}
+	}
+	if parts < 10 || !strings.Contains(string(collectorManifest), "version: "+strings.TrimPrefix(collectorVersion, "v")+"\n") {
+		t.Errorf("%d parts, or another version", parts)
+	}
+	if r, ok := recipeOf(Collector); !ok || !strings.HasPrefix(r.version, collectorVersion+"-") {
+		t.Errorf("the Collector's recipe has version %q", r.version)
+	}
+}
+
 // What was made once is not made again, and what failed leaves nothing.
 func TestOnce(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

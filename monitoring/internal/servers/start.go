@@ -30,14 +30,21 @@ func (s *Server) URL(path string) string { return "http://" + s.Address + path }
 // returns nil.
 func start(t testing.TB, name, address string, ready func(context.Context) error, path string, args ...string) *Server {
 	t.Helper()
-	p, err := process.Start(name, t.TempDir(), path, args...)
+	return launch(t, address, ready, process.Command{Name: name, Path: path, Args: args})
+}
+
+// launch is start with all that a command can have; its folder is the test's.
+func launch(t testing.TB, address string, ready func(context.Context) error, command process.Command) *Server {
+	t.Helper()
+	command.Folder = t.TempDir()
+	p, err := command.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("the end of what %s wrote:\n%s", name, tail([]byte(p.Output())))
+			t.Logf("the end of what %s wrote:\n%s", command.Name, tail([]byte(p.Output())))
 		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)

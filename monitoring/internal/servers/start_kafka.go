@@ -27,7 +27,7 @@ type Kafka struct {
 // StartKafka starts a one-node broker with an empty log.
 func StartKafka(t testing.TB) *Kafka {
 	t.Helper()
-	j, err := findJava(t.Context())
+	j, err := findJava(t.Context(), kafkaPOM)
 	check(t, err)
 	folder, broker, jmx := t.TempDir(), address(t), address(t)
 	properties, log := filepath.Join(folder, "server.properties"), filepath.Join(folder, "log4j2.properties")
@@ -52,9 +52,9 @@ func StartKafka(t testing.TB) *Kafka {
 // that names the broker's JMX address.
 func StartJMXExporter(t testing.TB, address, config string) *Server {
 	t.Helper()
-	j, err := findJava(t.Context())
+	j, err := findJava(t.Context(), kafkaPOM)
 	check(t, err)
-	jar, err := j.exporter()
+	jar, err := j.jar(exporterJar)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/vigie-dev/vigie/monitoring/internal/process"
 )
 
 // configuration is the shipped one with this run's addresses.
@@ -28,35 +26,43 @@ func configure(t testing.TB, shipped string, s *Stack, sink string) *configurati
 	t.Helper()
 	c := &configuration{folder: t.TempDir()}
 	for _, address := range []*string{&c.prometheus, &c.alertmanager, &c.exporter, &c.node} {
-		var err error
-		if *address, err = process.FreeAddress(); err != nil {
-			t.Fatal(err)
-		}
+		*address = freeAddress(t)
 	}
-	for name, replace := range map[string][2]string{
-		"prometheus.yml":   {},
-		"alertmanager.yml": {"alert-sink:3099", sink},
-		"jmx/kafka.yml":    {"kafka:1099", s.Kafka.JMX},
+	for name, replace := range map[string][][2]string{
+		"prometheus.yml":   nil,
+		"alertmanager.yml": {{"alert-sink:3099", sink}},
+		"jmx/kafka.yml":    {{"kafka:1099", s.Kafka.JMX}},
 	} {
-		stage(t, filepath.Join(shipped, name), c.path(filepath.Base(name)), replace)
+		stage(t, filepath.Join(shipped, name), c.path(filepath.Base(name)), replace...)
 	}
+	c.stageRules(t, shipped)
+	write(t, c.path("targets/stack/kafka.yml"), target(c.exporter, ""))
+	write(t, c.path("targets/stack/node.yml"), target(c.node, ""))
+	write(t, c.path("targets/stack/prometheus.yml"), target(c.prometheus, ""))
+	write(t, c.path("targets/stack/alertmanager.yml"), target(c.alertmanager, ""))
+	c.writeServices(t, s.Services)
+	return c
+}
+
+func (c *configuration) stageRules(t testing.TB, shipped string) {
+	t.Helper()
 	rules, err := filepath.Glob(filepath.Join(shipped, "rules", "*.yml"))
 	if err != nil || len(rules) == 0 {
 		t.Fatalf("find rules: %d files, %v", len(rules), err)
 	}
 	for _, rule := range rules {
-		stage(t, rule, c.path(filepath.Join("rules", filepath.Base(rule))), [2]string{})
+		stage(t, rule, c.path(filepath.Join("rules", filepath.Base(rule))))
 	}
-	write(t, c.path("targets/stack/kafka.yml"), target(c.exporter, ""))
-	write(t, c.path("targets/stack/node.yml"), target(c.node, ""))
-	write(t, c.path("targets/stack/prometheus.yml"), target(c.prometheus, ""))
-	write(t, c.path("targets/stack/alertmanager.yml"), target(c.alertmanager, ""))
+}
+
+// writeServices has Prometheus scrape the services.
+func (c *configuration) writeServices(t testing.TB, addresses map[string]string) {
+	t.Helper()
 	var all strings.Builder
-	for name, address := range s.Services {
+	for name, address := range addresses {
 		all.WriteString(target(address, name))
 	}
 	write(t, c.path("targets/services/services.yml"), all.String())
-	return c
 }
 
 // target is an entry of a file of targets.
@@ -68,14 +74,14 @@ func target(address, service string) string {
 	return entry
 }
 
-// stage copies a file and replaces a text in it, which must be there.
-func stage(t testing.TB, from, to string, replace [2]string) {
+// stage copies a file and replaces texts in it, which must be there.
+func stage(t testing.TB, from, to string, replacements ...[2]string) {
 	t.Helper()
 	text, err := os.ReadFile(from) //nolint:gosec // of the repository
 	if err != nil {
 		t.Fatal(err)
 	}
-	if replace[0] != "" {
+	for _, replace := range replacements {
 		if !bytes.Contains(text, []byte(replace[0])) {
 			t.Fatalf("%s does not name %s", from, replace[0])
 		}

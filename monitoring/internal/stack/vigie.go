@@ -59,7 +59,14 @@ func services() []string { return []string{"commande", "suivi", "analyseur", "pa
 
 func run(t testing.TB, name, binary string, args ...string) *process.Process {
 	t.Helper()
-	p, err := process.Start(name, t.TempDir(), binary, args...)
+	return runCommand(t, process.Command{Name: name, Path: binary, Args: args})
+}
+
+// runCommand is run with all that a command can have; its folder is the test's.
+func runCommand(t testing.TB, command process.Command) *process.Process {
+	t.Helper()
+	command.Folder = t.TempDir()
+	p, err := command.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,7 @@ func run(t testing.TB, name, binary string, args ...string) *process.Process {
 		p.Kill()
 		if t.Failed() {
 			text := p.Output()
-			t.Logf("the end of what %s wrote:\n%s", name, text[max(0, len(text)-4000):])
+			t.Logf("the end of what %s wrote:\n%s", command.Name, text[max(0, len(text)-4000):])
 		}
 	})
 	return p

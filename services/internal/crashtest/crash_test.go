@@ -4,6 +4,7 @@ package crashtest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/vigie-dev/vigie/services/internal/crashtest"
 	"github.com/vigie-dev/vigie/services/internal/testkafka"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 	"github.com/vigie-dev/vigie/services/internal/testsystem"
 )
 
@@ -41,13 +43,32 @@ func setting[T any](t *testing.T, name string, value T, parse func(string) (T, e
 // of all services and one of the broker, and goes on with poison and a storm.
 const ciSeed = 77766
 
+// ciSeedSeveral, with several instances on one database, begins with a zombie,
+// a kill of the database, a death with an outbox to publish and a kill of all
+// services.
+const ciSeedSeveral = 7343
+
+func databaseKind(s string) (string, error) {
+	if s != "sqlite" && s != "postgres" {
+		return "", errors.New("want sqlite or postgres")
+	}
+	return s, nil
+}
+
 // TestCrashMatrix is `make crash`, and a short one in CI: few rounds of a fixed
 // seed on each broker.
 func TestCrashMatrix(t *testing.T) {
 	text := func(s string) (string, error) { return s, nil }
 	kinds := setting(t, "BROKER", "both", text)
+	seed, instances := uint64(ciSeed), 0
+	postgres := setting(t, "DATABASE", "sqlite", databaseKind) == "postgres"
+	if postgres {
+		testpostgres.Require(t)
+		seed, instances = ciSeedSeveral, setting(t, "INSTANCES", 2, strconv.Atoi)
+	}
 	cfg := crashtest.Config{
-		Seed: setting(t, "SEED", ciSeed, func(s string) (uint64, error) {
+		Postgres: postgres, Instances: instances,
+		Seed: setting(t, "SEED", seed, func(s string) (uint64, error) {
 			if s == "random" {
 				return rand.Uint64N(1_000_000), nil
 			}

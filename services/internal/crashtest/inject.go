@@ -11,6 +11,7 @@ import (
 
 	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/testproc"
+	"github.com/vigie-dev/vigie/services/internal/testsystem"
 )
 
 const (
@@ -48,8 +49,14 @@ func repeatedly(ctx context.Context, r *round, kill func(), restart func(context
 	return nil
 }
 
+// instance is one of those of the service that suffers.
+func (r *round) instance() *testsystem.Service {
+	all := r.system.Instances(r.breakage.service)
+	return all[r.random.IntN(len(all))]
+}
+
 func killService(ctx context.Context, r *round) error {
-	s := r.system.Service(r.breakage.service)
+	s := r.instance()
 	return repeatedly(ctx, r, s.Kill, func(ctx context.Context) error { return s.Start(ctx) })
 }
 
@@ -101,7 +108,7 @@ func brokerAway(ctx context.Context, r *round) error {
 // freezeService makes a zombie: its partitions are given away while it stands
 // still with a batch in hand, and it wakes up in the middle of it.
 func freezeService(ctx context.Context, r *round) error {
-	return freeze(ctx, r, r.system.Service(r.breakage.service).Process(), frozen)
+	return freeze(ctx, r, r.instance().Process(), frozen)
 }
 
 // freezeBroker leaves connections open that do not answer.
@@ -127,7 +134,7 @@ func dieAtStep(ctx context.Context, r *round) error {
 	defer cancel()
 	ticker := time.NewTicker(stepPoll)
 	defer ticker.Stop()
-	for sprinkle := publishes(s.Name, r.breakage.step); ; {
+	for sprinkle := publishes(r.breakage.service, r.breakage.step); ; {
 		if sprinkle {
 			if err := r.putPoison(patience, poisonable(), 1); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +29,13 @@ type Config struct {
 	Rounds      int
 	Only        string // if set, the only breakage
 	Away        time.Duration
-	// Audit, if any, is a second opinion: what it finds wrong.
-	Audit func(ctx context.Context, data, brokers string) []string
+	// Audit, if any, is a second opinion: what it finds wrong. The database is
+	// "" where state is in the data folder.
+	Audit func(ctx context.Context, data, database, brokers string) []string
+	// Postgres has the services' state in a PostgreSQL server of each round,
+	// which Instances of each service share; 0 is one.
+	Postgres  bool
+	Instances int
 }
 
 // maxShown bounds the violations that are printed for a round.
@@ -93,18 +99,21 @@ func (c Config) explain(out io.Writer, n int, folder string, v verdict, err erro
 	if err != nil {
 		fmt.Fprintln(out, "    "+strings.ReplaceAll(err.Error(), "\n", "\n    "))
 	}
-	only := ""
+	more := ""
 	if c.Only != "" {
-		only = fmt.Sprintf(" FAULT='%s'", c.Only)
+		more = fmt.Sprintf(" FAULT='%s'", c.Only)
 	}
-	fmt.Fprintf(out, "    logs and data: %s\n    again: make crash BROKER=%s SEED=%d FIRST=%d N=1%s\n", folder, c.Broker, c.Seed, n, only)
+	if c.Postgres {
+		more += fmt.Sprintf(" DATABASE=postgres INSTANCES=%d", c.Instances)
+	}
+	fmt.Fprintf(out, "    logs and data: %s\n    again: make crash BROKER=%s SEED=%d FIRST=%d N=1%s\n", folder, c.Broker, c.Seed, n, more)
 }
 
 // plan gives a round its breakage and its seed: every breakage once before any
 // comes again, in an order of the seed's choice.
 func (c Config) plan(n int) (breakage, uint64, error) {
 	var all []breakage
-	for _, b := range breakages() {
+	for _, b := range c.breakages() {
 		if c.Only == "" || b.name == c.Only {
 			all = append(all, b)
 		}
@@ -117,12 +126,22 @@ func (c Config) plan(n int) (breakage, uint64, error) {
 	return all[order[place]], rand.New(rand.NewPCG(c.Seed, uint64(n)<<32)).Uint64(), nil //nolint:gosec // as above
 }
 
+// breakages are those of the matrix: with a database server, its own in place
+// of a full disk, which the server's would be.
+func (c Config) breakages() []breakage {
+	if !c.Postgres {
+		return breakages()
+	}
+	own := func(b breakage) bool { return b.smallDisk }
+	return append(slices.DeleteFunc(breakages(), own), databaseBreakages()...)
+}
+
 var errNoSuchFault = errors.New("no such fault")
 
 // Faults lists what a round can suffer, by the names that Config.Only takes.
 func Faults() []string {
 	var names []string
-	for _, b := range breakages() {
+	for _, b := range append(breakages(), databaseBreakages()...) {
 		names = append(names, b.name)
 	}
 	return names

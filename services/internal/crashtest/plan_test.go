@@ -12,9 +12,17 @@ import (
 
 // A cycle has every fault once, and the plan follows from the seed.
 func TestThePlanCoversEveryFault(t *testing.T) {
-	cfg := Config{Seed: 7}
+	for name, cfg := range map[string]Config{"sqlite": {Seed: 7}, "postgres": {Seed: 7, Postgres: true}} {
+		t.Run(name, func(t *testing.T) { coversEveryFault(t, cfg) })
+	}
+	if _, _, err := (Config{Only: "nonsense"}).plan(1); err == nil {
+		t.Error("a fault that does not exist is planned")
+	}
+}
+
+func coversEveryFault(t *testing.T, cfg Config) {
 	var first, second []string
-	for n := range len(breakages()) {
+	for n := range len(cfg.breakages()) {
 		b, seed, err := cfg.plan(n + 1)
 		if err != nil {
 			t.Fatal(err)
@@ -23,22 +31,19 @@ func TestThePlanCoversEveryFault(t *testing.T) {
 		if again.name != b.name || same != seed {
 			t.Errorf("round %d is %s and then %s", n+1, b.name, again.name)
 		}
-		next, _, _ := cfg.plan(n + 1 + len(breakages()))
+		next, _, _ := cfg.plan(n + 1 + len(cfg.breakages()))
 		first, second = append(first, b.name), append(second, next.name)
 	}
 	if slices.Equal(first, second) {
 		t.Error("the second cycle has the order of the first")
 	}
 	slices.Sort(first)
-	if len(slices.Compact(first)) != len(breakages()) {
+	if len(slices.Compact(first)) != len(cfg.breakages()) {
 		t.Errorf("the first cycle is %v", first)
 	}
 	for _, step := range fault.Steps() {
 		if !slices.ContainsFunc(first, func(name string) bool { return strings.HasSuffix(name, " dies "+string(step)) }) {
 			t.Errorf("nobody dies %s", step)
 		}
-	}
-	if _, _, err := (Config{Only: "nonsense"}).plan(1); err == nil {
-		t.Error("a fault that does not exist is planned")
 	}
 }

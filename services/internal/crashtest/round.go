@@ -17,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/banking"
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/lifecycle"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 	"github.com/vigie-dev/vigie/services/internal/testsystem"
 )
 
@@ -41,6 +42,8 @@ type round struct {
 	poison   map[position]record
 	broker   testsystem.Broker
 	system   *testsystem.System
+	database *testpostgres.Server // nil where state is in the data folder
+	url      string               // the services' DATABASE_URL, or ""
 	load     *load
 	unmount  func() // of the data folder, or nil
 }
@@ -52,7 +55,7 @@ func (r *round) run(ctx context.Context) (verdict, error) {
 	if err := r.start(ctx); err != nil {
 		return verdict{}, err
 	}
-	r.load = startLoad(r.system.Service(testsystem.Commande).URL, r.random.Uint64())
+	r.load = startLoad(r.system.URL(testsystem.Commande), r.random.Uint64())
 	defer r.load.stop()
 	if r.breakage.step == "" { // else it may come before the first order
 		if err := r.taken(ctx, underWay); err != nil {
@@ -87,6 +90,9 @@ func (r *round) start(ctx context.Context) error {
 		r.unmount = unmount
 	}
 	var err error
+	if r.url, err = r.startDatabase(ctx); err != nil {
+		return err
+	}
 	if r.broker, err = r.cfg.StartBroker(ctx, r.data, r.folder); err != nil {
 		return err
 	}
@@ -100,6 +106,7 @@ func (r *round) start(ctx context.Context) error {
 	}
 	r.system, err = testsystem.New(testsystem.Config{
 		Binary: r.cfg.Binary, Brokers: r.broker.Address(), Data: r.data, Logs: r.folder,
+		Database: r.url, Instances: r.cfg.Instances,
 		Flags: []string{
 			"--kafka-session-timeout", sessionTimeout.String(), "--commande-ack-timeout", ackTimeout.String(),
 			"--paiement-latency", []string{"0s", "5ms", "50ms"}[r.random.IntN(3)],
@@ -149,11 +156,12 @@ func (r *round) alive() error {
 		return fmt.Errorf("the broker ended by itself with %d:\n%s", r.broker.Process().Status(), r.broker.LogTail())
 	}
 	for _, name := range testsystem.Services() {
-		s := r.system.Service(name)
-		if s.Running() || name == r.breakage.service && r.breakage.step != "" && s.Process().Status() == -1 {
-			continue
+		for i, s := range r.system.Instances(name) {
+			if s.Running() || i == 0 && name == r.breakage.service && r.breakage.step != "" && s.Process().Status() == -1 {
+				continue
+			}
+			return fmt.Errorf("%s ended by itself with %d:\n%s", s.Name, s.Process().Status(), s.LogTail())
 		}
-		return fmt.Errorf("%s ended by itself with %d:\n%s", name, s.Process().Status(), s.LogTail())
 	}
 	return nil
 }
@@ -179,7 +187,7 @@ func (r *round) judge(ctx context.Context, answers []answer) (verdict, error) {
 			v.Rest = rest
 		}
 		if err == nil && len(v.Violations) == 0 && r.cfg.Audit != nil {
-			v.Violations = r.cfg.Audit(ctx, r.data, r.broker.Address())
+			v.Violations = r.cfg.Audit(ctx, r.data, r.url, r.broker.Address())
 		}
 		if err == nil && len(v.Violations) == 0 {
 			return v, r.alive()
@@ -209,10 +217,10 @@ func (r *round) gather(ctx context.Context, answers []answer) (evidence, error) 
 	slices.Sort(ids)
 	client := &http.Client{Timeout: recovery, Transport: &http.Transport{MaxIdleConnsPerHost: readers}}
 	defer client.CloseIdleConnections()
-	if e.Suivi, e.SuiviTotal, err = viewOrders(ctx, client, r.system.Service(testsystem.Suivi).URL, slices.Compact(ids)); err != nil {
+	if e.Suivi, e.SuiviTotal, err = viewOrders(ctx, client, r.system.URL(testsystem.Suivi), slices.Compact(ids)); err != nil {
 		return e, err
 	}
-	e.Totals, err = viewTotals(ctx, client, r.system.Service(testsystem.Analyseur).URL)
+	e.Totals, err = viewTotals(ctx, client, r.system.URL(testsystem.Analyseur))
 	return e, err
 }
 
@@ -231,8 +239,9 @@ func (r *round) stop(ctx context.Context) error {
 // end leaves nothing running, whatever became of the round.
 func (r *round) end() {
 	if r.system != nil {
-		r.system.Kill()
+		r.system.Close()
 	}
+	r.endDatabase()
 	if r.broker != nil {
 		r.broker.Kill()
 	}

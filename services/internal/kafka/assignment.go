@@ -75,14 +75,16 @@ func (l *Loop[State, Change]) start(ctx context.Context, p storage.Partition, co
 	if err != nil {
 		return 0, fmt.Errorf("ask for the log's start: %w", err)
 	}
-	end, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetNewest)
-	if err != nil {
-		return 0, fmt.Errorf("ask for the log's end: %w", err)
-	}
 	next, known, err := l.deps.Store.Position(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	// After the position, which the partition's last owner may still move: an
+	// end that is older would seem to lie before it.
+	end, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetNewest)
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, fmt.Errorf("ask for the log's end: %w", err)
 	case !known:
 		return oldest, l.deps.Store.StartAt(ctx, p, oldest)
 	case next < oldest:

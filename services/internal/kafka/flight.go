@@ -29,9 +29,7 @@ func (w *worker[State, Change]) launch(session context.Context, decisions []deci
 	go func() {
 		ctx, cancel := withGrace(session)
 		defer cancel()
-		ctx, span := w.loop.deps.Instrument.StartBatch(ctx, "publish", links(decisions))
-		defer span.End()
-		f.done <- w.send(ctx, session, outgoing)
+		f.done <- w.publish(ctx, session, outgoing, publishers(decisions))
 	}()
 }
 

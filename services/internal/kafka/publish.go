@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/storage"
@@ -26,7 +27,7 @@ func (w *worker[State, Change]) publishLeftovers(session context.Context) error 
 		}
 		w.loop.deps.Log.InfoContext(ctx, "publishing what was left in the outbox", "topic", w.partition.Topic,
 			"partition", w.partition.ID, "messages", len(pending.Messages))
-		if err := w.send(ctx, session, pending.Messages); err != nil {
+		if err := w.publish(ctx, session, pending.Messages, w.loop.carriedSpans(pending.Messages)); err != nil {
 			return err
 		}
 		w.arrived(pending.LastOffset)
@@ -49,6 +50,17 @@ func messages[Change any](decisions []decision[Change]) []storage.Message {
 		out = append(out, d.messages...)
 	}
 	return out
+}
+
+// publish sends messages in a span of their own, which the spans that caused
+// them are told of.
+func (w *worker[State, Change]) publish(
+	ctx, session context.Context, messages []storage.Message, causes []trace.SpanContext,
+) error {
+	ctx, span := w.loop.deps.Instrument.StartBatch(ctx, "publish", causes)
+	err := w.send(ctx, session, messages)
+	span.End(err)
+	return err
 }
 
 // send publishes until Kafka has everything.

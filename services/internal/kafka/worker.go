@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/services/internal/fault"
 	"github.com/vigie-dev/vigie/services/internal/storage"
@@ -97,10 +96,12 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 }
 
 // store commits the batch: changes, outgoing messages and position together.
-func (w *worker[State, Change]) store(ctx, session context.Context, decisions []decision[Change], outgoing []storage.Message, next int64) error {
+func (w *worker[State, Change]) store(
+	ctx, session context.Context, decisions []decision[Change], outgoing []storage.Message, next int64,
+) (err error) {
 	l := w.loop
-	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, links(decisions))
-	defer span.End()
+	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, spansOf(decisions))
+	defer func() { span.End(err) }()
 	applied := changes(decisions)
 	return l.retry(session, "store batch", func() error {
 		return l.deps.Store.Update(ctx, func(tx *storage.Tx) error {
@@ -130,12 +131,4 @@ func stopped(err error) error {
 		return nil
 	}
 	return err
-}
-
-func links[Change any](decisions []decision[Change]) []trace.SpanContext {
-	out := make([]trace.SpanContext, len(decisions))
-	for i, d := range decisions {
-		out[i] = trace.SpanContextFromContext(d.Context)
-	}
-	return out
 }

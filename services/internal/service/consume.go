@@ -54,17 +54,9 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg kafka.Loo
 	b.Stack.OnStop("consumer connections", func(context.Context) error { return loop.Close() })
 	b.Stack.Go("consumer", loop.Run)
 	b.Ready.Add("consumer", loop.CheckJoined)
-	return &Progress{joined: loop.CheckJoined, lag: lag}, nil
-}
-
-// Progress tells how far a consumer is.
-type Progress struct {
-	joined func(context.Context) error
-	lag    *otelkafka.Lag
-}
-
-// CatchingUp says whether the consumer still reads what it missed: records
-// that were in the log when it was given its partitions.
-func (p *Progress) CatchingUp(ctx context.Context) bool {
-	return p.joined(ctx) != nil || !p.lag.CaughtUp()
+	progress := &Progress{joined: loop.CheckJoined, lag: lag, store: b.Store}
+	if b.Store.Shared() {
+		progress.missed, err = kafka.Bounds(b.Control, cfg.Topics...)
+	}
+	return progress, err
 }

@@ -17,20 +17,24 @@ const (
 // transaction, and returns how much that was.
 type Forget func(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error)
 
-// Prune has old state removed in the background, in small steps.
-func (b *Base) Prune(forget Forget) {
+// Prune has settled state that is older than the retention removed in the
+// background, in small steps.
+func (b *Base) Prune(forget Forget) { b.PruneAfter(b.Retention, forget) }
+
+// PruneAfter is [Base.Prune] for state with an age of its own.
+func (b *Base) PruneAfter(age time.Duration, forget Forget) {
 	b.Stack.Go("prune", func(ctx context.Context) error {
 		ticker := time.NewTicker(pruneInterval)
 		defer ticker.Stop()
 		for {
-			n, err := prune(ctx, b.Store, time.Now().Add(-b.Retention), forget)
+			n, err := prune(ctx, b.Store, time.Now().Add(-age), forget)
 			switch {
 			case ctx.Err() != nil:
 				return nil
 			case err != nil:
 				b.Log.WarnContext(ctx, "old state not removed; the next round tries again", "error", err)
 			case n > 0:
-				b.Log.InfoContext(ctx, "old state removed", "rows", n, "older_than", b.Retention)
+				b.Log.InfoContext(ctx, "old state removed", "rows", n, "older_than", age)
 			}
 			select {
 			case <-ctx.Done():

@@ -124,7 +124,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return err
 	}
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
-		Service: b.Definition.Name, Version: settings.Version, Catalogue: b.Definition.Catalogue,
+		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Catalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
 		SpanProcessors: settings.SpanProcessors, SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
 	})
@@ -163,12 +163,21 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 
 func (s *Service) store(ctx context.Context, settings Settings) (err error) {
 	b := s.base
-	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, b.Definition.Migrations)
+	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, b.Definition.Migrations,
+		storage.MaxConnections(settings.DatabaseConnections))
 	if err != nil {
 		return err
 	}
 	b.Stack.OnStop("storage", func(context.Context) error { return b.Store.Close() })
 	b.Ready.Add("storage", b.Store.Ping)
+	if !b.Store.Shared() {
+		return nil
+	}
+	pool, err := watchPool(b.Telemetry.Instruments(), b.Store)
+	if err != nil {
+		return err
+	}
+	b.Stack.OnStop("pool", func(context.Context) error { return pool.Unregister() })
 	return nil
 }
 

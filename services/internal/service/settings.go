@@ -30,8 +30,12 @@ type Settings struct {
 	Brokers []string
 	// KafkaSecurity says how they let us in.
 	KafkaSecurity kafka.Security
-	// DatabaseURL names the storage, sqlite:FOLDER.
+	// DatabaseURL names the storage, sqlite:FOLDER or postgres://…. It may hold
+	// a password.
 	DatabaseURL string
+	// DatabaseConnections bounds the connections to a PostgreSQL server; 0 is
+	// storage.DefaultConnections.
+	DatabaseConnections int
 	// KafkaPatience is how long a start waits for a broker to answer.
 	KafkaPatience time.Duration
 	// KafkaSession is how long the service's consumer may be silent before

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,18 +18,27 @@ const rowsPlaceholder = "$rows"
 // InsertRows inserts many rows in few statements. The query has $rows where
 // the rows' values go: INSERT INTO t (a, b) VALUES $rows.
 func (t *Tx) InsertRows(ctx context.Context, query string, rows [][]any) error {
-	return inBulk(rows, func(chunk [][]any) error {
-		text, args := expandRows(query, chunk)
-		_, err := t.Exec(ctx, text, args...)
+	_, err := t.InsertRowsCounting(ctx, query, rows)
+	return err
+}
+
+// InsertRowsCounting is [Tx.InsertRows] for a query that may leave rows as they
+// are. It returns how many rows were inserted or changed.
+func (t *Tx) InsertRowsCounting(ctx context.Context, query string, rows [][]any) (changed int64, err error) {
+	err = inBulk(rows, func(chunk [][]any) error {
+		text, args := t.store.engine.expandRows(query, chunk)
+		n, err := t.Exec(ctx, text, args...)
+		changed += n
 		return err
 	})
+	return changed, err
 }
 
 // InsertRowsReturning is [Tx.InsertRows] for a query that returns rows, each of
 // which is given to scan.
 func (t *Tx) InsertRowsReturning(ctx context.Context, query string, rows [][]any, scan func(*sql.Rows) error) error {
 	return inBulk(rows, func(chunk [][]any) error {
-		text, args := expandRows(query, chunk)
+		text, args := t.store.engine.expandRows(query, chunk)
 		return t.queryEach(ctx, text, args, scan)
 	})
 }
@@ -36,30 +46,40 @@ func (t *Tx) InsertRowsReturning(ctx context.Context, query string, rows [][]any
 // SelectKeys reads the rows of many keys in few statements, as the transaction
 // sees them. The query has $rows where the keys go: … WHERE id IN $rows.
 func (t *Tx) SelectKeys(ctx context.Context, query string, keys []string, scan func(*sql.Rows) error) error {
-	return inBulk(keys, func(chunk []string) error {
-		text, args := expandKeys(query, chunk)
+	return inBulk(t.store.engine.findable(keys), func(chunk []string) error {
+		text, args := t.store.engine.expandKeys(query, chunk)
 		return t.queryEach(ctx, text, args, scan)
 	})
 }
 
+// LockKeys is [Tx.SelectKeys] that keeps the rows it finds to this transaction
+// until its end. Rows are taken in the order of the keys, so that two who take
+// some of the same do not wait for each other.
+func (t *Tx) LockKeys(ctx context.Context, query string, keys []string, scan func(*sql.Rows) error) error {
+	locks := t.store.engine.rowLocks
+	if locks == "" {
+		return t.SelectKeys(ctx, query, keys, scan)
+	}
+	return t.SelectKeys(ctx, query+locks, slices.Sorted(slices.Values(keys)), scan)
+}
+
 // SelectKeys is [Tx.SelectKeys] outside any transaction.
 func (s *Store) SelectKeys(ctx context.Context, query string, keys []string, scan func(*sql.Rows) error) error {
-	return inBulk(keys, func(chunk []string) error {
-		text, args := expandKeys(query, chunk)
+	return inBulk(s.engine.findable(keys), func(chunk []string) error {
+		text, args := s.engine.expandKeys(query, chunk)
 		rows, err := s.Query(ctx, text, args...)
 		if err != nil {
 			return fmt.Errorf("query %q: %w", query, err)
 		}
-		return each(rows, scan)
+		defer func() { _ = rows.Close() }()
+		return each(rows.Rows, scan)
 	})
 }
 
 func (t *Tx) queryEach(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
-	st, err := t.statement(ctx, query)
-	if err != nil {
-		return err
-	}
-	rows, err := st.QueryContext(ctx, args...)
+	ctx, cancel := t.store.engine.limit(ctx)
+	defer cancel()
+	rows, err := t.query(ctx, query, args)
 	if err != nil {
 		return fmt.Errorf("query: %w", err)
 	}
@@ -89,39 +109,34 @@ func inBulk[T any](items []T, do func([]T) error) error {
 	return nil
 }
 
-func expandRows(query string, rows [][]any) (string, []any) {
+// findable returns the keys that a row can have.
+func (e engine) findable(keys []string) []string {
+	lost := func(key string) bool { return !e.storable(key) }
+	if !slices.ContainsFunc(keys, lost) {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), lost)
+}
+
+func (e engine) expandRows(query string, rows [][]any) (string, []any) {
 	var list strings.Builder
 	args := make([]any, 0, len(rows)*len(rows[0]))
 	for i, row := range rows {
 		if i > 0 {
 			list.WriteString(", ")
 		}
-		writeParameters(&list, len(row))
+		e.writeParameters(&list, len(args), len(row))
 		args = append(args, row...)
 	}
 	return strings.Replace(query, rowsPlaceholder, list.String(), 1), args
 }
 
-func expandKeys(query string, keys []string) (string, []any) {
+func (e engine) expandKeys(query string, keys []string) (string, []any) {
 	var list strings.Builder
-	writeParameters(&list, len(keys))
+	e.writeParameters(&list, 0, len(keys))
 	args := make([]any, len(keys))
 	for i, key := range keys {
 		args[i] = key
 	}
 	return strings.Replace(query, rowsPlaceholder, list.String(), 1), args
-}
-
-// writeParameters writes (?, ?, …). Parameters with a name, which $1 is to
-// SQLite, would be looked for in a list of all names, each from its start: half
-// the time of a statement with hundreds of them.
-func writeParameters(b *strings.Builder, n int) {
-	b.WriteByte('(')
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteByte('?')
-	}
-	b.WriteByte(')')
 }

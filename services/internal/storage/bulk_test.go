@@ -35,9 +35,11 @@ func collect(ids map[int]int) func(*sql.Rows) error {
 	}
 }
 
-func TestAnyNumberOfRowsAndKeys(t *testing.T) {
+func TestAnyNumberOfRowsAndKeys(t *testing.T) { onEach(t, testAnyNumberOfRowsAndKeys) }
+
+func testAnyNumberOfRowsAndKeys(t *testing.T, empty maker) {
 	for _, n := range []int{0, 1, 3, 4, 5, 16, 63, 64, 65, 85, 200} {
-		s := open(t)
+		s := open(t, empty)
 		update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.InsertRows(ctx, insertNotes, rows(0, n)) })
 		if stored := number(t, s, countNotes); stored != n {
 			t.Errorf("%d of %d rows are stored", stored, n)
@@ -61,8 +63,10 @@ func TestAnyNumberOfRowsAndKeys(t *testing.T) {
 	}
 }
 
-func TestInsertRowsReturning(t *testing.T) {
-	s := open(t)
+func TestInsertRowsReturning(t *testing.T) { onEach(t, testInsertRowsReturning) }
+
+func testInsertRowsReturning(t *testing.T, empty maker) {
+	s := open(t, empty)
 	added := map[int]int{}
 	for _, upTo := range []int{70, 90} {
 		clear(added)
@@ -76,8 +80,10 @@ func TestInsertRowsReturning(t *testing.T) {
 	}
 }
 
-func TestARowThatIsRefusedRefusesAll(t *testing.T) {
-	s := open(t)
+func TestARowThatIsRefusedRefusesAll(t *testing.T) { onEach(t, testARowThatIsRefusedRefusesAll) }
+
+func testARowThatIsRefusedRefusesAll(t *testing.T, empty maker) {
+	s := open(t, empty)
 	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.InsertRows(ctx, insertNotes, rows(99, 100)) })
 	err := s.Update(t.Context(), func(tx *storage.Tx) error { return tx.InsertRows(t.Context(), insertNotes, rows(0, 100)) })
 	if n := number(t, s, countNotes); err == nil || n != 1 {
@@ -85,8 +91,10 @@ func TestARowThatIsRefusedRefusesAll(t *testing.T) {
 	}
 }
 
-func TestAScanThatFailsEndsTheQuery(t *testing.T) {
-	s := open(t)
+func TestAScanThatFailsEndsTheQuery(t *testing.T) { onEach(t, testAScanThatFailsEndsTheQuery) }
+
+func testAScanThatFailsEndsTheQuery(t *testing.T, empty maker) {
+	s := open(t, empty)
 	broken := errors.New("broken")
 	fail := func(*sql.Rows) error { return broken }
 	if err := s.Update(t.Context(), func(tx *storage.Tx) error {

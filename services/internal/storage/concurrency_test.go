@@ -19,8 +19,12 @@ const (
 )
 
 func TestReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T) {
+	onEach(t, testReadersSeeWholeTransactionsWhileAWriterWrites)
+}
+
+func testReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T, empty maker) {
 	const rounds, crowd = 150, 8
-	s := open(t)
+	s := open(t, empty)
 	ctx, stop := context.WithCancel(t.Context())
 	var readers, started sync.WaitGroup
 	started.Add(crowd)
@@ -61,7 +65,7 @@ func TestReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T) {
 
 func TestWritersGoOneAfterTheOther(t *testing.T) {
 	const writers, rounds = 6, 20
-	s := open(t)
+	s := open(t, sqliteIn)
 	var group sync.WaitGroup
 	for range writers {
 		group.Go(func() {
@@ -89,7 +93,7 @@ func TestWritersGoOneAfterTheOther(t *testing.T) {
 func TestCloseLetsATransactionEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
-		s := reopen(t, folder)
+		s := reopen(t, "sqlite:"+folder)
 		goOn, done, closing := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 		go func() {
 			done <- s.Update(t.Context(), func(tx *storage.Tx) error {
@@ -113,7 +117,7 @@ func TestCloseLetsATransactionEnd(t *testing.T) {
 		if err := s.Update(t.Context(), func(*storage.Tx) error { return nil }); err == nil {
 			t.Error("a closed store was changed")
 		}
-		s = reopen(t, folder)
+		s = reopen(t, "sqlite:"+folder)
 		defer closed(t, s)
 		if n := number(t, s, countNotes); n != 1 {
 			t.Errorf("%d notes are stored, want 1", n)

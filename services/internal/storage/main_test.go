@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/services/internal/testpostgres"
 )
 
 const (
@@ -16,7 +17,20 @@ const (
 	countNotes = `SELECT COUNT(*) FROM notes`
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// postgres is the server of all tests here, where there is one.
+var postgres testpostgres.Shared
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+
+// maker gives the URL of an empty storage.
+type maker = func(testing.TB) string
+
+func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
+	t.Helper()
+	postgres.OnEach(t, test)
+}
+
+func sqliteIn(t testing.TB) string { return "sqlite:" + t.TempDir() }
 
 // notes is the schema of a service that these tests make up.
 func notes() fs.FS {
@@ -32,20 +46,20 @@ DROP TABLE notes;
 
 func orders() storage.Partition { return storage.Partition{Topic: "orders.created", ID: 1} }
 
-// reopen opens the storage in a folder; whoever calls it closes it.
-func reopen(t *testing.T, folder string) *storage.Store {
+// reopen opens the storage at a URL; whoever calls it closes it.
+func reopen(t *testing.T, url string) *storage.Store {
 	t.Helper()
-	s, err := storage.Open(t.Context(), "sqlite:"+folder, "clerk", notes())
+	s, err := storage.Open(t.Context(), url, "clerk", notes())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// open opens storage in a folder of its own until the test ends.
-func open(t *testing.T) *storage.Store {
+// open opens an empty storage until the test ends.
+func open(t *testing.T, empty maker) *storage.Store {
 	t.Helper()
-	s := reopen(t, t.TempDir())
+	s := reopen(t, empty(t))
 	t.Cleanup(func() { closed(t, s) })
 	return s
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -13,27 +14,28 @@ import (
 //go:embed migrations/*.sql
 var deliveryMigrations embed.FS
 
-// migrate applies what is missing. This package's tables and the service's
-// have a version history each, so that either can grow without the other.
-func (s *Store) migrate(ctx context.Context, service string, migrations fs.FS) error {
+// migrate applies what is missing; nobody else migrates the service meanwhile.
+// This package's tables and the service's have a version history each, so that
+// either can grow without the other.
+func migrate(ctx context.Context, db *sql.DB, dialect database.Dialect, service string, migrations fs.FS) error {
 	own, err := fs.Sub(deliveryMigrations, "migrations")
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	if err := s.apply(ctx, "delivery_version", own); err != nil {
+	if err := apply(ctx, db, dialect, "delivery_version", own); err != nil {
 		return fmt.Errorf("migrate delivery tables of %s: %w", service, err)
 	}
 	if migrations == nil {
 		return nil
 	}
-	if err := s.apply(ctx, "service_version", migrations); err != nil {
+	if err := apply(ctx, db, dialect, "service_version", migrations); err != nil {
 		return fmt.Errorf("migrate tables of %s: %w", service, err)
 	}
 	return nil
 }
 
-func (s *Store) apply(ctx context.Context, versions string, migrations fs.FS) error {
-	provider, err := goose.NewProvider(database.DialectSQLite3, s.write, migrations,
+func apply(ctx context.Context, db *sql.DB, dialect database.Dialect, versions string, migrations fs.FS) error {
+	provider, err := goose.NewProvider(dialect, db, migrations,
 		goose.WithTableName(versions), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	used := t.TempDir()
-	s := reopen(t, used)
+	s := reopen(t, "sqlite:"+used)
 	defer closed(t, s)
 	locked := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(locked, "clerk", "lock"), 0o750); err != nil {
@@ -45,11 +45,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestServicesOfOneFolderAreApart(t *testing.T) {
-	folder := t.TempDir()
-	clerk := reopen(t, folder)
+func TestServicesOfOneFolderAreApart(t *testing.T) { onEach(t, testServicesOfOneFolderAreApart) }
+
+func testServicesOfOneFolderAreApart(t *testing.T, empty maker) {
+	url := empty(t)
+	clerk := reopen(t, url)
 	defer closed(t, clerk)
-	porter, err := storage.Open(t.Context(), "sqlite:"+folder, "porter", notes())
+	porter, err := storage.Open(t.Context(), url, "porter", notes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +69,7 @@ func TestFoldersWithOddNames(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			root := t.TempDir()
 			folder := filepath.Join(root, name)
-			s := reopen(t, folder)
+			s := reopen(t, "sqlite:"+folder)
 			update(t, s, func(ctx context.Context, tx *storage.Tx) error { return note(ctx, tx, 1, "kept") })
 			closed(t, s)
 			if _, err := os.Stat(filepath.Join(folder, "clerk", "clerk.db")); err != nil {
@@ -76,7 +78,7 @@ func TestFoldersWithOddNames(t *testing.T) {
 			if there, err := os.ReadDir(root); len(there) != 1 || err != nil {
 				t.Errorf("beside %q there is %v, %v", name, there, err)
 			}
-			s = reopen(t, folder)
+			s = reopen(t, "sqlite:"+folder)
 			defer closed(t, s)
 			if n := number(t, s, countNotes); n != 1 {
 				t.Errorf("in %q %d notes are kept, want 1", name, n)
@@ -87,16 +89,20 @@ func TestFoldersWithOddNames(t *testing.T) {
 
 func TestRelativeFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
-	closed(t, reopen(t, "./data"))
+	closed(t, reopen(t, "sqlite:./data"))
 	if _, err := os.Stat(filepath.Join("data", "clerk", "clerk.db")); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestStateSurvivesAndMigrationsRunOnce(t *testing.T) {
-	folder := t.TempDir()
+	onEach(t, testStateSurvivesAndMigrationsRunOnce)
+}
+
+func testStateSurvivesAndMigrationsRunOnce(t *testing.T, empty maker) {
+	url := empty(t)
 	for round := range 3 {
-		s := reopen(t, folder)
+		s := reopen(t, url)
 		if err := errors.Join(s.Ping(t.Context()), s.StartAt(t.Context(), orders(), 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -114,20 +120,24 @@ func TestStateSurvivesAndMigrationsRunOnce(t *testing.T) {
 }
 
 func TestALaterMigrationFindsTheOldState(t *testing.T) {
-	folder := t.TempDir()
-	s := reopen(t, folder)
+	onEach(t, testALaterMigrationFindsTheOldState)
+}
+
+func testALaterMigrationFindsTheOldState(t *testing.T, empty maker) {
+	url := empty(t)
+	s := reopen(t, url)
 	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return note(ctx, tx, 1, "old") })
 	closed(t, s)
 
 	grown := notes().(fstest.MapFS)
 	grown["00002_author.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nALTER TABLE nots ADD author TEXT;\n")}
-	if s, err := storage.Open(t.Context(), "sqlite:"+folder, "clerk", grown); err == nil {
+	if s, err := storage.Open(t.Context(), url, "clerk", grown); err == nil {
 		closed(t, s)
 		t.Fatal("a broken migration passed")
 	}
 	// The failure gave the lock back and left the version where it was.
 	grown["00002_author.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nALTER TABLE notes ADD author TEXT NOT NULL DEFAULT 'unknown';\n")}
-	s, err := storage.Open(t.Context(), "sqlite:"+folder, "clerk", grown)
+	s, err := storage.Open(t.Context(), url, "clerk", grown)
 	if err != nil {
 		t.Fatal(err)
 	}

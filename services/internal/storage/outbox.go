@@ -35,7 +35,7 @@ WHERE source_topic = $1 AND source_partition = $2 ORDER BY last_offset LIMIT 1`
 	selectAllOutbox = `SELECT source_topic, source_partition, last_offset, messages FROM outbox
 ORDER BY source_topic, source_partition, last_offset`
 	deleteOutbox = `DELETE FROM outbox WHERE source_topic = $1 AND source_partition = $2 AND last_offset <= $3`
-	countOutbox  = `SELECT COALESCE(SUM(size), 0) FROM outbox`
+	countOutbox  = `SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM outbox`
 )
 
 // Enqueue puts the messages of a batch into the outbox, in order. A batch is
@@ -75,7 +75,8 @@ func (s *Store) AllPending(ctx context.Context) ([]Pending, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
-	return scanPending(rows)
+	defer func() { _ = rows.Close() }()
+	return scanPending(rows.Rows)
 }
 
 func scanPending(rows *sql.Rows) ([]Pending, error) {

@@ -71,7 +71,11 @@ func enqueue(t *testing.T, s *storage.Store, batches ...storage.Pending) {
 }
 
 func TestOutboxKeepsOrderAndForgetsWhatWasPublished(t *testing.T) {
-	s := open(t)
+	onEach(t, testOutboxKeepsOrderAndForgetsWhatWasPublished)
+}
+
+func testOutboxKeepsOrderAndForgetsWhatWasPublished(t *testing.T, empty maker) {
+	s := open(t, empty)
 	next, namesake := storage.Partition{Topic: orders().Topic, ID: 2}, storage.Partition{Topic: "payments.authorized", ID: orders().ID}
 	b9, b10, b100 := batch(orders(), 9, 12), batch(orders(), 10, 1), batch(orders(), 100, 3)
 	others := []storage.Pending{batch(next, 9, 1), batch(namesake, 9, 1)}
@@ -96,14 +100,20 @@ func TestOutboxKeepsOrderAndForgetsWhatWasPublished(t *testing.T) {
 }
 
 func TestABatchWithoutMessagesLeavesNothing(t *testing.T) {
-	s := open(t)
+	onEach(t, testABatchWithoutMessagesLeavesNothing)
+}
+
+func testABatchWithoutMessagesLeavesNothing(t *testing.T, empty maker) {
+	s := open(t, empty)
 	enqueue(t, s, batch(orders(), 1, 0), batch(orders(), 1, 0))
 	if _, found, err := s.Outbox(t.Context(), orders()); found || err != nil || len(all(t, s)) != 0 || size(t, s) != 0 {
 		t.Errorf("outbox holds %v, %v, %v", all(t, s), found, err)
 	}
 }
 
-func TestMessagesComeOutAsTheyWentIn(t *testing.T) {
+func TestMessagesComeOutAsTheyWentIn(t *testing.T) { onEach(t, testMessagesComeOutAsTheyWentIn) }
+
+func testMessagesComeOutAsTheyWentIn(t *testing.T, empty maker) {
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -119,11 +129,11 @@ func TestMessagesComeOutAsTheyWentIn(t *testing.T) {
 			{Key: "clé <&>\x00\"", Value: []byte("é")},
 		}},
 	}
-	folder := t.TempDir()
-	s := reopen(t, folder)
+	url := empty(t)
+	s := reopen(t, url)
 	enqueue(t, s, storage.Pending{Source: orders(), Messages: messages})
 	closed(t, s)
-	s = reopen(t, folder)
+	s = reopen(t, url)
 	defer closed(t, s)
 	want := []storage.Pending{{Source: orders(), Messages: messages}}
 	if diff := cmp.Diff(want, all(t, s)); diff != "" {
@@ -134,8 +144,10 @@ func TestMessagesComeOutAsTheyWentIn(t *testing.T) {
 	}
 }
 
-func TestABatchIsEnqueuedOnce(t *testing.T) {
-	s := open(t)
+func TestABatchIsEnqueuedOnce(t *testing.T) { onEach(t, testABatchIsEnqueuedOnce) }
+
+func testABatchIsEnqueuedOnce(t *testing.T, empty maker) {
+	s := open(t, empty)
 	enqueue(t, s, batch(orders(), 5, 1))
 	err := s.Update(t.Context(), func(tx *storage.Tx) error {
 		return tx.Enqueue(t.Context(), orders(), 5, batch(orders(), 5, 2).Messages)

@@ -11,7 +11,11 @@ import (
 )
 
 func TestPositionsBelongToTheirPartition(t *testing.T) {
-	s := open(t)
+	onEach(t, testPositionsBelongToTheirPartition)
+}
+
+func testPositionsBelongToTheirPartition(t *testing.T, empty maker) {
+	s := open(t, empty)
 	other := storage.Partition{Topic: orders().Topic, ID: orders().ID + 1}
 	namesake := storage.Partition{Topic: "payments.authorized", ID: orders().ID}
 	if _, known := position(t, s, orders()); known {
@@ -31,8 +35,10 @@ func TestPositionsBelongToTheirPartition(t *testing.T) {
 	}
 }
 
-func TestStartAtDoesNotOverwrite(t *testing.T) {
-	s := open(t)
+func TestStartAtDoesNotOverwrite(t *testing.T) { onEach(t, testStartAtDoesNotOverwrite) }
+
+func testStartAtDoesNotOverwrite(t *testing.T, empty maker) {
+	s := open(t, empty)
 	for _, start := range []int64{0, 5, 0} {
 		if err := s.StartAt(t.Context(), orders(), start); err != nil {
 			t.Fatal(err)
@@ -43,7 +49,9 @@ func TestStartAtDoesNotOverwrite(t *testing.T) {
 	}
 }
 
-func TestAdvanceComparesAndSets(t *testing.T) {
+func TestAdvanceComparesAndSets(t *testing.T) { onEach(t, testAdvanceComparesAndSets) }
+
+func testAdvanceComparesAndSets(t *testing.T, empty maker) {
 	tests := []struct {
 		name     string
 		p        storage.Partition
@@ -59,7 +67,7 @@ func TestAdvanceComparesAndSets(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := open(t)
+			s := open(t, empty)
 			if err := s.StartAt(t.Context(), orders(), 10); err != nil {
 				t.Fatal(err)
 			}
@@ -74,8 +82,10 @@ func TestAdvanceComparesAndSets(t *testing.T) {
 	}
 }
 
-func TestOneOfSeveralOwnersAdvances(t *testing.T) {
-	s := open(t)
+func TestOneOfSeveralOwnersAdvances(t *testing.T) { onEach(t, testOneOfSeveralOwnersAdvances) }
+
+func testOneOfSeveralOwnersAdvances(t *testing.T, empty maker) {
+	s := open(t, empty)
 	if err := s.StartAt(t.Context(), orders(), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -27,13 +27,17 @@ const (
 // takes no lock of the service's and changes no state; SQLite may leave its
 // own empty bookkeeping files (-shm, -wal) beside the database.
 type Reader struct {
-	db   *sql.DB
-	path string
+	db        *sql.DB
+	name      string // in errors
+	isolation sql.IsolationLevel
 }
 
 // OpenReadOnly opens the storage of a service for reading. It answers
 // [ErrMissing] where there is none, and creates nothing.
 func OpenReadOnly(ctx context.Context, databaseURL, service string) (*Reader, error) {
+	if isPostgres(databaseURL) {
+		return readPostgres(ctx, databaseURL, service)
+	}
 	folder, err := sqliteFolder(databaseURL)
 	if err != nil {
 		return nil, err
@@ -53,7 +57,7 @@ func OpenReadOnly(ctx context.Context, databaseURL, service string) (*Reader, er
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
-	return &Reader{db: db, path: path}, nil
+	return &Reader{db: db, name: path}, nil
 }
 
 // Close ends the reading.
@@ -62,9 +66,9 @@ func (r *Reader) Close() error { return r.db.Close() }
 // Snapshot gives read a view in which everything is of one moment, however
 // much a running service writes meanwhile.
 func (r *Reader) Snapshot(ctx context.Context, read func(*Snapshot) error) error {
-	tx, err := r.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := r.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: r.isolation})
 	if err != nil {
-		return fmt.Errorf("read %s: %w", r.path, err)
+		return fmt.Errorf("read %s: %w", r.name, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was changed
 	return read(&Snapshot{tx: tx})

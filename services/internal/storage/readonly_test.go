@@ -14,9 +14,9 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-func openReadOnly(t *testing.T, folder string) *storage.Reader {
+func openReadOnly(t *testing.T, url string) *storage.Reader {
 	t.Helper()
-	r, err := storage.OpenReadOnly(t.Context(), "sqlite:"+folder, "clerk")
+	r, err := storage.OpenReadOnly(t.Context(), url, "clerk")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +80,9 @@ func filled() seen {
 // and after it was killed with its write-ahead log open.
 func TestAReaderSeesWhatIsStored(t *testing.T) {
 	running := t.TempDir()
-	fill(t, openIn(t, running))
+	fill(t, openIn(t, "sqlite:"+running))
 	stopped := t.TempDir()
-	s := reopen(t, stopped)
+	s := reopen(t, "sqlite:"+stopped)
 	fill(t, s)
 	closed(t, s)
 	killed := t.TempDir()
@@ -90,7 +90,7 @@ func TestAReaderSeesWhatIsStored(t *testing.T) {
 	for name, folder := range map[string]string{"running": running, "stopped": stopped, "killed": killed} {
 		t.Run(name, func(t *testing.T) {
 			before := contents(t, folder)
-			if diff := cmp.Diff(filled(), look(t, openReadOnly(t, folder))); diff != "" {
+			if diff := cmp.Diff(filled(), look(t, openReadOnly(t, "sqlite:"+folder))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(before, contents(t, folder)); diff != "" {
@@ -99,16 +99,16 @@ func TestAReaderSeesWhatIsStored(t *testing.T) {
 		})
 	}
 	// What was killed goes on as if nobody had looked.
-	s = reopen(t, killed)
+	s = reopen(t, "sqlite:"+killed)
 	if next, _ := position(t, s, orders()); next != 5 {
 		t.Errorf("after the look the position is %d, want 5", next)
 	}
 	closed(t, s)
 }
 
-func openIn(t *testing.T, folder string) *storage.Store {
+func openIn(t *testing.T, url string) *storage.Store {
 	t.Helper()
-	s := reopen(t, folder)
+	s := reopen(t, url)
 	t.Cleanup(func() { closed(t, s) })
 	return s
 }
@@ -152,10 +152,12 @@ func contents(t *testing.T, folder string) map[string]string {
 
 // Everything in a snapshot is of one moment, and looking keeps nobody from
 // writing.
-func TestASnapshotIsOfOneMoment(t *testing.T) {
-	folder := t.TempDir()
-	s := openIn(t, folder)
-	r := openReadOnly(t, folder)
+func TestASnapshotIsOfOneMoment(t *testing.T) { onEach(t, testASnapshotIsOfOneMoment) }
+
+func testASnapshotIsOfOneMoment(t *testing.T, empty maker) {
+	url := empty(t)
+	s := openIn(t, url)
+	r := openReadOnly(t, url)
 	ctx, stop := context.WithCancel(t.Context())
 	var writer sync.WaitGroup
 	writer.Go(func() {
@@ -203,11 +205,13 @@ func side(t *testing.T, s *storage.Snapshot, name string) (value int) {
 	return value
 }
 
-func TestAReaderCannotWrite(t *testing.T) {
-	folder := t.TempDir()
-	s := openIn(t, folder)
+func TestAReaderCannotWrite(t *testing.T) { onEach(t, testAReaderCannotWrite) }
+
+func testAReaderCannotWrite(t *testing.T, empty maker) {
+	url := empty(t)
+	s := openIn(t, url)
 	fill(t, s)
-	r := openReadOnly(t, folder)
+	r := openReadOnly(t, url)
 	if err := r.Snapshot(t.Context(), func(s *storage.Snapshot) error {
 		rows, err := s.Query(t.Context(), `DELETE FROM positions RETURNING topic`)
 		if err != nil {
@@ -239,10 +243,12 @@ func TestReadOnlyOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestAReaderKnowsForeignStorage(t *testing.T) {
-	folder := t.TempDir()
-	fill(t, openIn(t, folder))
-	r := openReadOnly(t, folder)
+func TestAReaderKnowsForeignStorage(t *testing.T) { onEach(t, testAReaderKnowsForeignStorage) }
+
+func testAReaderKnowsForeignStorage(t *testing.T, empty maker) {
+	url := empty(t)
+	fill(t, openIn(t, url))
+	r := openReadOnly(t, url)
 	for identity, want := range map[string]error{"one": nil, "another": storage.ErrForeign} {
 		err := r.Snapshot(t.Context(), func(s *storage.Snapshot) error {
 			return s.CheckStamp(t.Context(), map[string]string{"cluster": identity, "topic new": "x"})

@@ -29,7 +29,7 @@ const (
 func sqliteFolder(databaseURL string) (string, error) {
 	folder, ok := strings.CutPrefix(databaseURL, scheme)
 	if !ok || folder == "" {
-		return "", fmt.Errorf("%w: want sqlite:FOLDER", ErrUnsupportedURL)
+		return "", fmt.Errorf("%w: want sqlite:FOLDER or %s", ErrUnsupportedURL, wantPostgres)
 	}
 	return folder, nil
 }
@@ -49,7 +49,7 @@ func openSQLite(folder, service string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), lock.Close())
 	}
-	return &Store{write: write, read: read, lock: lock}, nil
+	return &Store{engine: sqliteEngine(), write: write, read: read, gate: newGate(), release: lock.Close}, nil
 }
 
 func openDB(path string, connections int) (*sql.DB, error) {

@@ -8,8 +8,10 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-func TestStampBindsStorageToItsCluster(t *testing.T) {
-	folder := t.TempDir()
+func TestStampBindsStorageToItsCluster(t *testing.T) { onEach(t, testStampBindsStorageToItsCluster) }
+
+func testStampBindsStorageToItsCluster(t *testing.T, empty maker) {
+	url := empty(t)
 	first := map[string]string{"cluster": "abc", "topic orders.created": "t1"}
 	steps := []struct {
 		name       string
@@ -28,8 +30,8 @@ func TestStampBindsStorageToItsCluster(t *testing.T) {
 		{"the new name was not kept", map[string]string{"a new": "n2"}, nil},
 		{"still the first", first, nil},
 	}
-	for _, step := range steps { // one after the other, on one folder
-		s := reopen(t, folder)
+	for _, step := range steps { // one after the other, on one url
+		s := reopen(t, url)
 		err := s.Stamp(t.Context(), step.identities)
 		closed(t, s)
 		if (step.names != nil) != errors.Is(err, storage.ErrForeign) || (step.names == nil && err != nil) {

@@ -7,8 +7,18 @@ import (
 	"fmt"
 )
 
+// ErrConflict: what the transaction has read, another has changed since. The
+// function given to [Store.Update] returns it to be run again, on what is
+// stored now.
+var ErrConflict = errors.New("another transaction came in between")
+
 // Tx is one storage transaction. It is used by one goroutine and ends with
 // the function given to [Store.Update].
+//
+// Of two transactions that change one row, the second waits for the first and
+// then sees what it has left. What a transaction only read, another may change
+// before it ends: a change that builds on what was read must name it in its
+// WHERE, or take the rows with [Tx.LockKeys].
 type Tx struct {
 	tx         *sql.Tx
 	store      *Store
@@ -16,10 +26,19 @@ type Tx struct {
 }
 
 // Update runs change in one transaction: all of it is stored, durably, when
-// Update returns nil, and nothing of it otherwise.
+// Update returns nil, and nothing of it otherwise. An error of the commit
+// itself may leave it open which; a position that is moved with [Tx.Advance]
+// tells.
+//
+// The change is run again where it came into another's way (a deadlock,
+// [ErrConflict]), so it must not do anything but change the storage.
 func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
+	if err := s.gate.enter(); err != nil {
+		return err
+	}
+	defer s.gate.leave()
 	t := &Tx{store: s}
-	if err := s.transact(ctx, t, change); err != nil {
+	if err := again(ctx, func() error { return s.transact(ctx, t, change) }); err != nil {
 		return err
 	}
 	for _, query := range t.unprepared {
@@ -31,7 +50,9 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 }
 
 func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (err error) {
-	if t.tx, err = s.write.BeginTx(ctx, nil); err != nil {
+	ctx, cancel := s.engine.limit(ctx)
+	defer cancel()
+	if t.tx, err = s.write.BeginTx(ctx, s.engine.isolation()); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer func() { _ = t.tx.Rollback() }() // after a commit this does nothing
@@ -47,24 +68,48 @@ func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (er
 // Exec changes rows and returns how many it changed. The query text must be a
 // constant of the code: its prepared form is kept.
 func (t *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	st, err := t.statement(ctx, query)
-	if err != nil {
-		return 0, err
-	}
-	res, err := st.ExecContext(ctx, args...)
+	ctx, cancel := t.store.engine.limit(ctx)
+	defer cancel()
+	res, err := t.exec(ctx, query, args)
 	if err != nil {
 		return 0, fmt.Errorf("execute %q: %w", query, err)
 	}
 	return res.RowsAffected()
 }
 
-// QueryRow reads one row as this transaction sees it.
-func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
+func (t *Tx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if t.store.engine.numbered {
+		return t.tx.ExecContext(ctx, query, t.store.engine.bind(args)...)
+	}
 	st, err := t.statement(ctx, query)
 	if err != nil {
-		return Row{err: err}
+		return nil, err
 	}
-	return Row{row: st.QueryRowContext(ctx, args...)}
+	return st.ExecContext(ctx, args...)
+}
+
+func (t *Tx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if t.store.engine.numbered {
+		return t.tx.QueryContext(ctx, query, t.store.engine.bind(args)...)
+	}
+	st, err := t.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(ctx, args...)
+}
+
+// QueryRow reads one row as this transaction sees it.
+func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
+	ctx, cancel := t.store.engine.limit(ctx)
+	if t.store.engine.numbered {
+		return Row{row: t.tx.QueryRowContext(ctx, query, t.store.engine.bind(args)...), cancel: cancel}
+	}
+	st, err := t.statement(ctx, query)
+	if err != nil {
+		return Row{err: err, cancel: cancel}
+	}
+	return Row{row: st.QueryRowContext(ctx, args...), cancel: cancel}
 }
 
 // statement returns a prepared statement. One that is new is prepared for this

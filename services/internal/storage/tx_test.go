@@ -9,7 +9,9 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/storage"
 )
 
-func TestUpdateStoresAllOrNothing(t *testing.T) {
+func TestUpdateStoresAllOrNothing(t *testing.T) { onEach(t, testUpdateStoresAllOrNothing) }
+
+func testUpdateStoresAllOrNothing(t *testing.T, empty maker) {
 	broken, errCancelled := errors.New("broken"), errors.New("cancelled")
 	tests := []struct {
 		name string
@@ -30,7 +32,7 @@ func TestUpdateStoresAllOrNothing(t *testing.T) {
 	for _, test := range tests {
 		for _, prepared := range []bool{false, true} {
 			t.Run(test.name, func(t *testing.T) {
-				s := open(t)
+				s := open(t, empty)
 				if prepared { // a statement is kept once a transaction with it has been stored
 					update(t, s, func(ctx context.Context, tx *storage.Tx) error {
 						return note(ctx, tx, 1, "before")
@@ -99,7 +101,11 @@ func checkStored(t *testing.T, s *storage.Store, all bool) {
 }
 
 func TestATransactionSeesItsOwnChangesAndOthersDoNot(t *testing.T) {
-	s := open(t)
+	onEach(t, testATransactionSeesItsOwnChangesAndOthersDoNot)
+}
+
+func testATransactionSeesItsOwnChangesAndOthersDoNot(t *testing.T, empty maker) {
+	s := open(t, empty)
 	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
 		if err := note(ctx, tx, 1, "one"); err != nil {
 			return err
@@ -118,8 +124,10 @@ func TestATransactionSeesItsOwnChangesAndOthersDoNot(t *testing.T) {
 	}
 }
 
-func TestStatementsThatAreWrong(t *testing.T) {
-	s := open(t)
+func TestStatementsThatAreWrong(t *testing.T) { onEach(t, testStatementsThatAreWrong) }
+
+func testStatementsThatAreWrong(t *testing.T, empty maker) {
+	s := open(t, empty)
 	const nonsense = "SELECT nothing FROM nowhere"
 	if rows, err := s.Query(t.Context(), nonsense); err == nil {
 		t.Errorf("nonsense was queried: %v", errors.Join(rows.Err(), rows.Close()))
@@ -127,15 +135,18 @@ func TestStatementsThatAreWrong(t *testing.T) {
 	if err := s.QueryRow(t.Context(), nonsense).Scan(new(int)); err == nil || storage.IsNotFound(err) {
 		t.Errorf("nonsense scanned with %v", err)
 	}
-	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
-		if _, err := tx.Exec(ctx, nonsense); err == nil {
-			t.Error("nonsense was executed")
-		}
-		if err := tx.QueryRow(ctx, nonsense).Scan(new(int)); err == nil || storage.IsNotFound(err) {
-			t.Errorf("nonsense scanned with %v in a transaction", err)
-		}
-		return nil
-	})
+	// A statement that fails fails its transaction.
+	if err := s.Update(t.Context(), func(tx *storage.Tx) error {
+		_, err := tx.Exec(t.Context(), nonsense)
+		return err
+	}); err == nil {
+		t.Error("nonsense was executed")
+	}
+	if err := s.Update(t.Context(), func(tx *storage.Tx) error {
+		return tx.QueryRow(t.Context(), nonsense).Scan(new(int))
+	}); err == nil || storage.IsNotFound(err) {
+		t.Errorf("nonsense scanned with %v in a transaction", err)
+	}
 	if err := s.QueryRow(t.Context(), `SELECT id FROM notes`).Scan(new(int)); !storage.IsNotFound(err) {
 		t.Errorf("no row scanned with %v, want not found", err)
 	}

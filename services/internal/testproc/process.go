@@ -25,6 +25,9 @@ type Spec struct {
 	Dir    string    // "" is the test's own
 	Stdout io.Writer // nil discards
 	Stderr io.Writer // nil discards; may be the same as Stdout
+	// Credential is whom to run as, for programs that refuse to be root; nil
+	// is the test's own user.
+	Credential *syscall.Credential
 }
 
 // Process is a running child process. It dies with the test at the latest,
@@ -40,6 +43,7 @@ func Start(s Spec) (*Process, error) {
 	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, s.Stdout, s.Stderr
 	cmd.SysProcAttr = attributes()
+	cmd.SysProcAttr.Credential = s.Credential
 	cmd.WaitDelay = outputDelay
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
@@ -91,7 +95,7 @@ func (p *Process) Kill() {
 // Stop asks the process to end and waits for it. When ctx ends first the
 // process is killed, which is an error.
 func (p *Process) Stop(ctx context.Context) error {
-	if err := p.signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
@@ -105,13 +109,16 @@ func (p *Process) Stop(ctx context.Context) error {
 
 // Freeze stops the process where it stands, with all that it holds, until
 // [Process.Thaw].
-func (p *Process) Freeze() error { return p.signal(syscall.SIGSTOP) }
+func (p *Process) Freeze() error { return p.Signal(syscall.SIGSTOP) }
 
 // Thaw has a frozen process go on.
-func (p *Process) Thaw() error { return p.signal(syscall.SIGCONT) }
+func (p *Process) Thaw() error { return p.Signal(syscall.SIGCONT) }
 
-// signal ignores that the process has ended: Done tells.
-func (p *Process) signal(s syscall.Signal) error {
+// ID is the process's number.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal. That the process has ended is no error: Done tells.
+func (p *Process) Signal(s syscall.Signal) error {
 	err := p.cmd.Process.Signal(s)
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to process %d: %w", s, p.cmd.Process.Pid, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,8 +31,13 @@ func Services() []string { return []string{Commande, Paiement, Suivi, Analyseur}
 type Config struct {
 	Binary  string
 	Brokers string
-	Data    string // the services' storage
+	Data    string // the services' storage, where Database names no other
 	Logs    string // folder for log files
+	// Database is a DATABASE_URL, or "".
+	Database string
+	// Instances is how many of each service run; 0 is one. Several need a
+	// Database that they can share.
+	Instances int
 	// Flags are given to every service that has them, as --name VALUE.
 	Flags []string
 	// Stderr receives what the services write there, beside the log files; may
@@ -39,47 +45,87 @@ type Config struct {
 	Stderr io.Writer
 }
 
-// System is the four services, a process each. A service keeps its address
-// over restarts.
+// System is the four services, a process for each instance. An instance keeps
+// its address over restarts.
 type System struct {
-	services map[string]*Service
+	services map[string][]*Service
+	fronts   map[string]*front
 }
 
-// Service is one of the services.
+// Service is one instance of one of the services.
 type Service struct {
 	Program
 	// URL is where it answers, http://host:port.
 	URL string
 }
 
-// New prepares the services; none runs yet.
+// New prepares the services; none runs yet. [System.Close] has to follow.
 func New(cfg Config) (*System, error) {
 	env, err := environment(cfg.Flags)
 	if err != nil {
 		return nil, err
 	}
-	s := &System{services: map[string]*Service{}}
+	if cfg.Database != "" {
+		env = append(env, "DATABASE_URL="+cfg.Database)
+	}
+	s := &System{services: map[string][]*Service{}, fronts: map[string]*front{}}
 	for _, name := range Services() {
-		address, err := testproc.FreeAddress()
-		if err != nil {
+		for n := range max(1, cfg.Instances) {
+			instance, err := newService(cfg, env, name, n)
+			if err != nil {
+				s.Close()
+				return nil, err
+			}
+			s.services[name] = append(s.services[name], instance)
+		}
+		if cfg.Instances < 2 {
+			continue
+		}
+		if s.fronts[name], err = newFront(s.services[name]); err != nil {
+			s.Close()
 			return nil, err
 		}
-		s.services[name] = &Service{URL: "http://" + address, Program: Program{
-			Name: name, binary: cfg.Binary, env: env, log: logFile(cfg.Logs, name), stderr: cfg.Stderr,
-			args: []string{name, "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--" + name + "-addr", address, "--log-format", "json"},
-			up:   regexp.MustCompile(name + ` answers at \S+`),
-		}}
 	}
 	return s, nil
 }
 
-// Service returns a service by its name.
-func (s *System) Service(name string) *Service { return s.services[name] }
+func newService(cfg Config, env []string, name string, n int) (*Service, error) {
+	address, err := testproc.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	title := name
+	if n > 0 {
+		title = fmt.Sprintf("%s-%d", name, n+1)
+	}
+	return &Service{URL: "http://" + address, Program: Program{
+		Name: title, binary: cfg.Binary, env: env, log: logFile(cfg.Logs, title), stderr: cfg.Stderr,
+		args: []string{name, "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--" + name + "-addr", address, "--log-format", "json"},
+		up:   regexp.MustCompile(name + ` answers at \S+`),
+	}}, nil
+}
 
-// Start starts those services that do not run, side by side.
+// Service returns the first instance of a service, by the service's name.
+func (s *System) Service(name string) *Service { return s.services[name][0] }
+
+// Instances returns all of a service.
+func (s *System) Instances(name string) []*Service { return s.services[name] }
+
+// URL is where a service answers, whichever of its instances does.
+func (s *System) URL(name string) string {
+	if f := s.fronts[name]; f != nil {
+		return f.address
+	}
+	return s.Service(name).URL
+}
+
+// all returns every instance of every service.
+func (s *System) all() []*Service { return slices.Concat(slices.Collect(maps.Values(s.services))...) }
+
+// Start starts those instances that do not run, side by side.
 func (s *System) Start(ctx context.Context) error {
 	var group errgroup.Group
-	for _, service := range s.services {
+	for _, service := range s.all() {
 		if !service.Running() {
 			group.Go(func() error { return service.Start(ctx) })
 		}
@@ -94,16 +140,18 @@ func (s *System) Stop(ctx context.Context) (status int, err error) {
 	for _, names := range [][]string{Services()[:1], Services()[1:]} {
 		var group errgroup.Group
 		for _, name := range names {
-			if s.services[name].Running() {
-				group.Go(func() error { return s.services[name].Process().Stop(ctx) })
+			for _, service := range s.services[name] {
+				if service.Running() {
+					group.Go(func() error { return service.Process().Stop(ctx) })
+				}
 			}
 		}
 		if stopped := group.Wait(); stopped != nil && err == nil {
 			err = stopped
 		}
 	}
-	for _, name := range Services() {
-		if p := s.services[name].Process(); p != nil && status == 0 {
+	for _, service := range s.all() {
+		if p := service.Process(); p != nil && status == 0 {
 			status = p.Status()
 		}
 	}
@@ -113,10 +161,20 @@ func (s *System) Stop(ctx context.Context) (status int, err error) {
 // Kill ends all services at once, as kill -9 does.
 func (s *System) Kill() {
 	var group errgroup.Group
-	for _, service := range s.services {
+	for _, service := range s.all() {
 		group.Go(func() error { service.Kill(); return nil })
 	}
 	_ = group.Wait()
+}
+
+// Close ends what is left, and nothing answers at the services' addresses any
+// more.
+func (s *System) Close() {
+	s.Kill()
+	for _, f := range s.fronts {
+		f.close()
+	}
+	clear(s.fronts)
 }
 
 // environment turns flags into the variables that mean the same, which every

@@ -1,0 +1,142 @@
+package traces
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Report is one order's story, or one trace.
+type Report struct {
+	// Order is the order's id; "" where a trace was asked for.
+	Order string
+	// Status is what suivi says, such as PAYMENT_AUTHORIZED; "" is unknown.
+	Status string
+	// TraceID is the trace that the order began in; "" where its records carry
+	// no context.
+	TraceID string
+	// Tree is what Jaeger has of it; without lines where it has nothing.
+	Tree Tree
+	// Facts are what the order's records say, by time.
+	Facts []Fact
+	// Why says why the story is told by the records and not by Jaeger.
+	Why string
+	// Notes are sentences for people, printed at the end.
+	Notes []string
+}
+
+// TraceIDs returns the traces that the facts are in, in the order of the facts.
+func TraceIDs(facts []Fact) (ids []string) {
+	for _, f := range facts {
+		if id := f.Context.TraceID; id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Sampled says whether any of the order's records carries a context that is
+// sampled.
+func Sampled(facts []Fact) bool {
+	return slices.ContainsFunc(facts, func(f Fact) bool { return f.Context.Sampled })
+}
+
+// Text is the report for people: what it is about, the tree, and what has to
+// be known to read it. It has limit lines of the tree at most; 0 is all.
+func (r Report) Text(limit int) string {
+	var b strings.Builder
+	if r.Order != "" {
+		b.WriteString(strings.TrimSpace(r.Order+gap+r.Status) + "\n")
+	}
+	if r.TraceID != "" {
+		b.WriteString("trace " + r.TraceID)
+	} else {
+		b.WriteString("no trace: the records carry no context")
+	}
+	if len(r.Tree.Lines) > 0 {
+		fmt.Fprintf(&b, "%s%s\n%s of %s in %s\n\n%s", gap, day(r.Tree.Start), plural(len(r.Tree.Lines), "span"),
+			plural(r.Tree.Services, "service"), period(r.Tree.Duration), r.Tree.text(limit))
+	} else {
+		fmt.Fprintf(&b, "%s%s\ntold by Kafka's records: %s\n\n%s", gap, day(r.Facts[0].Time), r.Why, storyText(r.Facts, limit))
+	}
+	for i, note := range r.Notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(note + "\n")
+	}
+	return b.String()
+}
+
+// MarshalJSON writes the report for machines. Fields are added, never renamed.
+func (r Report) MarshalJSON() ([]byte, error) {
+	out := jsonReport{
+		Order: r.Order, Status: r.Status, TraceID: r.TraceID, Source: "kafka", Why: r.Why, Notes: r.Notes,
+		Spans: []jsonSpan{}, Records: []jsonFact{},
+	}
+	if len(r.Tree.Lines) > 0 {
+		out.Source, out.Start, out.DurationMicros = "jaeger", &r.Tree.Start, r.Tree.Duration.Microseconds()
+	}
+	for _, l := range r.Tree.Lines {
+		out.Spans = append(out.Spans, jsonSpan{l.Span, l.Depth, l.After.Microseconds(), l.Duration.Microseconds(), l.Detached})
+	}
+	for _, e := range tell(r.Facts, false) {
+		out.Records = append(out.Records, factJSON(e))
+	}
+	return json.Marshal(out)
+}
+
+type jsonReport struct {
+	Order          string     `json:"order,omitempty"`
+	Status         string     `json:"status,omitempty"`
+	TraceID        string     `json:"traceId,omitempty"`
+	Source         string     `json:"source"` // jaeger or kafka
+	Why            string     `json:"why,omitempty"`
+	Start          *time.Time `json:"start,omitempty"`
+	DurationMicros int64      `json:"durationMicros,omitempty"`
+	Spans          []jsonSpan `json:"spans"`   // as the tree has them, parents first
+	Records        []jsonFact `json:"records"` // likewise
+	Notes          []string   `json:"notes,omitempty"`
+}
+
+type jsonSpan struct {
+	Span
+	Depth          int    `json:"depth"`
+	AfterMicros    int64  `json:"afterMicros"`
+	DurationMicros int64  `json:"durationMicros"`
+	Detached       string `json:"detached,omitempty"`
+}
+
+type jsonFact struct {
+	Kind            string    `json:"kind"`
+	Place           string    `json:"place"` // TOPIC/PARTITION/OFFSET
+	Time            time.Time `json:"time"`
+	Writer          string    `json:"writer"`
+	Depth           int       `json:"depth"`
+	Repeated        string    `json:"repeated,omitempty"` // replay or copy
+	TraceID         string    `json:"traceId,omitempty"`
+	SpanID          string    `json:"spanId,omitempty"`
+	Sampled         bool      `json:"sampled"`
+	EventID         string    `json:"eventId,omitempty"`
+	OriginalEventID string    `json:"originalEventId,omitempty"`
+	Origin          string    `json:"origin,omitempty"` // of a dead letter its record, of a marker its letter
+	Group           string    `json:"group,omitempty"`
+	Reason          string    `json:"reason,omitempty"`
+	Attempts        int       `json:"attempts,omitempty"`
+	Resolution      string    `json:"resolution,omitempty"` // Replayed or Purged
+}
+
+func factJSON(e entry) jsonFact {
+	out := jsonFact{
+		Kind: e.Kind, Place: e.Place.String(), Time: e.Time, Writer: e.writer(), Depth: e.depth, Repeated: e.repeated,
+		TraceID: e.Context.TraceID, SpanID: e.Context.SpanID, Sampled: e.Context.Sampled,
+		EventID: e.EventID, OriginalEventID: e.OriginalEventID,
+		Group: e.Group, Reason: e.Reason, Attempts: e.Attempts, Resolution: e.resolved,
+	}
+	if e.Origin.Topic != "" {
+		out.Origin = e.Origin.String()
+	}
+	return out
+}

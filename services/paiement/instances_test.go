@@ -1,0 +1,40 @@
+package paiement
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/services/internal/kafka"
+	"github.com/vigie-dev/vigie/services/internal/storage"
+)
+
+// Who decides on what the ledger said before another instance wrote into it
+// stores nothing and looks again.
+func TestADecisionThatComesSecondIsFenced(t *testing.T) {
+	onEach(t, testADecisionThatComesSecondIsFenced)
+}
+
+func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
+	d := &decider{store: openStore(t, empty)}
+	first := entry{OrderID: "order-1", EventID: "event-1", ResultEventID: "result-1", Status: banking.StatusAuthorized, Amount: 100, ProcessedAt: now()}
+	second, other := first, first
+	second.Status, other.OrderID = banking.StatusRejected, "order-2"
+	apply := func(entries ...entry) error {
+		var decided []kafka.Decided[entry]
+		for _, e := range entries {
+			decided = append(decided, kafka.Decided[entry]{Context: t.Context(), Change: e})
+		}
+		return d.store.Update(t.Context(), func(tx *storage.Tx) error { return d.Apply(t.Context(), tx, decided) })
+	}
+	if err := apply(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(other, second); !errors.Is(err, storage.ErrFenced) {
+		t.Errorf("a second decision: %v, want ErrFenced", err)
+	}
+	known, err := eventsOf(t.Context(), d.store, []string{"order-1", "order-2"})
+	if err != nil || len(known) != 1 || known["order-1"] != "event-1" {
+		t.Errorf("the ledger has %v, %v; want the first alone", known, err)
+	}
+}
