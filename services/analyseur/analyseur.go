@@ -32,7 +32,7 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Migrations: own, Group: banking.GroupAnalyseur, Wire: wire,
+		Name: Name, Migrations: own, OpenAPI: openAPI, Group: banking.GroupAnalyseur, Wire: wire,
 		Consumes: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
 		Produces: []string{banking.TopicPaymentsDLQ},
 	})

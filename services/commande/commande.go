@@ -71,7 +71,7 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 		return nil, err
 	}
 	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Catalogue: Catalogue(), Migrations: own,
+		Name: Name, Catalogue: Catalogue(), Migrations: own, OpenAPI: openAPI,
 		Produces: []string{banking.TopicOrdersCreated},
 		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
 	})

@@ -76,7 +76,7 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Catalogue: Catalogue(), Migrations: own, Group: banking.GroupPaiement,
+		Name: Name, Catalogue: Catalogue(), Migrations: own, OpenAPI: openAPI, Group: banking.GroupPaiement,
 		Consumes: []string{banking.TopicOrdersCreated},
 		Produces: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
 		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },

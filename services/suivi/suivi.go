@@ -31,7 +31,7 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Migrations: own, Group: banking.GroupSuivi, Wire: wire,
+		Name: Name, Migrations: own, OpenAPI: openAPI, Group: banking.GroupSuivi, Wire: wire,
 		Consumes: []string{
 			banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ,
 		},

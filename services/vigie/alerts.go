@@ -61,7 +61,7 @@ func startAlerts(ctx context.Context, c *cli.Command, stack *lifecycle.Stack) (s
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", alertsName, err)
 	}
-	server := httpapi.NewServer(newAlertSink(t.Logger()), t.Logger())
+	server := httpapi.NewServer(newAlertSink(t.Logger()), t.Logger(), httpapi.ServerConfig{})
 	stack.Go("http server", func(ctx context.Context) error { return server.Serve(ctx, listeners...) })
 	stack.OnStop("http requests", server.Shutdown)
 	return listeners[0].Addr().String(), nil

@@ -90,6 +90,7 @@ func startProcesses(t testing.TB, cfg testsystem.Config, stopBroker func() error
 	for name, url := range map[string]*string{"commande": &s.commande, "suivi": &s.suivi, "analyseur": &s.analyseur, "paiement": &s.paiement} {
 		*url = services.URL(name)
 	}
+	s.expectContracts(t)
 	return s, services
 }
 

@@ -45,7 +45,7 @@ func doctorCommand() *cli.Command {
 		Description: "Asks the services, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
 			"and says of each part whether it is well and how to mend it. Changes nothing. Exits with 0 when all is\n" +
 			"well, and with 1 when not. A part whose URL is empty is left out.",
-		Flags: []cli.Flag{
+		Flags: append(httpClientFlags(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
 			&cli.BoolFlag{Name: flagServicesOnly, Usage: "look at the services alone, as after `vigie up`", Category: "Monitoring"},
@@ -64,7 +64,7 @@ func doctorCommand() *cli.Command {
 				Category: "Monitoring",
 			},
 			jsonFlag("print one JSON object per finding"),
-		},
+		),
 		Action: runDoctor,
 	}
 }
@@ -74,10 +74,14 @@ func urlFlag(name, value, what string) cli.Flag {
 }
 
 func runDoctor(ctx context.Context, c *cli.Command) error {
-	cfg := doctor.Config{Timeout: doctorTimeout}
+	transport, err := clientTransport(c)
+	if err != nil {
+		return err
+	}
+	cfg := doctor.Config{Timeout: doctorTimeout, Transport: transport}
 	for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
 		if address := c.String(name + "-addr"); address != "" {
-			cfg.Services = append(cfg.Services, doctor.Service{Name: name, URL: serviceURL(address)})
+			cfg.Services = append(cfg.Services, doctor.Service{Name: name, URL: clientScheme(c) + serviceHost(address)})
 		}
 	}
 	if !c.Bool(flagServicesOnly) {
@@ -92,15 +96,15 @@ func runDoctor(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// serviceURL is where the first of a service's addresses is reached from here.
-func serviceURL(addresses string) string {
+// serviceHost is where the first of a service's addresses is reached from here.
+func serviceHost(addresses string) string {
 	first, _, _ := strings.Cut(addresses, ",")
 	first = strings.TrimSpace(first)
 	host, port, err := net.SplitHostPort(first)
 	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
 		first = net.JoinHostPort("127.0.0.1", port)
 	}
-	return "http://" + first
+	return first
 }
 
 func baseURL(c *cli.Command, flag string) string { return strings.TrimRight(c.String(flag), "/") }

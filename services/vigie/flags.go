@@ -128,7 +128,7 @@ func paiementFlags() []cli.Flag {
 func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 	return slices.Concat(kafkaFlags(defaultBroker), []cli.Flag{
 		dataFlag(), databaseFlag(), databaseFileFlag(), databaseConnectionsFlag(), retentionFlag(), addrFlag(name, address), pprofFlag(),
-	}, logFlags(), own)
+	}, httpFlags(name), logFlags(), own)
 }
 
 // settings reads what a service needs from a command's flags.
@@ -147,8 +147,12 @@ func settings(c *cli.Command, name string, brokers []string) (service.Settings, 
 	if err != nil {
 		return service.Settings{}, err
 	}
+	edge, err := httpSettings(c, name)
+	if err != nil {
+		return service.Settings{}, err
+	}
 	return service.Settings{
-		KafkaSecurity: security, Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
+		HTTP: edge, KafkaSecurity: security, Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
 		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
 		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,

@@ -22,6 +22,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	http.DefaultTransport = contracts // what tests ask with
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
 		goleak.Cleanup(func(status int) {
 			_ = os.RemoveAll(buildFolder())
@@ -94,7 +95,9 @@ func startSystem(t testing.TB, data string, args ...string) *system {
 	if found == nil {
 		t.Fatalf("vigie up ended with %d:\n%s", p.status, p.stderr)
 	}
-	return &system{p, found[1], found[2], found[3], found[4], found[5]}
+	s := &system{p, found[1], found[2], found[3], found[4], found[5]}
+	s.expectContracts(t)
+	return s
 }
 
 // services returns each service's address by name.

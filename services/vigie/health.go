@@ -37,11 +37,11 @@ func healthCommand() *cli.Command {
 		Name: "health", Usage: "ask whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
 		Description: "Asks each URL, or the four services where they listen by default, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path is asked for /health/ready.",
-		Flags: []cli.Flag{
+		Flags: append(httpClientFlags(),
 			&cli.DurationFlag{Name: flagHealthTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
-		},
+		),
 		Action: health,
 	}
 }
@@ -53,16 +53,20 @@ func health(ctx context.Context, c *cli.Command) error {
 	if len(asked) == 0 {
 		for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
 			first, _, _ := strings.Cut(c.String(name+"-addr"), ",")
-			asked = append(asked, "http://"+strings.TrimSpace(first))
+			asked = append(asked, clientScheme(c)+strings.TrimSpace(first))
 		}
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	transport, err := clientTransport(c)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: transport}
 	for _, one := range asked {
 		if err := askHealth(ctx, client, one); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(c.Root().Writer, "ready: %s\n", strings.Join(asked, " "))
+	_, err = fmt.Fprintf(c.Root().Writer, "ready: %s\n", strings.Join(asked, " "))
 	return err
 }
 

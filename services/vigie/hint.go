@@ -35,6 +35,13 @@ func hint(err error) string {
 	case errors.Is(err, httpapi.ErrAddress):
 		name, _, _ := strings.Cut(err.Error(), ":")
 		return "; choose another with --" + name + "-addr (" + strings.ToUpper(name) + "_ADDR)"
+	case errors.Is(err, httpapi.ErrTokens):
+		name, _, _ := strings.Cut(err.Error(), ":")
+		return check(name + flagTokens)
+	case errors.Is(err, httpapi.ErrCertificate):
+		return check(flagHTTPCert, flagHTTPKey)
+	case errors.Is(err, service.ErrBounds):
+		return check(flagConcurrent, flagConnections)
 	case errors.Is(err, service.ErrRetention):
 		return "; set --retention (RETENTION)"
 	case errors.Is(err, kafka.ErrAddress):

@@ -35,7 +35,7 @@ func upCommand() *cli.Command {
 			sessionFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(), databaseFileFlag(), databaseConnectionsFlag(), retentionFlag(),
 			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
 			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress), pprofFlag(),
-		}, logFlags(), commandeFlags(), paiementFlags()),
+		}, httpFlags(commande.Name, suivi.Name, analyseur.Name), logFlags(), commandeFlags(), paiementFlags()),
 		Action: up,
 	}
 }
@@ -61,7 +61,7 @@ func up(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	printWelcome(c.Root().Writer, addresses, all, whereTelemetryGoes()+profiles.where())
+	printWelcome(c.Root().Writer, addresses, all, whatClientsNeed(c)+whereTelemetryGoes()+profiles.where())
 	failure := watch(ctx, all...)
 	fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
 	// commande first: no new orders while the others finish theirs.

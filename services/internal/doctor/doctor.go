@@ -34,6 +34,9 @@ type Config struct {
 	// Dashboards is a folder of dashboards as JSON, whose queries are tried on
 	// Prometheus. "" skips that.
 	Dashboards string
+	// Transport is how the services are asked; nil is plain HTTP, or HTTPS that
+	// the system's authorities vouch for.
+	Transport http.RoundTripper
 	// Timeout bounds each question.
 	Timeout time.Duration
 }
@@ -60,8 +63,12 @@ func Run(ctx context.Context, cfg Config, report func(Finding)) bool {
 		cfg: cfg, client: &http.Client{Transport: transport, Timeout: cfg.Timeout},
 		report: func(f Finding) { well = well && f.OK; report(f) },
 	}
+	services := *d // the same look, over their own transport
+	if cfg.Transport != nil {
+		services.client = &http.Client{Transport: cfg.Transport, Timeout: cfg.Timeout}
+	}
 	for _, s := range cfg.Services {
-		d.service(ctx, s)
+		services.service(ctx, s)
 	}
 	d.exporter(ctx, kafkaExporter(cfg.JMX))
 	d.exporter(ctx, nodeExporter(cfg.Node))

@@ -71,7 +71,7 @@ func onTwo(t *testing.T, ctx context.Context) (httpapi.Listeners, *httpapi.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") }), quiet())
+	server := httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") }), quiet(), httpapi.ServerConfig{})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, all...) }()
 	return all, server, served

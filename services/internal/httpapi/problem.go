@@ -20,6 +20,11 @@ type Problem struct {
 	Field    string `json:"field,omitempty"`
 	Problem  string `json:"problem,omitempty"`
 	Accepted string `json:"accepted,omitempty"`
+	// RequestID is the request's id. It is set for everyone whom [Identify]
+	// stands in front of.
+	RequestID string `json:"requestId,omitempty"`
+	// TraceID names the trace to look into, for faults of the service's own.
+	TraceID string `json:"traceId,omitempty"`
 	// RetryAfter, where positive, goes into the header of that name (whole
 	// seconds, rounded up).
 	RetryAfter time.Duration `json:"-"`
@@ -27,8 +32,8 @@ type Problem struct {
 
 // WriteProblem answers with a problem.
 func WriteProblem(w http.ResponseWriter, p Problem) {
-	p.Title = http.StatusText(p.Status)
 	h := w.Header()
+	p.Title, p.RequestID = http.StatusText(p.Status), h.Get(RequestID)
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -10,17 +10,49 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
-// Time-outs for every phase of a request, so that a slow client holds a
-// connection for a bounded time and the bounded memory behind it.
-const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 60 * time.Second
-	maxHeaderBytes    = 16 << 10
-)
+// DefaultMaxConnections is how many connections an address takes at once.
+const DefaultMaxConnections = 2048
+
+// maxHeaderBytes bounds a request's line and headers.
+const maxHeaderBytes = 16 << 10
+
+// ServerConfig bounds what one connection can take. The zero value has every
+// default.
+type ServerConfig struct {
+	// HeaderTimeout is the time that a request's headers may take to arrive,
+	// and a TLS handshake (default 5 s).
+	HeaderTimeout time.Duration
+	// ReadTimeout is the time for headers and a body that no handler wants
+	// (default 15 s); for others see [Config].
+	ReadTimeout time.Duration
+	// WriteTimeout is the time from the headers to the end of the answer
+	// (default 30 s).
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a connection is kept without a request (default
+	// 60 s).
+	IdleTimeout time.Duration
+	// Certificate, where there is one, has the server speak TLS alone.
+	Certificate *Certificate
+}
+
+func (c ServerConfig) withDefaults() ServerConfig {
+	c.HeaderTimeout = orDefault(c.HeaderTimeout, 5*time.Second)
+	c.ReadTimeout = orDefault(c.ReadTimeout, 15*time.Second)
+	c.WriteTimeout = orDefault(c.WriteTimeout, 30*time.Second)
+	c.IdleTimeout = orDefault(c.IdleTimeout, 60*time.Second)
+	return c
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
 
 // ErrAddress: the address to listen on is taken or not one of this machine.
 var ErrAddress = errors.New("cannot listen")
@@ -56,6 +88,16 @@ func ListenAll(ctx context.Context, addresses string) (Listeners, error) {
 // by.
 type Listeners []net.Listener
 
+// Limit bounds the connections of each address. Those beyond wait in the
+// kernel's queue until another ends.
+func (all Listeners) Limit(connections int) Listeners {
+	limited := make(Listeners, len(all))
+	for i, l := range all {
+		limited[i] = netutil.LimitListener(l, connections)
+	}
+	return limited
+}
+
 // Close closes all of them.
 func (all Listeners) Close() error {
 	var errs []error
@@ -67,20 +109,37 @@ func (all Listeners) Close() error {
 
 // Server serves one service.
 type Server struct {
-	http *http.Server
+	http   *http.Server
+	secure bool
 }
 
-// NewServer makes a server for the handler.
-func NewServer(handler http.Handler, log *slog.Logger) *Server {
-	return &Server{&http.Server{
+// NewServer makes a server for the handler. It speaks HTTP/1.1 alone: one
+// request at a time on a connection, so that bounding connections bounds the
+// rest.
+func NewServer(handler http.Handler, log *slog.Logger, cfg ServerConfig) *Server {
+	cfg = cfg.withDefaults()
+	s := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: cfg.HeaderTimeout,
+		ReadTimeout:       cfg.ReadTimeout,
+		WriteTimeout:      cfg.WriteTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		Protocols:         new(http.Protocols),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+	}
+	s.Protocols.SetHTTP1(true)
+	if cfg.Certificate != nil {
+		s.TLSConfig = cfg.Certificate.config()
+	}
+	return &Server{s, cfg.Certificate != nil}
+}
+
+func (s *Server) serve(l net.Listener) error {
+	if s.secure {
+		return s.http.ServeTLS(l, "", "") // the configuration has the certificate
+	}
+	return s.http.Serve(l)
 }
 
 // Serve answers requests until ctx ends or a listener fails, which closes the
@@ -89,7 +148,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ended := make(chan error, len(listeners))
 	var serving sync.WaitGroup
 	for _, l := range listeners {
-		serving.Go(func() { ended <- s.http.Serve(l) })
+		serving.Go(func() { ended <- s.serve(l) })
 	}
 	err := <-ended
 	if !errors.Is(err, http.ErrServerClosed) {

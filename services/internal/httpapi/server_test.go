@@ -42,7 +42,7 @@ func serve(t *testing.T) *running {
 		close(s.entered)
 		<-s.goOn
 		_, _ = io.WriteString(w, "done")
-	}), quiet())
+	}), quiet(), httpapi.ServerConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
 	s.endServeContext = cancel
 	go func() { s.served <- s.Serve(ctx, l) }()
@@ -129,7 +129,7 @@ func TestServeTellsOfAFailedListener(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := httpapi.NewServer(http.NotFoundHandler(), quiet()).Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
+	if err := httpapi.NewServer(http.NotFoundHandler(), quiet(), httpapi.ServerConfig{}).Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("served with %v, want net.ErrClosed", err)
 	}
 }

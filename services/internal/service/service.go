@@ -42,6 +42,7 @@ type Definition struct {
 	Group      string              // consumer group, "" for none
 	Consumes   []string
 	Produces   []string
+	OpenAPI    []byte // describes the routes that Wire adds and the common ones
 	// Wire adds routes, publishers and consumers. What it starts it puts on
 	// the base's stack.
 	Wire func(context.Context, *Base) error
@@ -67,6 +68,7 @@ type Base struct {
 type Service struct {
 	base      *Base
 	listeners httpapi.Listeners
+	edge      edge
 	ready     *readiness
 }
 
@@ -79,7 +81,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	}
 	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention}}
 	for _, step := range []func(context.Context, Settings) error{
-		s.observe, s.listen, s.store, s.connect, s.route, s.wire, s.serve,
+		s.observe, s.open, s.listen, s.store, s.connect, s.route, s.wire, s.serve,
 	} {
 		if err := step(ctx, settings); err != nil {
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.KafkaPatience)
@@ -93,7 +95,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 }
 
 // URL is where the service answers; of several addresses it is the first.
-func (s *Service) URL() string { return "http://" + s.listeners[0].Addr().String() }
+func (s *Service) URL() string { return s.edge.scheme() + s.listeners[0].Addr().String() }
 
 // Name is the service's name.
 func (s *Service) Name() string { return s.base.Definition.Name }
@@ -129,7 +131,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	if err != nil {
 		return errors.Join(err, exporters.Shutdown(ctx))
 	}
-	b.Log = b.Telemetry.Logger()
+	b.Log = httpapi.LogRequestIDs(b.Telemetry.Logger())
 	b.Stack.OnStop("telemetry", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flushTime)
 		defer cancel()
@@ -151,6 +153,7 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 	if err != nil {
 		return err
 	}
+	s.listeners = s.listeners.Limit(settings.HTTP.MaxConnections)
 	s.base.Stack.OnStop("listener", func(context.Context) error {
 		_ = s.listeners.Close() // the server has usually closed it
 		return nil
@@ -207,11 +210,18 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	return nil
 }
 
-func (s *Service) route(_ context.Context, settings Settings) error {
+func (s *Service) route(ctx context.Context, settings Settings) error {
 	b := s.base
+	panics, err := b.Telemetry.Instruments().Int64Counter(telemetry.HTTPPanicsTotal)
+	if err != nil {
+		return err
+	}
+	panics.Add(ctx, 0) // seen as zero before the first
 	b.Router = httpapi.NewRouter(httpapi.Config{
 		Service: b.Definition.Name, Version: settings.Version, Metrics: b.Telemetry.MetricsHandler(),
-		Ready: b.Ready, Log: b.Log,
+		Ready: b.Ready, Log: b.Log, OpenAPI: b.Definition.OpenAPI, Tokens: s.edge.tokens,
+		Panicked:      func(ctx context.Context) { panics.Add(ctx, 1) },
+		MaxConcurrent: settings.HTTP.MaxConcurrent, BodyTimeout: settings.HTTP.BodyTimeout,
 	})
 	return nil
 }
@@ -220,10 +230,12 @@ func (s *Service) wire(ctx context.Context, _ Settings) error {
 	return s.base.Definition.Wire(ctx, s.base)
 }
 
-func (s *Service) serve(context.Context, Settings) error {
+func (s *Service) serve(_ context.Context, settings Settings) error {
 	b := s.base
-	handler := telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router)
-	server := httpapi.NewServer(handler, b.Log)
+	handler := httpapi.Identify(telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router))
+	timeouts := settings.HTTP.Timeouts
+	timeouts.Certificate = s.edge.certificate
+	server := httpapi.NewServer(handler, b.Log, timeouts)
 	b.Stack.Go("http server", func(ctx context.Context) error { return server.Serve(ctx, s.listeners...) })
 	b.Stack.OnStop("http requests", server.Shutdown)
 	b.Stack.Go("readiness", s.ready.run) // the last part: it ends before requests are turned away

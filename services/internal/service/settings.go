@@ -24,6 +24,8 @@ type Settings struct {
 	// Address is where to listen, host:port, or several of them with commas
 	// between; port 0 picks a free one.
 	Address string
+	// HTTP says whom the service answers, and how many at once.
+	HTTP HTTP
 	// Brokers are Kafka's bootstrap addresses.
 	Brokers []string
 	// KafkaSecurity says how they let us in.
@@ -70,6 +72,7 @@ func (s Settings) withDefaults() Settings {
 	if s.KafkaPatience <= 0 {
 		s.KafkaPatience = defaultPatience
 	}
+	s.HTTP = s.HTTP.withDefaults()
 	if s.Retention == 0 {
 		s.Retention = defaultRetention
 	}
@@ -84,6 +87,9 @@ func (s Settings) validate() error {
 	}
 	if s.DatabaseURL == "" {
 		return errors.New("no DATABASE_URL")
+	}
+	if err := s.HTTP.validate(); err != nil {
+		return err
 	}
 	for _, t := range banking.Topics() {
 		if s.Retention < t.Retention {
