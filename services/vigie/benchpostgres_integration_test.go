@@ -53,10 +53,16 @@ func decideOn(b *testing.B, instances int, database string) (rate, cpu float64) 
 	<-made.done
 	fillTopics(b, broker.Address(), postgresOrders, false)
 	var urls []string
+	var running []*program
+	defer func() {
+		for _, p := range running {
+			p.stop()
+		}
+	}()
 	for range instances {
 		p := launch(b, "paiement", "--data", b.TempDir(), "--database-url", database, "--kafka-brokers", broker.Address(),
 			"--paiement-addr", "127.0.0.1:0", "--paiement-latency", "0", "--log-level", "warn")
-		defer p.stop()
+		running = append(running, p)
 		urls = append(urls, p.stdout.wait(b, `answers at (\S+)`, p.done)[1])
 	}
 	figures := func(name string) (least, total float64) {
