@@ -135,8 +135,9 @@ func TestAKeyGivesOneOrderToAllWhoAskAtOnce(t *testing.T) {
 		var all []*keys
 		for range instances {
 			if shared == nil || strings.HasPrefix(url, "postgres") {
-				shared = reopen(t, url)
-				t.Cleanup(func() { closed(t, shared) })
+				s := reopen(t, url)
+				t.Cleanup(func() { closed(t, s) })
+				shared = s
 			}
 			all = append(all, &keys{store: shared, lease: time.Minute})
 		}
