@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -62,24 +61,17 @@ func (o *orders) fail(ctx context.Context, w http.ResponseWriter, event banking.
 	})
 }
 
-// readOrder takes the body within its bound and parses it.
-func readOrder(w http.ResponseWriter, r *http.Request) (banking.OrderRequest, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, banking.MaxBody))
+// readOrder parses the body, which the router has read within its bounds.
+func readOrder(r *http.Request) (banking.OrderRequest, error) {
+	body, err := httpapi.Body(r)
 	if err != nil {
-		return banking.OrderRequest{}, fmt.Errorf("read body: %w", err)
+		return banking.OrderRequest{}, err
 	}
 	return banking.ParseOrderRequest(body)
 }
 
 // refuse answers an order that cannot be taken, naming the field.
 func refuse(w http.ResponseWriter, err error) {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		httpapi.WriteProblem(w, httpapi.Problem{
-			Status: http.StatusRequestEntityTooLarge,
-			Detail: fmt.Sprintf("The body is too large; at most %d bytes are accepted.", banking.MaxBody),
-		})
-		return
-	}
 	p := httpapi.Problem{Status: http.StatusBadRequest, Detail: "The body could not be read."}
 	if errors.Is(err, errKey) {
 		p.Detail = fmt.Sprintf("The header %s is to be one key of 1 to %d printable ASCII characters, in quotes or without.", headerKey, maxKey)

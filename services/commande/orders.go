@@ -52,7 +52,7 @@ type accepted struct {
 // create validates, publishes, and answers 201 once Kafka has the order. Only
 // then does it count.
 func (o *orders) create(w http.ResponseWriter, r *http.Request) {
-	request, err := readOrder(w, r)
+	request, err := readOrder(r)
 	if err != nil {
 		refuse(w, err)
 		return

@@ -13,6 +13,7 @@ import (
 const (
 	defaultMaxBody     = 64 << 10
 	defaultBodyTimeout = 10 * time.Second
+	smallBody          = 4 << 10
 )
 
 // takesBody says whether requests with a method bring something to read.
@@ -35,7 +36,7 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 	// The server lifts the deadline when the body has come to its end. Tests
 	// without a connection have none.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBytes+1))
+	body, err := readAll(r.Body, r.ContentLength, maxBytes)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		refuseBody(w, Problem{
@@ -49,8 +50,47 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 		refuseBody(w, tooLarge(maxBytes))
 		return false
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	held := &heldBody{text: body}
+	held.Reset(body)
+	r.Body = held
 	return true
+}
+
+// readAll reads a body, or one byte more than the most that is taken of it. A
+// length that is known and small saves making room again and again; for a large
+// one room is made as it arrives.
+func readAll(body io.Reader, length, most int64) ([]byte, error) {
+	if length < 0 || length > smallBody {
+		return io.ReadAll(io.LimitReader(body, most+1))
+	}
+	text := make([]byte, length)
+	_, err := io.ReadFull(body, text)
+	return text, err
+}
+
+// heldBody is a body that has been read.
+type heldBody struct {
+	bytes.Reader
+	text []byte
+}
+
+// Close implements [io.Closer].
+func (*heldBody) Close() error { return nil }
+
+// Body returns the whole body of a request, which is not to be changed. Behind
+// a [Router] it is in memory, and this costs nothing; elsewhere it is read.
+func Body(r *http.Request) ([]byte, error) {
+	if held, ok := r.Body.(*heldBody); ok {
+		return held.text, nil
+	}
+	if r.Body == nil {
+		return nil, nil
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	return text, nil
 }
 
 func tooLarge(maxBytes int64) Problem {

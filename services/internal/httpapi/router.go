@@ -63,12 +63,16 @@ type Router struct {
 	endpoints []string
 	origin    *http.CrossOriginProtection
 	own       *lane
+
+	protection http.Header // shared by all answers
 }
 
 // NewRouter makes a router with the common routes.
 func NewRouter(cfg Config) *Router {
 	cfg = cfg.withDefaults()
-	rt := &Router{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), own: newLane(cfg.MaxConcurrent, sendingOwn)}
+	rt := &Router{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), own: newLane(cfg.MaxConcurrent, sendingOwn),
+		protection: protections(),
+	}
 	rt.add("GET /{$}", rt.root)
 	rt.add("GET /health", rt.health)
 	rt.add("GET /health/ready", rt.ready)
@@ -115,7 +119,7 @@ func (rt *Router) Endpoints() []string { return rt.endpoints }
 // ServeHTTP answers every request: what matches no route, and what a handler
 // could not finish, gets a problem document too.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	protect(w.Header(), r)
+	protect(w.Header(), r, rt.protection)
 	a := &answer{w: w}
 	rt.answer(a, r)
 	a.send()
