@@ -96,11 +96,17 @@ func sessions(cfg *pgx.ConnConfig, service string, limits map[string]string) *pg
 // applicationName is how an instance's connections are told from others.
 func applicationName(service string) string { return "vigie/" + service }
 
-// limits keep the server from waiting for an instance that has gone, and from
-// working for one that no longer listens.
+// limits keep the server from waiting for an instance that has gone, from
+// working for one that no longer listens, and from plans made for other times.
 func limits() map[string]string {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-	return map[string]string{"statement_timeout": ms(patience), "idle_in_transaction_session_timeout": ms(silence)}
+	return map[string]string{
+		"statement_timeout": ms(patience), "idle_in_transaction_session_timeout": ms(silence),
+		// A plan that is kept is the one of the table's size then: a ledger that
+		// was empty at first would be read whole for every batch, until the
+		// server next gathers statistics.
+		"plan_cache_mode": "force_custom_plan",
+	}
 }
 
 func openPostgres(ctx context.Context, databaseURL, service string, migrations fs.FS, o options) (_ *Store, err error) {
