@@ -128,14 +128,11 @@ func (b *Broker) LogTail() string { return testproc.Tail(b.path("broker.log")) }
 func (b *Broker) path(name string) string { return filepath.Join(b.folder, name) }
 
 func (b *Broker) configure() error {
-	broker, err := testproc.FreeAddress()
+	addresses, err := testproc.FreeAddresses(2)
 	if err != nil {
 		return err
 	}
-	controller, err := testproc.FreeAddress()
-	if err != nil {
-		return err
-	}
+	broker, controller := addresses[0], addresses[1]
 	b.address = broker
 	for name, text := range map[string]string{
 		"server.properties": properties(b.folder, broker, controller, b.guard), "log4j2.properties": string(logging),

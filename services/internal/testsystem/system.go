@@ -68,15 +68,15 @@ func New(cfg Config) (*System, error) {
 	if cfg.Database != "" {
 		env = append(env, "DATABASE_URL="+cfg.Database)
 	}
+	addresses, err := testproc.FreeAddresses(len(Services()) * max(1, cfg.Instances))
+	if err != nil {
+		return nil, err
+	}
 	s := &System{services: map[string][]*Service{}, fronts: map[string]*front{}}
 	for _, name := range Services() {
 		for n := range max(1, cfg.Instances) {
-			instance, err := newService(cfg, env, name, n)
-			if err != nil {
-				s.Close()
-				return nil, err
-			}
-			s.services[name] = append(s.services[name], instance)
+			s.services[name] = append(s.services[name], newService(cfg, env, addresses[0], name, n))
+			addresses = addresses[1:]
 		}
 		if cfg.Instances < 2 {
 			continue
@@ -89,11 +89,7 @@ func New(cfg Config) (*System, error) {
 	return s, nil
 }
 
-func newService(cfg Config, env []string, name string, n int) (*Service, error) {
-	address, err := testproc.FreeAddress()
-	if err != nil {
-		return nil, err
-	}
+func newService(cfg Config, env []string, address, name string, n int) *Service {
 	title := name
 	if n > 0 {
 		title = fmt.Sprintf("%s-%d", name, n+1)
@@ -102,7 +98,7 @@ func newService(cfg Config, env []string, name string, n int) (*Service, error) 
 		Name: title, binary: cfg.Binary, env: env, log: logFile(cfg.Logs, title), stderr: cfg.Stderr,
 		args: []string{name, "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--" + name + "-addr", address, "--log-format", "json"},
 		up:   regexp.MustCompile(name + ` answers at \S+`),
-	}}, nil
+	}}
 }
 
 // Service returns the first instance of a service, by the service's name.
