@@ -126,7 +126,14 @@ func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRe
 
 // free lets the next request with the key try at once: this one has failed.
 func (k *keys) free(ctx context.Context, h held) error {
-	return k.change(ctx, "free key", freeKey, h.key, h.busyUntil)
+	err := k.store.Update(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(ctx, freeKey, h.key, h.busyUntil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("free key: %w", err)
+	}
+	return nil
 }
 
 // settle notes that Kafka has the key's order, and says whether this was the
@@ -141,17 +148,6 @@ func (k *keys) settle(ctx context.Context, h held) (first bool, err error) {
 		return false, fmt.Errorf("settle key: %w", err)
 	}
 	return first, nil
-}
-
-func (k *keys) change(ctx context.Context, what, query string, args ...any) error {
-	err := k.store.Update(ctx, func(tx *storage.Tx) error {
-		_, err := tx.Exec(ctx, query, args...)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
 }
 
 // forgetOldKeys removes keys that were first used before a time.

@@ -61,15 +61,8 @@ func drive(b *testing.B, client *http.Client, url string) float64 {
 	for range benchConnections {
 		group.Go(func() {
 			for left.Add(-1) >= 0 {
-				response, err := client.Post(url+"/orders", "application/json", bytes.NewReader(body))
-				if err != nil {
+				if err := postOrder(client, url, body); err != nil {
 					b.Error(err)
-					return
-				}
-				_, _ = io.Copy(io.Discard, response.Body)
-				_ = response.Body.Close()
-				if response.StatusCode != http.StatusCreated {
-					b.Errorf("POST /orders = %d", response.StatusCode)
 					return
 				}
 			}
@@ -77,6 +70,20 @@ func drive(b *testing.B, client *http.Client, url string) float64 {
 	}
 	group.Wait()
 	return benchOrders / time.Since(start).Seconds()
+}
+
+// postOrder posts an order that has to be taken.
+func postOrder(client *http.Client, url string, body []byte) error {
+	response, err := client.Post(url+"/orders", "application/json", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		return fmt.Errorf("POST /orders = %d", response.StatusCode)
+	}
+	return nil
 }
 
 // BenchmarkUp measures what the whole system costs at rest: from start to

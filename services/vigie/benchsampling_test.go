@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -84,15 +83,8 @@ func pace(b *testing.B, s *system) {
 		<-ticker.C
 		for range samplingRate / int(time.Second/tick) {
 			group.Go(func() {
-				response, err := client.Post(s.commande+"/orders", "application/json", strings.NewReader(`{"userId":"u","amount":1,"items":["a"]}`))
-				if err != nil {
+				if err := postOrder(client, s.commande, []byte(`{"userId":"u","amount":1,"items":["a"]}`)); err != nil {
 					b.Error(err)
-					return
-				}
-				_, _ = io.Copy(io.Discard, response.Body)
-				_ = response.Body.Close()
-				if response.StatusCode != http.StatusCreated {
-					b.Errorf("POST /orders = %d", response.StatusCode)
 				}
 			})
 		}

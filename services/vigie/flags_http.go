@@ -2,17 +2,15 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/internal/files"
 	"github.com/vigie-dev/vigie/services/internal/httpapi"
 	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/suivi"
@@ -28,9 +26,6 @@ const (
 	flagHTTPName    = "http-tls-server-name"
 	flagTokens      = "-tokens-file" // behind a service's name
 )
-
-// errAuthorities: the file with authorities has none.
-var errAuthorities = errors.New("no certificate in it")
 
 // httpFlags are those of every service, and the tokens of the services named.
 func httpFlags(services ...string) []cli.Flag {
@@ -133,13 +128,9 @@ func clientTransport(c *cli.Command) (*http.Transport, error) {
 		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.String(flagHTTPName)},
 	}
 	if path := c.String(flagHTTPCA); path != "" {
-		content, err := os.ReadFile(path) //nolint:gosec // the operator's choice
-		authorities := x509.NewCertPool()
-		if err == nil && !authorities.AppendCertsFromPEM(content) {
-			err = errAuthorities
-		}
+		authorities, err := files.Authorities(path)
 		if err != nil {
-			return nil, fmt.Errorf("--%s (%s) %s: %w", flagHTTPCA, variable(flagHTTPCA), path, err)
+			return nil, fmt.Errorf("--%s (%s): %w", flagHTTPCA, variable(flagHTTPCA), err)
 		}
 		transport.TLSClientConfig.RootCAs = authorities
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/vigie-dev/vigie/services/internal/kafka"
 	"github.com/vigie-dev/vigie/services/internal/service"
 	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/services/internal/traces"
 )
 
 // hint names the setting that mends an error, or returns "". This is the one
@@ -52,6 +53,8 @@ func hint(err error) string {
 		return check(flagSASLMechanism, flagSASLUser, flagSASLPassword) + " or " + variable(flagSASLPassword+flagFileSuffix)
 	case errors.Is(err, kafka.ErrUnreachable):
 		return "; start one with `vigie broker` or set --kafka-brokers (KAFKA_BROKERS)"
+	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrNoJaeger):
+		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	default:
 		return ""
 	}

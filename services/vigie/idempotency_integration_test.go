@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vigie-dev/vigie/services/internal/lifecycle"
 	"github.com/vigie-dev/vigie/services/internal/testsystem"
 )
 
@@ -43,10 +44,8 @@ func keyed(ctx context.Context, url, key string) (placed, error) {
 				return placed{}, fmt.Errorf("key %s: %s", key, response.Status)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return placed{}, ctx.Err()
-		case <-time.After(wait):
+		if err := lifecycle.Sleep(ctx, wait); err != nil {
+			return placed{}, err
 		}
 	}
 }

@@ -22,6 +22,9 @@ const (
 	defaultTraceLimit = 200
 )
 
+// errNeedsJaeger: a trace was asked for by its id, and Jaeger is not to be asked.
+var errNeedsJaeger = errors.New("only Jaeger can find a trace by its id")
+
 func traceCommand() *cli.Command {
 	const where = "Where to ask"
 	return &cli.Command{
@@ -81,16 +84,15 @@ func askedTrace(asked string) (id string, ok bool) {
 
 // traceReport is what Jaeger has of a trace.
 func traceReport(ctx context.Context, c *cli.Command, id string) (traces.Report, error) {
-	const setting = "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	if jaegerURL(c) == "" {
-		return traces.Report{}, errors.New("only Jaeger can find a trace by its id" + setting)
+		return traces.Report{}, errNeedsJaeger
 	}
 	tree, err := jaegerTree(ctx, c, id)
 	switch {
 	case errors.Is(err, traces.ErrUnknownTrace):
 		return traces.Report{}, fmt.Errorf("%w %s: %s", err, id, neverKept)
 	case err != nil:
-		return traces.Report{}, fmt.Errorf("%w%s", err, setting)
+		return traces.Report{}, err
 	default:
 		return traces.Report{TraceID: id, Tree: tree}, nil
 	}

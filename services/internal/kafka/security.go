@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 
 	"github.com/IBM/sarama"
 
+	"github.com/vigie-dev/vigie/services/internal/files"
 	"github.com/vigie-dev/vigie/services/internal/secret"
 )
 
@@ -79,13 +79,9 @@ func (s Security) tls() (*tls.Config, error) {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.CAFile != "" {
-		text, err := os.ReadFile(s.CAFile)
-		if err != nil {
+		var err error
+		if config.RootCAs, err = files.Authorities(s.CAFile); err != nil {
 			return nil, fmt.Errorf("%w: read authorities: %w", ErrTLS, err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%w: %s holds no certificate", ErrTLS, s.CAFile)
 		}
 	}
 	if s.CertFile == "" && s.KeyFile == "" {

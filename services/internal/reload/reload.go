@@ -7,20 +7,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/vigie-dev/vigie/services/internal/files"
 )
 
 // MaxFile bounds, in bytes, a file that is read.
 const MaxFile = 64 << 10
-
-// ErrTooLarge: a file is larger than [MaxFile].
-var ErrTooLarge = errors.New("file is too large")
 
 // Files is what was made of the contents of some files. Get may be called
 // while Run runs.
@@ -103,24 +100,11 @@ func (f *Files[T]) read() ([][]byte, error) {
 	contents := make([][]byte, len(f.paths))
 	for i, path := range f.paths {
 		var err error
-		if contents[i], err = readBounded(path); err != nil {
+		if contents[i], err = files.Read(path, MaxFile); err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
 	}
 	return contents, nil
-}
-
-func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator's choice
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
-	if err == nil && len(content) > MaxFile {
-		err = fmt.Errorf("%w: at most %d bytes", ErrTooLarge, MaxFile)
-	}
-	return content, err
 }
 
 func fingerprint(contents [][]byte, err error) [sha256.Size]byte {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/vigie-dev/vigie/services/internal/files"
 	"github.com/vigie-dev/vigie/services/internal/reload"
 )
 
@@ -112,7 +113,7 @@ func TestAStartNeedsGoodFiles(t *testing.T) {
 	bad, large := filepath.Join(folder, "bad"), filepath.Join(folder, "large")
 	put(t, bad, "bad")
 	put(t, large, strings.Repeat("x", reload.MaxFile+1))
-	for path, want := range map[string]error{bad: errBad, large: reload.ErrTooLarge, filepath.Join(folder, "missing"): os.ErrNotExist, folder: nil} {
+	for path, want := range map[string]error{bad: errBad, large: files.ErrTooLarge, filepath.Join(folder, "missing"): os.ErrNotExist, folder: nil} {
 		if f, err := reload.Open(joined, path); f != nil || err == nil || !errors.Is(err, want) && want != nil {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -9,7 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
+
+	"github.com/vigie-dev/vigie/services/internal/files"
 )
 
 // maxFile bounds, in bytes, a file that holds a secret.
@@ -31,17 +32,12 @@ func Of(text string) Value { return Value{text} }
 // its end. It answers [ErrFile] where the file cannot be read, is empty, or is
 // larger than 64 KiB.
 func Read(path string) (Value, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator's choice
-	if err != nil {
-		return Value{}, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	defer func() { _ = file.Close() }()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
+	text, err := files.Read(path, maxFile)
+	if err != nil && !errors.Is(err, files.ErrTooLarge) {
 		return Value{}, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	text = bytes.TrimRight(text, "\r\n")
-	if len(text) == 0 || len(text) > maxFile {
+	if err != nil || len(text) == 0 {
 		return Value{}, fmt.Errorf("%w %s: want 1 to %d bytes", ErrFile, path, maxFile)
 	}
 	return Value{string(text)}, nil

@@ -221,7 +221,7 @@ func (s *Service) route(ctx context.Context, settings Settings) error {
 		Service: b.Definition.Name, Version: settings.Version, Metrics: b.Telemetry.MetricsHandler(),
 		Ready: b.Ready, Log: b.Log, OpenAPI: b.Definition.OpenAPI, Tokens: s.edge.tokens,
 		Panicked:      func(ctx context.Context) { panics.Add(ctx, 1) },
-		MaxConcurrent: settings.HTTP.MaxConcurrent, BodyTimeout: settings.HTTP.BodyTimeout,
+		MaxConcurrent: settings.HTTP.MaxConcurrent, MaxBody: banking.MaxBody, BodyTimeout: settings.HTTP.BodyTimeout,
 	})
 	return nil
 }
