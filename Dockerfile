@@ -5,11 +5,15 @@ FROM golang:1.26.8-alpine AS build
 ENV GOCACHE=/go/cache
 WORKDIR /src
 COPY go.mod go.sum ./
+COPY telemetry/go.mod telemetry/go.sum telemetry/
+COPY telemetry/otlp/go.mod telemetry/otlp/go.sum telemetry/otlp/
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY cmd cmd
+COPY internal internal
 COPY services services
 COPY telemetry telemetry
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
-    CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/vigie ./services/vigie && mkdir /out/data
+    CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/vigie ./cmd/vigie && mkdir /out/data
 
 # The Collector's image has nothing in it that could ask for its health.
 FROM otel/opentelemetry-collector-contrib:0.155.0 AS otel-collector

@@ -43,7 +43,7 @@ run: build ## build and start everything in one process (vigie up)
 # compiler.
 build: ## build bin/vigie
 	@[ -x $(VIGIE) ] || echo "building $(VIGIE); the first time takes a minute or two"
-	@CGO_ENABLED=0 go build -o $(VIGIE) ./services/vigie
+	@CGO_ENABLED=0 go build -o $(VIGIE) ./cmd/vigie
 
 test: ## run the tests, with the race detector where a C compiler is there
 	@race=$$(sh tools/race.sh) || exit 1; \
@@ -51,7 +51,7 @@ test: ## run the tests, with the race detector where a C compiler is there
 		echo "no working C compiler: testing without the race detector"; \
 		export CGO_ENABLED=0; \
 	fi; \
-	go test $$race $(PKGS) $(ARGS) && CGO_ENABLED=0 go -C monitoring test ./... $(ARGS)
+	go test $$race $(PKGS) $(ARGS) && go -C telemetry test $$race ./... $(ARGS) && go -C telemetry/otlp test $$race ./... $(ARGS)
 
 test-race: ## run the tests with the race detector, or fail
 	@go test -race $(PKGS) $(ARGS)
@@ -61,17 +61,17 @@ test-race: ## run the tests with the race detector, or fail
 # into it.
 test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
-		./services/internal/testkafka ./services/internal/testpostgres ./services/internal/storage \
-		./services/commande ./services/paiement ./services/suivi ./services/analyseur ./services/vigie $(ARGS)
-	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
+		./internal/testenv/kafka ./internal/testenv/postgres ./internal/storage \
+		./services/commande ./services/paiement ./services/suivi ./services/analyseur ./internal/cli $(ARGS)
+	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
-		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
-	@CGO_ENABLED=0 go -C monitoring test -tags integration -count=1 -p 1 -timeout 60m ./... $(ARGS)
+		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
+	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 60m ./monitoring/... $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \
 		CRASH_FAULT='$(FAULT)' CRASH_AWAY='$(AWAY)' CRASH_DATABASE='$(DATABASE)' CRASH_INSTANCES='$(INSTANCES)' \
-		go test -tags integration -count=1 -v -timeout 0 -run TestCrashMatrix ./services/internal/crashtest $(ARGS)
+		go test -tags integration -count=1 -v -timeout 0 -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 
 lint: ## check format, modules, tree and code (ARGS go to golangci-lint)
 	@sh tools/lint.sh $(ARGS)
@@ -86,7 +86,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 	@FUZZTIME='$(FUZZTIME)' sh tools/fuzz.sh $(ARGS)
 
 docs: ## write the generated documents anew
-	@CGO_ENABLED=0 go test ./services/vigie -count=1 -run TestDocs -update $(ARGS)
+	@CGO_ENABLED=0 go test ./internal/cli -count=1 -run TestDocs -update $(ARGS)
 
 dev-commande: build ## run commande alone
 	@bash tools/stack.sh run commande $(ARGS)

@@ -35,13 +35,17 @@ tidy() {
 
 golangci() {
 	linter=$(sh tools/golangci-lint.sh) || return 1
-	status=0
-	"$linter" run "$@" || status=1
-	(cd monitoring && "$linter" run -c ../.golangci.yml "$@" ./...) || status=1
+	config=$PWD/.golangci.yml status=0
+	for module in . telemetry telemetry/otlp; do
+		echo "lint: golangci-lint in $module"
+		(cd "$module" && "$linter" run -c "$config" "$@" ./...) || status=1
+	done
 	return $status
 }
 
-vet() { go vet ./... && go -C monitoring vet -tags integration ./...; }
+vet() {
+	go vet -tags integration ./... && go -C telemetry vet ./... && go -C telemetry/otlp vet ./...
+}
 
 check tree sh tools/check-tree.sh
 check gofmt format

@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/service"
 )
 
 //go:embed migrations/*.sql
@@ -40,7 +40,7 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 
 func wire(ctx context.Context, b *service.Base) error {
 	b.Prune(forget)
-	progress, err := service.ConsumeTracked(ctx, b, kafka.LoopConfig{Concurrency: 1, BatchSize: batchSize},
+	progress, err := service.ConsumeTracked(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize},
 		&counter{store: b.Store, log: b.Log})
 	if err != nil {
 		return err

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // counted is what has been counted of a batch's orders: the event of each.
@@ -21,13 +22,13 @@ type counter struct {
 }
 
 // Load looks up which of the batch's orders have been counted.
-func (c *counter) Load(ctx context.Context, batch []kafka.Record) (counted, error) {
-	return eventsOf(ctx, c.store, kafka.Keys(batch))
+func (c *counter) Load(ctx context.Context, batch []record.Record) (counted, error) {
+	return eventsOf(ctx, c.store, record.Keys(batch))
 }
 
 // Handle reads a decided payment.
-func (c *counter) Handle(_ context.Context, known counted, r kafka.Record) (transaction, []storage.Message, error) {
-	event, err := kafka.Decode(r)
+func (c *counter) Handle(_ context.Context, known counted, r record.Record) (transaction, []record.Message, error) {
+	event, err := delivery.Decode(r)
 	if err != nil {
 		return transaction{}, nil, err
 	}
@@ -39,20 +40,20 @@ func (c *counter) Handle(_ context.Context, known counted, r kafka.Record) (tran
 		tx.Status, tx.UserID, tx.Amount = e.Status, e.UserID, e.Amount
 	}
 	if banking.TopicOf(event.Type()) != r.Topic {
-		return transaction{}, nil, kafka.Reject(kafka.ReasonMalformed, fmt.Errorf("%s does not belong on %s", event.Type(), r.Topic))
+		return transaction{}, nil, delivery.Reject(delivery.ReasonMalformed, fmt.Errorf("%s does not belong on %s", event.Type(), r.Topic))
 	}
 	switch known[tx.OrderID] {
 	case "":
 		return tx, nil, nil
 	case tx.EventID:
-		return transaction{}, nil, kafka.ErrDuplicate
+		return transaction{}, nil, delivery.ErrDuplicate
 	default:
-		return transaction{}, nil, kafka.Reject(kafka.ReasonContradictory, errors.New("the order was decided by another event"))
+		return transaction{}, nil, delivery.Reject(delivery.ReasonContradictory, errors.New("the order was decided by another event"))
 	}
 }
 
-// Apply stores the transactions and adds them to the sums.
-func (c *counter) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[transaction]) error {
+// Store stores the transactions and adds them to the sums.
+func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[transaction]) error {
 	transactions := make([]transaction, len(decided))
 	for i, d := range decided {
 		transactions[i] = d.Change
@@ -70,8 +71,8 @@ func (c *counter) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Dec
 	return addSums(ctx, tx, batch)
 }
 
-// Applied logs what has been counted.
-func (c *counter) Applied(decided []kafka.Decided[transaction]) {
+// Stored logs what has been counted.
+func (c *counter) Stored(decided []delivery.Decided[transaction]) {
 	for _, d := range decided {
 		c.log.DebugContext(d.Context, "payment counted", "order_id", d.Change.OrderID, "status", d.Change.Status)
 	}

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 func authorizedEvent() banking.PaymentAuthorized {
@@ -23,16 +23,16 @@ func rejectedEvent() banking.PaymentRejected {
 	}
 }
 
-func record(t *testing.T, topic string, e banking.Event, spoil func(*kafka.Record)) kafka.Record {
+func recordOf(t *testing.T, topic string, e banking.Event, spoil func(*record.Record)) record.Record {
 	t.Helper()
 	value, err := banking.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := kafka.Record{
-		Partition: storage.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value,
-		Headers: []storage.Header{
-			{Key: banking.HeaderEventID, Value: []byte(e.ID())}, {Key: banking.HeaderEventType, Value: []byte(e.Type())},
+	r := record.Record{
+		Partition: record.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value,
+		Headers: []record.Header{
+			{Key: record.HeaderEventID, Value: []byte(e.ID())}, {Key: record.HeaderEventType, Value: []byte(e.Type())},
 		},
 	}
 	if spoil != nil {
@@ -51,7 +51,7 @@ func TestDecidedPaymentsBecomeTransactions(t *testing.T) {
 		{banking.TopicPaymentsRejected, rejectedEvent(), payment(1, "REJECTED", 1050, noon())},
 	} {
 		for _, state := range []counted{{}, {"order-2": "decided-order-1"}} {
-			got, out, err := (&counter{}).Handle(t.Context(), state, record(t, test.topic, test.event, nil))
+			got, out, err := (&counter{}).Handle(t.Context(), state, recordOf(t, test.topic, test.event, nil))
 			if err != nil || out != nil || got != test.want {
 				t.Errorf("%s: %+v, %v, %v; want %+v", test.topic, got, out, err, test.want)
 			}
@@ -67,25 +67,25 @@ func TestRecordsThatDoNotCount(t *testing.T) {
 	tests := []struct {
 		name   string
 		state  counted
-		record kafka.Record
-		class  kafka.Class
-		reason kafka.Reason
+		record record.Record
+		class  delivery.Class
+		reason delivery.Reason
 	}{
-		{"duplicate", counted{"order-1": "decided-order-1"}, record(t, good, authorizedEvent(), nil), kafka.ClassDuplicate, ""},
-		{"decided otherwise", counted{"order-1": "another"}, record(t, good, authorizedEvent(), nil), kafka.ClassReject, kafka.ReasonContradictory},
-		{"on the other topic", nil, record(t, banking.TopicPaymentsRejected, authorizedEvent(), nil), kafka.ClassReject, kafka.ReasonMalformed},
-		{"an order", nil, record(t, good, order, nil), kafka.ClassReject, kafka.ReasonMalformed},
-		{"malformed", nil, record(t, good, authorizedEvent(), func(r *kafka.Record) { r.Value = []byte("null") }), kafka.ClassReject, kafka.ReasonMalformed},
-		{"no headers", nil, record(t, good, authorizedEvent(), func(r *kafka.Record) { r.Headers = nil }), kafka.ClassReject, kafka.ReasonMalformed},
-		{"key differs", nil, record(t, good, authorizedEvent(), func(r *kafka.Record) { r.Key = []byte("order-2") }), kafka.ClassReject, kafka.ReasonContradictory},
+		{"duplicate", counted{"order-1": "decided-order-1"}, recordOf(t, good, authorizedEvent(), nil), delivery.ClassDuplicate, ""},
+		{"decided otherwise", counted{"order-1": "another"}, recordOf(t, good, authorizedEvent(), nil), delivery.ClassReject, delivery.ReasonContradictory},
+		{"on the other topic", nil, recordOf(t, banking.TopicPaymentsRejected, authorizedEvent(), nil), delivery.ClassReject, delivery.ReasonMalformed},
+		{"an order", nil, recordOf(t, good, order, nil), delivery.ClassReject, delivery.ReasonMalformed},
+		{"malformed", nil, recordOf(t, good, authorizedEvent(), func(r *record.Record) { r.Value = []byte("null") }), delivery.ClassReject, delivery.ReasonMalformed},
+		{"no headers", nil, recordOf(t, good, authorizedEvent(), func(r *record.Record) { r.Headers = nil }), delivery.ClassReject, delivery.ReasonMalformed},
+		{"key differs", nil, recordOf(t, good, authorizedEvent(), func(r *record.Record) { r.Key = []byte("order-2") }), delivery.ClassReject, delivery.ReasonContradictory},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got, out, err := (&counter{}).Handle(t.Context(), test.state, test.record)
-			if err == nil || kafka.ClassOf(err) != test.class || got != (transaction{}) || out != nil {
-				t.Errorf("%+v, %v, %v of class %v; want class %v", got, out, err, kafka.ClassOf(err), test.class)
+			if err == nil || delivery.ClassOf(err) != test.class || got != (transaction{}) || out != nil {
+				t.Errorf("%+v, %v, %v of class %v; want class %v", got, out, err, delivery.ClassOf(err), test.class)
 			}
-			if f, ok := errors.AsType[*kafka.Failure](err); ok != (test.reason != "") || ok && f.Reason != test.reason {
+			if f, ok := errors.AsType[*delivery.Failure](err); ok != (test.reason != "") || ok && f.Reason != test.reason {
 				t.Errorf("error %v, want reason %q", err, test.reason)
 			}
 		})

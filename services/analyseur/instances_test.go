@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Instances that count at once, some of it the same payments, have sums in
@@ -22,16 +22,16 @@ func TestInstancesCountEachPaymentOnce(t *testing.T) {
 		c := counterAt(t, url)
 		group.Go(func() {
 			for first := 0; first < payments; first += 20 {
-				var batch []kafka.Decided[transaction]
+				var batch []delivery.Decided[transaction]
 				for n := range 20 {
 					id := (first + n*(i+1)) % payments // in another order each
 					status := banking.StatusAuthorized
 					if id%3 == 0 {
 						status = banking.StatusRejected
 					}
-					batch = append(batch, kafka.Decided[transaction]{Change: payment(id, status, 100, noon().Add(-time.Duration(id%7)*time.Minute))})
+					batch = append(batch, delivery.Decided[transaction]{Change: payment(id, status, 100, noon().Add(-time.Duration(id%7)*time.Minute))})
 				}
-				if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Apply(t.Context(), tx, batch) }); err != nil {
+				if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Store(t.Context(), tx, batch) }); err != nil {
 					t.Error(err)
 					return
 				}

@@ -9,10 +9,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
-	"github.com/vigie-dev/vigie/services/internal/testpostgres"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/storage"
+	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 )
 
 // postgres is the server of all tests here, where there is one.
@@ -66,14 +66,14 @@ func counterAt(t *testing.T, url string) *counter {
 // apply stores transactions as one batch.
 func apply(t *testing.T, c *counter, all ...transaction) {
 	t.Helper()
-	var decided []kafka.Decided[transaction]
+	var decided []delivery.Decided[transaction]
 	for _, tx := range all {
-		decided = append(decided, kafka.Decided[transaction]{Context: t.Context(), Change: tx})
+		decided = append(decided, delivery.Decided[transaction]{Context: t.Context(), Change: tx})
 	}
-	if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Apply(t.Context(), tx, decided) }); err != nil {
+	if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Store(t.Context(), tx, decided) }); err != nil {
 		t.Fatal(err)
 	}
-	c.Applied(decided)
+	c.Stored(decided)
 }
 
 func statisticsAt(t *testing.T, c *counter, now time.Time) statistics {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 const (

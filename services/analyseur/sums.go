@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 const (

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 func TestPaymentsCountOnce(t *testing.T) { onEach(t, testPaymentsCountOnce) }
@@ -28,7 +28,7 @@ func testPaymentsCountOnce(t *testing.T, empty maker) {
 	if got := statisticsAt(t, c, noon()); got != want {
 		t.Errorf("statistics %v, want %v", got, want)
 	}
-	state, err := c.Load(t.Context(), []kafka.Record{{Key: []byte("order-1")}, {Key: []byte("order-4")}})
+	state, err := c.Load(t.Context(), []record.Record{{Key: []byte("order-1")}, {Key: []byte("order-4")}})
 	if err != nil || len(state) != 1 || state["order-1"] != "decided-order-1" {
 		t.Errorf("counted %v, %v", state, err)
 	}

@@ -3,7 +3,7 @@ package analyseur
 import (
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 // transaction is a decided payment.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 func TestAverageIsRoundedHalfUp(t *testing.T) {

@@ -10,10 +10,12 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/service"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // ErrIDsBehind: the storage would give ids that orders in the log have.
@@ -59,7 +61,7 @@ func highestID(ctx context.Context, client sarama.Client, cfg kafka.Config, last
 	}
 	var mu sync.Mutex
 	var highest int64
-	err = kafka.Scan(ctx, cfg, spans, func(r kafka.Record) error {
+	err = kafka.Scan(ctx, cfg, spans, func(r record.Record) error {
 		if n, ok := number(r); ok {
 			mu.Lock()
 			defer mu.Unlock()
@@ -75,13 +77,13 @@ func highestID(ctx context.Context, client sarama.Client, cfg kafka.Config, last
 
 // number returns the number in an order's id. Only real orders count: anybody
 // may put a record with any key on the topic.
-func number(r kafka.Record) (int64, bool) {
+func number(r record.Record) (int64, bool) {
 	text, ok := strings.CutPrefix(string(r.Key), "order-")
 	n, err := strconv.ParseInt(text, 10, 64)
 	if !ok || err != nil {
 		return 0, false
 	}
-	_, err = kafka.DecodeAs[banking.OrderCreated](r)
+	_, err = delivery.DecodeAs[banking.OrderCreated](r)
 	return n, err == nil
 }
 

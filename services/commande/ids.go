@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // blockSize is how many ids are taken from storage at a time: an order costs

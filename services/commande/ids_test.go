@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 func takeN(t *testing.T, i *ids, n int) (all []string) {

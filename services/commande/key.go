@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 // headerKey is the request header of draft-ietf-httpapi-idempotency-key-header.

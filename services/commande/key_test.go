@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 func TestKeysAreReadAsTheDraftHasThemOrBare(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // keptKeys is how long a key stands for its order, at least.

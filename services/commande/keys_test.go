@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 func (s *shop) postKeyed(ctx context.Context, key, body string) *httptest.ResponseRecorder {

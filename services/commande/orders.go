@@ -11,9 +11,10 @@ import (
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/fault"
-	"github.com/vigie-dev/vigie/services/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -148,8 +149,8 @@ func (o *orders) publish(ctx context.Context, event banking.OrderCreated) error 
 		Key:   sarama.StringEncoder(event.OrderID),
 		Value: sarama.ByteEncoder(value),
 		Headers: []sarama.RecordHeader{
-			{Key: []byte(banking.HeaderEventID), Value: []byte(event.EventID)},
-			{Key: []byte(banking.HeaderEventType), Value: []byte(event.Type())},
+			{Key: []byte(record.HeaderEventID), Value: []byte(event.EventID)},
+			{Key: []byte(record.HeaderEventType), Value: []byte(event.Type())},
 		},
 	}
 	ctx, span := o.instrument.StartSend(ctx, m)

@@ -10,7 +10,7 @@ import (
 	"testing/iotest"
 	"unicode/utf8"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 func quoted(s string) string {

@@ -9,9 +9,10 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // known is what the ledger says about a batch's orders: the event that each
@@ -39,21 +40,21 @@ type decider struct {
 }
 
 // Load looks the batch's orders up in the ledger.
-func (d *decider) Load(ctx context.Context, batch []kafka.Record) (known, error) {
-	return eventsOf(ctx, d.store, kafka.Keys(batch))
+func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error) {
+	return eventsOf(ctx, d.store, record.Keys(batch))
 }
 
 // Handle decides one order, unless the ledger has it.
-func (d *decider) Handle(ctx context.Context, state known, r kafka.Record) (entry, []storage.Message, error) {
-	order, err := kafka.DecodeAs[banking.OrderCreated](r)
+func (d *decider) Handle(ctx context.Context, state known, r record.Record) (entry, []record.Message, error) {
+	order, err := delivery.DecodeAs[banking.OrderCreated](r)
 	if err != nil {
 		return entry{}, nil, err
 	}
 	if decided, ok := state[order.OrderID]; ok {
 		if decided == order.EventID {
-			return entry{}, nil, kafka.ErrDuplicate
+			return entry{}, nil, delivery.ErrDuplicate
 		}
-		return entry{}, nil, kafka.Reject(kafka.ReasonContradictory,
+		return entry{}, nil, delivery.Reject(delivery.ReasonContradictory,
 			fmt.Errorf("%s was decided for another event", order.OrderID))
 	}
 	verdict, err := d.authoriser.Authorise(ctx, order.OrderID, order.Amount)
@@ -61,21 +62,21 @@ func (d *decider) Handle(ctx context.Context, state known, r kafka.Record) (entr
 		if errors.Is(err, context.Canceled) {
 			return entry{}, nil, err // we are stopping; the order waits for the next start
 		}
-		return entry{}, nil, kafka.Transient(kafka.ReasonAuthoriser, err)
+		return entry{}, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
 	}
 	result := outcome(order, verdict, d.now())
-	message, err := kafka.Encode(result, order.EventID)
+	message, err := delivery.Encode(result, order.EventID)
 	if err != nil { // the order could be decoded, so it is the verdict that cannot be told
-		return entry{}, nil, kafka.Transient(kafka.ReasonAuthoriser, err)
+		return entry{}, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
 	}
 	return entry{
 		OrderID: order.OrderID, EventID: order.EventID, ResultEventID: result.ID(),
 		Status: statusOf(verdict), Amount: order.Amount, ProcessedAt: result.Time(),
-	}, []storage.Message{message}, nil
+	}, []record.Message{message}, nil
 }
 
-// Apply writes the ledger.
-func (d *decider) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[entry]) error {
+// Store writes the ledger.
+func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[entry]) error {
 	entries := make([]entry, len(decided))
 	for i, e := range decided {
 		entries[i] = e.Change
@@ -83,8 +84,8 @@ func (d *decider) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Dec
 	return insert(ctx, tx, insertEntries, entries)
 }
 
-// Applied counts and logs the decisions.
-func (d *decider) Applied(decided []kafka.Decided[entry]) {
+// Stored counts and logs the decisions.
+func (d *decider) Stored(decided []delivery.Decided[entry]) {
 	for _, e := range decided {
 		if e.Change.Status == banking.StatusAuthorized {
 			d.authorized(e.Context)

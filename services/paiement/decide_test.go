@@ -9,15 +9,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
-func message(topic, value string, headers ...string) storage.Message {
-	m := storage.Message{Topic: topic, Key: []byte("order-1"), Value: []byte(value)}
+func message(topic, value string, headers ...string) record.Message {
+	m := record.Message{Topic: topic, Key: []byte("order-1"), Value: []byte(value)}
 	for i := 0; i < len(headers); i += 2 {
-		m.Headers = append(m.Headers, storage.Header{Key: headers[i], Value: []byte(headers[i+1])})
+		m.Headers = append(m.Headers, record.Header{Key: headers[i], Value: []byte(headers[i+1])})
 	}
 	return m
 }
@@ -31,7 +31,7 @@ func TestDecisions(t *testing.T) {
 		state   known
 		verdict Verdict
 		change  entry
-		out     storage.Message
+		out     record.Message
 	}{
 		{
 			"authorised", known{}, Verdict{Authorized: true, Code: "AUTH-1"},
@@ -57,14 +57,14 @@ func TestDecisions(t *testing.T) {
 				return test.verdict, nil
 			})}
 			for range 2 { // deciding again gives the same
-				change, out, err := d.Handle(t.Context(), test.state, record(t, order("order-1"), nil))
+				change, out, err := d.Handle(t.Context(), test.state, recordOf(t, order("order-1"), nil))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(test.change, change); diff != "" {
 					t.Errorf("ledger (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff([]storage.Message{test.out}, out); diff != "" {
+				if diff := cmp.Diff([]record.Message{test.out}, out); diff != "" {
 					t.Errorf("messages (-want +got):\n%s", diff)
 				}
 			}
@@ -80,26 +80,26 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 		name   string
 		state  known
 		event  banking.Event
-		spoil  func(*kafka.Record)
+		spoil  func(*record.Record)
 		fails  error // of the authoriser; nil: it must not be asked
-		class  kafka.Class
-		reason kafka.Reason
+		class  delivery.Class
+		reason delivery.Reason
 	}{
-		{"duplicate", known{"order-1": "event-of-order-1"}, nil, nil, nil, kafka.ClassDuplicate, ""},
-		{"contradictory", known{"order-1": "another"}, nil, nil, nil, kafka.ClassReject, kafka.ReasonContradictory},
-		{"no value", nil, nil, func(r *kafka.Record) { r.Value = nil }, nil, kafka.ClassReject, kafka.ReasonMalformed},
-		{"malformed value", nil, nil, func(r *kafka.Record) { r.Value = r.Value[1:] }, nil, kafka.ClassReject, kafka.ReasonMalformed},
-		{"no type", nil, nil, func(r *kafka.Record) { r.Headers = r.Headers[:1] }, nil, kafka.ClassReject, kafka.ReasonMalformed},
-		{"unknown type", nil, nil, func(r *kafka.Record) { setHeader(r, "eventType", "OrderShipped") }, nil, kafka.ClassReject, kafka.ReasonMalformed},
-		{"another type", nil, payment, nil, nil, kafka.ClassReject, kafka.ReasonMalformed},
-		{"value of another type", nil, payment, func(r *kafka.Record) { setHeader(r, "eventType", "OrderCreated") }, nil, kafka.ClassReject, kafka.ReasonMalformed},
-		{"key differs", nil, nil, func(r *kafka.Record) { r.Key = []byte("order-2") }, nil, kafka.ClassReject, kafka.ReasonContradictory},
-		{"no key", nil, nil, func(r *kafka.Record) { r.Key = nil }, nil, kafka.ClassReject, kafka.ReasonContradictory},
-		{"event id differs", nil, nil, func(r *kafka.Record) { setHeader(r, "eventId", "another") }, nil, kafka.ClassReject, kafka.ReasonContradictory},
-		{"no event id", nil, nil, func(r *kafka.Record) { r.Headers = r.Headers[1:] }, nil, kafka.ClassReject, kafka.ReasonContradictory},
-		{"authoriser fails", nil, nil, nil, away, kafka.ClassTransient, kafka.ReasonAuthoriser},
-		{"authoriser takes too long", nil, nil, nil, context.DeadlineExceeded, kafka.ClassTransient, kafka.ReasonAuthoriser},
-		{"stopping", nil, nil, nil, fmt.Errorf("call: %w", context.Canceled), kafka.ClassRetry, ""},
+		{"duplicate", known{"order-1": "event-of-order-1"}, nil, nil, nil, delivery.ClassDuplicate, ""},
+		{"contradictory", known{"order-1": "another"}, nil, nil, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"no value", nil, nil, func(r *record.Record) { r.Value = nil }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"malformed value", nil, nil, func(r *record.Record) { r.Value = r.Value[1:] }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"no type", nil, nil, func(r *record.Record) { r.Headers = r.Headers[:1] }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"unknown type", nil, nil, func(r *record.Record) { setHeader(r, "eventType", "OrderShipped") }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"another type", nil, payment, nil, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"value of another type", nil, payment, func(r *record.Record) { setHeader(r, "eventType", "OrderCreated") }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"key differs", nil, nil, func(r *record.Record) { r.Key = []byte("order-2") }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"no key", nil, nil, func(r *record.Record) { r.Key = nil }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"event id differs", nil, nil, func(r *record.Record) { setHeader(r, "eventId", "another") }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"no event id", nil, nil, func(r *record.Record) { r.Headers = r.Headers[1:] }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"authoriser fails", nil, nil, nil, away, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"authoriser takes too long", nil, nil, nil, context.DeadlineExceeded, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"stopping", nil, nil, nil, fmt.Errorf("call: %w", context.Canceled), delivery.ClassRetry, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,11 +111,11 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 				asked = true
 				return Verdict{Authorized: true, Code: "AUTH-1"}, test.fails
 			})}
-			change, out, err := d.Handle(t.Context(), test.state, record(t, test.event, test.spoil))
-			if err == nil || kafka.ClassOf(err) != test.class {
-				t.Errorf("error %v of class %v, want class %v", err, kafka.ClassOf(err), test.class)
+			change, out, err := d.Handle(t.Context(), test.state, recordOf(t, test.event, test.spoil))
+			if err == nil || delivery.ClassOf(err) != test.class {
+				t.Errorf("error %v of class %v, want class %v", err, delivery.ClassOf(err), test.class)
 			}
-			var failure *kafka.Failure
+			var failure *delivery.Failure
 			if errors.As(err, &failure) != (test.reason != "") || failure != nil && failure.Reason != test.reason {
 				t.Errorf("failure %v, want reason %q", failure, test.reason)
 			}
@@ -133,9 +133,9 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 func TestAnAuthoriserThatAnswersNonsenseBlocksNothing(t *testing.T) {
 	for name, verdict := range map[string]Verdict{"no code": {Authorized: true}, "no reason": {}} {
 		d := &decider{now: now, authoriser: verdicts(func(context.Context, string) (Verdict, error) { return verdict, nil })}
-		_, out, err := d.Handle(t.Context(), nil, record(t, order("order-1"), nil))
-		if kafka.ClassOf(err) != kafka.ClassTransient || out != nil {
-			t.Errorf("%s: %v of class %v with %v; want a transient failure", name, err, kafka.ClassOf(err), out)
+		_, out, err := d.Handle(t.Context(), nil, recordOf(t, order("order-1"), nil))
+		if delivery.ClassOf(err) != delivery.ClassTransient || out != nil {
+			t.Errorf("%s: %v of class %v with %v; want a transient failure", name, err, delivery.ClassOf(err), out)
 		}
 	}
 }

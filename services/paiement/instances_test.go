@@ -4,9 +4,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Who decides on what the ledger said before another instance wrote into it
@@ -21,11 +21,11 @@ func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
 	second, other := first, first
 	second.Status, other.OrderID = banking.StatusRejected, "order-2"
 	apply := func(entries ...entry) error {
-		var decided []kafka.Decided[entry]
+		var decided []delivery.Decided[entry]
 		for _, e := range entries {
-			decided = append(decided, kafka.Decided[entry]{Context: t.Context(), Change: e})
+			decided = append(decided, delivery.Decided[entry]{Context: t.Context(), Change: e})
 		}
-		return d.store.Update(t.Context(), func(tx *storage.Tx) error { return d.Apply(t.Context(), tx, decided) })
+		return d.store.Update(t.Context(), func(tx *storage.Tx) error { return d.Store(t.Context(), tx, decided) })
 	}
 	if err := apply(first); err != nil {
 		t.Fatal(err)

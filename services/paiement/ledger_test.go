@@ -9,15 +9,16 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-func decided(t *testing.T, ids ...string) (all []kafka.Decided[entry]) {
+func decided(t *testing.T, ids ...string) (all []delivery.Decided[entry]) {
 	for _, id := range ids {
-		all = append(all, kafka.Decided[entry]{Context: t.Context(), Change: entry{
+		all = append(all, delivery.Decided[entry]{Context: t.Context(), Change: entry{
 			OrderID: id, EventID: "event-of-" + id, ResultEventID: banking.ResultEventID("event-of-" + id),
 			Status: banking.StatusAuthorized, Amount: 1050, ProcessedAt: now(),
 		}})
@@ -25,17 +26,17 @@ func decided(t *testing.T, ids ...string) (all []kafka.Decided[entry]) {
 	return all
 }
 
-func apply(ctx context.Context, d *decider, all []kafka.Decided[entry]) error {
-	return d.store.Update(ctx, func(tx *storage.Tx) error { return d.Apply(ctx, tx, all) })
+func apply(ctx context.Context, d *decider, all []delivery.Decided[entry]) error {
+	return d.store.Update(ctx, func(tx *storage.Tx) error { return d.Store(ctx, tx, all) })
 }
 
 func TestTheLedgerIsUniqueByOrder(t *testing.T) { onEach(t, testTheLedgerIsUniqueByOrder) }
 
 func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
 	d := &decider{store: openStore(t, empty)}
-	var batch []kafka.Record
+	var batch []record.Record
 	for _, id := range []string{"order-1", "order-2", "order-3"} {
-		batch = append(batch, record(t, order(id), nil))
+		batch = append(batch, recordOf(t, order(id), nil))
 	}
 	load := func() known {
 		t.Helper()
@@ -58,7 +59,7 @@ func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
 	if state := load(); !maps.Equal(state, want) {
 		t.Errorf("the ledger knows %v, want %v", state, want)
 	}
-	if _, _, err := d.Handle(t.Context(), load(), batch[0]); kafka.ClassOf(err) != kafka.ClassDuplicate {
+	if _, _, err := d.Handle(t.Context(), load(), batch[0]); delivery.ClassOf(err) != delivery.ClassDuplicate {
 		t.Errorf("a decided order seen again: %v", err)
 	}
 	var result, status string
@@ -100,7 +101,7 @@ func testForgetTakesOldDecisionsInPortions(t *testing.T, empty maker) {
 			t.Errorf("%d forgotten and %d left, want %d and %d", gone, left, step.gone, step.left)
 		}
 	}
-	if state, err := d.Load(t.Context(), []kafka.Record{{Key: []byte("order-4")}}); len(state) != 1 || err != nil {
+	if state, err := d.Load(t.Context(), []record.Record{{Key: []byte("order-4")}}); len(state) != 1 || err != nil {
 		t.Errorf("the decision at the limit is forgotten: %v, %v", state, err)
 	}
 }
@@ -119,7 +120,7 @@ func TestDecisionsAreCountedByStatusAndLoggedWithoutSecrets(t *testing.T) {
 	}
 	all := decided(t, "order-1", "order-2", "order-3")
 	all[1].Change.Status = banking.StatusRejected
-	d.Applied(all)
+	d.Stored(all)
 	for s, want := range map[string]float64{"authorized": 2, "rejected": 1} {
 		if got := telemetry.Metric(paymentsTotal, map[string]string{"status": s}); got != want {
 			t.Errorf("%v payments are counted as %s, want %v", got, s, want)

@@ -9,10 +9,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
-	"github.com/vigie-dev/vigie/services/internal/testpostgres"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
+	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 )
 
 // postgres is the server of all tests here, where there is one.
@@ -46,18 +46,18 @@ func order(id string) banking.OrderCreated {
 	}
 }
 
-// record is how an event stands in Kafka; change may spoil it.
-func record(t *testing.T, e banking.Event, change func(*kafka.Record)) kafka.Record {
+// recordOf is how an event stands in Kafka; change may spoil it.
+func recordOf(t *testing.T, e banking.Event, change func(*record.Record)) record.Record {
 	t.Helper()
 	value, err := banking.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := kafka.Record{
-		Partition: storage.Partition{Topic: banking.TopicOrdersCreated}, Key: []byte(e.Order()), Value: value,
-		Headers: []storage.Header{
-			{Key: banking.HeaderEventID, Value: []byte(e.ID())},
-			{Key: banking.HeaderEventType, Value: []byte(e.Type())},
+	r := record.Record{
+		Partition: record.Partition{Topic: banking.TopicOrdersCreated}, Key: []byte(e.Order()), Value: value,
+		Headers: []record.Header{
+			{Key: record.HeaderEventID, Value: []byte(e.ID())},
+			{Key: record.HeaderEventType, Value: []byte(e.Type())},
 		},
 	}
 	if change != nil {
@@ -67,7 +67,7 @@ func record(t *testing.T, e banking.Event, change func(*kafka.Record)) kafka.Rec
 }
 
 // setHeader gives a record's header another value.
-func setHeader(r *kafka.Record, name, value string) {
+func setHeader(r *record.Record, name, value string) {
 	for i, h := range r.Headers {
 		if h.Key == name {
 			r.Headers[i].Value = []byte(value)

@@ -13,9 +13,9 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
@@ -101,7 +101,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Prune(forget)
-	return service.Consume(ctx, b, kafka.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, &decider{
+	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, &decider{
 		store: b.Store, authoriser: authoriser, now: time.Now, log: b.Log,
 		authorized: counting(payments, authorized), rejected: counting(payments, rejected),
 	})

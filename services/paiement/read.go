@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 const selectLedger = `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`

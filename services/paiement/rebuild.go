@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/service"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // rebuildBatch is how many decisions are stored in one transaction.
@@ -25,7 +27,7 @@ func rebuild(ctx context.Context, b *service.Base) error {
 	// Positions are stored once this has been done: a rebuild that was cut
 	// short is begun again, and adds what is missing.
 	for id := range int32(banking.Partitions) {
-		_, known, err := b.Store.Position(ctx, storage.Partition{Topic: banking.TopicOrdersCreated, ID: id})
+		_, known, err := b.Store.Position(ctx, record.Partition{Topic: banking.TopicOrdersCreated, ID: id})
 		if known || err != nil {
 			return err
 		}
@@ -35,7 +37,7 @@ func rebuild(ctx context.Context, b *service.Base) error {
 		return err
 	}
 	r := rebuilding{store: b.Store}
-	if err := kafka.Scan(ctx, b.Kafka, spans, func(record kafka.Record) error { return r.add(ctx, record) }); err != nil {
+	if err := kafka.Scan(ctx, b.Kafka, spans, func(record record.Record) error { return r.add(ctx, record) }); err != nil {
 		return fmt.Errorf("rebuild ledger: %w", err)
 	}
 	if err := r.flush(ctx); err != nil {
@@ -57,15 +59,15 @@ type rebuilding struct {
 
 // add takes a published decision. What is none says nothing about the ledger;
 // the topic's readers set it aside.
-func (r *rebuilding) add(ctx context.Context, record kafka.Record) error {
-	event, err := kafka.Decode(record)
+func (r *rebuilding) add(ctx context.Context, decided record.Record) error {
+	event, err := delivery.Decode(decided)
 	if err != nil {
 		return nil // not a decision
 	}
 	// Without its cause, a decision still keeps its order from being decided
 	// again: no event can then be the one that it was decided for.
 	e := entry{
-		OrderID: event.Order(), EventID: record.Header(banking.HeaderOriginalEventID), ResultEventID: event.ID(),
+		OrderID: event.Order(), EventID: decided.Header(record.HeaderOriginalEventID), ResultEventID: event.ID(),
 		ProcessedAt: event.Time(),
 	}
 	switch p := event.(type) {

@@ -6,21 +6,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // published is how a decision stands in Kafka.
-func published(t *testing.T, id string, v Verdict) kafka.Record {
+func published(t *testing.T, id string, v Verdict) record.Record {
 	t.Helper()
 	o := order(id)
-	message, err := kafka.Encode(outcome(o, v, now()), o.EventID)
+	message, err := delivery.Encode(outcome(o, v, now()), o.EventID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kafka.Record{
-		Partition: storage.Partition{Topic: message.Topic}, Key: message.Key, Value: message.Value, Headers: message.Headers,
+	return record.Record{
+		Partition: record.Partition{Topic: message.Topic}, Key: message.Key, Value: message.Value, Headers: message.Headers,
 	}
 }
 
@@ -33,12 +34,12 @@ func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
 	r := rebuilding{store: d.store}
 	withoutCause := published(t, "order-3", Verdict{Reason: "limit_exceeded"})
 	withoutCause.Headers = withoutCause.Headers[:2]
-	for _, record := range []kafka.Record{
+	for _, record := range []record.Record{
 		published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"}),
 		published(t, "order-2", Verdict{Reason: "limit_exceeded"}),
 		withoutCause,
 		published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"}), // published again after a crash
-		record(t, order("order-9"), nil),                                   // no decision
+		recordOf(t, order("order-9"), nil),                                 // no decision
 		{Key: []byte("order-9"), Value: []byte("{")},
 	} {
 		if err := r.add(t.Context(), record); err != nil {
@@ -48,9 +49,9 @@ func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
 	if err := r.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var batch []kafka.Record
+	var batch []record.Record
 	for _, id := range []string{"order-1", "order-2", "order-3", "order-9"} {
-		batch = append(batch, record(t, order(id), nil))
+		batch = append(batch, recordOf(t, order(id), nil))
 	}
 	state, err := d.Load(t.Context(), batch)
 	if err != nil {
@@ -59,9 +60,9 @@ func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
 	if want := (known{"order-1": "event-of-order-1", "order-2": "event-of-order-2", "order-3": ""}); !maps.Equal(state, want) {
 		t.Errorf("the ledger knows %v, want %v", state, want)
 	}
-	for i, class := range []kafka.Class{kafka.ClassDuplicate, kafka.ClassDuplicate, kafka.ClassReject} {
-		if _, _, err := d.Handle(t.Context(), state, batch[i]); kafka.ClassOf(err) != class {
-			t.Errorf("%s: %v of class %v, want %v", batch[i].Key, err, kafka.ClassOf(err), class)
+	for i, class := range []delivery.Class{delivery.ClassDuplicate, delivery.ClassDuplicate, delivery.ClassReject} {
+		if _, _, err := d.Handle(t.Context(), state, batch[i]); delivery.ClassOf(err) != class {
+			t.Errorf("%s: %v of class %v, want %v", batch[i].Key, err, delivery.ClassOf(err), class)
 		}
 	}
 }

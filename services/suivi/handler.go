@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // histories is what is known of a batch's orders: the events seen so far.
@@ -23,28 +24,28 @@ type tracker struct {
 }
 
 // Load reads the histories of the batch's orders.
-func (t *tracker) Load(ctx context.Context, batch []kafka.Record) (histories, error) {
-	return readHistories(ctx, t.store, kafka.Keys(batch))
+func (t *tracker) Load(ctx context.Context, batch []record.Record) (histories, error) {
+	return readHistories(ctx, t.store, record.Keys(batch))
 }
 
 // Handle reads what a record says. A nil fact is a dead letter that says
 // nothing about a payment.
-func (t *tracker) Handle(_ context.Context, known histories, r kafka.Record) (*fact, []storage.Message, error) {
+func (t *tracker) Handle(_ context.Context, known histories, r record.Record) (*fact, []record.Message, error) {
 	f, err := read(r)
 	if err != nil || f == nil {
 		return nil, nil, err
 	}
 	switch events := known[f.OrderID]; {
 	case seen(events, f.EventID):
-		return nil, nil, kafka.ErrDuplicate
+		return nil, nil, delivery.ErrDuplicate
 	case contradicts(events, *f):
-		return nil, nil, kafka.Reject(kafka.ReasonContradictory, errors.New("the order is known by another event"))
+		return nil, nil, delivery.Reject(delivery.ReasonContradictory, errors.New("the order is known by another event"))
 	}
 	return f, nil, nil
 }
 
-// Apply brings the views up to date.
-func (t *tracker) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Decided[*fact]) error {
+// Store brings the views up to date.
+func (t *tracker) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[*fact]) error {
 	var orders []string
 	for _, d := range decided {
 		if d.Change != nil {
@@ -68,8 +69,8 @@ func (t *tracker) Apply(ctx context.Context, tx *storage.Tx, decided []kafka.Dec
 	return count(ctx, tx, len(views)-len(known))
 }
 
-// Applied logs what has become visible.
-func (t *tracker) Applied(decided []kafka.Decided[*fact]) {
+// Stored logs what has become visible.
+func (t *tracker) Stored(decided []delivery.Decided[*fact]) {
 	for _, d := range decided {
 		if d.Change != nil {
 			t.log.DebugContext(d.Context, "order updated", "order_id", d.Change.OrderID, "event", d.Change.Type)
@@ -77,11 +78,11 @@ func (t *tracker) Applied(decided []kafka.Decided[*fact]) {
 	}
 }
 
-func read(r kafka.Record) (*fact, error) {
+func read(r record.Record) (*fact, error) {
 	if r.Topic == banking.TopicOrdersDLQ {
 		return readDeadLetter(r)
 	}
-	event, err := kafka.Decode(r)
+	event, err := delivery.Decode(r)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func read(r kafka.Record) (*fact, error) {
 		f.Status, f.UserID, f.Amount, f.RejectionReason = StatusRejected, e.UserID, e.Amount, e.RejectionReason
 	}
 	if banking.TopicOf(f.Type) != r.Topic {
-		return nil, kafka.Reject(kafka.ReasonMalformed, fmt.Errorf("%s does not belong on %s", f.Type, r.Topic))
+		return nil, delivery.Reject(delivery.ReasonMalformed, fmt.Errorf("%s does not belong on %s", f.Type, r.Topic))
 	}
 	return &f, nil
 }
@@ -103,29 +104,29 @@ func read(r kafka.Record) (*fact, error) {
 // readDeadLetter turns an order that paiement set aside into a failed payment.
 // Other groups' dead letters, and those whose value no longer names an order,
 // say nothing that could be shown.
-func readDeadLetter(r kafka.Record) (*fact, error) {
-	if r.Header(kafka.HeaderConsumerGroup) != banking.GroupPaiement {
+func readDeadLetter(r record.Record) (*fact, error) {
+	if r.Header(record.HeaderConsumerGroup) != banking.GroupPaiement {
 		return nil, nil
 	}
-	if r.Header(kafka.HeaderErrorReason) == string(kafka.ReasonContradictory) {
+	if r.Header(record.HeaderErrorReason) == string(delivery.ReasonContradictory) {
 		return nil, nil // a second order under an id: the first is as it was
 	}
-	order, err := kafka.DecodeAs[banking.OrderCreated](r)
+	order, err := delivery.DecodeAs[banking.OrderCreated](r)
 	if err != nil {
 		return nil, nil //nolint:nilerr // counted as a dead letter where it was set aside
 	}
-	at, err := time.Parse(time.RFC3339Nano, r.Header(kafka.HeaderFailedAt))
+	at, err := time.Parse(time.RFC3339Nano, r.Header(record.HeaderFailedAt))
 	if err != nil {
 		at = r.Time
 	}
 	// Republished by a crash, a dead letter has the same origin; the dead
 	// letter of a replay has another.
 	origin := strings.Join([]string{
-		r.Header(kafka.HeaderOriginalTopic), r.Header(kafka.HeaderOriginalPartition), r.Header(kafka.HeaderOriginalOffset),
+		r.Header(record.HeaderOriginalTopic), r.Header(record.HeaderOriginalPartition), r.Header(record.HeaderOriginalOffset),
 	}, "/")
 	return &fact{
 		EventID: origin, Type: typePaymentFailed, At: at.UTC(), Status: StatusFailed,
 		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount,
-		FailureReason: r.Header(kafka.HeaderErrorReason),
+		FailureReason: r.Header(record.HeaderErrorReason),
 	}, nil
 }

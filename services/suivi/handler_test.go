@@ -6,9 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 func orderEvent() banking.OrderCreated {
@@ -32,34 +32,34 @@ func rejectedEvent() banking.PaymentRejected {
 	}
 }
 
-// record is how an event stands on a topic, with further headers.
-func record(t *testing.T, topic string, e banking.Event, headers ...string) kafka.Record {
+// recordOf is how an event stands on a topic, with further headers.
+func recordOf(t *testing.T, topic string, e banking.Event, headers ...string) record.Record {
 	t.Helper()
 	value, err := banking.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := kafka.Record{Partition: storage.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value, Time: at(9)}
-	headers = append([]string{banking.HeaderEventID, e.ID(), banking.HeaderEventType, e.Type()}, headers...)
+	r := record.Record{Partition: record.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value, Time: at(9)}
+	headers = append([]string{record.HeaderEventID, e.ID(), record.HeaderEventType, e.Type()}, headers...)
 	for i := 0; i < len(headers); i += 2 {
-		r.Headers = append(r.Headers, storage.Header{Key: headers[i], Value: []byte(headers[i+1])})
+		r.Headers = append(r.Headers, record.Header{Key: headers[i], Value: []byte(headers[i+1])})
 	}
 	return r
 }
 
 // deadLetter is an order that a group set aside at a time, if any is given.
-func deadLetter(t *testing.T, group, failedAt string) kafka.Record {
+func deadLetter(t *testing.T, group, failedAt string) record.Record {
 	headers := []string{
-		kafka.HeaderConsumerGroup, group, kafka.HeaderOriginalTopic, "orders.created", kafka.HeaderOriginalPartition, "0",
-		kafka.HeaderOriginalOffset, "7", kafka.HeaderErrorReason, "authoriser",
+		record.HeaderConsumerGroup, group, record.HeaderOriginalTopic, "orders.created", record.HeaderOriginalPartition, "0",
+		record.HeaderOriginalOffset, "7", record.HeaderErrorReason, "authoriser",
 	}
 	if failedAt != "" {
-		headers = append(headers, kafka.HeaderFailedAt, failedAt)
+		headers = append(headers, record.HeaderFailedAt, failedAt)
 	}
-	return record(t, banking.TopicOrdersDLQ, orderEvent(), headers...)
+	return recordOf(t, banking.TopicOrdersDLQ, orderEvent(), headers...)
 }
 
-func spoilt(r kafka.Record, spoil func(*kafka.Record)) kafka.Record {
+func spoilt(r record.Record, spoil func(*record.Record)) record.Record {
 	spoil(&r)
 	return r
 }
@@ -77,27 +77,27 @@ func TestFacts(t *testing.T) {
 	const failedAt = "2026-03-04T06:03:00.000123+01:00"
 	tests := []struct {
 		name   string
-		record kafka.Record
+		record record.Record
 		want   *fact
 	}{
-		{"created", record(t, banking.TopicOrdersCreated, orderEvent()), pointer(created("order-1", 1))},
-		{"authorised", record(t, banking.TopicPaymentsAuthorized, authorizedEvent()), pointer(authorized("order-1", 2))},
-		{"rejected", record(t, banking.TopicPaymentsRejected, rejectedEvent()), pointer(rejected("order-1", 2))},
+		{"created", recordOf(t, banking.TopicOrdersCreated, orderEvent()), pointer(created("order-1", 1))},
+		{"authorised", recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent()), pointer(authorized("order-1", 2))},
+		{"rejected", recordOf(t, banking.TopicPaymentsRejected, rejectedEvent()), pointer(rejected("order-1", 2))},
 		{"dead letter", deadLetter(t, banking.GroupPaiement, failedAt), letterFact(3)},
 		{"dead letter without its time", deadLetter(t, banking.GroupPaiement, ""), letterFact(9)},
 		{"dead letter with a strange time", deadLetter(t, banking.GroupPaiement, "yesterday"), letterFact(9)},
 		{"our own dead letter", deadLetter(t, banking.GroupSuivi, failedAt), nil},
 		{"another group's dead letter", deadLetter(t, banking.GroupAnalyseur, failedAt), nil},
-		{"a dead letter of nobody", record(t, banking.TopicOrdersDLQ, orderEvent()), nil},
-		{"a second order under the id", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *kafka.Record) {
+		{"a dead letter of nobody", recordOf(t, banking.TopicOrdersDLQ, orderEvent()), nil},
+		{"a second order under the id", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *record.Record) {
 			for i, h := range r.Headers {
-				if h.Key == kafka.HeaderErrorReason {
+				if h.Key == record.HeaderErrorReason {
 					r.Headers[i].Value = []byte("contradictory")
 				}
 			}
 		}), nil},
-		{"a malformed dead letter", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *kafka.Record) { r.Value = []byte("{") }), nil},
-		{"a dead letter with another key", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *kafka.Record) { r.Key = []byte("order-2") }), nil},
+		{"a malformed dead letter", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *record.Record) { r.Value = []byte("{") }), nil},
+		{"a dead letter with another key", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *record.Record) { r.Key = []byte("order-2") }), nil},
 	}
 	tr := &tracker{}
 	for _, test := range tests {
@@ -114,7 +114,7 @@ func TestFacts(t *testing.T) {
 			}
 			history := histories{"order-1": moments(fact{EventID: "earlier"}, *test.want)}
 			got, _, err = tr.Handle(t.Context(), history, test.record)
-			if got != nil || !errors.Is(err, kafka.ErrDuplicate) {
+			if got != nil || !errors.Is(err, delivery.ErrDuplicate) {
 				t.Errorf("seen again: %v, %v; want a duplicate", got, err)
 			}
 		})
@@ -122,29 +122,29 @@ func TestFacts(t *testing.T) {
 }
 
 func TestRecordsThatAreRefused(t *testing.T) {
-	order := record(t, banking.TopicOrdersCreated, orderEvent())
+	order := recordOf(t, banking.TopicOrdersCreated, orderEvent())
 	tests := []struct {
 		name   string
-		record kafka.Record
-		reason kafka.Reason
+		record record.Record
+		reason delivery.Reason
 	}{
-		{"malformed", spoilt(order, func(r *kafka.Record) { r.Value = []byte(`{"orderId":`) }), kafka.ReasonMalformed},
-		{"no value", spoilt(order, func(r *kafka.Record) { r.Value = nil }), kafka.ReasonMalformed},
-		{"unknown type", spoilt(order, func(r *kafka.Record) { r.Headers = nil }), kafka.ReasonMalformed},
-		{"key differs", spoilt(order, func(r *kafka.Record) { r.Key = []byte("order-2") }), kafka.ReasonContradictory},
-		{"event id differs", spoilt(order, func(r *kafka.Record) {
-			r.Headers = []storage.Header{{Key: "eventId", Value: []byte("x")}, r.Headers[1]}
-		}), kafka.ReasonContradictory},
-		{"payment among the orders", record(t, banking.TopicOrdersCreated, authorizedEvent()), kafka.ReasonMalformed},
-		{"order among the payments", record(t, banking.TopicPaymentsAuthorized, orderEvent()), kafka.ReasonMalformed},
-		{"rejected among the authorised", record(t, banking.TopicPaymentsAuthorized, rejectedEvent()), kafka.ReasonMalformed},
-		{"authorised among the rejected", record(t, banking.TopicPaymentsRejected, authorizedEvent()), kafka.ReasonMalformed},
+		{"malformed", spoilt(order, func(r *record.Record) { r.Value = []byte(`{"orderId":`) }), delivery.ReasonMalformed},
+		{"no value", spoilt(order, func(r *record.Record) { r.Value = nil }), delivery.ReasonMalformed},
+		{"unknown type", spoilt(order, func(r *record.Record) { r.Headers = nil }), delivery.ReasonMalformed},
+		{"key differs", spoilt(order, func(r *record.Record) { r.Key = []byte("order-2") }), delivery.ReasonContradictory},
+		{"event id differs", spoilt(order, func(r *record.Record) {
+			r.Headers = []record.Header{{Key: "eventId", Value: []byte("x")}, r.Headers[1]}
+		}), delivery.ReasonContradictory},
+		{"payment among the orders", recordOf(t, banking.TopicOrdersCreated, authorizedEvent()), delivery.ReasonMalformed},
+		{"order among the payments", recordOf(t, banking.TopicPaymentsAuthorized, orderEvent()), delivery.ReasonMalformed},
+		{"rejected among the authorised", recordOf(t, banking.TopicPaymentsAuthorized, rejectedEvent()), delivery.ReasonMalformed},
+		{"authorised among the rejected", recordOf(t, banking.TopicPaymentsRejected, authorizedEvent()), delivery.ReasonMalformed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f, out, err := (&tracker{}).Handle(t.Context(), histories{}, test.record)
-			failure, ok := errors.AsType[*kafka.Failure](err)
-			if !ok || failure.Class != kafka.ClassReject || failure.Reason != test.reason {
+			failure, ok := errors.AsType[*delivery.Failure](err)
+			if !ok || failure.Class != delivery.ClassReject || failure.Reason != test.reason {
 				t.Errorf("error %v, want reason %s", err, test.reason)
 			}
 			if f != nil || out != nil {
@@ -158,14 +158,14 @@ func TestRecordsThatAreRefused(t *testing.T) {
 // order, and whether another event may be added.
 func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
 	other := func(f fact) fact { f.EventID = "another"; return f }
-	order := record(t, banking.TopicOrdersCreated, orderEvent())
-	yes := record(t, banking.TopicPaymentsAuthorized, authorizedEvent())
-	no := record(t, banking.TopicPaymentsRejected, rejectedEvent())
+	order := recordOf(t, banking.TopicOrdersCreated, orderEvent())
+	yes := recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent())
+	no := recordOf(t, banking.TopicPaymentsRejected, rejectedEvent())
 	letter := deadLetter(t, banking.GroupPaiement, "")
 	tests := []struct {
 		name    string
 		known   []fact
-		record  kafka.Record
+		record  record.Record
 		refused bool
 	}{
 		{"created twice", []fact{other(created("order-1", 1))}, order, true},
@@ -182,7 +182,7 @@ func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f, _, err := (&tracker{}).Handle(t.Context(), histories{"order-1": moments(test.known...)}, test.record)
-			if failure, ok := errors.AsType[*kafka.Failure](err); ok != test.refused || ok && failure.Reason != kafka.ReasonContradictory {
+			if failure, ok := errors.AsType[*delivery.Failure](err); ok != test.refused || ok && failure.Reason != delivery.ReasonContradictory {
 				t.Errorf("error %v, want a contradiction: %v", err, test.refused)
 			}
 			if (f == nil) != test.refused {

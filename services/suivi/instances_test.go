@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Two instances learn of the same orders at once, each from partitions of its
@@ -56,9 +56,9 @@ func TestInstancesJoinTheirFacts(t *testing.T) {
 }
 
 func tell(t *testing.T, tr *tracker, facts []fact) error {
-	decided := make([]kafka.Decided[*fact], len(facts))
+	decided := make([]delivery.Decided[*fact], len(facts))
 	for i := range facts {
-		decided[i] = kafka.Decided[*fact]{Change: &facts[i]}
+		decided[i] = delivery.Decided[*fact]{Change: &facts[i]}
 	}
-	return tr.store.Update(t.Context(), func(tx *storage.Tx) error { return tr.Apply(t.Context(), tx, decided) })
+	return tr.store.Update(t.Context(), func(tx *storage.Tx) error { return tr.Store(t.Context(), tx, decided) })
 }

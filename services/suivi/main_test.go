@@ -9,10 +9,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
-	"github.com/vigie-dev/vigie/services/internal/testpostgres"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/storage"
+	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 )
 
 // postgres is the server of all tests here, where there is one.
@@ -92,19 +92,19 @@ func trackerAt(t *testing.T, url string) *tracker {
 // apply stores facts as one batch.
 func apply(t *testing.T, tr *tracker, facts ...fact) {
 	t.Helper()
-	decided := make([]kafka.Decided[*fact], len(facts))
+	decided := make([]delivery.Decided[*fact], len(facts))
 	for i := range facts {
-		decided[i] = kafka.Decided[*fact]{Context: t.Context(), Change: &facts[i]}
+		decided[i] = delivery.Decided[*fact]{Context: t.Context(), Change: &facts[i]}
 	}
 	applyDecided(t, tr, decided)
 }
 
-func applyDecided(t *testing.T, tr *tracker, decided []kafka.Decided[*fact]) {
+func applyDecided(t *testing.T, tr *tracker, decided []delivery.Decided[*fact]) {
 	t.Helper()
-	if err := tr.store.Update(t.Context(), func(tx *storage.Tx) error { return tr.Apply(t.Context(), tx, decided) }); err != nil {
+	if err := tr.store.Update(t.Context(), func(tx *storage.Tx) error { return tr.Store(t.Context(), tx, decided) }); err != nil {
 		t.Fatal(err)
 	}
-	tr.Applied(decided)
+	tr.Stored(decided)
 }
 
 func stored(t *testing.T, tr *tracker, id string) (v view) {

@@ -6,9 +6,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 func TestApplyKeepsViewsAndCountsOrdersOnce(t *testing.T) {
@@ -55,7 +56,7 @@ func TestADeadLetterThatSaysNothingChangesNothing(t *testing.T) {
 
 func testADeadLetterThatSaysNothingChangesNothing(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
-	applyDecided(t, tr, []kafka.Decided[*fact]{{Context: t.Context()}})
+	applyDecided(t, tr, []delivery.Decided[*fact]{{Context: t.Context()}})
 	if n := total(t, tr); n != 0 {
 		t.Errorf("%d orders are counted, want 0", n)
 	}
@@ -66,8 +67,8 @@ func TestLoadFindsWhatWasApplied(t *testing.T) { onEach(t, testLoadFindsWhatWasA
 func testLoadFindsWhatWasApplied(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
 	apply(t, tr, created("order-1", 1))
-	batch := []kafka.Record{
-		record(t, banking.TopicOrdersCreated, orderEvent()),
+	batch := []record.Record{
+		recordOf(t, banking.TopicOrdersCreated, orderEvent()),
 		{Key: []byte("order-9")}, {Key: nil},
 	}
 	known, err := tr.Load(t.Context(), batch)
@@ -77,7 +78,7 @@ func testLoadFindsWhatWasApplied(t *testing.T, empty maker) {
 	if diff := cmp.Diff(histories{"order-1": moments(created("order-1", 1))}, known); diff != "" {
 		t.Errorf("histories (-want +got):\n%s", diff)
 	}
-	if _, _, err := tr.Handle(t.Context(), known, batch[0]); kafka.ClassOf(err) != kafka.ClassDuplicate {
+	if _, _, err := tr.Handle(t.Context(), known, batch[0]); delivery.ClassOf(err) != delivery.ClassDuplicate {
 		t.Errorf("handled again: %v", err)
 	}
 }

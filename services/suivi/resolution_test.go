@@ -5,9 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/storage"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // What is written when a letter is replayed or purged changes no order: what a
@@ -15,12 +14,12 @@ import (
 func TestResolutionsSayNothingAboutOrders(t *testing.T) {
 	tr := &tracker{}
 	for _, resolution := range []string{"replayed", "purged"} {
-		marker := kafka.Record{
-			Partition: storage.Partition{Topic: banking.TopicOrdersDLQ}, Key: []byte("order-1"), Time: at(9),
-			Headers: []storage.Header{
-				{Key: kafka.HeaderResolves, Value: []byte("orders.dlq/0/7")},
-				{Key: kafka.HeaderResolution, Value: []byte(resolution)},
-				{Key: kafka.HeaderResolvedAt, Value: []byte("2026-03-04T05:03:00Z")},
+		marker := record.Record{
+			Partition: record.Partition{Topic: banking.TopicOrdersDLQ}, Key: []byte("order-1"), Time: at(9),
+			Headers: []record.Header{
+				{Key: record.HeaderResolves, Value: []byte("orders.dlq/0/7")},
+				{Key: record.HeaderResolution, Value: []byte(resolution)},
+				{Key: record.HeaderResolvedAt, Value: []byte("2026-03-04T05:03:00Z")},
 			},
 		}
 		for name, known := range map[string]histories{"unknown": {}, "failed": {"order-1": moments(failed("order-1", 3, 7))}} {
@@ -38,9 +37,9 @@ func TestARecordDoesNotSpeakForItsDeadLetter(t *testing.T) {
 	letter := deadLetter(t, banking.GroupPaiement, "2026-03-04T05:03:00.000123Z")
 	honest, _, _ := (&tracker{}).Handle(t.Context(), histories{}, letter)
 	for _, name := range []string{
-		kafka.HeaderConsumerGroup, kafka.HeaderErrorReason, kafka.HeaderOriginalTopic, kafka.HeaderOriginalOffset, kafka.HeaderFailedAt,
+		record.HeaderConsumerGroup, record.HeaderErrorReason, record.HeaderOriginalTopic, record.HeaderOriginalOffset, record.HeaderFailedAt,
 	} {
-		letter.Headers = append(letter.Headers, storage.Header{Key: name, Value: []byte("forged")})
+		letter.Headers = append(letter.Headers, record.Header{Key: name, Value: []byte("forged")})
 	}
 	got, _, err := (&tracker{}).Handle(t.Context(), histories{}, letter)
 	if diff := cmp.Diff(honest, got); diff != "" || err != nil || got == nil {

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
-	"github.com/vigie-dev/vigie/services/internal/kafka"
-	"github.com/vigie-dev/vigie/services/internal/service"
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/service"
 )
 
 //go:embed migrations/*.sql
@@ -44,5 +44,5 @@ func wire(ctx context.Context, b *service.Base) error {
 	b.Router.Handle("GET /orders", a.list)
 	b.Router.Handle("GET /orders/{id}/status", a.status)
 	b.Prune(forget)
-	return service.Consume(ctx, b, kafka.LoopConfig{Concurrency: 1, BatchSize: batchSize}, &tracker{store: b.Store, log: b.Log})
+	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize}, &tracker{store: b.Store, log: b.Log})
 }

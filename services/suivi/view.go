@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vigie-dev/vigie/services/internal/banking"
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 // Status is an order's status as clients see it.

@@ -23,7 +23,7 @@ const startTimeout = 2 * time.Minute
 func build(t testing.TB, folder string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "vigie")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./services/vigie") //nolint:gosec // a test's own folder
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./internal/cli") //nolint:gosec // a test's own folder
 	cmd.Dir = filepath.Join(folder, "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {

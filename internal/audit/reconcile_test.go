@@ -1,0 +1,517 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
+)
+
+// settled is a world with nine decided orders, order-1 of 1.01 to order-9 of
+// 9.01, of which suivi and analyseur have read everything.
+func settled() *world {
+	w := newWorld()
+	for i := range 9 {
+		w.create(banking.Money((i+1)*100 + 1))
+	}
+	w.create(1005) // order-10 is rejected
+	w.settle()
+	return w
+}
+
+// refused is a settled world in which order-11 is a dead letter, at the place.
+func refused() (*world, Place) {
+	w := settled()
+	w.fails = func(banking.OrderCreated) bool { return true }
+	w.create(1101)
+	w.settle()
+	w.fails = func(banking.OrderCreated) bool { return false }
+	p := partitionOf(banking.TopicOrdersDLQ, "order-11")
+	return w, Place{p, int64(len(w.log[p]) - 1)}
+}
+
+// replay does what `vigie dlq replay` does.
+func (w *world) replay(letter Place) {
+	r := w.at(letter)
+	_, original, _ := record.SplitDeadLetter(r.Headers)
+	w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: r.Key, Value: r.Value, Headers: original})
+	w.publish(markerFor(letter, string(r.Key), replayed))
+}
+
+func (w *world) purge(letter Place) { w.publish(markerFor(letter, string(w.at(letter).Key), purged)) }
+
+// republish has a record of a topic published again.
+func (w *world) republish(topic, id string) {
+	r := w.first(topic, id)
+	w.publish(record.Message{Topic: topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
+}
+
+func (w *world) first(topic, id string) record.Record {
+	for _, r := range w.log[partitionOf(topic, id)] {
+		if string(r.Key) == id {
+			return r
+		}
+	}
+	panic(fmt.Sprintf("%s has no record of %s", topic, id))
+}
+
+func orderOf(id string, amount banking.Money) banking.OrderCreated {
+	return banking.OrderCreated{OrderID: id, EventID: "event-" + strings.TrimPrefix(id, "order-"), UserID: "user", Amount: amount}
+}
+
+// named lists differences as "kind order".
+func named(r Report) []string {
+	out := []string{}
+	for _, d := range r.Differences {
+		out = append(out, strings.TrimSpace(string(d.Kind)+" "+d.OrderID))
+	}
+	return out
+}
+
+// checkSums holds the sums against each other: each order stands in one.
+func checkSums(t interface {
+	Helper()
+	Errorf(string, ...any)
+}, r Report) {
+	t.Helper()
+	all := r.Authorized.and(r.Rejected).and(r.DeadLettered).and(r.Purged).and(r.InFlight).and(r.CannotTell).and(r.Unaccounted)
+	if all != r.Created {
+		t.Errorf("created %v, the sums make %v", r.Created, all)
+	}
+	if r.AccountedFor != (r.DifferenceCount == 0) || int(r.DifferenceCount) != len(r.Differences) {
+		t.Errorf("accounted for: %v, with %d differences", r.AccountedFor, r.DifferenceCount)
+	}
+}
+
+// What a system does that keeps its promises is no difference, and stands in
+// the sum where it belongs.
+func TestWhatIsAccountedFor(t *testing.T) {
+	nine := Sum{9, 4509}
+	for name, tt := range map[string]struct {
+		world func() *world
+		want  Report
+	}{
+		"nothing yet": {newWorld, Report{}},
+		"decided":     {settled, Report{Authorized: nine, Rejected: Sum{1, 1005}}},
+		"not read yet": {func() *world {
+			w := settled()
+			w.create(42)
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, InFlight: Sum{1, 42}}},
+		"decided, not published": {func() *world {
+			w := settled()
+			w.create(42)
+			w.decide(partitionOf("", "order-11").ID)
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, InFlight: Sum{1, 42}}},
+		"published, not marked": {func() *world {
+			w := settled()
+			w.create(42)
+			w.decide(partitionOf("", "order-11").ID)
+			w.flush()
+			return w
+		}, Report{Authorized: Sum{10, 4551}, Rejected: Sum{1, 1005}}},
+		"published twice": {func() *world {
+			w := settled()
+			w.create(42)
+			w.decide(partitionOf("", "order-11").ID)
+			w.flush()
+			w.settle()
+			return w
+		}, Report{Authorized: Sum{10, 4551}, Rejected: Sum{1, 1005}, Republished: Republished{Results: 1}}},
+		"ordered twice under one event": {func() *world {
+			w := settled()
+			w.republish(banking.TopicOrdersCreated, "order-3")
+			w.settle()
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, Republished: Republished{Orders: 1}}},
+		"dead letter not published": {func() *world {
+			w := settled()
+			w.fails = func(banking.OrderCreated) bool { return true }
+			w.create(42)
+			w.decide(partitionOf("", "order-11").ID)
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, InFlight: Sum{1, 42}}},
+		"dead letter not marked": {func() *world {
+			w := settled()
+			w.fails = func(banking.OrderCreated) bool { return true }
+			w.create(42)
+			w.decide(partitionOf("", "order-11").ID)
+			w.flush()
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, DeadLettered: Sum{1, 42}}},
+		"dead letter published twice": {func() *world {
+			w := settled()
+			w.fails = func(banking.OrderCreated) bool { return true }
+			w.create(42)
+			w.decide(partitionOf("", "order-11").ID)
+			w.flush()
+			w.settle()
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, DeadLettered: Sum{1, 42}, Republished: Republished{DeadLetters: 1}}},
+		"replayed, not read": {func() *world {
+			w, letter := refused()
+			w.replay(letter)
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, InFlight: Sum{1, 1101}, Republished: Republished{Orders: 1}}},
+		"replayed and decided": {func() *world {
+			w, letter := refused()
+			w.replay(letter)
+			w.settle()
+			return w
+		}, Report{Authorized: Sum{10, 5610}, Rejected: Sum{1, 1005}, Republished: Republished{Orders: 1}}},
+		"replayed and refused again": {func() *world {
+			w, letter := refused()
+			w.fails = func(banking.OrderCreated) bool { return true }
+			w.replay(letter)
+			w.settle()
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, DeadLettered: Sum{1, 1101}, Republished: Republished{Orders: 1}}},
+		"purged": {func() *world {
+			w, letter := refused()
+			w.purge(letter)
+			w.settle()
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, Purged: Sum{1, 1101}}},
+		"purged by the mark on a copy": {func() *world {
+			w, letter := refused()
+			r := w.at(letter)
+			w.purge(w.publish(record.Message{Topic: letter.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}))
+			w.settle()
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, Purged: Sum{1, 1101}, Republished: Republished{DeadLetters: 1}}},
+		"unreadable": {func() *world {
+			w := settled()
+			w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: []byte("junk"), Value: []byte("junk")})
+			w.settle()
+			w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: []byte("junk"), Value: []byte("junk")})
+			w.publish(record.Message{Topic: banking.TopicPaymentsRejected, Key: []byte("junk"), Value: []byte("junk")})
+			return w
+		}, Report{
+			Authorized: nine, Rejected: Sum{1, 1005},
+			Unreadable: Unreadable{Orders: 2, OrdersDeadLettered: 1, OrdersInFlight: 1, Elsewhere: 1},
+		}},
+		"dead letters of others": {func() *world {
+			w := settled()
+			r := w.first(banking.TopicPaymentsAuthorized, "order-1")
+			at := w.publish(deadLetter(r, banking.GroupAnalyseur, delivery.ReasonContradictory))
+			w.publish(deadLetter(r, "a hostile name", "a hostile reason"))
+			w.purge(at)
+			return w
+		}, Report{Authorized: nine, Rejected: Sum{1, 1005}, OtherDeadLetters: []OtherDeadLetter{
+			{Group: banking.GroupAnalyseur, Topic: banking.TopicPaymentsAuthorized, Reason: "contradictory", Purged: 1},
+			{Group: "other", Topic: banking.TopicPaymentsAuthorized, Reason: "other", Waiting: 1},
+		}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := tt.world().audit()
+			checkSums(t, got)
+			if diff := cmp.Diff([]string{}, named(got)); diff != "" {
+				t.Errorf("differences (-want +got):\n%s%v", diff, got.Differences)
+			}
+			tt.want.Created = got.Created
+			tt.want.AccountedFor = true
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(),
+				cmpopts.IgnoreFields(Report{}, "Records", "Services", "Kinds", "Differences")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Each kind of difference is found, named by its order, and alone.
+func TestEachDifferenceIsFound(t *testing.T) {
+	for name, tt := range map[string]struct {
+		defect func(w *world, letter Place)
+		want   []string
+	}{
+		"lost": {func(w *world, _ Place) {
+			_, at := w.create(1)
+			w.paiement[at.Partition]++
+		}, []string{"lost order-12"}},
+		"lost, unreadable": {func(w *world, _ Place) {
+			at := w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: []byte("junk"), Value: []byte("junk")})
+			w.paiement[at.Partition]++
+		}, []string{"lost"}},
+		"replay that never came": {func(w *world, letter Place) {
+			w.publish(markerFor(letter, "order-11", replayed))
+		}, []string{"lost order-11"}},
+		"the second of two records is lost": {func(w *world, letter Place) {
+			w.replay(letter)
+			w.paiement[partitionOf(banking.TopicOrdersCreated, "order-11")]++
+		}, []string{"lost order-11"}},
+		"decided twice": {func(w *world, _ Place) {
+			w.publish(w.outcome(orderOf("order-3", 301), "forged", true))
+		}, []string{"decided_twice order-3"}},
+		"decided both ways by one event": {func(w *world, _ Place) {
+			w.publish(w.outcome(orderOf("order-3", 301), banking.ResultEventID("event-3"), false))
+		}, []string{"decided_twice order-3"}},
+		"decided for another amount": {func(w *world, _ Place) {
+			w.createAs("order-12", "event-12", 1200)
+			w.paiement[partitionOf(banking.TopicOrdersCreated, "order-12")]++
+			m := w.outcome(orderOf("order-12", 1201), banking.ResultEventID("event-12"), true)
+			w.publish(m)
+			w.ledger["order-12"] = LedgerRow{"order-12", "event-12", banking.ResultEventID("event-12"), banking.StatusAuthorized, 1201, w.now}
+		}, []string{"amount_differs order-12"}},
+		"decided without an order": {func(w *world, _ Place) {
+			w.publish(w.outcome(orderOf("order-99", 1), "forged", true))
+		}, []string{"result_without_order order-99"}},
+		"decided and in the ledger without an order": {func(w *world, _ Place) {
+			order := orderOf("order-99", 1)
+			w.publish(w.outcome(order, "r", true))
+			w.ledger["order-99"] = LedgerRow{"order-99", order.EventID, "r", banking.StatusAuthorized, 1, w.now}
+		}, []string{"result_without_order order-99"}},
+		"forged while the decision waits": {func(w *world, _ Place) {
+			order, _ := w.create(1)
+			w.decide(partitionOf("", "order-12").ID)
+			w.publish(w.outcome(order, "forged", true))
+		}, []string{"ledger_disagrees order-12"}},
+		"created twice": {func(w *world, _ Place) {
+			w.createAs("order-3", "another", 301)
+			w.settle()
+		}, []string{"created_twice order-3"}},
+		"created twice for other amounts": {func(w *world, _ Place) {
+			w.createAs("order-3", "event-3", 302)
+			w.settle()
+		}, []string{"created_twice order-3"}},
+		"ledger row gone": {func(w *world, _ Place) {
+			delete(w.ledger, "order-3")
+		}, []string{"result_without_ledger order-3"}},
+		"ledger row of no order": {func(w *world, _ Place) {
+			w.ledger["order-99"] = LedgerRow{"order-99", "e", "r", banking.StatusAuthorized, 1, w.now}
+		}, []string{"ledger_without_result order-99"}},
+		"decided and never published": {func(w *world, _ Place) {
+			w.create(1)
+			w.decide(partitionOf("", "order-12").ID)
+			w.mark()
+		}, []string{"ledger_without_result order-12"}},
+		"ledger has another status": {func(w *world, _ Place) {
+			row := w.ledger["order-3"]
+			row.Status = banking.StatusRejected
+			w.ledger["order-3"] = row
+		}, []string{"ledger_disagrees order-3"}},
+		"ledger has another amount": {func(w *world, _ Place) {
+			row := w.ledger["order-3"]
+			row.Amount++
+			w.ledger["order-3"] = row
+		}, []string{"ledger_disagrees order-3"}},
+		"ledger has another result": {func(w *world, _ Place) {
+			row := w.ledger["order-3"]
+			row.ResultEventID = "another"
+			w.ledger["order-3"] = row
+		}, []string{"ledger_disagrees order-3"}},
+		"ledger has another order event": {func(w *world, _ Place) {
+			row := w.ledger["order-3"]
+			row.EventID = "another"
+			w.ledger["order-3"] = row
+		}, []string{"ledger_disagrees order-3"}},
+		"undecided, and the ledger has another event": {func(w *world, _ Place) {
+			w.create(1)
+			w.ledger["order-12"] = LedgerRow{"order-12", "another", "r", banking.StatusAuthorized, 1, w.now}
+		}, []string{"ledger_disagrees order-12"}},
+		"dead letter of no order": {func(w *world, _ Place) {
+			r := w.first(banking.TopicOrdersCreated, "order-3")
+			r.Offset = 1000
+			w.publish(deadLetter(r, banking.GroupPaiement, delivery.ReasonAuthoriser))
+			w.showAll()
+		}, []string{"dead_letter_without_order order-3"}},
+		"view gone": {func(w *world, _ Place) {
+			delete(w.views, "order-3")
+		}, []string{"view_missing order-3"}},
+		"view of another status": {func(w *world, _ Place) {
+			w.views["order-3"] = View{"order-3", viewFailed, 301, 2}
+		}, []string{"view_wrong order-3"}},
+		"view of the other decision": {func(w *world, _ Place) {
+			w.views["order-3"] = View{"order-3", viewRejected, 301, 2}
+		}, []string{"view_wrong order-3"}},
+		"view of another amount": {func(w *world, _ Place) {
+			w.views["order-3"] = View{"order-3", viewAuthorized, 302, 2}
+		}, []string{"view_wrong order-3"}},
+		"view with too few events": {func(w *world, _ Place) {
+			w.views["order-3"] = View{"order-3", viewAuthorized, 301, 1}
+		}, []string{"view_wrong order-3"}},
+		"view with too many events": {func(w *world, _ Place) {
+			w.views["order-3"] = View{"order-3", viewAuthorized, 301, 3}
+		}, []string{"view_wrong order-3"}},
+		"view of no order": {func(w *world, _ Place) {
+			w.views["order-99"] = View{"order-99", viewCreated, 1, 1}
+		}, []string{"view_without_order order-99"}},
+		"view that is ahead of its position": {func(w *world, _ Place) {
+			w.create(1)
+			w.views["order-12"] = View{"order-12", viewCreated, 1, 1}
+		}, []string{"view_without_order order-12"}},
+		"not counted": {func(w *world, _ Place) {
+			delete(w.transactions, "order-3")
+		}, []string{"not_counted order-3"}},
+		"not counted and not in the totals": {func(w *world, _ Place) {
+			delete(w.transactions, "order-3")
+			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].less(Sum{1, 301})
+		}, []string{"totals_wrong", "not_counted order-3"}},
+		"counted wrong": {func(w *world, _ Place) {
+			w.transactions["order-3"] = Transaction{"order-3", banking.ResultEventID("event-3"), banking.StatusAuthorized, 300}
+		}, []string{"counted_wrong order-3"}},
+		"counted without a result": {func(w *world, _ Place) {
+			w.transactions["order-99"] = Transaction{"order-99", "r", banking.StatusAuthorized, 1}
+			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].plus(1)
+		}, []string{"counted_without_result order-99"}},
+		"counted twice in the totals": {func(w *world, _ Place) {
+			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].plus(301)
+		}, []string{"totals_wrong"}},
+		"a cent too much in the totals": {func(w *world, _ Place) {
+			w.totals[banking.StatusRejected] = w.totals[banking.StatusRejected].and(Sum{0, 1})
+		}, []string{"totals_wrong"}},
+		"a position beyond the end": {func(w *world, _ Place) {
+			w.paiement[partitionOf(banking.TopicOrdersCreated, "order-3")] += 100
+		}, []string{"outside_log"}},
+		"records deleted before they were read": {func(w *world, _ Place) {
+			_, at := w.create(1)
+			w.cutLog(at.Partition, len(w.log[at.Partition]))
+			w.suivi[at.Partition]++ // paiement alone is behind
+		}, []string{"outside_log"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, letter := refused()
+			tt.defect(w, letter)
+			got := w.audit()
+			checkSums(t, got)
+			if diff := cmp.Diff(tt.want, named(got)); diff != "" {
+				t.Errorf("differences (-want +got):\n%s%v", diff, got.Differences)
+			}
+		})
+	}
+}
+
+// A service that was not looked at is said to be, and nothing is said against
+// it; undecided orders are nobody's to explain then.
+func TestServicesThatWereNotLookedAt(t *testing.T) {
+	w, letter := refused()
+	w.create(1)
+	w.purge(letter)
+	s := State{NotLookedAt: map[string]string{paiement: "no file"}}
+	got := reconcileWith(w, s)
+	checkSums(t, got)
+	if diff := cmp.Diff([]string{"undecided order-12"}, named(got)); diff != "" {
+		t.Errorf("differences (-want +got):\n%s", diff)
+	}
+	if want := (Service{Name: paiement, Problem: "no file"}); got.Services[0] != want {
+		t.Errorf("paiement is %+v, want %+v", got.Services[0], want)
+	}
+	if got.Purged != (Sum{1, 1101}) || got.Authorized != (Sum{9, 4509}) {
+		t.Errorf("purged %v, authorized %v", got.Purged, got.Authorized)
+	}
+}
+
+// What is decided after the state was read is not missed in it.
+func TestAStateThatIsOlderThanTheLog(t *testing.T) {
+	w := settled()
+	w.create(1)
+	s := w.state()
+	s.Since = map[record.Partition]int64{}
+	for _, span := range w.spans(topics()...) {
+		s.Since[span.Partition] = span.End
+	}
+	w.create(2)
+	w.settle()
+	if got := reconcileWith(w, s); !got.AccountedFor || got.InFlight.Count != 0 || got.Authorized.Count != 11 {
+		t.Errorf("%+v", got)
+	}
+	s.Since = nil // a state that claims to be as new
+	if got := reconcileWith(w, s); !cmp.Equal(named(got), []string{"result_without_ledger order-11", "result_without_ledger order-12"}) {
+		t.Errorf("%v", named(got))
+	}
+}
+
+// What has been removed for its age is not missed.
+func TestWhatTheServicesForget(t *testing.T) {
+	w := settled()
+	l := NewLog()
+	spans := w.spans(topics()...)
+	l.Extend(spans)
+	_ = w.scan(spans, func(r record.Record) error { l.Add(r); return nil })
+	s := w.state()
+	s.Paiement.Ledger, s.Suivi.Views, s.Analyseur.Transactions = nil, nil, nil
+	if got := Reconcile(l, s, w.now.Add(time.Second)); !got.AccountedFor {
+		t.Errorf("forgotten: %v", named(got))
+	}
+	if got := Reconcile(l, s, w.now.Add(-time.Hour)); len(got.Differences) != 30 {
+		t.Errorf("not old enough to be forgotten: %v", named(got))
+	}
+}
+
+// Undecided orders are not forgotten.
+func TestAnUndecidedOrderStaysInSuivi(t *testing.T) {
+	w, _ := refused()
+	delete(w.views, "order-11")
+	delete(w.views, "order-3")
+	l := NewLog()
+	spans := w.spans(topics()...)
+	l.Extend(spans)
+	_ = w.scan(spans, func(r record.Record) error { l.Add(r); return nil })
+	if got := named(Reconcile(l, w.state(), w.now.AddDate(1, 0, 0))); !cmp.Equal(got, []string{"view_missing order-11"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// suivi keeps a bounded history.
+func TestAnOrderThatFailsVeryOften(t *testing.T) {
+	w, letter := refused()
+	w.fails = func(banking.OrderCreated) bool { return true }
+	for range maxEvents {
+		w.replay(letter)
+		w.settle()
+		letter.Offset += 2 // its marker and the next letter
+	}
+	v := w.views["order-11"]
+	v.Events = maxEvents
+	w.views["order-11"] = v
+	if got := w.audit(); !got.AccountedFor || got.DeadLettered.Count != 1 {
+		t.Errorf("%v", got.Differences)
+	}
+}
+
+// Which result decides an order: one that names its event as its cause or by
+// its own id, or the only one there is.
+func TestTheResultOfAnOrder(t *testing.T) {
+	derived := banking.ResultEventID("b")
+	for name, tt := range map[string]struct {
+		created int // events a, b, …
+		results []result
+		want    string // the event that decides b
+	}{
+		"named as the cause": {2, []result{{event: "x", cause: "a"}, {event: "y", cause: "b"}}, "y"},
+		"named by its id":    {2, []result{{event: "x", cause: "a"}, {event: derived}}, derived},
+		"of the other order": {2, []result{{event: "x", cause: "a"}}, ""},
+		"the only one":       {1, []result{{event: "x"}}, "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &order{created: []creation{{event: "b"}, {event: "a"}}[:tt.created], results: tt.results}
+			if got, ok := o.resultOf(eventsOf(o.created)[0]); got.event != tt.want || ok != (tt.want != "") {
+				t.Errorf("decided by %q, %v; want %q", got.event, ok, tt.want)
+			}
+		})
+	}
+}
+
+// What the outbox holds and the log has too does not wait to be published.
+func TestTheOutboxCountsWhatWaits(t *testing.T) {
+	w := settled()
+	w.fails = func(o banking.OrderCreated) bool { return o.Amount == 2 }
+	for i := range 2 {
+		_, at := w.create(banking.Money(i + 1))
+		w.decide(at.ID)
+	}
+	if got := w.audit().Services[0].Outbox; got != 2 {
+		t.Errorf("%d messages wait, want 2", got)
+	}
+	w.flush()
+	if got := w.audit().Services[0].Outbox; got != 0 {
+		t.Errorf("%d messages wait after they were published", got)
+	}
+}

@@ -1,0 +1,43 @@
+package banking
+
+import "time"
+
+// Topics. The key of every record is the order id.
+const (
+	TopicOrdersCreated      = "orders.created"
+	TopicPaymentsAuthorized = "payments.authorized"
+	TopicPaymentsRejected   = "payments.rejected"
+	TopicOrdersDLQ          = "orders.dlq"
+	TopicPaymentsDLQ        = "payments.dlq"
+)
+
+// Partitions is the number of partitions of every topic.
+const Partitions = 3
+
+// Consumer groups, one for each service that reads.
+const (
+	GroupPaiement  = "paiement-svc"
+	GroupSuivi     = "suivi-svc"
+	GroupAnalyseur = "analyseur-svc"
+)
+
+const day = 24 * time.Hour
+
+// Topic is what a topic is created with.
+type Topic struct {
+	Name       string
+	Partitions int32
+	Retention  time.Duration
+}
+
+// Topics returns every topic of the system, in a fresh slice and a stable order.
+// Dead letters are kept longer, as somebody has to look at them first.
+func Topics() []Topic {
+	return []Topic{
+		{TopicOrdersCreated, Partitions, 7 * day},
+		{TopicPaymentsAuthorized, Partitions, 7 * day},
+		{TopicPaymentsRejected, Partitions, 7 * day},
+		{TopicOrdersDLQ, Partitions, 30 * day},
+		{TopicPaymentsDLQ, Partitions, 30 * day},
+	}
+}

@@ -1,0 +1,30 @@
+package banking
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/vigie-dev/vigie/internal/record"
+)
+
+// TestNamesAreContracts freezes names that other systems store or type.
+func TestNamesAreContracts(t *testing.T) {
+	var b strings.Builder
+	for _, topic := range Topics() {
+		fmt.Fprintln(&b, topic.Name, topic.Partitions, topic.Retention)
+	}
+	fmt.Fprintln(&b, GroupPaiement, GroupSuivi, GroupAnalyseur)
+	fmt.Fprintln(&b, record.HeaderEventID, record.HeaderEventType, record.HeaderOriginalEventID)
+	fmt.Fprintln(&b, TypeOrderCreated, TypePaymentAuthorized, TypePaymentRejected)
+	fmt.Fprint(&b, StatusCreated, " ", StatusAuthorized, " ", StatusRejected)
+	golden(t, "names.txt", []byte(b.String()))
+}
+
+func TestTopicsGivesAFreshSlice(t *testing.T) {
+	t.Parallel()
+	Topics()[0].Name = "changed"
+	if got := Topics()[0].Name; got != TopicOrdersCreated {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/internal/doctor"
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
+)
+
+// Names of the doctor's flags.
+const (
+	flagServicesOnly = "services-only"
+	flagPrometheus   = "prometheus-url"
+	flagAlertmanager = "alertmanager-url"
+	flagGrafana      = "grafana-url"
+	flagGrafanaUser  = "grafana-user"
+	flagGrafanaPass  = "grafana-password"
+	flagJMX          = "jmx-url"
+	flagNode         = "node-url"
+	flagDashboards   = "dashboards"
+
+	dashboardsFolder = "monitoring/grafana/dashboards"
+	doctorTimeout    = 5 * time.Second
+)
+
+// errUnwell: the doctor found something, and has said what.
+var errUnwell = errors.New("something is wrong, see above")
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Usage: "look at every part of a running system and say what is wrong", HideHelpCommand: true,
+		Description: "Asks the services, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
+			"and says of each part whether it is well and how to mend it. Changes nothing. Exits with 0 when all is\n" +
+			"well, and with 1 when not. A part whose URL is empty is left out.",
+		Flags: append(httpClientFlags(),
+			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
+			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
+			&cli.BoolFlag{Name: flagServicesOnly, Usage: "look at the services alone, as after `vigie up`", Category: "Monitoring"},
+			urlFlag(flagPrometheus, "http://127.0.0.1:9090", "Prometheus"),
+			urlFlag(flagAlertmanager, "http://127.0.0.1:9093", "Alertmanager"),
+			urlFlag(flagGrafana, "http://127.0.0.1:3000", "Grafana"),
+			&cli.StringFlag{Name: flagGrafanaUser, Sources: env(flagGrafanaUser), Value: "admin", Usage: "who looks at Grafana's dashboards", Category: "Monitoring"},
+			&cli.StringFlag{
+				Name: flagGrafanaPass, Sources: env(flagGrafanaPass), Value: "admin", Usage: "with this password",
+				Category: "Monitoring", HideDefault: true,
+			},
+			urlFlag(flagJMX, "http://127.0.0.1:5556/metrics", "the JMX exporter's page"),
+			urlFlag(flagNode, "http://127.0.0.1:9100/metrics", "the node exporter's page"),
+			&cli.StringFlag{
+				Name: flagDashboards, Value: dashboardsFolder, Usage: "`FOLDER` of the dashboards whose queries are tried",
+				Category: "Monitoring",
+			},
+			jsonFlag("print one JSON object per finding"),
+		),
+		Action: runDoctor,
+	}
+}
+
+func urlFlag(name, value, what string) cli.Flag {
+	return &cli.StringFlag{Name: name, Sources: env(name), Value: value, Usage: "`URL` of " + what, Category: "Monitoring"}
+}
+
+func runDoctor(ctx context.Context, c *cli.Command) error {
+	transport, err := clientTransport(c)
+	if err != nil {
+		return err
+	}
+	cfg := doctor.Config{Timeout: doctorTimeout, Transport: transport}
+	for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
+		if address := c.String(name + "-addr"); address != "" {
+			cfg.Services = append(cfg.Services, doctor.Service{Name: name, URL: clientScheme(c) + serviceHost(address)})
+		}
+	}
+	if !c.Bool(flagServicesOnly) {
+		cfg.Prometheus, cfg.Alertmanager, cfg.Grafana = baseURL(c, flagPrometheus), baseURL(c, flagAlertmanager), baseURL(c, flagGrafana)
+		cfg.GrafanaUser, cfg.GrafanaPass = c.String(flagGrafanaUser), c.String(flagGrafanaPass)
+		cfg.JMX, cfg.Node = c.String(flagJMX), c.String(flagNode)
+		cfg.Dashboards = dashboards(c)
+	}
+	if !doctor.Run(ctx, cfg, printFinding(c.Root().Writer, c.Bool(flagJSON))) {
+		return errUnwell
+	}
+	return nil
+}
+
+// serviceHost is where the first of a service's addresses is reached from here.
+func serviceHost(addresses string) string {
+	first, _, _ := strings.Cut(addresses, ",")
+	first = strings.TrimSpace(first)
+	host, port, err := net.SplitHostPort(first)
+	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
+		first = net.JoinHostPort("127.0.0.1", port)
+	}
+	return first
+}
+
+func baseURL(c *cli.Command, flag string) string { return strings.TrimRight(c.String(flag), "/") }
+
+// dashboards is the folder to read. The default one is left out where it is
+// not there: away from a clone of the project there are no files to read.
+func dashboards(c *cli.Command) string {
+	folder := c.String(flagDashboards)
+	if _, err := os.Stat(folder); err != nil && !c.IsSet(flagDashboards) {
+		return ""
+	}
+	return folder
+}
+
+// printFinding writes findings as they come: a line each, and what to do.
+func printFinding(w io.Writer, asJSON bool) func(doctor.Finding) {
+	if asJSON {
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		return func(f doctor.Finding) { _ = encoder.Encode(f) }
+	}
+	return func(f doctor.Finding) {
+		mark := "ok   "
+		if !f.OK {
+			mark = "WRONG"
+		}
+		_, _ = fmt.Fprintf(w, "%s  %s %s\n", mark, f.Part, f.Detail)
+		if f.Remedy != "" {
+			_, _ = fmt.Fprintf(w, "       → %s\n", f.Remedy)
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	testcerts "github.com/vigie-dev/vigie/internal/testenv/certs"
+	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
+)
+
+const edgeToken = "a-token-of-the-tests"
+
+// guardedSystem is a system whose services speak TLS and ask for tokens.
+type guardedSystem struct {
+	*system
+	authority *testcerts.Authority
+	tokens    string // the file
+	client    *http.Client
+	contracts *testcontract.Transport
+}
+
+func startGuarded(t *testing.T) *guardedSystem {
+	t.Helper()
+	authority := testcerts.New(t, "authority")
+	pair := authority.Sign(t, "vigie")
+	pem, err := os.ReadFile(authority.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := x509.NewCertPool()
+	known.AppendCertsFromPEM(pem)
+	g := &guardedSystem{authority: authority, tokens: filepath.Join(t.TempDir(), "tokens")}
+	if err := os.WriteFile(g.tokens, []byte("# of the tests\n"+edgeToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.contracts = &testcontract.Transport{Base: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: known}}}
+	g.client = &http.Client{Transport: g.contracts, Timeout: patience}
+	t.Cleanup(g.client.CloseIdleConnections)
+	args := []string{"--http-tls-cert-file", pair.CertFile, "--http-tls-key-file", pair.KeyFile}
+	for _, name := range []string{"commande", "suivi", "analyseur"} {
+		args = append(args, "--"+name+"-tokens-file", g.tokens)
+	}
+	g.system = startSystem(t, t.TempDir(), args...)
+	all, err := documents()
+	for name, url := range g.services() {
+		if err == nil {
+			err = g.contracts.Expect(url, all[name])
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *guardedSystem) ask(t *testing.T, method, url, token, body string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := g.client.Do(r)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer answer.Body.Close()
+	_, _ = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode
+}
+
+// Certificates and tokens are asked for by every service that has them, and
+// the commands that look at services can be told.
+func TestAGuardedSystem(t *testing.T) {
+	g := startGuarded(t)
+	const order = `{"userId":"user123","amount":1}`
+	for _, tt := range []struct {
+		method, url, body string
+		open              bool
+		status            int
+	}{
+		{"POST", g.commande + "/orders", order, false, 201},
+		{"GET", g.suivi + "/orders", "", false, 200},
+		{"GET", g.suivi + "/orders/order-0/status", "", false, 404},
+		{"GET", g.analyseur + "/statistics", "", false, 200},
+		{"GET", g.analyseur + "/recent-transactions", "", false, 200},
+		{"GET", g.commande + "/health", "", true, 200},
+		{"GET", g.suivi + "/health/ready", "", true, 200},
+		{"GET", g.analyseur + "/metrics", "", true, 200},
+		{"GET", g.paiement + "/", "", true, 200},
+		{"GET", g.paiement + "/openapi.yaml", "", true, 200},
+	} {
+		without := 401
+		if tt.open {
+			without = tt.status
+		}
+		for token, want := range map[string]int{"": without, "another-token-than-theirs": without, edgeToken: tt.status} {
+			if got := g.ask(t, tt.method, tt.url, token, tt.body); got != want {
+				t.Errorf("%s %s with token %q: %d, want %d", tt.method, tt.url, token, got, want)
+			}
+		}
+	}
+	for _, url := range g.services() {
+		if !strings.HasPrefix(url, "https://") {
+			t.Errorf("the system prints %s", url)
+		}
+	}
+	text := g.program.stdout.String() + g.program.stderr.String()
+	if strings.Contains(text, edgeToken) || strings.Contains(text, "another-token") {
+		t.Errorf("a token is printed:\n%s", text)
+	}
+	if want := "Clients need --cacert FILE and -H 'Authorization: Bearer TOKEN'"; !strings.Contains(text, want) {
+		t.Errorf("it does not say %q:\n%s", want, text)
+	}
+	g.isLookedAt(t)
+}
+
+func (g *guardedSystem) isLookedAt(t *testing.T) {
+	t.Helper()
+	var addresses []string
+	for name, url := range g.services() {
+		addresses = append(addresses, "--"+name+"-addr", strings.TrimPrefix(url, "https://"))
+	}
+	trusting := append([]string{"--http-tls-ca-file", g.authority.File}, addresses...)
+	for name, tt := range map[string]struct {
+		args   []string
+		status int
+		want   string
+	}{
+		"health":                   {append([]string{"health"}, trusting...), 0, "ready: https://"},
+		"health of a URL":          {[]string{"health", "--http-tls-ca-file", g.authority.File, g.paiement}, 0, "ready: https://"},
+		"health by another name":   {append([]string{"health", "--http-tls-server-name", "localhost"}, trusting...), 0, "ready: https://"},
+		"health by a wrong name":   {append([]string{"health", "--http-tls-server-name", "bank.example"}, trusting...), 1, "bank.example"},
+		"health without trust":     {[]string{"health", g.paiement}, 1, "unknown authority"},
+		"health over plain HTTP":   {append([]string{"health"}, addresses...), 1, "400"},
+		"health with a wrong file": {[]string{"health", "--http-tls-ca-file", g.tokens}, 1, "HTTP_TLS_CA_FILE"},
+		"doctor":                   {append([]string{"doctor", "--services-only"}, trusting...), 0, "https://"},
+		"doctor without trust":     {append([]string{"doctor", "--services-only"}, addresses...), 1, "WRONG"},
+	} {
+		p := launch(t, tt.args...)
+		<-p.done
+		if text := p.stdout.String() + p.stderr.String(); p.status != tt.status || !strings.Contains(text, tt.want) {
+			t.Errorf("%s: %d %s, want %d and %q", name, p.status, text, tt.status, tt.want)
+		}
+	}
+}
+
+// A thousand clients at once against a hundred slots: each order is taken, or
+// refused with when to come again; what was taken is paid, and all goes on.
+func TestAThousandClientsOrderAtOnce(t *testing.T) {
+	const clients = 1000
+	s := startSystem(t, t.TempDir(), "--http-max-concurrent", "100", "--log-level", "warn")
+	transport := &http.Transport{MaxIdleConnsPerHost: clients}
+	checked := &testcontract.Transport{Base: transport}
+	all, err := documents()
+	if err == nil {
+		err = checked.Expect(s.commande, all["commande"])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: checked, Timeout: patience}
+	defer client.CloseIdleConnections()
+	var created, refused atomic.Int64
+	var group sync.WaitGroup
+	start := make(chan struct{})
+	for range clients {
+		group.Go(func() {
+			<-start
+			answer, err := client.Post(s.commande+"/orders", "application/json", strings.NewReader(`{"userId":"user123","amount":1}`))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer answer.Body.Close()
+			_, _ = io.Copy(io.Discard, answer.Body)
+			switch {
+			case answer.StatusCode == http.StatusCreated:
+				created.Add(1)
+			case answer.StatusCode == http.StatusServiceUnavailable && answer.Header.Get("Retry-After") != "":
+				refused.Add(1)
+			default:
+				t.Errorf("%s %v", answer.Status, answer.Header)
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	if created.Load()+refused.Load() != clients || created.Load() < 100 {
+		t.Errorf("%d created, %d refused", created.Load(), refused.Load())
+	}
+	t.Logf("%d created, %d refused", created.Load(), refused.Load())
+	s.settled(t, created.Load())
+	s.mustOrder(t, "1")
+}
+
+// What is wrong with the settings of the edge is told in a line that names the
+// setting, before anything is listened on.
+func TestWrongSettingsOfTheEdgeAreNamed(t *testing.T) {
+	folder := t.TempDir()
+	empty := filepath.Join(folder, "empty")
+	if err := os.WriteFile(empty, []byte("short-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pair := testcerts.New(t, "authority").Sign(t, "vigie")
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"a certificate alone":       {[]string{"suivi", "--http-tls-cert-file", pair.CertFile}, "HTTP_TLS_KEY_FILE"},
+		"a key alone":               {[]string{"suivi", "--http-tls-key-file", pair.KeyFile}, "HTTP_TLS_CERT_FILE"},
+		"no certificate":            {[]string{"suivi", "--http-tls-cert-file", pair.KeyFile, "--http-tls-key-file", pair.KeyFile}, "HTTP_TLS_CERT_FILE"},
+		"tokens too short":          {[]string{"commande", "--commande-tokens-file", empty}, "COMMANDE_TOKENS_FILE"},
+		"no file of tokens":         {[]string{"analyseur", "--analyseur-tokens-file", "/missing"}, "ANALYSEUR_TOKENS_FILE"},
+		"no slots":                  {[]string{"suivi", "--http-max-concurrent", "0"}, "HTTP_MAX_CONCURRENT"},
+		"no connections":            {[]string{"paiement", "--http-max-connections", "-1"}, "HTTP_MAX_CONNECTIONS"},
+		"paiement asks for nothing": {[]string{"paiement", "--paiement-tokens-file", empty}, "paiement-tokens-file"},
+	} {
+		p := launch(t, append(tt.args, "--data", folder, "--"+tt.args[0]+"-addr", "127.0.0.1:0")...)
+		<-p.done
+		text := p.stderr.String()
+		if p.status != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, tt.want) || strings.Contains(text, "short-secret") {
+			t.Errorf("%s: %d, %q does not name %q", name, p.status, text, tt.want)
+		}
+	}
+}
+
+// A request's id stands in its answer and in its log line.
+func TestRequestIDsAreLogged(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.commande+"/orders", strings.NewReader(`{"userId":"user123","amount":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Request-Id", "checkout-4711")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if got := answer.Header.Get("X-Request-Id"); got != "checkout-4711" {
+		t.Errorf("the answer is to %q", got)
+	}
+	s.program.stderr.wait(t, `"msg":"order created".*"request_id":"checkout-4711"`, s.program.done)
+}

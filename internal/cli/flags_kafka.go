@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/secret"
+)
+
+// Names of the flags that say how to reach Kafka.
+const (
+	flagBrokers       = "kafka-brokers"
+	flagPatience      = "kafka-patience"
+	flagTLS           = "kafka-tls"
+	flagTLSCA         = "kafka-tls-ca-file"
+	flagTLSCert       = "kafka-tls-cert-file"
+	flagTLSKey        = "kafka-tls-key-file"
+	flagSASLMechanism = "kafka-sasl-mechanism"
+	flagSASLUser      = "kafka-sasl-user"
+	flagSASLPassword  = "kafka-sasl-password" //nolint:gosec // a name
+	// flagFileSuffix makes the name of the flag that names a file with what
+	// another flag would say itself.
+	flagFileSuffix = "-file"
+)
+
+// kafkaFlags say where Kafka is and how to be let in; otherwise is what an
+// empty list of brokers means.
+func kafkaFlags(otherwise string) []cli.Flag {
+	const category, secured = "Kafka", "Kafka, secured"
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: flagBrokers, Sources: env(flagBrokers), Category: category,
+			Usage: "Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + otherwise + ")",
+		},
+		&cli.DurationFlag{
+			Name: flagPatience, Sources: env(flagPatience), Value: 10 * time.Second, Category: category,
+			Usage: "how long a start waits for a broker to answer",
+		},
+		&cli.BoolFlag{Name: flagTLS, Sources: env(flagTLS), Category: secured, Usage: "encrypt connections to the brokers, and check their certificates"},
+		&cli.StringFlag{
+			Name: flagTLSCA, Sources: env(flagTLSCA), Category: secured,
+			Usage: "`FILE` (PEM) with the authorities that signed the brokers' certificates (default: the system's)",
+		},
+		&cli.StringFlag{
+			Name: flagTLSCert, Sources: env(flagTLSCert), Category: secured,
+			Usage: "`FILE` (PEM) with our own certificate, for brokers that want one; read anew for each connection",
+		},
+		&cli.StringFlag{Name: flagTLSKey, Sources: env(flagTLSKey), Category: secured, Usage: "`FILE` (PEM) with its key"},
+		&cli.StringFlag{
+			Name: flagSASLMechanism, Sources: env(flagSASLMechanism), Category: secured,
+			Usage: "how to sign in: " + strings.Join(kafka.Mechanisms(), ", ") + " (default: not at all)",
+		},
+		&cli.StringFlag{Name: flagSASLUser, Sources: env(flagSASLUser), Category: secured, Usage: "as whom to sign in"},
+		&cli.StringFlag{
+			Name: flagSASLPassword, Sources: env(flagSASLPassword), Category: secured, HideDefault: true,
+			Usage: "the password; better in a file, since others may see a process's arguments",
+		},
+		&cli.StringFlag{
+			Name: flagSASLPassword + flagFileSuffix, Sources: env(flagSASLPassword + flagFileSuffix), Category: secured,
+			Usage: "`FILE` with the password",
+		},
+	}
+}
+
+// kafkaConfig reads how to reach Kafka. client names the program to the
+// brokers; where the flags name none, they are those given.
+func kafkaConfig(c *cli.Command, client string, otherwise ...string) (kafka.Config, error) {
+	cfg := kafka.Config{Brokers: brokers(c), ClientID: client}
+	if len(cfg.Brokers) == 0 {
+		cfg.Brokers = otherwise
+	}
+	var err error
+	cfg.Security, err = kafkaSecurity(c)
+	return cfg, err
+}
+
+func kafkaSecurity(c *cli.Command) (kafka.Security, error) {
+	password, err := secretOf(c, flagSASLPassword)
+	if err != nil {
+		return kafka.Security{}, err
+	}
+	s := kafka.Security{
+		TLS: c.Bool(flagTLS), CAFile: c.String(flagTLSCA), CertFile: c.String(flagTLSCert), KeyFile: c.String(flagTLSKey),
+		Mechanism: strings.ToUpper(c.String(flagSASLMechanism)), User: c.String(flagSASLUser), Password: password,
+	}
+	return s, s.Validate()
+}
+
+// secretOf reads a secret from a flag, or from the file that its partner
+// names.
+func secretOf(c *cli.Command, flag string) (secret.Value, error) {
+	path := c.String(flag + flagFileSuffix)
+	if path == "" {
+		return secret.Of(c.String(flag)), nil
+	}
+	if c.String(flag) != "" {
+		return secret.Value{}, fmt.Errorf("there are both --%s and --%[1]s%s; give one", flag, flagFileSuffix)
+	}
+	v, err := secret.Read(path)
+	if err != nil {
+		return v, fmt.Errorf("--%s%s (%s): %w", flag, flagFileSuffix, variable(flag+flagFileSuffix), err)
+	}
+	return v, nil
+}
+
+// brokers reads the list of addresses; "" means that it was not given.
+func brokers(c *cli.Command) []string {
+	var out []string
+	for b := range strings.SplitSeq(c.String(flagBrokers), ",") {
+		if b = strings.TrimSpace(b); b != "" {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// check says which settings to look at.
+func check(flags ...string) string {
+	names := make([]string, len(flags))
+	for i, f := range flags {
+		names[i] = "--" + f + " (" + variable(f) + ")"
+	}
+	return "; check " + strings.Join(names, ", ")
+}

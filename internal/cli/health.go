@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
+)
+
+const (
+	flagHealthTimeout = "timeout"
+	// healthTimeout is longer than a service takes to ask what it stands on,
+	// so that the answer is the service's own reason.
+	healthTimeout = 3 * time.Second
+	maxHealthBody = 64 << 10
+)
+
+// errUnhealthy: something answered, and it was not 200.
+var errUnhealthy = errors.New("not healthy")
+
+// healthCommand is also the health check of containers whose image has
+// neither a shell nor a client.
+func healthCommand() *cli.Command {
+	return &cli.Command{
+		Name: "health", Usage: "ask whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
+		Description: "Asks each URL, or the four services where they listen by default, and exits with 0 when all answer\n" +
+			"with 200. A URL without a path is asked for /health/ready.",
+		Flags: append(httpClientFlags(),
+			&cli.DurationFlag{Name: flagHealthTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
+			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
+			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
+		),
+		Action: health,
+	}
+}
+
+func health(ctx context.Context, c *cli.Command) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagHealthTimeout))
+	defer cancel()
+	asked := c.Args().Slice()
+	if len(asked) == 0 {
+		for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
+			first, _, _ := strings.Cut(c.String(name+"-addr"), ",")
+			asked = append(asked, clientScheme(c)+strings.TrimSpace(first))
+		}
+	}
+	transport, err := clientTransport(c)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: transport}
+	for _, one := range asked {
+		if err := askHealth(ctx, client, one); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(c.Root().Writer, "ready: %s\n", strings.Join(asked, " "))
+	return err
+}
+
+// askHealth returns nil when the URL answers with 200, else why not.
+func askHealth(ctx context.Context, client *http.Client, raw string) error {
+	target, err := url.Parse(raw)
+	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
+		return fmt.Errorf("%q is not a URL such as http://127.0.0.1:3001", raw)
+	}
+	if target.Path == "" {
+		target.Path = "/health/ready"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", target, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", target, rootCause(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("%s is %w: %s", target, errUnhealthy, reason(response))
+}
+
+// reason is what the answer says is wrong: a problem's detail, or the status.
+func reason(response *http.Response) string {
+	var problem struct{ Detail string }
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxHealthBody))
+	if err == nil && json.Unmarshal(body, &problem) == nil && problem.Detail != "" {
+		return problem.Detail
+	}
+	return response.Status
+}
+
+// rootCause takes the request, which the message names already, off a
+// client's error.
+func rootCause(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		return asked.Err
+	}
+	return err
+}

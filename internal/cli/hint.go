@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/vigie-dev/vigie/internal/delivery"
+	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/traces"
+	"github.com/vigie-dev/vigie/services/commande"
+)
+
+// hint names the setting that mends an error, or returns "". This is the one
+// place where errors meet settings.
+func hint(err error) string {
+	const database = "--database-url (DATABASE_URL)"
+	const data = "--data (VIGIE_DATA) or " + database
+	switch {
+	case errors.Is(err, storage.ErrInUse):
+		return "; stop that process or choose another folder with " + data
+	case errors.Is(err, storage.ErrNotWritable):
+		return "; choose a folder that can be written with " + data
+	case errors.Is(err, storage.ErrUnreachable):
+		return "; start it, or check " + database
+	case errors.Is(err, storage.ErrMissing):
+		return "; choose the services' folder with " + data
+	case errors.Is(err, storage.ErrUnsupportedURL):
+		return "; set " + database
+	case errors.Is(err, storage.ErrForeign), errors.Is(err, delivery.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
+		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
+	case errors.Is(err, embedded.ErrAddress):
+		return "; choose another with --broker-addr (BROKER_ADDR), or name a running broker with --kafka-brokers (KAFKA_BROKERS)"
+	case errors.Is(err, httpapi.ErrAddress):
+		name, _, _ := strings.Cut(err.Error(), ":")
+		return "; choose another with --" + name + "-addr (" + strings.ToUpper(name) + "_ADDR)"
+	case errors.Is(err, httpapi.ErrTokens):
+		name, _, _ := strings.Cut(err.Error(), ":")
+		return check(name + flagTokens)
+	case errors.Is(err, httpapi.ErrCertificate):
+		return check(flagHTTPCert, flagHTTPKey)
+	case errors.Is(err, service.ErrBounds):
+		return check(flagConcurrent, flagConnections)
+	case errors.Is(err, service.ErrRetention):
+		return "; set --retention (RETENTION)"
+	case errors.Is(err, kafka.ErrAddress):
+		return "; set --kafka-brokers (KAFKA_BROKERS)"
+	case errors.Is(err, kafka.ErrTLS):
+		return check(flagTLS, flagTLSCA, flagTLSCert, flagTLSKey)
+	case errors.Is(err, kafka.ErrSASL):
+		return check(flagSASLMechanism, flagSASLUser, flagSASLPassword) + " or " + variable(flagSASLPassword+flagFileSuffix)
+	case errors.Is(err, kafka.ErrUnreachable):
+		return "; start one with `vigie broker` or set --kafka-brokers (KAFKA_BROKERS)"
+	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrNoJaeger):
+		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+)
+
+// place posts an order with headers, "name: value", and returns the trace that
+// the answer names.
+func (s *system) place(t *testing.T, body string, headers ...string) (status int, traceID string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.commande+"/orders", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		request.Header.Set(name, value)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(response.Header.Get(telemetry.TraceResponse), "-")
+	if len(parts) != 4 || len(parts[1]) != 32 || len(parts[2]) != 16 {
+		t.Fatalf("traceresponse %q", response.Header.Get(telemetry.TraceResponse))
+	}
+	return response.StatusCode, parts[1]
+}
+
+// mustPlace posts an order that has to be accepted.
+func (s *system) mustPlace(t *testing.T) (traceID string) {
+	t.Helper()
+	status, traceID := s.place(t, `{"userId":"user123","amount":100.50,"items":["item1"]}`)
+	if status != http.StatusCreated {
+		t.Fatalf("POST /orders = %d", status)
+	}
+	return traceID
+}
+
+// seen waits until suivi has stored one record of a topic since it started.
+func (s *system) seen(t *testing.T, topic string) {
+	t.Helper()
+	eventually(t, func() error {
+		_, all := scrape(t, s.suivi)
+		if got := all[fmt.Sprintf("kafka_messages_consumed_total{service=%q,topic=%q}", suivi.Name, topic)]; got != 1 {
+			return fmt.Errorf("suivi has read %v records of %s, want 1", got, topic)
+		}
+		return nil
+	})
+}
+
+// ended stops programs, which sends what spans they still hold.
+func ended(t *testing.T, programs ...*program) {
+	t.Helper()
+	for _, p := range programs {
+		if status := p.stop(); status != 0 {
+			t.Errorf("exit status %d: %s", status, p.stderr)
+		}
+	}
+}
+
+// story holds an order's trace against a file.
+func story(t *testing.T, c *collector, traceID, file string) {
+	t.Helper()
+	telemetrytest.Golden(t, filepath.Join("trees", file), newForest(c.spans(t)).story(traceID))
+}
+
+// The whole story of an order that is decided, or set aside.
+func TestTraceTrees(t *testing.T) {
+	for file, tt := range map[string]struct {
+		flag, status string
+	}{
+		"authorised.golden":    {"--paiement-reject-rate=0", "PAYMENT_AUTHORIZED"},
+		"rejected.golden":      {"--paiement-reject-rate=1", "PAYMENT_REJECTED"},
+		"dead-lettered.golden": {"--paiement-error-rate=1", "PAYMENT_FAILED"},
+	} {
+		t.Run(file, func(t *testing.T) {
+			c := &collector{}
+			switchOn(t, c)
+			s := startSystem(t, t.TempDir(), tt.flag, "--log-level=error")
+			traceID := s.mustPlace(t)
+			if tt.status == "PAYMENT_FAILED" {
+				failed(t, s, "order-1")
+				s.seen(t, banking.TopicOrdersCreated)
+			} else if got := s.decided(t, "order-1"); got.Status != tt.status {
+				t.Errorf("order-1 is %s", got.Status)
+			} else {
+				s.settled(t, 1)
+			}
+			ended(t, s.program)
+			story(t, c, traceID, file)
+		})
+	}
+}
+
+// A replay, by another process and after a restart, goes on in the order's
+// trace, to its end.
+func TestTraceTreeOfAReplay(t *testing.T) {
+	c := &collector{}
+	switchOn(t, c)
+	data := t.TempDir()
+	s := startSystem(t, data, "--paiement-error-rate=1", "--log-level=error")
+	traceID := s.mustPlace(t)
+	failed(t, s, "order-1")
+	s.seen(t, banking.TopicOrdersCreated)
+	ended(t, s.program)
+	s = startSystem(t, data, "--paiement-reject-rate=0", "--log-level=error")
+	mustDLQ(t, s.brokers, "replay", "--all-letters")
+	s.decided(t, "order-1")
+	s.settled(t, 1)
+	s.seen(t, banking.TopicOrdersCreated) // the replayed record
+	s.seen(t, banking.TopicOrdersDLQ)     // the letter's marker
+	ended(t, s.program)
+	story(t, c, traceID, "replayed.golden")
+}
+
+// parts is the system as programs of their own on one data folder, but for
+// paiement, which a test runs itself.
+type parts struct {
+	*system
+	data     string
+	programs []*program // services first, the broker last
+}
+
+func startParts(t *testing.T, data string, services ...string) *parts {
+	t.Helper()
+	broker := launch(t, "broker", "--data", data, "--broker-addr", "127.0.0.1:0")
+	address := broker.stdout.wait(t, `listens on (\S+)`, broker.done)[1]
+	p := &parts{&system{brokers: address}, data, nil}
+	for _, name := range services {
+		one := launch(t, name, "--data", data, "--kafka-brokers", address, "--"+name+"-addr", "127.0.0.1:0", "--log-level", "error")
+		found := one.stdout.wait(t, `answers at (\S+)`, one.done)
+		if found == nil {
+			t.Fatalf("vigie %s ended with %d: %s", name, one.status, one.stderr)
+		}
+		*map[string]*string{commande.Name: &p.commande, suivi.Name: &p.suivi, analyseur.Name: &p.analyseur}[name] = found[1]
+		p.programs = append(p.programs, one)
+	}
+	p.programs = append(p.programs, broker)
+	return p
+}
+
+// startPaiement starts paiement with an authoriser; stop ends it.
+func (p *parts) startPaiement(t *testing.T, authoriser paiement.Authoriser) (stop func()) {
+	t.Helper()
+	s, err := paiement.Start(t.Context(), service.Settings{
+		Version: version(), Address: "127.0.0.1:0", Brokers: []string{p.brokers}, DatabaseURL: "sqlite:" + p.data, LogWriter: io.Discard,
+	}, paiement.Config{Authoriser: authoriser})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// failsFirst is an authoriser whose first answers fail.
+type failsFirst struct{ failures atomic.Int64 }
+
+func (f *failsFirst) Authorise(context.Context, string, banking.Money) (paiement.Verdict, error) {
+	if f.failures.Add(-1) >= 0 {
+		return paiement.Verdict{}, errors.New("authoriser failed for user123")
+	}
+	return paiement.Verdict{Authorized: true, Code: "AUTH-1"}, nil
+}
+
+// An authoriser that fails once leaves its failed try in the order's trace.
+func TestTraceTreeOfARetry(t *testing.T) {
+	c := &collector{}
+	switchOn(t, c)
+	p := startParts(t, t.TempDir(), commande.Name, suivi.Name, analyseur.Name)
+	authoriser := &failsFirst{}
+	authoriser.failures.Store(1)
+	stop := p.startPaiement(t, authoriser)
+	traceID := p.mustPlace(t)
+	p.decided(t, "order-1")
+	p.settled(t, 1)
+	stop()
+	ended(t, p.programs...)
+	story(t, c, traceID, "retried.golden")
+}
+
+// An order that waits in Kafka while everything is stopped and started again is
+// one trace all the same: the very tree of an order that nothing happened to.
+func TestTraceSurvivesARestart(t *testing.T) {
+	c := &collector{}
+	switchOn(t, c)
+	data := t.TempDir()
+	p := startParts(t, data, commande.Name, suivi.Name, analyseur.Name)
+	p.startPaiement(t, &failsFirst{})()
+	ended(t, p.programs[1], p.programs[2]) // nobody reads the order
+	traceID := p.mustPlace(t)
+	ended(t, p.programs[0], p.programs[3])
+	if spans := c.spans(t); len(newForest(spans).byID) == 0 || strings.Contains(newForest(spans).story(traceID), "process") {
+		t.Errorf("before the restart the order's trace is\n%s", newForest(spans).story(traceID))
+	}
+	p = startParts(t, data, suivi.Name, analyseur.Name)
+	stop := p.startPaiement(t, &failsFirst{})
+	p.decided(t, "order-1")
+	p.settled(t, 1)
+	stop()
+	ended(t, p.programs...)
+	story(t, c, traceID, "authorised.golden")
+}

@@ -1,0 +1,209 @@
+package deadletters
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
+
+const (
+	patience    = 10 * time.Second
+	traceID     = "0af7651916cd43dd8448eb211c80319c"
+	traceparent = "00-" + traceID + "-b7ad6b7169203331-01"
+)
+
+// fixture is a broker with all topics, and a settler for its letters.
+type fixture struct {
+	t         *testing.T
+	source    Source
+	publisher *kafka.Publisher
+	telemetry *telemetrytest.Recorder
+	settler   Settler
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	t.Parallel() // most of a test's time is a broker's wait for records
+	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	f := &fixture{t: t, telemetry: telemetrytest.New(t, "vigie-dlq", nil)}
+	f.source.Kafka = kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
+	if f.source.Client, err = kafka.Connect(t.Context(), f.source.Kafka, patience); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.source.Client.Close() })
+	if _, err := kafka.EnsureTopics(f.source.Client, banking.Topics()); err != nil {
+		t.Fatal(err)
+	}
+	if f.publisher, err = kafka.NewPublisher(f.source.Kafka); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.publisher.Close() })
+	inst, err := otelkafka.New(f.telemetry.Telemetry, otelkafka.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.settler = Settler{Source: f.source, Publisher: f.publisher, Instrument: inst}
+	return f
+}
+
+// letter describes a dead letter for tests; setAside makes its record.
+type letter struct {
+	topic           string // "" is orders.dlq
+	key, value      string
+	originTopic     string // "" is orders.created
+	originPartition string // "" is 0
+	originOffset    string // "" is 7
+	group, reason   string // "" are paiement-svc and authoriser
+	attempts        string // "" is 3
+	failedAt        time.Time
+	headers         []record.Header
+}
+
+func or(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
+
+func (l letter) message() record.Message {
+	m := record.Message{Topic: or(l.topic, banking.TopicOrdersDLQ), Key: []byte(l.key), Value: []byte(l.value)}
+	failedAt := l.failedAt
+	if failedAt.IsZero() {
+		failedAt = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	}
+	for _, h := range [][2]string{
+		{record.HeaderOriginalEventID, "event-" + l.key},
+		{record.HeaderOriginalTopic, or(l.originTopic, banking.TopicOrdersCreated)},
+		{record.HeaderOriginalPartition, or(l.originPartition, "0")},
+		{record.HeaderOriginalOffset, or(l.originOffset, "7")},
+		{record.HeaderConsumerGroup, or(l.group, banking.GroupPaiement)},
+		{record.HeaderAttempts, or(l.attempts, "3")},
+		{record.HeaderErrorClass, "transient"},
+		{record.HeaderErrorReason, or(l.reason, string(delivery.ReasonAuthoriser))},
+		{record.HeaderErrorMessage, "authoriser failed"},
+		{record.HeaderFailedAt, failedAt.Format(time.RFC3339Nano)},
+	} {
+		m.Headers = append(m.Headers, header(h[0], h[1]))
+	}
+	m.Headers = append(m.Headers, l.headers...)
+	return m
+}
+
+func header(key, value string) record.Header { return record.Header{Key: key, Value: []byte(value)} }
+
+// put publishes messages and returns where they stand.
+func (f *fixture) put(messages ...record.Message) []ID {
+	f.t.Helper()
+	var out []ID
+	for _, m := range messages {
+		pm := producerMessage(m)
+		if err := f.publisher.Publish(f.t.Context(), pm); err != nil {
+			f.t.Fatal(err)
+		}
+		out = append(out, ID{pm.Topic, pm.Partition, pm.Offset})
+	}
+	return out
+}
+
+func (f *fixture) letters(letters ...letter) []ID {
+	f.t.Helper()
+	var messages []record.Message
+	for _, l := range letters {
+		messages = append(messages, l.message())
+	}
+	return f.put(messages...)
+}
+
+func (f *fixture) list(filter Filter) Listing {
+	f.t.Helper()
+	l, err := f.source.List(f.t.Context(), filter, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return l
+}
+
+// records reads a topic from its start, each partition in order.
+func (f *fixture) records(topic string) []record.Record {
+	f.t.Helper()
+	spans, err := kafka.Bounds(f.source.Client, topic)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var out []record.Record
+	for _, s := range spans {
+		if err := kafka.Scan(f.t.Context(), f.source.Kafka, []kafka.Span{s}, func(r record.Record) error {
+			out = append(out, r)
+			return nil
+		}); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// replay replays letters and returns the errors by letter.
+func (f *fixture) replay(ctx context.Context, settler Settler, letters []Letter) map[ID]error {
+	f.t.Helper()
+	outcomes := map[ID]error{}
+	_ = settler.Replay(ctx, letters, func(o Outcome) {
+		if _, twice := outcomes[o.Letter.ID]; twice {
+			f.t.Errorf("%s was reported twice", o.Letter.ID)
+		}
+		outcomes[o.Letter.ID] = o.Err
+	})
+	return outcomes
+}
+
+// failing is a publisher that refuses what refuse chooses.
+type failing struct {
+	delivery.BatchPublisher
+	refuse func(*sarama.ProducerMessage) bool
+}
+
+func (p failing) PublishAll(ctx context.Context, records []*sarama.ProducerMessage) error {
+	for _, m := range records {
+		if p.refuse(m) {
+			return kafka.ErrUnacknowledged
+		}
+	}
+	return p.BatchPublisher.PublishAll(ctx, records)
+}
+
+func key(i int) string { return "order-" + strconv.Itoa(i) }
+
+// counting is a publisher that remembers the largest batch.
+type counting struct {
+	delivery.BatchPublisher
+	largest *atomic.Int64
+}
+
+func (p counting) PublishAll(ctx context.Context, records []*sarama.ProducerMessage) error {
+	for n := int64(len(records)); ; {
+		if known := p.largest.Load(); known >= n || p.largest.CompareAndSwap(known, n) {
+			return p.BatchPublisher.PublishAll(ctx, records)
+		}
+	}
+}

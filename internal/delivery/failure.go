@@ -1,0 +1,103 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Class says what becomes of a record that could not simply be processed.
+type Class int
+
+// The classes, from harmless to final.
+const (
+	// ClassRetry: Kafka or storage is away. Wait, keep the offset, try again.
+	ClassRetry Class = iota
+	// ClassDuplicate: the record has been processed before. Nothing changes.
+	ClassDuplicate
+	// ClassTransient: something this record needs failed. Try a few times,
+	// then set it aside among the dead letters.
+	ClassTransient
+	// ClassReject: no try can help. Set it aside at once.
+	ClassReject
+)
+
+// Reason is a bounded word for metrics that says why a record failed.
+type Reason string
+
+// The closed set of reasons.
+const (
+	ReasonMalformed     Reason = "malformed"     // not what its type promises
+	ReasonContradictory Reason = "contradictory" // says other than an earlier record
+	ReasonOversized     Reason = "oversized"     // larger than the contract allows
+	ReasonAuthoriser    Reason = "authoriser"    // the authoriser failed
+)
+
+// Reasons returns the closed set.
+func Reasons() []string {
+	return []string{string(ReasonMalformed), string(ReasonContradictory), string(ReasonOversized), string(ReasonAuthoriser)}
+}
+
+// Failure is an error with its class, decided once where it arises.
+type Failure struct {
+	Class  Class
+	Reason Reason
+	Err    error
+}
+
+// Error names the reason and the cause.
+func (f *Failure) Error() string { return fmt.Sprintf("%s: %v", f.Reason, f.Err) }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// ErrorType is the span attribute error.type: the reason, which is bounded.
+func (f *Failure) ErrorType() string { return string(f.Reason) }
+
+// ErrDuplicate says that the record has been processed before.
+var ErrDuplicate = errors.New("processed before")
+
+// Reject makes a failure that no try can mend.
+func Reject(reason Reason, err error) error { return &Failure{ClassReject, reason, err} }
+
+// Transient makes a failure that another try may mend.
+func Transient(reason Reason, err error) error { return &Failure{ClassTransient, reason, err} }
+
+// ClassOf returns an error's class. What nobody classified is the
+// surroundings' fault, not the record's: it is retried and nothing is lost.
+func ClassOf(err error) Class {
+	if errors.Is(err, ErrDuplicate) {
+		return ClassDuplicate
+	}
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f.Class
+	}
+	return ClassRetry
+}
+
+// consequence is what a class means: the table that the loop follows.
+type consequence struct {
+	name string
+	// tries is how often the handler sees the record before the offset moves
+	// past it; 0: as often as it takes, the offset stays.
+	tries      int
+	deadLetter bool
+	// duplicate has the record counted as a duplicate instead of a failure.
+	duplicate bool
+	level     slog.Level
+	spanFails bool
+}
+
+// consequences is the one place where classes get their meaning.
+func (c Class) consequences() consequence {
+	switch c {
+	case ClassDuplicate:
+		return consequence{name: "duplicate", tries: 1, duplicate: true, level: slog.LevelDebug}
+	case ClassTransient:
+		return consequence{name: "transient", tries: 3, deadLetter: true, level: slog.LevelWarn, spanFails: true}
+	case ClassReject:
+		return consequence{name: "reject", tries: 1, deadLetter: true, level: slog.LevelWarn, spanFails: true}
+	default:
+		return consequence{name: "retry", level: slog.LevelWarn, spanFails: true}
+	}
+}

@@ -1,0 +1,115 @@
+package broker_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/storage"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
+
+func start(t *testing.T, folder string) *embedded.Broker {
+	t.Helper()
+	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestIdentitiesAndRecordsSurviveARestart(t *testing.T) {
+	folder := t.TempDir()
+	var first map[string]string
+	for round := range 2 {
+		b := start(t, folder)
+		cfg := kafka.Config{Brokers: []string{b.Address()}}
+		client, err := kafka.Connect(t.Context(), cfg, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		created, err := kafka.EnsureTopics(client, banking.Topics())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, err := kafka.Identities(client, []string{banking.TopicOrdersCreated})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			first = ids
+			if len(created) != len(banking.Topics()) {
+				t.Errorf("created %v, want all topics", created)
+			}
+			publish(t, cfg)
+		} else {
+			if len(created) != 0 {
+				t.Errorf("after the restart created %v again", created)
+			}
+			for name, id := range first {
+				if ids[name] != id || id == "" {
+					t.Errorf("%s = %q after the restart, was %q", name, ids[name], id)
+				}
+			}
+			if n := records(t, client, banking.TopicOrdersCreated); n != 1 {
+				t.Errorf("%d records after the restart, want 1", n)
+			}
+		}
+		if err := errors.Join(client.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func publish(t *testing.T, cfg kafka.Config) {
+	t.Helper()
+	p, err := kafka.NewPublisher(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &sarama.ProducerMessage{Topic: banking.TopicOrdersCreated, Key: sarama.StringEncoder("order-1")}
+	if err := errors.Join(p.Publish(t.Context(), m), p.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// records counts what is in the log of a topic.
+func records(t *testing.T, client sarama.Client, topic string) (n int64) {
+	t.Helper()
+	for p := range int32(banking.Partitions) {
+		end, err := client.GetOffset(topic, p, sarama.OffsetNewest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += end
+	}
+	return n
+}
+
+func TestAFolderHasOneBroker(t *testing.T) {
+	folder := t.TempDir()
+	b := start(t, folder)
+	defer func() { _ = b.Close() }()
+	_, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: folder})
+	if !errors.Is(err, storage.ErrInUse) {
+		t.Errorf("second broker on the folder: %v, want ErrInUse", err)
+	}
+}
+
+func TestATakenPortIsNamed(t *testing.T) {
+	b := start(t, t.TempDir())
+	defer func() { _ = b.Close() }()
+	_, err := embedded.Start(t.Context(), embedded.Config{Address: b.Address(), Folder: t.TempDir()})
+	if !errors.Is(err, embedded.ErrAddress) {
+		t.Errorf("broker on a taken port: %v, want ErrAddress", err)
+	}
+}

@@ -1,0 +1,165 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/files"
+	"github.com/vigie-dev/vigie/internal/secret"
+)
+
+var (
+	// ErrTLS: settings of TLS that cannot work, or brokers that do not agree to them.
+	ErrTLS = errors.New("TLS to Kafka")
+	// ErrSASL: settings of SASL that cannot work, or brokers that refuse the user or its password.
+	ErrSASL = errors.New("sign in to Kafka")
+)
+
+// Security says how connections to the brokers are protected, and as whom the
+// program signs in. The zero value is plain text, nobody.
+type Security struct {
+	// TLS encrypts the connections and holds the brokers' certificates against
+	// CAFile, or against the system's authorities where it is empty.
+	TLS    bool
+	CAFile string
+	// CertFile and KeyFile are the program's own certificate, PEM, for brokers
+	// that want one; both or none. They are read again for each connection, so
+	// that a new certificate needs no restart.
+	CertFile, KeyFile string
+	// Mechanism is one of [Mechanisms], or empty for not signing in.
+	Mechanism string
+	User      string
+	Password  secret.Value
+}
+
+// Mechanisms are the ways of signing in: RFC 4616, and RFC 5802 with the hash
+// functions that Kafka knows.
+func Mechanisms() []string {
+	return []string{sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512}
+}
+
+// Validate answers [ErrTLS] or [ErrSASL] where the settings contradict each
+// other or name files that cannot be used.
+func (s Security) Validate() error {
+	_, tlsErr := s.tls()
+	return errors.Join(tlsErr, s.validateSASL())
+}
+
+func (s Security) validateSASL() error {
+	switch {
+	case s.Mechanism == "" && (s.User != "" || s.Password.Present()):
+		return fmt.Errorf("%w: there is a user or a password, and no mechanism", ErrSASL)
+	case s.Mechanism == "":
+		return nil
+	case !slices.Contains(Mechanisms(), s.Mechanism):
+		return fmt.Errorf("%w: the mechanism is one of %v", ErrSASL, Mechanisms())
+	case s.User == "" || !s.Password.Present():
+		return fmt.Errorf("%w: %s wants a user and a password", ErrSASL, s.Mechanism)
+	default:
+		return nil
+	}
+}
+
+// Readable says whether the password crosses the network as it is.
+func (s Security) Readable() bool { return s.Mechanism == sarama.SASLTypePlaintext && !s.TLS }
+
+// tls reads the files; nil where there is no TLS.
+func (s Security) tls() (*tls.Config, error) {
+	if !s.TLS {
+		if s.CAFile != "" || s.CertFile != "" || s.KeyFile != "" {
+			return nil, fmt.Errorf("%w: there are certificates, but it is not switched on", ErrTLS)
+		}
+		return nil, nil //nolint:nilnil // none wanted, none given
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CAFile != "" {
+		var err error
+		if config.RootCAs, err = files.Authorities(s.CAFile); err != nil {
+			return nil, fmt.Errorf("%w: read authorities: %w", ErrTLS, err)
+		}
+	}
+	if s.CertFile == "" && s.KeyFile == "" {
+		return config, nil
+	}
+	if _, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile); err != nil {
+		return nil, fmt.Errorf("%w: our own certificate: %w", ErrTLS, err)
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		own, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
+		return &own, err
+	}
+	return config, nil
+}
+
+// apply sets a client's configuration up. Validate has passed.
+func (s Security) apply(sc *sarama.Config) error {
+	config, err := s.tls()
+	if err != nil {
+		return err
+	}
+	if config != nil {
+		sc.Net.TLS.Enable, sc.Net.TLS.Config = true, config
+	}
+	if s.Mechanism == "" {
+		return nil
+	}
+	sc.Net.SASL.Enable = true
+	sc.Net.SASL.Mechanism = sarama.SASLMechanism(s.Mechanism)
+	sc.Net.SASL.User, sc.Net.SASL.Password = s.User, s.Password.Reveal()
+	if generator := scramOf(s.Mechanism); generator != nil {
+		sc.Net.SASL.SCRAMClientGeneratorFunc = generator
+	}
+	return nil
+}
+
+// refusal is why the first broker that answers will not have us; nil where
+// none answers, or one would. sarama's client keeps it to itself.
+func (c Config) refusal() error {
+	for _, address := range c.Brokers {
+		sc := c.control()
+		if err := c.Security.apply(sc); err != nil {
+			return err
+		}
+		broker := sarama.NewBroker(address)
+		if err := broker.Open(sc); err != nil {
+			return fmt.Errorf("open broker %s: %w", address, err)
+		}
+		// The handshake of TLS waits for the first request.
+		_, err := broker.GetMetadata(sarama.NewMetadataRequest(sc.Version, []string{}))
+		_ = broker.Close()
+		if class := refused(err); class != nil {
+			return fmt.Errorf("%w: broker %s: %w", class, address, err)
+		}
+	}
+	return nil
+}
+
+// refused tells brokers that answer, and will not have us, from brokers that
+// are away: asking again does not help.
+func refused(err error) error {
+	var (
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+		host      x509.HostnameError
+		verify    *tls.CertificateVerificationError
+		remote    *net.OpError
+		record    tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(err, sarama.ErrSASLAuthenticationFailed), errors.Is(err, sarama.ErrUnsupportedSASLMechanism),
+		errors.Is(err, sarama.ErrIllegalSASLState):
+		return ErrSASL
+	case errors.As(err, &authority), errors.As(err, &invalid), errors.As(err, &host), errors.As(err, &verify), errors.As(err, &record):
+		return ErrTLS
+	case errors.As(err, &remote) && remote.Op == "remote error": // what crypto/tls makes of the other side's alert
+		return ErrTLS
+	default:
+		return nil
+	}
+}

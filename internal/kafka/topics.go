@@ -1,0 +1,80 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+)
+
+const (
+	// MaxRecordBytes bounds what is sent, and what the topics take. Kafka holds
+	// it against whole batches, so it is the same for all topics. Events are at
+	// most half as large; a dead letter carries the record that failed and more.
+	MaxRecordBytes = 2 << 20
+	// clusterDefault lets the cluster choose the replication factor (KIP-464).
+	clusterDefault = -1
+	// topicPatience bounds the wait until new topics are known to all brokers.
+	topicPatience = 10 * time.Second
+)
+
+// EnsureTopics creates the topics that do not exist and returns their names.
+// Existing topics stay as they are.
+func EnsureTopics(client sarama.Client, topics []banking.Topic) (created []string, err error) {
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return nil, fmt.Errorf("create topics: %w", err)
+	}
+	// The admin shares the caller's client and is not closed: that would
+	// close the client.
+	existing, err := admin.ListTopics()
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	for _, t := range topics {
+		if _, ok := existing[t.Name]; ok {
+			continue
+		}
+		retention := strconv.FormatInt(t.Retention.Milliseconds(), 10)
+		size := strconv.Itoa(MaxRecordBytes)
+		err := admin.CreateTopic(t.Name, &sarama.TopicDetail{
+			NumPartitions:     t.Partitions,
+			ReplicationFactor: clusterDefault,
+			ConfigEntries:     map[string]*string{"retention.ms": &retention, "max.message.bytes": &size},
+		}, false)
+		switch {
+		case errors.Is(err, sarama.ErrTopicAlreadyExists): // another service was quicker
+		case err != nil:
+			return created, fmt.Errorf("create topic %s: %w", t.Name, err)
+		default:
+			created = append(created, t.Name)
+		}
+	}
+	return created, awaitTopics(client, names(topics))
+}
+
+// awaitTopics waits until the client sees the topics and their leaders: Kafka
+// acknowledges a new topic a moment before every broker has heard of it.
+func awaitTopics(client sarama.Client, names []string) error {
+	_, err := backoff.Retry(context.Background(), func() (struct{}, error) {
+		return struct{}{}, client.RefreshMetadata(names...)
+	}, backoff.WithMaxElapsedTime(topicPatience), backoff.WithBackOff(startBackoff()))
+	if err != nil {
+		return fmt.Errorf("wait for new topics: %w", err)
+	}
+	return nil
+}
+
+func names(topics []banking.Topic) []string {
+	out := make([]string, len(topics))
+	for i, t := range topics {
+		out[i] = t.Name
+	}
+	return out
+}

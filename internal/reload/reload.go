@@ -1,0 +1,120 @@
+// Package reload keeps what was read from files up to date while the files
+// change, so that certificates and tokens are replaced without a restart. What
+// cannot be used never takes the place of what could.
+package reload
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/vigie-dev/vigie/internal/files"
+)
+
+// MaxFile bounds, in bytes, a file that is read.
+const MaxFile = 64 << 10
+
+// Files is what was made of the contents of some files. Get may be called
+// while Run runs.
+type Files[T any] struct {
+	paths   []string
+	parse   func(contents [][]byte) (T, error)
+	current atomic.Pointer[T]
+	// Fingerprints, for Open and Run alone: what was taken over or refused
+	// last, and what was there at the last look.
+	settled, seen [sha256.Size]byte
+}
+
+// Open reads the files and makes a value of their contents, which come in the
+// order of the paths. Errors of parse are logged: they must not repeat what the
+// files hold.
+func Open[T any](parse func(contents [][]byte) (T, error), paths ...string) (*Files[T], error) {
+	f := &Files[T]{paths: paths, parse: parse}
+	contents, err := f.read()
+	if err == nil {
+		err = f.take(contents)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.settled = fingerprint(contents, nil)
+	return f, nil
+}
+
+// Get is the last good value.
+func (f *Files[T]) Get() T { return *f.current.Load() }
+
+// Run looks at the files until ctx ends. Contents are compared, not times: a
+// file that is replaced within one tick of the clock, or through a symbolic
+// link, is noticed as well. A change counts once two looks in a row have found
+// the same, so that neither half a file is taken over nor one of two that belong
+// together. A fault is logged once, until the files change again.
+func (f *Files[T]) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		switch changed, err := f.look(); {
+		case err != nil:
+			log.ErrorContext(ctx, "changed files cannot be used; what they held before stays", "files", f.paths, "error", err)
+		case changed:
+			log.InfoContext(ctx, "changed files are in use", "files", f.paths)
+		}
+	}
+}
+
+// look reads the files and takes a change over that has settled. changed says
+// whether there was one, good or not.
+func (f *Files[T]) look() (changed bool, err error) {
+	contents, err := f.read()
+	before := f.seen
+	f.seen = fingerprint(contents, err)
+	if f.seen != before || f.seen == f.settled {
+		return false, nil
+	}
+	f.settled = f.seen
+	if err != nil {
+		return true, err
+	}
+	return true, f.take(contents)
+}
+
+func (f *Files[T]) take(contents [][]byte) error {
+	value, err := f.parse(contents)
+	if err == nil {
+		f.current.Store(&value)
+	}
+	return err
+}
+
+func (f *Files[T]) read() ([][]byte, error) {
+	contents := make([][]byte, len(f.paths))
+	for i, path := range f.paths {
+		var err error
+		if contents[i], err = files.Read(path, MaxFile); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	return contents, nil
+}
+
+func fingerprint(contents [][]byte, err error) [sha256.Size]byte {
+	hash := sha256.New()
+	if err != nil {
+		_, _ = io.WriteString(hash, err.Error())
+	}
+	for _, content := range contents {
+		_ = binary.Write(hash, binary.BigEndian, int64(len(content))) // a hash takes everything
+		_, _ = hash.Write(content)
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
+}

@@ -1,0 +1,63 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+)
+
+// lagInterval is how often the logs' ends are asked for.
+const lagInterval = time.Second
+
+// Consume adds the service's consumer: the loop of its group and topics, with
+// the handler. Group, topics and dead letters come from the definition.
+func Consume[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) error {
+	_, err := ConsumeTracked(ctx, b, cfg, handler)
+	return err
+}
+
+// ConsumeTracked is [Consume] for services that want to know how far they are.
+func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) (*Progress, error) {
+	cfg.Group, cfg.Topics, cfg.DeadLetters = b.Definition.Group, b.Definition.Consumes, banking.DeadLetterTopic
+	publisher, err := kafka.NewPublisher(b.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
+	lag, err := otelkafka.NewLag(b.Instrument, b.Control, lagInterval)
+	if err != nil {
+		return nil, fmt.Errorf("watch lag: %w", err)
+	}
+	b.Stack.OnStop("lag", func(context.Context) error { return lag.Close() })
+	b.Stack.Go("lag poll", func(ctx context.Context) error { lag.Run(ctx); return nil })
+	rebalances, err := otelkafka.NewRebalances(b.Instrument)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("rebalances", func(context.Context) error { return rebalances.Close() })
+	failures, err := otelkafka.NewFailures(b.Telemetry, cfg.Topics, delivery.Reasons())
+	if err != nil {
+		return nil, err
+	}
+	loop, err := delivery.NewLoop(cfg, delivery.Deps{
+		Kafka: b.Kafka, Control: b.Control, Publisher: publisher, Store: b.Store,
+		Instrument: b.Instrument, Failures: failures, Lag: lag, Rebalances: rebalances,
+		Log: b.Log, Fault: b.Fault,
+	}, handler)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("consumer connections", func(context.Context) error { return loop.Close() })
+	b.Stack.Go("consumer", loop.Run)
+	b.Ready.Add("consumer", loop.CheckJoined)
+	progress := &Progress{joined: loop.CheckJoined, lag: lag, store: b.Store}
+	if b.Store.Shared() {
+		progress.missed, err = kafka.Bounds(b.Control, cfg.Topics...)
+	}
+	return progress, err
+}

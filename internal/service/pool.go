@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+// Names of the metrics of the connections to a database server. A service whose
+// storage is a file has none.
+const (
+	dbConnections    = "db_client_connections"
+	dbConnectionsMax = "db_client_connections_max"
+	dbWaits          = "db_client_connection_waits_total"
+)
+
+// Catalogue returns the metrics that services add whose storage is PostgreSQL.
+func Catalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{
+		{
+			Name: dbConnections, Kind: telemetry.Gauge, Labels: []string{"state"},
+			Help: "Connections to the database server.", Bound: "used or idle", MaxSeries: 2,
+		},
+		{
+			Name: dbConnectionsMax, Kind: telemetry.Gauge,
+			Help: "The most connections to the database server that there may be, as set.",
+		},
+		{
+			Name: dbWaits, Kind: telemetry.Counter,
+			Help: "How often a connection to the database server had to be waited for, since all were used.",
+		},
+	}
+}
+
+// watchPool has a scrape read how the storage's connections are used.
+func watchPool(instruments *telemetry.Instruments, store *storage.Store) (metric.Registration, error) {
+	used := metric.WithAttributeSet(attribute.NewSet(attribute.String("state", "used")))
+	idle := metric.WithAttributeSet(attribute.NewSet(attribute.String("state", "idle")))
+	return instruments.Observe([]string{dbConnections, dbConnectionsMax, dbWaits}, func(_ context.Context, o telemetry.Observation) error {
+		pool := store.Pool()
+		o.Gauge(dbConnections, float64(pool.InUse), used)
+		o.Gauge(dbConnections, float64(pool.Idle), idle)
+		o.Gauge(dbConnectionsMax, float64(pool.MaxOpenConnections))
+		o.Counter(dbWaits, pool.WaitCount)
+		return nil
+	})
+}

@@ -1,0 +1,100 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/kafka"
+)
+
+// Settings are what every service can be told. They come from flags or the
+// environment; tests set them directly.
+type Settings struct {
+	// Version is the program's version, shown at GET / and on spans.
+	Version string
+	// Address is where to listen, host:port, or several of them with commas
+	// between; port 0 picks a free one.
+	Address string
+	// HTTP says whom the service answers, and how many at once.
+	HTTP HTTP
+	// Brokers are Kafka's bootstrap addresses.
+	Brokers []string
+	// KafkaSecurity says how they let us in.
+	KafkaSecurity kafka.Security
+	// DatabaseURL names the storage, sqlite:FOLDER or postgres://…. It may hold
+	// a password.
+	DatabaseURL string
+	// DatabaseConnections bounds the connections to a PostgreSQL server; 0 is
+	// storage.DefaultConnections.
+	DatabaseConnections int
+	// KafkaPatience is how long a start waits for a broker to answer.
+	KafkaPatience time.Duration
+	// KafkaSession is how long the service's consumer may be silent before
+	// Kafka gives its partitions away; 0 is kafka.DefaultSessionTimeout.
+	KafkaSession time.Duration
+
+	// Retention is how long decided orders are kept; at least as long as the
+	// dead letters, whose replay has to find what was decided.
+	Retention time.Duration
+
+	// LogWriter, LogFormat, LogLevel and LogColor are telemetry.Config's.
+	LogWriter io.Writer
+	LogFormat string
+	LogLevel  slog.Level
+
+	// Fault kills the process at a named step; nil never does.
+	Fault *fault.Injector
+
+	// SpanProcessors receive the service's spans, beside the exporters that
+	// the environment asks for.
+	SpanProcessors []sdktrace.SpanProcessor
+}
+
+const (
+	defaultPatience  = 10 * time.Second
+	defaultRetention = 90 * 24 * time.Hour
+)
+
+// ErrRetention: decided orders would be forgotten while they can still be
+// replayed, and then be decided again.
+var ErrRetention = errors.New("retention is too short")
+
+func (s Settings) withDefaults() Settings {
+	if s.KafkaPatience <= 0 {
+		s.KafkaPatience = defaultPatience
+	}
+	s.HTTP = s.HTTP.withDefaults()
+	if s.Retention == 0 {
+		s.Retention = defaultRetention
+	}
+	return s
+}
+
+func (s Settings) validate() error {
+	for address := range strings.SplitSeq(s.Address, ",") {
+		if _, _, err := net.SplitHostPort(strings.TrimSpace(address)); err != nil {
+			return fmt.Errorf("address %q is not host:port", address)
+		}
+	}
+	if s.DatabaseURL == "" {
+		return errors.New("no DATABASE_URL")
+	}
+	if err := s.HTTP.validate(); err != nil {
+		return err
+	}
+	for _, t := range banking.Topics() {
+		if s.Retention < t.Retention {
+			return fmt.Errorf("%w: %v is less than the %v of %s", ErrRetention, s.Retention, t.Retention, t.Name)
+		}
+	}
+	return nil
+}

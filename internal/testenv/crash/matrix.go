@@ -1,0 +1,148 @@
+//go:build unix
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
+)
+
+// Config says what a matrix runs. Its rounds follow from Seed alone, as far as
+// the moments of a running system can follow from anything.
+type Config struct {
+	Binary string // vigie
+	Broker string // the name of the broker's kind, for the table
+	// StartBroker starts a broker in a round's folder; one that keeps its log
+	// in the services' data folder, as vigie does, uses data.
+	StartBroker func(ctx context.Context, data, folder string) (testsystem.Broker, error)
+	Seed        uint64
+	First       int // number of the first round, from 1
+	Rounds      int
+	Only        string // if set, the only breakage
+	Away        time.Duration
+	// Audit, if any, is a second opinion: what it finds wrong. The database is
+	// "" where state is in the data folder.
+	Audit func(ctx context.Context, data, database, brokers string) []string
+	// Postgres has the services' state in a PostgreSQL server of each round,
+	// which Instances of each service share; 0 is one.
+	Postgres  bool
+	Instances int
+}
+
+// maxShown bounds the violations that are printed for a round.
+const maxShown = 10
+
+// Header is the table's first line.
+func Header() string {
+	return row("broker", "round", "fault", "acked", "unanswered", "dead", "republished", "back s", "rest s", "all s", "result")
+}
+
+func row(columns ...any) string {
+	return fmt.Sprintf("%-8v %5v  %-28v %5v %10v %4v %11v %6v %6v %5v  %v", columns...)
+}
+
+// Run runs the matrix, writing its table, and returns how many rounds failed.
+// A round that fails leaves its folder and says how to run it again.
+func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error) {
+	for n := cfg.First; n < cfg.First+cfg.Rounds && ctx.Err() == nil; n++ {
+		b, seed, err := cfg.plan(n)
+		if err != nil {
+			return failed, err
+		}
+		r := &round{cfg: cfg, breakage: b, random: rand.New(rand.NewPCG(seed, 0)), poison: map[position]record{}} //nolint:gosec // repeatable on purpose
+		if err := r.newFolder(); err != nil {
+			return failed, err
+		}
+		start := time.Now()
+		v, err := r.run(ctx)
+		result := "ok"
+		switch {
+		case errors.Is(err, errCannotMount):
+			result = "not injected: " + err.Error()
+		case err != nil || len(v.Violations) > 0:
+			result = "FAILED"
+			failed++
+		}
+		fmt.Fprintln(out, row(cfg.Broker, n, b.name, v.Acknowledged, v.Unanswered, v.DeadLettered, v.Republished,
+			seconds(v.Back), seconds(v.Rest), seconds(time.Since(start)), result))
+		if result == "FAILED" {
+			cfg.explain(out, n, r.folder, v, err)
+			continue
+		}
+		if err := os.RemoveAll(r.folder); err != nil {
+			return failed, fmt.Errorf("remove round: %w", err)
+		}
+	}
+	return failed, ctx.Err()
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()) }
+
+// explain says what went wrong and how to see it again.
+func (c Config) explain(out io.Writer, n int, folder string, v verdict, err error) {
+	for i, text := range v.Violations {
+		if i == maxShown {
+			fmt.Fprintf(out, "    and %d more\n", len(v.Violations)-maxShown)
+			break
+		}
+		fmt.Fprintln(out, "    "+text)
+	}
+	if err != nil {
+		fmt.Fprintln(out, "    "+strings.ReplaceAll(err.Error(), "\n", "\n    "))
+	}
+	more := ""
+	if c.Only != "" {
+		more = fmt.Sprintf(" FAULT='%s'", c.Only)
+	}
+	if c.Postgres {
+		more += fmt.Sprintf(" DATABASE=postgres INSTANCES=%d", c.Instances)
+	}
+	fmt.Fprintf(out, "    logs and data: %s\n    again: make crash BROKER=%s SEED=%d FIRST=%d N=1%s\n", folder, c.Broker, c.Seed, n, more)
+}
+
+// plan gives a round its breakage and its seed: every breakage once before any
+// comes again, in an order of the seed's choice.
+func (c Config) plan(n int) (breakage, uint64, error) {
+	var all []breakage
+	for _, b := range c.breakages() {
+		if c.Only == "" || b.name == c.Only {
+			all = append(all, b)
+		}
+	}
+	if len(all) == 0 {
+		return breakage{}, 0, fmt.Errorf("%w %q; there are %s", errNoSuchFault, c.Only, strings.Join(Faults(), ", "))
+	}
+	cycle, place := (n-1)/len(all), (n-1)%len(all)
+	order := rand.New(rand.NewPCG(c.Seed, uint64(cycle))).Perm(len(all))                 //nolint:gosec // repeatable on purpose
+	return all[order[place]], rand.New(rand.NewPCG(c.Seed, uint64(n)<<32)).Uint64(), nil //nolint:gosec // as above
+}
+
+// breakages are those of the matrix: with a database server, its own in place
+// of a full disk, which the server's would be.
+func (c Config) breakages() []breakage {
+	if !c.Postgres {
+		return breakages()
+	}
+	own := func(b breakage) bool { return b.smallDisk }
+	return append(slices.DeleteFunc(breakages(), own), databaseBreakages()...)
+}
+
+var errNoSuchFault = errors.New("no such fault")
+
+// Faults lists what a round can suffer, by the names that Config.Only takes.
+func Faults() []string {
+	var names []string
+	for _, b := range append(breakages(), databaseBreakages()...) {
+		names = append(names, b.name)
+	}
+	return names
+}

@@ -1,0 +1,6 @@
+//go:build integration
+
+package postgres
+
+// integration says whether tests may need more than Go.
+const integration = true
