@@ -3,12 +3,13 @@ package telemetry
 import (
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // HTTPOption changes what [HTTPMiddleware] does.
@@ -24,12 +25,11 @@ type httpChoices struct {
 // whatever a proxy in front says.
 func WithConventions() HTTPOption { return func(c *httpChoices) { c.conventions = true } }
 
-// httpConventions records http.server.request.duration. It keeps the options of every attribute set seen.
+// httpConventions records http.server.request.duration. Past the budget, an attribute set not seen before keeps its
+// method and scheme.
 type httpConventions struct {
 	duration metric.Float64Histogram
-	budget   *Budget
-	mu       sync.RWMutex
-	series   map[httpConventionSeries][]metric.RecordOption
+	series   *labels.Cache[httpConventionSeries, []metric.RecordOption]
 }
 
 // httpConventionSeries is one attribute set. Empty fields stand for attributes left out.
@@ -44,10 +44,14 @@ func newHTTPConventions(instruments *Instruments) (*httpConventions, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &httpConventions{
-		duration: duration, budget: instruments.Budget(HTTPServerRequestDuration, 2*httpSpare),
-		series: make(map[httpConventionSeries][]metric.RecordOption),
-	}, nil
+	budget := instruments.Budget(HTTPServerRequestDuration, 2*httpSpare)
+	admit := func(k httpConventionSeries) bool {
+		return budget.Admit(k.method, k.scheme, k.version, strconv.Itoa(k.status), strconv.FormatBool(k.panicked), k.route)
+	}
+	build := func(k httpConventionSeries) []metric.RecordOption {
+		return []metric.RecordOption{metric.WithAttributeSet(k.attributes())}
+	}
+	return &httpConventions{duration: duration, series: labels.NewCache(admit, build)}, nil
 }
 
 func (h *httpConventions) record(r *http.Request, route string, status int, panicked bool, took time.Duration) {
@@ -58,27 +62,8 @@ func (h *httpConventions) record(r *http.Request, route string, status int, pani
 	if r.TLS != nil {
 		key.scheme = "https"
 	}
-	h.duration.Record(r.Context(), took.Seconds(), h.options(key)...)
-}
-
-// options returns the options of an attribute set. Past the budget, a set not seen before keeps its method and scheme.
-func (h *httpConventions) options(key httpConventionSeries) []metric.RecordOption {
-	h.mu.RLock()
-	found := h.series[key]
-	h.mu.RUnlock()
-	if found != nil {
-		return found
-	}
-	if !h.budget.Admit(key.method, key.scheme, key.version, strconv.Itoa(key.status), strconv.FormatBool(key.panicked), key.route) {
-		key = httpConventionSeries{method: key.method, scheme: key.scheme, route: LabelOther}
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if found = h.series[key]; found == nil {
-		found = []metric.RecordOption{metric.WithAttributeSet(key.attributes())}
-		h.series[key] = found
-	}
-	return found
+	shared := httpConventionSeries{method: key.method, scheme: key.scheme, route: LabelOther}
+	h.duration.Record(r.Context(), took.Seconds(), h.series.GetOr(key, shared)...)
 }
 
 func (k httpConventionSeries) attributes() attribute.Set {

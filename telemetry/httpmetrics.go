@@ -3,24 +3,23 @@ package telemetry
 import (
 	"context"
 	"strconv"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // httpSpare is the number of label sets that refused ones fold into: one for each method and one for the others.
 const httpSpare = 10
 
-// httpMetrics records requests. It keeps the options of every label set seen, so that a request allocates none.
+// httpMetrics records requests. Past the budget, a label set not seen before loses its route and status, so that totals
+// stay right and memory stays bounded whatever route returns.
 type httpMetrics struct {
-	requests metric.Int64Counter
-	duration metric.Float64Histogram
-	budget   *Budget
-	mu       sync.RWMutex
-	series   map[httpSeries]*httpOptions
-
+	requests   metric.Int64Counter
+	duration   metric.Float64Histogram
+	series     *labels.Cache[httpSeries, *httpOptions]
 	convention *httpConventions
 }
 
@@ -49,9 +48,10 @@ func newHTTPMetrics(instruments *Instruments) (*httpMetrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	budget := instruments.Budget(HTTPRequestsTotal, httpSpare)
+	admit := func(s httpSeries) bool { return budget.Admit(s.method, statusLabel(s.status), s.route) }
 	return &httpMetrics{
-		requests: requests, duration: duration, budget: instruments.Budget(HTTPRequestsTotal, httpSpare),
-		series: make(map[httpSeries]*httpOptions), convention: convention,
+		requests: requests, duration: duration, series: labels.NewCache(admit, newHTTPOptions), convention: convention,
 	}, nil
 }
 
@@ -60,30 +60,10 @@ func (m *httpMetrics) record(ctx context.Context, method, route string, status i
 	if route == "" {
 		route = RouteUnmatched
 	}
-	options := m.options(httpSeries{knownMethod(method, LabelOther), route, knownStatus(status)})
+	method = knownMethod(method, LabelOther)
+	options := m.series.GetOr(httpSeries{method, route, knownStatus(status)}, httpSeries{method, LabelOther, 0})
 	m.requests.Add(ctx, 1, options.add...)
 	m.duration.Record(ctx, took.Seconds(), options.record...)
-}
-
-// options returns the options of a label set. Past the budget, a set not seen before loses its route and status, so
-// that totals stay right and memory stays bounded whatever route returns.
-func (m *httpMetrics) options(key httpSeries) *httpOptions {
-	m.mu.RLock()
-	found := m.series[key]
-	m.mu.RUnlock()
-	if found != nil {
-		return found
-	}
-	if !m.budget.Admit(key.method, statusLabel(key.status), key.route) {
-		key.route, key.status = LabelOther, 0
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if found = m.series[key]; found == nil {
-		found = newHTTPOptions(key)
-		m.series[key] = found
-	}
-	return found
 }
 
 func newHTTPOptions(key httpSeries) *httpOptions {
