@@ -3,11 +3,15 @@ package banking
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"time"
-	"unicode/utf8"
 )
+
+// ErrMalformed says that an event breaks the wire contract: sending it again
+// cannot help, so its record belongs among the dead letters.
+var ErrMalformed = errors.New("malformed event")
 
 const (
 	// MaxEventSize is the largest value of a record, in bytes.
@@ -18,8 +22,6 @@ const (
 	// MaxReasonLength is the longest rejection reason, in Unicode code points.
 	MaxReasonLength = 256
 )
-
-const acceptedTime = "an RFC 3339 time of the years 1 to 9999"
 
 // Encode returns the record value of an event: one line of JSON, its time in UTC and
 // cut to microseconds, its items never null.
@@ -63,7 +65,7 @@ func encode(e Event, problem error) ([]byte, error) {
 }
 
 // Decode reads the record value of an event whose type stands in the header
-// HeaderEventType.
+// eventType.
 //
 // Every field of the type is required, except items; fields that are not of the type
 // are ignored. The time is returned in UTC, cut to microseconds. Errors satisfy
@@ -98,32 +100,74 @@ func errEventSize() error {
 // wireTime gives a time the zone and precision of the wire.
 func wireTime(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// checkTime refuses times that are unset or that RFC 3339 cannot write.
-func checkTime(name string, t time.Time) error {
-	switch {
-	case t.IsZero():
-		return &FieldError{name, "is the zero time", acceptedTime}
-	case t.Year() < 1 || t.Year() > 9999:
-		return &FieldError{name, "is out of range", acceptedTime}
+func decodeOrderCreated(value []byte) (Event, error) {
+	f := readFields(value, "eventId", "orderId", "userId", "amount", "items", "status", "createdAt")
+	e := OrderCreated{
+		EventID:   f.text("eventId", MaxIDLength),
+		OrderID:   f.text("orderId", MaxIDLength),
+		UserID:    f.text("userId", MaxUserIDLength),
+		Amount:    f.money("amount", math.MaxInt64),
+		Items:     f.texts("items", -1),
+		Status:    f.status(StatusCreated),
+		CreatedAt: f.time("createdAt"),
 	}
-	return nil
+	return e, f.err
 }
 
-// checkItems refuses what encoding/json would silently replace.
-func checkItems(items []string) error {
-	for _, item := range items {
-		if !utf8.ValidString(item) {
-			return &FieldError{"items", "has an element that is not valid UTF-8", acceptedTexts(-1)}
-		}
+func decodePaymentAuthorized(value []byte) (Event, error) {
+	f := readFields(value, "eventId", "orderId", "userId", "amount", "status", "authorizationCode", "processedAt")
+	e := PaymentAuthorized{
+		EventID:           f.text("eventId", MaxIDLength),
+		OrderID:           f.text("orderId", MaxIDLength),
+		UserID:            f.text("userId", MaxUserIDLength),
+		Amount:            f.money("amount", math.MaxInt64),
+		Status:            f.status(StatusAuthorized),
+		AuthorizationCode: f.text("authorizationCode", MaxIDLength),
+		ProcessedAt:       f.time("processedAt"),
 	}
-	return nil
+	return e, f.err
 }
 
-func checkStatus(status, expected string) error {
-	if status != expected {
-		return &FieldError{"status", "is not the one of the event's type", expected}
+func decodePaymentRejected(value []byte) (Event, error) {
+	f := readFields(value, "eventId", "orderId", "userId", "amount", "status", "rejectionReason", "processedAt")
+	e := PaymentRejected{
+		EventID:         f.text("eventId", MaxIDLength),
+		OrderID:         f.text("orderId", MaxIDLength),
+		UserID:          f.text("userId", MaxUserIDLength),
+		Amount:          f.money("amount", math.MaxInt64),
+		Status:          f.status(StatusRejected),
+		RejectionReason: f.text("rejectionReason", MaxReasonLength),
+		ProcessedAt:     f.time("processedAt"),
 	}
-	return nil
+	return e, f.err
+}
+
+// check holds the event against the rules that decoding it applies.
+func (e OrderCreated) check() error {
+	return firstError(
+		checkCommon(e.EventID, e.OrderID, e.UserID, e.Amount),
+		checkItems(e.Items),
+		checkStatus(e.Status, StatusCreated),
+		checkTime("createdAt", e.CreatedAt),
+	)
+}
+
+func (e PaymentAuthorized) check() error {
+	return firstError(
+		checkCommon(e.EventID, e.OrderID, e.UserID, e.Amount),
+		checkStatus(e.Status, StatusAuthorized),
+		checkText("authorizationCode", e.AuthorizationCode, MaxIDLength),
+		checkTime("processedAt", e.ProcessedAt),
+	)
+}
+
+func (e PaymentRejected) check() error {
+	return firstError(
+		checkCommon(e.EventID, e.OrderID, e.UserID, e.Amount),
+		checkStatus(e.Status, StatusRejected),
+		checkText("rejectionReason", e.RejectionReason, MaxReasonLength),
+		checkTime("processedAt", e.ProcessedAt),
+	)
 }
 
 // checkCommon holds the fields of every event against the rules.

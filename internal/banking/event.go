@@ -1,8 +1,12 @@
 package banking
 
-import "time"
+import (
+	"time"
 
-// Event types, as they stand in the header HeaderEventType.
+	"github.com/google/uuid"
+)
+
+// Event types, as they stand in the header eventType.
 const (
 	TypeOrderCreated      = "OrderCreated"
 	TypePaymentAuthorized = "PaymentAuthorized"
@@ -97,3 +101,18 @@ func (e PaymentRejected) Order() string { return e.OrderID }
 
 // Time returns ProcessedAt.
 func (e PaymentRejected) Time() time.Time { return e.ProcessedAt }
+
+// NewEventID returns a random UUID, version 4 (RFC 9562, section 5.4).
+func NewEventID() string { return uuid.NewString() }
+
+// ResultEventID returns the id of the event that decides originalEventID.
+//
+// It is a name-based UUID, version 5 (RFC 9562, section 5.5), in a namespace of
+// Vigie's own, so that deciding the same event again, after a crash or by another
+// instance, gives the same id and readers can drop the repetition.
+func ResultEventID(originalEventID string) string {
+	// A random UUID, chosen once. Changing it would change the id of every result
+	// that is decided again.
+	namespace := uuid.UUID{0x6f, 0x8c, 0x04, 0x76, 0xd0, 0x5d, 0x43, 0x4b, 0x9e, 0x6a, 0x51, 0xdf, 0x2c, 0xd2, 0xb2, 0xa7}
+	return uuid.NewSHA1(namespace, []byte(originalEventID)).String()
+}

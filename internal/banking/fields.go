@@ -1,30 +1,251 @@
 package banking
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// isNull says that a member is absent or null.
-func isNull(raw []byte) bool { return len(raw) == 0 || raw[0] == 'n' }
+// This file reads the members of a JSON object that came from elsewhere: a
+// request's body or a record's value. It holds them against their rules and
+// says which member breaks one, and why.
 
-// text returns a required string of 1 to limit runes.
-func (o object) text(name string, limit int) (string, error) {
-	raw := o[name]
-	if isNull(raw) {
-		return "", &FieldError{name, "is missing", acceptedText(limit)}
-	}
-	if raw[0] != '"' {
-		return "", &FieldError{name, "is not a string", acceptedText(limit)}
-	}
-	s := unquote(raw)
-	return s, checkText(name, s, limit)
+const (
+	acceptedObject = "exactly one JSON object in UTF-8"
+	acceptedOnce   = "each field at most once"
+	acceptedTime   = "an RFC 3339 time of the years 1 to 9999"
+)
+
+// FieldError says which field of a JSON document was refused and why.
+//
+// It never contains the refused value. Functions return it as *FieldError;
+// use errors.As with a *FieldError target.
+type FieldError struct {
+	// Field is the member's name, or "" for the document itself.
+	Field string
+	// Problem completes the sentence "<field> …", for example "is missing".
+	Problem string
+	// Accepted describes what would have been accepted, for example "a JSON object".
+	Accepted string
 }
 
-// checkText holds a text against the rule that object.text states. Control
+// Error returns one English sentence without a final full stop.
+func (e *FieldError) Error() string {
+	subject := e.Field
+	if subject == "" {
+		subject = "the document"
+	}
+	return subject + " " + e.Problem + "; accepted is " + e.Accepted
+}
+
+// fields reads the wanted members of one JSON object. The first problem found
+// stays in err, and what is read after it means nothing.
+type fields struct {
+	members map[string]jsontext.Value
+	err     error
+}
+
+// readFields checks that data is exactly one JSON object and finds the members
+// named in wanted.
+//
+// It is stricter than encoding/json, which replaces bytes that are not UTF-8 and
+// lone surrogates, matches names in any case and lets the last duplicate win: two
+// readers of the same bytes could then see different orders. Other members are
+// ignored, whatever they hold.
+func readFields(data []byte, wanted ...string) *fields {
+	f := &fields{members: make(map[string]jsontext.Value, len(wanted))}
+	for _, name := range wanted {
+		f.members[name] = nil
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
+	if d.PeekKind() != '{' {
+		f.err = problemOf(data)
+		return f
+	}
+	_, err := d.ReadToken() // the object's start
+	for err == nil && d.PeekKind() == '"' {
+		err = f.member(d, data)
+	}
+	if err == nil {
+		_, err = d.ReadToken() // the object's end
+	}
+	if err == nil {
+		_, err = d.ReadToken() // nothing may follow
+	}
+	if err != io.EOF { //nolint:errorlint // as io.Reader returns it, never wrapped
+		f.keep(problemOf(data))
+	}
+	return f
+}
+
+// member reads one name and its value.
+func (f *fields) member(d *jsontext.Decoder, data []byte) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	name := token.String()
+	previous, wanted := f.members[name]
+	if !wanted {
+		return d.SkipValue()
+	}
+	value, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if previous != nil {
+		f.keep(&FieldError{name, "is given more than once", acceptedOnce})
+		return nil
+	}
+	end := d.InputOffset()
+	f.members[name] = data[end-int64(len(value)) : end] // value itself is the decoder's
+	return nil
+}
+
+// problemOf says why data is not exactly one JSON object.
+func problemOf(data []byte) error {
+	value := jsontext.Value(data)
+	problem := "has a \\u escape that is half of a surrogate pair"
+	switch {
+	case len(bytes.TrimLeft(data, " \t\r\n")) == 0:
+		problem = "is empty"
+	case !utf8.Valid(data):
+		problem = "is not valid UTF-8"
+	case !value.IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)):
+		problem = "is not exactly one valid JSON value"
+	case value.Kind() != '{':
+		problem = "is not a JSON object"
+	}
+	return &FieldError{"", problem, acceptedObject}
+}
+
+// keep remembers the first problem.
+func (f *fields) keep(err error) {
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+// absent says that a member is missing or null.
+func (f *fields) absent(name string) bool {
+	raw := f.members[name]
+	return len(raw) == 0 || raw.Kind() == 'n'
+}
+
+// text reads a required string of 1 to limit runes.
+func (f *fields) text(name string, limit int) string {
+	raw := f.members[name]
+	switch {
+	case f.absent(name):
+		f.keep(&FieldError{name, "is missing", acceptedText(limit)})
+		return ""
+	case raw.Kind() != '"':
+		f.keep(&FieldError{name, "is not a string", acceptedText(limit)})
+		return ""
+	}
+	s := unquote(raw)
+	f.keep(checkText(name, s, limit))
+	return s
+}
+
+// money reads a required amount above zero and at most limit.
+func (f *fields) money(name string, limit Money) Money {
+	if f.absent(name) {
+		f.keep(&FieldError{name, "is missing", acceptedMoney(limit)})
+		return 0
+	}
+	raw := f.members[name]
+	m, err := ParseMoney(string(raw))
+	switch {
+	case errors.Is(err, ErrTooManyDecimals):
+		f.keep(&FieldError{name, "has more than two decimals", acceptedMoney(limit)})
+	case errors.Is(err, ErrOutOfRange) && raw[0] != '-':
+		f.keep(&FieldError{name, "is too large", acceptedMoney(limit)})
+	case errors.Is(err, ErrNotANumber):
+		f.keep(&FieldError{name, "is not a number", acceptedMoney(limit)})
+	default: // a negative amount out of range is 0 here
+		f.keep(checkMoney(name, m, limit))
+	}
+	return m
+}
+
+// texts reads an optional array of strings, never nil. A count below zero does
+// not limit it.
+func (f *fields) texts(name string, count int) []string {
+	list := []string{}
+	if f.absent(name) {
+		return list
+	}
+	raw := f.members[name]
+	if raw.Kind() != '[' {
+		f.keep(&FieldError{name, "is not an array", acceptedTexts(count)})
+		return list
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))
+	_, err := d.ReadToken() // the array's start
+	for err == nil && d.PeekKind() != ']' {
+		switch position := len(list) + 1; {
+		case count >= 0 && position > count:
+			f.keep(&FieldError{name, "has too many elements", acceptedTexts(count)})
+			return list
+		case d.PeekKind() != '"':
+			f.keep(&FieldError{name, fmt.Sprintf("has element %d that is not a string", position), acceptedTexts(count)})
+			return list
+		}
+		var element jsontext.Token
+		if element, err = d.ReadToken(); err == nil {
+			list = append(list, element.String())
+		}
+	}
+	if err != nil { // not reached: readFields has read it before
+		f.keep(&FieldError{name, "is not an array", acceptedTexts(count)})
+	}
+	return list
+}
+
+// status reads the status, of which only the expected one is accepted.
+func (f *fields) status(expected string) string {
+	if raw := f.members["status"]; f.absent("status") || raw.Kind() != '"' {
+		f.keep(&FieldError{"status", "is missing or not the one of the event's type", expected})
+		return ""
+	}
+	s := unquote(f.members["status"])
+	f.keep(checkStatus(s, expected))
+	return s
+}
+
+// time reads a required time, in UTC and cut to microseconds.
+func (f *fields) time(name string) time.Time {
+	if f.absent(name) {
+		f.keep(&FieldError{name, "is missing", acceptedTime})
+		return time.Time{}
+	}
+	var t time.Time
+	// Unlike time.Parse, UnmarshalText holds to the grammar of RFC 3339. Its error
+	// quotes the value, so it is not passed on.
+	if raw := f.members[name]; raw.Kind() != '"' || t.UnmarshalText([]byte(unquote(raw))) != nil {
+		f.keep(&FieldError{name, "is not a time", acceptedTime})
+		return time.Time{}
+	}
+	t = wireTime(t)
+	f.keep(checkTime(name, t))
+	return t
+}
+
+// unquote returns the text of a valid JSON string.
+func unquote(raw jsontext.Value) string {
+	text, _ := jsontext.AppendUnquote(nil, raw) // readFields has found it valid
+	return string(text)
+}
+
+// checkText holds a text against the rule that fields.text states. Control
 // characters could forge a line of log, and NUL fits in no database's text.
 func checkText(name, s string, limit int) error {
 	switch {
@@ -40,29 +261,7 @@ func checkText(name, s string, limit int) error {
 	return nil
 }
 
-func acceptedText(limit int) string {
-	return fmt.Sprintf("a string of 1 to %d characters, none of them a control character", limit)
-}
-
-// money returns a required amount above zero and at most limit.
-func (o object) money(name string, limit Money) (Money, error) {
-	raw := o[name]
-	if isNull(raw) {
-		return 0, &FieldError{name, "is missing", acceptedMoney(limit)}
-	}
-	m, err := ParseMoney(string(raw))
-	switch {
-	case errors.Is(err, ErrTooManyDecimals):
-		return 0, &FieldError{name, "has more than two decimals", acceptedMoney(limit)}
-	case errors.Is(err, ErrOutOfRange) && raw[0] != '-':
-		return 0, &FieldError{name, "is too large", acceptedMoney(limit)}
-	case errors.Is(err, ErrNotANumber):
-		return 0, &FieldError{name, "is not a number", acceptedMoney(limit)}
-	}
-	return m, checkMoney(name, m, limit) // a negative amount out of range is 0 here
-}
-
-// checkMoney holds an amount against the rule that object.money states.
+// checkMoney holds an amount against the rule that fields.money states.
 func checkMoney(name string, m, limit Money) error {
 	switch {
 	case m <= 0:
@@ -73,32 +272,40 @@ func checkMoney(name string, m, limit Money) error {
 	return nil
 }
 
-func acceptedMoney(limit Money) string {
-	return fmt.Sprintf("a number above 0, at most %s, with at most two decimals", limit)
+// checkItems refuses what encoding/json would silently replace.
+func checkItems(items []string) error {
+	for _, item := range items {
+		if !utf8.ValidString(item) {
+			return &FieldError{"items", "has an element that is not valid UTF-8", acceptedTexts(-1)}
+		}
+	}
+	return nil
 }
 
-// texts returns an optional array of strings, never nil. A limit below zero does not apply.
-func (o object) texts(name string, count int) ([]string, error) {
-	raw := o[name]
-	if isNull(raw) {
-		return []string{}, nil
+func checkStatus(status, expected string) error {
+	if status != expected {
+		return &FieldError{"status", "is not the one of the event's type", expected}
 	}
-	if raw[0] != '[' {
-		return nil, &FieldError{name, "is not an array", acceptedTexts(count)}
+	return nil
+}
+
+// checkTime refuses times that are unset or that RFC 3339 cannot write.
+func checkTime(name string, t time.Time) error {
+	switch {
+	case t.IsZero():
+		return &FieldError{name, "is the zero time", acceptedTime}
+	case t.Year() < 1 || t.Year() > 9999:
+		return &FieldError{name, "is out of range", acceptedTime}
 	}
-	list := []string{}
-	for rest := skipSeparators(raw[1:]); rest[0] != ']'; rest = skipSeparators(rest) {
-		end := valueEnd(rest)
-		position := len(list) + 1
-		if count >= 0 && position > count {
-			return nil, &FieldError{name, "has too many elements", acceptedTexts(count)}
-		}
-		if rest[0] != '"' {
-			return nil, &FieldError{name, fmt.Sprintf("has element %d that is not a string", position), acceptedTexts(count)}
-		}
-		list, rest = append(list, unquote(rest[:end])), rest[end:]
-	}
-	return list, nil
+	return nil
+}
+
+func acceptedText(limit int) string {
+	return fmt.Sprintf("a string of 1 to %d characters, none of them a control character", limit)
+}
+
+func acceptedMoney(limit Money) string {
+	return fmt.Sprintf("a number above 0, at most %s, with at most two decimals", limit)
 }
 
 func acceptedTexts(count int) string {

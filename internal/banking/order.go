@@ -3,7 +3,6 @@ package banking
 import (
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Limits of an order, as documented for POST /orders.
@@ -17,15 +16,6 @@ const (
 	// MaxBody is the largest request body, in bytes.
 	MaxBody = 64 << 10
 )
-
-// Order is an order that has been given its id.
-type Order struct {
-	ID        string
-	UserID    string
-	Amount    Money
-	Items     []string
-	CreatedAt time.Time
-}
 
 // OrderRequest is what a client asks for: an order without id and time.
 type OrderRequest struct {
@@ -44,22 +34,13 @@ func ParseOrderRequest(body []byte) (OrderRequest, error) {
 	if len(body) > MaxBody {
 		return OrderRequest{}, &FieldError{"", "is too large", fmt.Sprintf("a body of at most %d bytes", MaxBody)}
 	}
-	fields, err := readObject(body, "userId", "amount", "items")
-	if err != nil {
-		return OrderRequest{}, err
-	}
-	var r OrderRequest
-	if r.UserID, err = fields.text("userId", MaxUserIDLength); err != nil {
-		return OrderRequest{}, err
-	}
-	if err := checkUserID(r.UserID); err != nil {
-		return OrderRequest{}, err
-	}
-	if r.Amount, err = fields.money("amount", MaxAmount); err != nil {
-		return OrderRequest{}, err
-	}
-	if r.Items, err = fields.texts("items", MaxItems); err != nil {
-		return OrderRequest{}, err
+	f := readFields(body, "userId", "amount", "items")
+	r := OrderRequest{UserID: f.text("userId", MaxUserIDLength)}
+	f.keep(checkUserID(r.UserID))
+	r.Amount = f.money("amount", MaxAmount)
+	r.Items = f.texts("items", MaxItems)
+	if f.err != nil {
+		return OrderRequest{}, f.err
 	}
 	return r, nil
 }

@@ -33,12 +33,3 @@ func TestResultEventIDStays(t *testing.T) {
 	t.Parallel()
 	golden(t, "result_event_id.txt", []byte(ResultEventID("0b5f4a3e-7d0c-4f43-9a53-0d2f6b1f8c11")))
 }
-
-// TestNameUUID uses the example of RFC 9562, appendix A.4.
-func TestNameUUID(t *testing.T) {
-	t.Parallel()
-	dns := [16]byte{0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}
-	if got, want := nameUUID(dns, "www.example.com"), "2ed6657d-e927-568b-95e1-2665a8aea6a2"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
