@@ -2,7 +2,12 @@ package otelkafka
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +16,8 @@ import (
 	"github.com/dnwe/otelsarama"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -117,5 +124,287 @@ func TestExtractBoundsTheTraceState(t *testing.T) {
 		if !span.IsValid() || span.TraceState().Len() != want {
 			t.Errorf("%d members in %d bytes: %d are kept, want %d", members, len(states.Value), span.TraceState().Len(), want)
 		}
+	}
+}
+
+// What is written and read here is what the propagator would write and read.
+func TestParentIsThePropagators(t *testing.T) {
+	_, inst := newInstrumentation(t, Options{})
+	for _, flags := range []trace.TraceFlags{0, 1, 2, 3, 0xff} {
+		for headers := range 6 {
+			ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+				TraceID: trace.TraceID{0xab, 15: byte(headers)}, SpanID: trace.SpanID{1, 7: 0xff}, TraceFlags: flags,
+			}))
+			ours, theirs := &sarama.ProducerMessage{}, &sarama.ProducerMessage{}
+			for range headers {
+				ours.Headers = append(ours.Headers, header("eventId", "e-1"))
+			}
+			theirs.Headers = append(theirs.Headers, ours.Headers...)
+			inst.Inject(ctx, ours)
+			inst.propagator.Inject(ctx, otelsarama.NewProducerMessageCarrier(theirs))
+			if len(ours.Headers) != len(theirs.Headers) {
+				t.Fatalf("%d headers, the propagator has %d", len(ours.Headers), len(theirs.Headers))
+			}
+			for n, want := range theirs.Headers {
+				if got := ours.Headers[n]; string(got.Key) != string(want.Key) || string(got.Value) != string(want.Value) {
+					t.Errorf("header %s: %s, the propagator's is %s: %s", got.Key, got.Value, want.Key, want.Value)
+				}
+			}
+		}
+	}
+	for _, field := range inst.fields {
+		if !inst.isContext([]byte(field)) || inst.isContext([]byte(field+"x")) {
+			t.Errorf("the header %s is not told from others", field)
+		}
+	}
+}
+
+// FuzzParent holds every value of the header against what the propagator makes of it.
+func FuzzParent(f *testing.F) {
+	f.Add(traceparent, "")
+	f.Add(strings.ToUpper(traceparent), "")
+	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-04", "")
+	f.Add("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "")
+	f.Add("00-00000000000000000000000000000000-00f067aa0ba902b7-01", "")
+	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-03", "a=1")
+	f.Add("00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g", "")
+	_, inst := newInstrumentation(f, Options{})
+	f.Fuzz(func(t *testing.T, parent, state string) {
+		msg := &sarama.ConsumerMessage{Headers: []*sarama.RecordHeader{nil, {Key: []byte("traceparent"), Value: []byte(parent)}}}
+		if state != "" {
+			msg.Headers = append(msg.Headers, &sarama.RecordHeader{Key: []byte("tracestate"), Value: []byte(state)})
+		}
+		got := trace.SpanContextFromContext(inst.Extract(t.Context(), msg))
+		want := trace.SpanContextFromContext(inst.propagator.Extract(t.Context(), boundedCarrier{otelsarama.NewConsumerMessageCarrier(msg), msg}))
+		if !got.Equal(want) {
+			t.Errorf("%q is read as %+v, by the propagator as %+v", parent, got, want)
+		}
+	})
+}
+
+// Headers that a fuzzer's bytes choose from; the first is a nil header, the last takes its name from its value.
+const (
+	fuzzNil = iota
+	fuzzParent
+	fuzzState
+	fuzzBaggage
+	fuzzForeign
+	fuzzUpper
+	fuzzNamed
+	fuzzKinds
+)
+
+func fuzzName(kind int, value []byte) []byte {
+	return [][]byte{
+		nil, []byte("traceparent"), []byte("tracestate"), []byte("baggage"), []byte("eventId"), []byte("Traceparent"), value,
+	}[kind]
+}
+
+// wire writes one header as [headersOf] reads it: kind, how often, length, value.
+func wire(kind, times byte, value string) []byte {
+	return append(binary.AppendUvarint([]byte{kind, times}, uint64(len(value))), value...)
+}
+
+// headersOf makes headers of any bytes. A time counts 64-fold from 128 on, so that few bytes make thousands.
+func headersOf(data []byte) []*sarama.RecordHeader {
+	var headers []*sarama.RecordHeader
+	for len(data) > 2 {
+		kind, times := int(data[0])%fuzzKinds, int(data[1])
+		length, read := binary.Uvarint(data[2:])
+		if read <= 0 {
+			break
+		}
+		data = data[2+read:]
+		value := data[:min(length, uint64(len(data)))]
+		data = data[len(value):]
+		if times >= 128 {
+			times = (times - 127) * 64
+		}
+		for range max(1, times) {
+			if kind == fuzzNil {
+				headers = append(headers, nil)
+				continue
+			}
+			headers = append(headers, &sarama.RecordHeader{Key: fuzzName(kind, value), Value: value})
+		}
+	}
+	return headers
+}
+
+// wellFormed is W3C Trace Context, section 3.2, on its own: version 00 has no more than four fields and two flags.
+func wellFormed(value []byte) bool {
+	m := regexp.MustCompile(`(?s)^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`).FindSubmatch(value)
+	if m == nil || len(value) > maxHeader || string(m[1]) == "ff" {
+		return false
+	}
+	if string(m[1]) == "00" && (m[5] != nil || string(m[4]) > "03") {
+		return false
+	}
+	return strings.Trim(string(m[2]), "0") != "" && strings.Trim(string(m[3]), "0") != ""
+}
+
+func copied(headers []*sarama.RecordHeader) []*sarama.RecordHeader {
+	out := make([]*sarama.RecordHeader, len(headers))
+	for i, h := range headers {
+		if h != nil {
+			out[i] = &sarama.RecordHeader{Key: bytes.Clone(h.Key), Value: bytes.Clone(h.Value)}
+		}
+	}
+	return out
+}
+
+func sameHeader(a, b sarama.RecordHeader) bool {
+	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
+}
+
+// hop takes headers through a consumer and a producer that passes them on, and holds what every hop promises.
+func hop(t *testing.T, inst *Instrumentation, headers []*sarama.RecordHeader) {
+	t.Helper()
+	before := copied(headers)
+	in := &sarama.ConsumerMessage{Topic: "in", Headers: headers}
+	remote := trace.SpanContextFromContext(inst.Extract(t.Context(), in))
+	first := slices.IndexFunc(before, func(h *sarama.RecordHeader) bool { return h != nil && string(h.Key) == "traceparent" })
+	if want := first >= 0 && wellFormed(before[first].Value); remote.IsValid() != want {
+		t.Fatalf("a context is taken: %v, want %v", remote.IsValid(), want)
+	}
+	ctx, process := inst.StartProcess(t.Context(), in)
+	defer process.End(nil)
+	if span := process.SpanContext(); !span.IsValid() || remote.IsValid() != (span.TraceID() == remote.TraceID()) {
+		t.Errorf("the span %v does not follow %v", span, remote)
+	}
+	if !slices.EqualFunc(in.Headers, before, func(a, b *sarama.RecordHeader) bool {
+		return (a == nil) == (b == nil) && (a == nil || sameHeader(*a, *b))
+	}) {
+		t.Error("the record received is changed")
+	}
+	passedOn(ctx, t, inst, before)
+}
+
+// passedOn sends a record with the headers that were received, as a forwarder would.
+func passedOn(ctx context.Context, t *testing.T, inst *Instrumentation, received []*sarama.RecordHeader) {
+	t.Helper()
+	out, foreign := &sarama.ProducerMessage{Topic: "out"}, []sarama.RecordHeader(nil)
+	for _, h := range received {
+		if h == nil {
+			continue
+		}
+		out.Headers = append(out.Headers, *h)
+		if !slices.Contains(inst.fields, string(h.Key)) {
+			foreign = append(foreign, *h)
+		}
+	}
+	_, send := inst.StartSend(ctx, out)
+	defer send.End(0, 0, nil)
+	if len(out.Headers) < len(foreign) || !slices.EqualFunc(out.Headers[:len(foreign)], foreign, sameHeader) {
+		t.Fatal("foreign headers are changed")
+	}
+	own, size := make(map[string]int), 0
+	for _, h := range out.Headers[len(foreign):] {
+		own[string(h.Key)]++
+		size += len(h.Value)
+	}
+	for name, n := range own {
+		if n != 1 || !slices.Contains(inst.fields, name) {
+			t.Errorf("%d headers %q are written", n, name)
+		}
+	}
+	if own["traceparent"] != 1 || size > 2*maxHeader+len(traceparent) {
+		t.Errorf("%v with %d bytes are written", own, size)
+	}
+	back := &sarama.ConsumerMessage{Topic: "out"}
+	for i := range out.Headers {
+		back.Headers = append(back.Headers, &out.Headers[i])
+	}
+	if got := trace.SpanContextFromContext(inst.Extract(t.Context(), back)); got.SpanID() != send.SpanContext().SpanID() ||
+		got.TraceID() != send.SpanContext().TraceID() || got.IsSampled() != send.SpanContext().IsSampled() {
+		t.Errorf("the context sent, %v, comes back as %v", send.SpanContext(), got)
+	}
+}
+
+// hostile are the cases to begin with, by name.
+func hostile() map[string][]byte {
+	join := slices.Concat[[]byte]
+	other := strings.Replace(traceparent, "4bf9", "aaaa", 1)
+	return map[string][]byte{
+		"none":                    nil,
+		"good":                    join(wire(fuzzParent, 1, traceparent), wire(fuzzState, 1, "a=1,b=2"), wire(fuzzBaggage, 1, "tier=gold")),
+		"empty":                   join(wire(fuzzParent, 1, ""), wire(fuzzState, 1, ""), wire(fuzzBaggage, 1, "")),
+		"nil headers":             join(wire(fuzzNil, 200, ""), wire(fuzzParent, 1, traceparent), wire(fuzzNil, 1, "")),
+		"duplicate":               join(wire(fuzzParent, 2, traceparent), wire(fuzzParent, 1, other), wire(fuzzBaggage, 9, "a=1")),
+		"first malformed":         join(wire(fuzzParent, 1, "00-zz"), wire(fuzzParent, 1, traceparent)),
+		"second malformed":        join(wire(fuzzParent, 1, traceparent), wire(fuzzParent, 1, "00-zz")),
+		"all zero":                wire(fuzzParent, 1, "00-00000000000000000000000000000000-0000000000000000-00"),
+		"zero span":               wire(fuzzParent, 1, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"),
+		"upper-case digits":       wire(fuzzParent, 1, strings.ToUpper(traceparent)),
+		"version ff":              wire(fuzzParent, 1, "ff"+traceparent[2:]),
+		"version 00 with more":    wire(fuzzParent, 1, traceparent+"-more"),
+		"a later version":         wire(fuzzParent, 1, "cc"+traceparent[2:]+"-what the future brings"),
+		"unknown flags":           wire(fuzzParent, 1, traceparent[:53]+"ff"),
+		"with spaces":             wire(fuzzParent, 1, " "+traceparent+" "),
+		"with a newline":          wire(fuzzParent, 1, traceparent+"\n"),
+		"cut short":               wire(fuzzParent, 1, traceparent[:54]),
+		"binary":                  join(wire(fuzzParent, 1, "\x00\xff\xfe\x01"), wire(fuzzState, 1, "\xff\x00=\xff"), wire(fuzzBaggage, 1, "\x00=\xff;\x80")),
+		"oversized":               join(wire(fuzzParent, 1, traceparent+strings.Repeat("-", maxHeader)), wire(fuzzBaggage, 1, "a="+strings.Repeat("1", maxHeader))),
+		"too large a later one":   wire(fuzzParent, 1, "cc"+traceparent[2:]+strings.Repeat("-", maxHeader)),
+		"state without parent":    join(wire(fuzzState, 1, "a=1"), wire(fuzzBaggage, 1, "a=1")),
+		"too many states":         join(wire(fuzzParent, 1, traceparent), wire(fuzzState, 1, strings.Repeat("a=1,", 40))),
+		"too many members":        join(wire(fuzzParent, 1, traceparent), wire(fuzzBaggage, 1, strings.Repeat("k=v,", 300))),
+		"malformed baggage":       wire(fuzzBaggage, 1, "=,=;%zz,a=%,b=\x7f"),
+		"baggage to be escaped":   wire(fuzzBaggage, 1, "a="+strings.Repeat("%00", maxHeader/3-1)),
+		"baggage that grows":      wire(fuzzBaggage, 1, "a="+strings.Repeat("%ff", maxHeader/3-1)),
+		"another case is foreign": join(wire(fuzzUpper, 1, traceparent), wire(fuzzForeign, 2, "e-1")),
+		"names that are binary":   join(wire(fuzzNamed, 1, "\xff\x00"), wire(fuzzNamed, 1, ""), wire(fuzzNamed, 1, "traceparent")),
+		"thousands":               join(wire(fuzzForeign, 255, "x"), wire(fuzzParent, 1, traceparent), wire(fuzzParent, 255, other)),
+		"thousands malformed":     join(wire(fuzzParent, 255, "00-zz"), wire(fuzzState, 255, "a=1"), wire(fuzzBaggage, 255, "a=1")),
+	}
+}
+
+// newQuiet returns an instrumentation that remembers no span.
+func newQuiet(t testing.TB) *Instrumentation {
+	t.Helper()
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "shop", Version: "test", LogWriter: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tel.Shutdown(t.Context()) })
+	inst, err := New(tel, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inst
+}
+
+func TestHostileHeaders(t *testing.T) {
+	inst := newQuiet(t)
+	for name, data := range hostile() {
+		t.Run(name, func(t *testing.T) { hop(t, inst, headersOf(data)) })
+	}
+}
+
+// FuzzHeaders sends any headers through a hop.
+func FuzzHeaders(f *testing.F) {
+	for _, data := range hostile() {
+		f.Add(data)
+	}
+	inst := newQuiet(f)
+	f.Fuzz(func(t *testing.T, data []byte) { hop(t, inst, headersOf(data)) })
+}
+
+// TestHugeHeadersAreNotCopied reads a record of many megabytes.
+func TestHugeHeadersAreNotCopied(t *testing.T) {
+	inst := newQuiet(t)
+	huge := bytes.Repeat([]byte("-"), 4<<20)
+	msg := &sarama.ConsumerMessage{Topic: "in"}
+	for _, name := range []string{"traceparent", "tracestate", "baggage", "other"} {
+		for range 1000 {
+			msg.Headers = append(msg.Headers, &sarama.RecordHeader{Key: []byte(name), Value: huge})
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	inst.Extract(t.Context(), msg)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("%d bytes are allocated", n)
 	}
 }

@@ -1,3 +1,32 @@
+// Package otelkafka gives records sent and received with IBM/sarama their spans and metrics.
+//
+// It exists because a record's trace must survive a system that works in batches: the process span of a record
+// covers its handler and nothing else and is always a child of the context in the record's headers, while work
+// done for many records at once has a span of its own that links them. The metrics are those of
+// [telemetry.Common]; their topics are exported as zero from the start, so that rate() sees the first record.
+//
+// A service wraps its producers with [WrapSyncProducer] or [WrapAsyncProducer], says with [WithContext] in which
+// context a record is sent, and handles records through [NewHandler] or [NewBatchHandler]; a handler of its own goes
+// through [WrapConsumerGroupHandler]. [Lag] and [Rebalances] tell how far it is behind and how its group does, and
+// [ObserveSarama] shows what sarama measures itself.
+//
+// Header carriers come from dnwe/otelsarama. Spans follow one version of the semantic conventions for messaging.
+//
+// The files, in the order in which to read them:
+//
+//   - instrumentation.go: what a service says of itself, and what is kept of each topic
+//   - semconv.go: the conventions' names, attributes and metrics
+//   - headers.go: trace context in a record's headers
+//   - send.go: a record's send span, the context it is sent in, and the synchronous producer
+//   - async.go: the asynchronous producer, from Input to the span's end
+//   - process.go: a record's process span, and the loops and handlers that make one for each record
+//   - group.go: the same for a handler with its own loop over claim.Messages()
+//   - batch.go: work for many records at once, and the handler of batches
+//   - failures.go: counting the records that could not be processed
+//   - lag.go: what is left to process in each partition, and its age
+//   - lagbroker.go: asking the brokers where logs begin, end, and hold a record
+//   - rebalance.go: a group member's rebalances by cause
+//   - saramametrics.go: what sarama itself measures
 package otelkafka
 
 import (
@@ -5,7 +34,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -117,4 +148,74 @@ func (i *Instrumentation) countProduced(ctx context.Context, options *topicOptio
 	if i.convention != nil {
 		i.convention.sends.Add(ctx, n, options.sent.add...)
 	}
+}
+
+// topicOptions holds everything about a topic that a record's hot path would otherwise build anew.
+type topicOptions struct {
+	label                 string // of metrics: the topic, or _OTHER
+	sendName, processName string
+	// Attributes are added to spans that record: samplers of OTEL_TRACES_SAMPLER look at none, and a list of them
+	// for each span would be most of what a span costs that is not sampled.
+	send, process                     []trace.SpanStartOption
+	sendAttributes, processAttributes []attribute.KeyValue
+	add                               []metric.AddOption
+	record                            []metric.RecordOption
+	sent, processed                   *conventionOptions // nil without the conventions
+}
+
+// topicTable keeps the options of each topic seen, as many as the metrics have room for.
+type topicTable struct {
+	spans      spanAttributes
+	budget     *telemetry.Budget
+	convention *conventions // nil if off
+	mu         sync.RWMutex
+	topics     map[string]*topicOptions
+}
+
+func newTopicTable(instruments *telemetry.Instruments, spans spanAttributes, convention *conventions) *topicTable {
+	return &topicTable{
+		spans: spans, convention: convention, topics: make(map[string]*topicOptions),
+		budget: instruments.Budget(telemetry.KafkaMessagesProducedTotal, 1),
+	}
+}
+
+// get returns the topic's options, making them the first time. A topic beyond those that the metrics have room for
+// is _OTHER there; its spans still carry its name, and its options are made anew for each record.
+func (t *topicTable) get(topic string) *topicOptions {
+	t.mu.RLock()
+	found := t.topics[topic]
+	t.mu.RUnlock()
+	if found != nil {
+		return found
+	}
+	if !t.budget.Admit(topic) {
+		return t.make(topic, telemetry.LabelOther)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if found = t.topics[topic]; found == nil {
+		found = t.make(topic, topic)
+		t.topics[topic] = found
+	}
+	return found
+}
+
+func (t *topicTable) make(topic, label string) *topicOptions {
+	set := metric.WithAttributeSet(attribute.NewSet(attribute.String("topic", label)))
+	options := &topicOptions{
+		label:             label,
+		sendName:          operationSend + " " + topic,
+		processName:       operationProcess + " " + topic,
+		send:              []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
+		sendAttributes:    t.spans.send(topic),
+		process:           []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)},
+		processAttributes: t.spans.process(topic),
+		add:               []metric.AddOption{set},
+		record:            []metric.RecordOption{set},
+	}
+	if t.convention != nil {
+		options.sent = t.convention.sent(label, "")
+		options.processed = t.convention.processed(label, "")
+	}
+	return options
 }

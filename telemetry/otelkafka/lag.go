@@ -1,6 +1,7 @@
 package otelkafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -156,4 +157,320 @@ func (l *Lag) Assigned() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.parts)
+}
+
+// Run polls, at once, then every interval and after each assignment, until ctx ends. A poll that fails keeps
+// what was known of the partitions that it concerns and is tried again at the next; the failure is logged when it
+// starts and when it is over. Run returns when no request is under way any more, which the client's network
+// timeouts bound.
+func (l *Lag) Run(ctx context.Context) {
+	defer l.settle()
+	ticker := time.NewTicker(l.interval)
+	defer ticker.Stop()
+	failing := false
+	for ctx.Err() == nil {
+		err := l.poll(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
+			l.logger.WarnContext(ctx, "log ends cannot be read: lag stands still", "error", err)
+		case err == nil && failing:
+			l.logger.InfoContext(ctx, "log ends can be read again")
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		case <-l.wake:
+		}
+	}
+}
+
+// poll asks for the ends of all logs, then, where records may be left, for the starts and for the first record.
+// Each step takes at most the timeout and uses what the one before has brought.
+func (l *Lag) poll(ctx context.Context) error {
+	return errors.Join(l.pollEnds(ctx), l.pollStarts(ctx), l.pollFirst(ctx))
+}
+
+func (l *Lag) pollEnds(ctx context.Context) error {
+	return l.pollOffsets(ctx, sarama.OffsetNewest,
+		func(*progress) bool { return true },
+		func(p *progress, end int64) { p.ended(end, l.now()) })
+}
+
+// pollStarts leaves out what is processed to its end: no deletion changes its lag.
+func (l *Lag) pollStarts(ctx context.Context) error {
+	return l.pollOffsets(ctx, sarama.OffsetOldest,
+		func(p *progress) bool { return p.next == sarama.OffsetOldest || p.open() },
+		(*progress).started)
+}
+
+func (l *Lag) pollOffsets(ctx context.Context, at int64, which func(*progress) bool, take func(*progress, int64)) error {
+	asked := l.pick(which)
+	if len(asked) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	offsets, err := l.source.Offsets(ctx, at, keys(asked))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for partition, offset := range offsets {
+		if p := asked[partition]; p != nil && offset >= 0 {
+			take(p, offset)
+		}
+	}
+	return err
+}
+
+// pollFirst looks into the logs where something is left that may be no record.
+func (l *Lag) pollFirst(ctx context.Context) error {
+	asked := l.pick((*progress).unseen)
+	if l.finder == nil || len(asked) == 0 {
+		return nil
+	}
+	from := make(map[TopicPartition]int64, len(asked))
+	l.mu.Lock()
+	for partition, p := range asked {
+		from[partition] = p.position()
+	}
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	found, err := l.finder.FirstRecords(ctx, from)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for partition, first := range found {
+		if p := asked[partition]; p != nil {
+			p.looked(from[partition], first)
+		}
+	}
+	return err
+}
+
+// pick returns the assigned partitions of a kind. The lock is not held while the brokers are asked about them;
+// what is said of one that was revoked or assigned anew meanwhile goes to a progress that nobody reads any more.
+func (l *Lag) pick(which func(*progress) bool) map[TopicPartition]*progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	picked := make(map[TopicPartition]*progress)
+	for partition, p := range l.parts {
+		if which(p) {
+			picked[partition] = p
+		}
+	}
+	return picked
+}
+
+func keys(parts map[TopicPartition]*progress) []TopicPartition {
+	list := make([]TopicPartition, 0, len(parts))
+	for partition := range parts {
+		list = append(list, partition)
+	}
+	return list
+}
+
+func (l *Lag) observeRecords(_ context.Context, o metric.Int64Observer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.parts {
+		if records, known := p.records(); known {
+			o.Observe(records, p.options...)
+		}
+	}
+	return nil
+}
+
+func (l *Lag) observeSeconds(_ context.Context, o metric.Float64Observer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for _, p := range l.parts {
+		if age, known := p.age(now); known {
+			o.Observe(age.Seconds(), p.options...)
+		}
+	}
+	return nil
+}
+
+// maxSightings bounds the ends remembered for one partition.
+const maxSightings = 64
+
+// sighting is an end of the log and when it was first seen there.
+type sighting struct {
+	end int64
+	at  time.Time
+}
+
+// progress is where one partition's processing stands. Its owner's lock guards it.
+type progress struct {
+	next    int64       // first offset not processed; negative until OffsetOldest or OffsetNewest is resolved
+	inHand  time.Time   // timestamp of the record at next, zero if it has not been fetched
+	end     int64       // the log's end as last polled
+	known   bool        // end has been polled
+	start   int64       // the log's start as last polled while records were left
+	first   FirstRecord // what the log holds from next on, as far as it was looked at
+	goal    int64       // the first end polled
+	seen    []sighting
+	options []metric.ObserveOption
+}
+
+// position is the first offset at which a record that is left can stand: what is before it was processed, was
+// deleted, or is no record.
+func (p *progress) position() int64 { return max(p.next, p.start, p.first.Offset) }
+
+// open reports whether offsets are left between the position and the log's end.
+func (p *progress) open() bool { return p.known && p.next >= 0 && p.position() < p.end }
+
+// unseen reports whether offsets are left of which none is known to hold a record.
+func (p *progress) unseen() bool {
+	return p.open() && p.inHand.IsZero() && !p.atFirst()
+}
+
+// atFirst reports whether the position is that of a record that was looked at.
+func (p *progress) atFirst() bool { return p.first.Found && p.first.Offset == p.position() }
+
+func (p *progress) advance(next int64, recordTime time.Time) {
+	if next < p.next { // what was seen of the log begins further on
+		p.first = FirstRecord{}
+	}
+	p.next, p.inHand = next, recordTime
+	p.forget()
+}
+
+// ended takes a polled end. An end below the last one means that the log was cut or made anew; it is believed.
+func (p *progress) ended(end int64, at time.Time) {
+	if p.next == sarama.OffsetNewest {
+		p.next = end
+	}
+	if !p.known {
+		p.known, p.goal = true, end
+	}
+	if end < p.end {
+		p.seen, p.start, p.first = p.seen[:0], 0, FirstRecord{}
+		p.goal = min(p.goal, end)
+	}
+	p.end = end
+	if !p.open() || (len(p.seen) > 0 && p.seen[len(p.seen)-1].end >= end) {
+		return
+	}
+	if len(p.seen) == maxSightings {
+		p.thin()
+	}
+	p.seen = append(p.seen, sighting{end, at})
+}
+
+// started takes a polled start.
+func (p *progress) started(start int64) {
+	if p.next == sarama.OffsetOldest {
+		p.next = start
+	}
+	p.start = start
+	p.forget()
+}
+
+// looked takes what the log holds from an offset on. It says nothing about a consumer that has gone back since.
+func (p *progress) looked(from int64, first FirstRecord) {
+	if p.next < 0 || p.position() < from {
+		return
+	}
+	p.first = first
+	p.forget()
+}
+
+// forget drops the ends that the position has reached.
+func (p *progress) forget() {
+	passed := 0
+	for passed < len(p.seen) && p.seen[passed].end <= p.position() {
+		passed++
+	}
+	if passed > 0 {
+		p.seen = append(p.seen[:0], p.seen[passed:]...)
+	}
+}
+
+// thin forgets every other end but the oldest. The offsets that a forgotten one covered then count as seen with
+// the next later one, so that ages lose resolution and never grow.
+func (p *progress) thin() {
+	kept := p.seen[:1]
+	for i := 2; i < len(p.seen); i += 2 {
+		kept = append(kept, p.seen[i])
+	}
+	p.seen = kept
+}
+
+// records returns the number of records left, and whether it is known. A record in hand is left, whatever the
+// last poll said.
+func (p *progress) records() (int64, bool) {
+	if p.next < 0 || (!p.known && p.inHand.IsZero()) {
+		return 0, false
+	}
+	left := max(0, p.end-p.position())
+	if !p.inHand.IsZero() {
+		left = max(1, left)
+	}
+	return left, true
+}
+
+// age returns the age of the oldest record left, 0 for none, and whether it is known.
+func (p *progress) age(now time.Time) (time.Duration, bool) {
+	left, known := p.records()
+	var since time.Time
+	switch {
+	case !known:
+		return 0, false
+	case left == 0:
+		return 0, true
+	case dated(p.inHand):
+		since = p.inHand
+	case p.atFirst() && dated(p.first.Timestamp):
+		since = p.first.Timestamp
+	case len(p.seen) > 0:
+		since = p.seen[0].at
+	default:
+		return 0, true
+	}
+	return max(0, now.Sub(since)), true
+}
+
+// dated reports whether a record's timestamp says anything: Kafka's "none" is -1 ms, and unset ones are 0.
+func dated(timestamp time.Time) bool { return timestamp.Unix() > 0 }
+
+// caughtUp: a record in hand is not processed, though the log may have lost it meanwhile.
+func (p *progress) caughtUp() bool {
+	return p.known && p.next >= 0 && (p.next >= p.goal || (p.inHand.IsZero() && p.position() >= p.goal))
+}
+
+// TopicPartition names one partition.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// OffsetSource knows where logs start and end.
+type OffsetSource interface {
+	// Offsets returns, for each partition it can, the log's end (at sarama.OffsetNewest: the offset after the last
+	// one that a consumer may read) or start (sarama.OffsetOldest). It may return both some offsets and an error
+	// for the rest, and returns soon after ctx has ended.
+	Offsets(ctx context.Context, at int64, partitions []TopicPartition) (map[TopicPartition]int64, error)
+}
+
+// RecordFinder is what an [OffsetSource] may be as well: it can look into the logs. Without it every offset counts
+// as a record, also the markers with which transactions end.
+type RecordFinder interface {
+	// FirstRecords returns, for each partition it can, the first record at or after an offset. It may look at
+	// part of a log only, may return both some answers and an error for the rest, and returns soon after ctx
+	// has ended.
+	FirstRecords(ctx context.Context, from map[TopicPartition]int64) (map[TopicPartition]FirstRecord, error)
+}
+
+// FirstRecord is what a log holds from an offset on.
+type FirstRecord struct {
+	// Offset is where the record stands. With none found, it is how far was looked: no record stands before it.
+	Offset int64
+	// Found says that there is a record.
+	Found bool
+	// Timestamp is the record's; zero if it has none.
+	Timestamp time.Time
 }

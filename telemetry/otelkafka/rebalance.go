@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/telemetry"
@@ -139,4 +142,206 @@ func (r *Rebalances) catchUp() {
 		r.counts[causeGroupChanged]++
 	}
 	r.session.generation = generation
+}
+
+// Watch returns the handler with every session seen as it begins and ends. It needs no calls of [Rebalances.Setup]
+// and [Rebalances.Cleanup].
+func (r *Rebalances) Watch(handler sarama.ConsumerGroupHandler) sarama.ConsumerGroupHandler {
+	return watchedHandler{handler, r}
+}
+
+type watchedHandler struct {
+	sarama.ConsumerGroupHandler
+	rebalances *Rebalances
+}
+
+// Setup implements [sarama.ConsumerGroupHandler].
+func (h watchedHandler) Setup(session sarama.ConsumerGroupSession) error {
+	_ = h.rebalances.Setup(session) // has no error
+	return h.ConsumerGroupHandler.Setup(session)
+}
+
+// Cleanup implements [sarama.ConsumerGroupHandler].
+func (h watchedHandler) Cleanup(session sarama.ConsumerGroupSession) error {
+	_ = h.rebalances.Cleanup(session) // has no error
+	return h.ConsumerGroupHandler.Cleanup(session)
+}
+
+// Strategy returns the strategy with each join and each assignment seen. Give it to sarama in place of a cooperative
+// one, in Config.Consumer.Group.Rebalance.GroupStrategies; what it decides does not change. A strategy that does not
+// take part in sarama's joins and assignments, as the eager ones do not, is returned as it is: there is nothing to see.
+func (r *Rebalances) Strategy(strategy sarama.BalanceStrategy) sarama.BalanceStrategy {
+	if s, ok := strategy.(tellingStrategy); ok {
+		return watchedStrategy{s, r}
+	}
+	return strategy
+}
+
+// tellingStrategy is what sarama's cooperative strategy is: sarama calls it just before each request to join and
+// just after each assignment.
+type tellingStrategy interface {
+	sarama.RebalanceProtocolBalanceStrategy
+	sarama.SubscriptionUserDataBalanceStrategy
+	sarama.OnAssignmentBalanceStrategy
+}
+
+type watchedStrategy struct {
+	tellingStrategy
+	rebalances *Rebalances
+}
+
+// SubscriptionUserData implements [sarama.SubscriptionUserDataBalanceStrategy].
+func (s watchedStrategy) SubscriptionUserData(topics []string) ([]byte, error) {
+	s.rebalances.asked()
+	return s.tellingStrategy.SubscriptionUserData(topics)
+}
+
+// Plan implements [sarama.BalanceStrategy]; sarama calls it where this member leads the group.
+func (s watchedStrategy) Plan(
+	members map[string]sarama.ConsumerGroupMemberMetadata, topics map[string][]int32,
+) (sarama.BalanceStrategyPlan, error) {
+	s.rebalances.planned(topics)
+	return s.tellingStrategy.Plan(members, topics)
+}
+
+// OnAssignment implements [sarama.OnAssignmentBalanceStrategy].
+func (s watchedStrategy) OnAssignment(assignment *sarama.ConsumerGroupMemberAssignment, generation int32) {
+	s.tellingStrategy.OnAssignment(assignment, generation)
+	s.rebalances.answered(generation)
+}
+
+// asked notes that a member which has a session asks to join again. Further tries belong to the same rebalance.
+func (r *Rebalances) asked() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session != nil && r.joining.IsZero() {
+		r.joining = r.now()
+	}
+}
+
+// planned compares the topics' sizes with those of the last plan.
+func (r *Rebalances) planned(topics map[string][]int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sizes := make(map[string]int, len(topics))
+	for topic, partitions := range topics {
+		sizes[topic] = len(partitions)
+		if before, known := r.sizes[topic]; known && before != len(partitions) {
+			r.grown = true
+		}
+	}
+	r.sizes = sizes
+}
+
+// answered counts and times a rebalance within a session. That of a session's beginning is Setup's to count.
+func (r *Rebalances) answered(generation int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hooked = true
+	if r.session == nil {
+		return
+	}
+	cause := causeGroupChanged
+	if r.grown {
+		cause = causePartitionsChanged
+	}
+	r.counts[cause]++
+	if !r.joining.IsZero() {
+		r.duration.Record(context.Background(), r.now().Sub(r.joining).Seconds())
+	}
+	r.session.generation, r.joining, r.grown = generation, time.Time{}, false
+}
+
+// Values of the label cause of kafka_consumer_rebalances_total.
+const (
+	causeJoined            = "joined"             // the member began: it had no session, or ended the last by itself
+	causeGroupChanged      = "group_changed"      // another member came, went or was lost, or changed its topics
+	causePartitionsChanged = "partitions_changed" // a topic has more partitions; seen by the group's leader
+	causeSessionLost       = "session_lost"       // the coordinator no longer knew this member
+	causeCoordinatorLost   = "coordinator_lost"   // heartbeats failed: the coordinator was away
+	causeRevocationTimeout = "revocation_timeout" // a handler did not let a revoked partition go in time
+	causeClaimExited       = "claim_exited"       // a handler gave up a partition by returning
+)
+
+func causes() []string {
+	return []string{
+		causeJoined, causeGroupChanged, causePartitionsChanged, causeSessionLost, causeCoordinatorLost,
+		causeRevocationTimeout, causeClaimExited, telemetry.LabelOther,
+	}
+}
+
+// causeOf names the cause of a session's end, or returns "" where the service itself ended it: by the context of
+// Consume, whatever its cause, or by closing the group.
+func causeOf(err error) string {
+	var code sarama.KError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return ""
+	case errors.Is(err, sarama.ErrRebalanceInProgress):
+		return causeGroupChanged
+	case errors.Is(err, sarama.ErrSessionPartitionCountChanged):
+		return causePartitionsChanged
+	case errors.Is(err, sarama.ErrRebalanceTimedOut):
+		return causeRevocationTimeout
+	case errors.Is(err, sarama.ErrSessionConsumeClaimExited):
+		return causeClaimExited
+	case isAny(err, sarama.ErrUnknownMemberId, sarama.ErrIllegalGeneration, sarama.ErrFencedInstancedId):
+		return causeSessionLost
+	case isConnectionFailure(err):
+		return causeCoordinatorLost
+	case errors.As(err, &code):
+		return telemetry.LabelOther
+	default:
+		return ""
+	}
+}
+
+// isConnectionFailure recognises what sarama's heartbeats end with where the coordinator does not answer them.
+func isConnectionFailure(err error) bool {
+	var network net.Error
+	var malformed sarama.PacketDecodingError
+	return errors.As(err, &network) || errors.As(err, &malformed) || isAny(err,
+		sarama.ErrSessionHeartbeatFailed, sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable,
+		sarama.ErrOutOfBrokers, sarama.ErrNotConnected, sarama.ErrBrokerNotFound, sarama.ErrIncompleteResponse,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed)
+}
+
+func isAny(err error, targets ...error) bool {
+	for _, target := range targets {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Rebalances) observeCounts(_ context.Context, o telemetry.Observation) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.catchUp()
+	for _, cause := range causes() {
+		set := metric.WithAttributeSet(attribute.NewSet(attribute.String("cause", cause)))
+		o.Counter(telemetry.KafkaConsumerRebalancesTotal, r.counts[cause], set)
+	}
+	return nil
+}
+
+// observeAssigned reads the claims where they are kept: a cooperative session changes them as it goes on.
+func (r *Rebalances) observeAssigned(_ context.Context, o metric.Int64Observer) error {
+	r.mu.Lock()
+	session := r.session
+	r.mu.Unlock()
+	assigned := make(map[string]int64)
+	for _, topic := range r.inst.options.Consumes {
+		assigned[r.inst.topics.get(topic).label] = 0
+	}
+	if session != nil {
+		for topic, partitions := range session.Claims() {
+			assigned[r.inst.topics.get(topic).label] += int64(len(partitions))
+		}
+	}
+	for topic, n := range assigned {
+		o.Observe(n, metric.WithAttributeSet(attribute.NewSet(attribute.String("topic", topic))))
+	}
+	return nil
 }

@@ -1,11 +1,17 @@
 package otelkafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/rcrowley/go-metrics"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -73,4 +79,214 @@ func (o *observedClients) remove(name string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.names, name)
+}
+
+// saramaReader reads one client's registry. Its lock lets several scrapes run at once.
+type saramaReader struct {
+	registry metrics.Registry
+	labels   *saramaLabels
+	rules    map[string][]saramaRule
+
+	mu     sync.Mutex
+	totals map[saramaSeries]int64 // of figures that are gone from the registry
+	live   map[saramaFigure]saramaCounter
+}
+
+// saramaFigure is what a rule makes of one entry of the registry.
+type saramaFigure struct{ entry, metric string }
+
+// saramaCounter is a counter's place in the registry: the very object, so that another of its name is told from it.
+type saramaCounter struct {
+	source any
+	count  func() int64
+	series saramaSeries
+}
+
+func newSaramaReader(client string, registry metrics.Registry, brokers *telemetry.Budget) *saramaReader {
+	return &saramaReader{
+		registry: registry, labels: newSaramaLabels(client, brokers), rules: saramaRules(),
+		totals: make(map[saramaSeries]int64), live: make(map[saramaFigure]saramaCounter),
+	}
+}
+
+// read gives every figure in the registry to o. A figure that is gone keeps its last count for ever, as a counter's
+// series must; a gauge goes.
+func (r *saramaReader) read(_ context.Context, o telemetry.Observation) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	gauges := make(map[saramaSeries]float64)
+	present := make(map[saramaFigure]struct{}, len(r.live))
+	r.registry.Each(func(name string, source any) {
+		entry, ok := parseEntry(name)
+		if !ok {
+			return
+		}
+		for _, rule := range r.rules[entry.name] {
+			series := r.labels.series(rule.metric, entry)
+			if rule.count != nil {
+				r.count(saramaFigure{name, rule.metric}, source, rule, series)
+				present[saramaFigure{name, rule.metric}] = struct{}{}
+			} else {
+				rule.gauge(source, series, gauges)
+			}
+		}
+	})
+	r.retire(present)
+	r.observe(o, gauges)
+	return nil
+}
+
+// count notes a counter. One that stands where another was before leaves that one's count in the total.
+func (r *saramaReader) count(figure saramaFigure, source any, rule saramaRule, series saramaSeries) {
+	before, known := r.live[figure]
+	if known && before.source == source {
+		return
+	}
+	if known {
+		r.totals[before.series] += before.count()
+	}
+	r.live[figure] = saramaCounter{source: source, count: func() int64 { return rule.count(source) }, series: series}
+}
+
+// retire moves the counters that are gone into the totals.
+func (r *saramaReader) retire(present map[saramaFigure]struct{}) {
+	for figure, c := range r.live {
+		if _, ok := present[figure]; !ok {
+			r.totals[c.series] += c.count()
+			delete(r.live, figure)
+		}
+	}
+}
+
+func (r *saramaReader) observe(o telemetry.Observation, gauges map[saramaSeries]float64) {
+	totals := maps.Clone(r.totals)
+	for _, c := range r.live {
+		totals[c.series] += c.count()
+	}
+	for series, total := range totals {
+		o.Counter(series.metric, total, r.labels.options(series)...)
+	}
+	for series, value := range gauges {
+		o.Gauge(series.metric, value, r.labels.options(series)...)
+	}
+}
+
+// saramaEntry is the name of an entry of sarama's registry, taken apart.
+type saramaEntry struct {
+	name   string // without the broker or the group
+	broker string // its id, or "" for the client's own figures
+}
+
+// parseEntry takes a name apart. Figures of a topic, of which there can be any number, are left out: every one of them
+// is in its client's figure too. So are those of all brokers, where there is one for each broker: sarama loses the
+// former's counts when the connection to any broker closes.
+func parseEntry(name string) (saramaEntry, bool) {
+	for _, prefix := range []string{"consumer-group-join-total", "consumer-group-join-failed"} {
+		if strings.HasPrefix(name, prefix+"-") {
+			return saramaEntry{name: prefix}, true
+		}
+	}
+	before, broker, found := strings.Cut(name, "-for-broker-")
+	if !found {
+		return saramaEntry{name: name}, true
+	}
+	if _, err := strconv.ParseUint(broker, 10, 31); err != nil {
+		return saramaEntry{}, false
+	}
+	return saramaEntry{name: before + "-for-broker", broker: broker}, true
+}
+
+// saramaRule makes one metric of an entry: a counter, or gauges.
+type saramaRule struct {
+	metric string
+	count  func(source any) int64
+	gauge  func(source any, series saramaSeries, into map[saramaSeries]float64)
+}
+
+// saramaRules returns the rules of each entry, by its name.
+func saramaRules() map[string][]saramaRule {
+	counter := func(name string) []saramaRule { return []saramaRule{{metric: name, count: countOf}} }
+	sample := func(name string, unit float64) saramaRule {
+		return saramaRule{metric: name, gauge: percentilesOf(unit)}
+	}
+	return map[string][]saramaRule{
+		"request-rate-for-broker":          counter(telemetry.KafkaClientRequestsTotal),
+		"consumer-fetch-rate-for-broker":   counter(telemetry.KafkaClientFetchesTotal),
+		"throttle-time-in-ms-for-broker":   counter(telemetry.KafkaClientThrottledResponsesTotal),
+		"outgoing-byte-rate-for-broker":    counter(telemetry.KafkaClientSentBytesTotal),
+		"incoming-byte-rate-for-broker":    counter(telemetry.KafkaClientReceivedBytesTotal),
+		"requests-in-flight-for-broker":    {{metric: telemetry.KafkaClientRequestsInFlight, gauge: sumOf}},
+		"request-latency-in-ms-for-broker": {sample(telemetry.KafkaClientRequestLatencySeconds, 1e-3)},
+		"record-send-rate":                 counter(telemetry.KafkaClientRecordsSentTotal),
+		"batch-size":                       append(counter(telemetry.KafkaClientBatchesSentTotal), sample(telemetry.KafkaClientBatchSizeBytes, 1)),
+		"records-per-request":              {sample(telemetry.KafkaClientRecordsPerRequest, 1)},
+		"compression-ratio":                {sample(telemetry.KafkaClientCompressionRatio, 1e-2)},
+		"consumer-group-join-total":        counter(telemetry.KafkaClientGroupJoinsTotal),
+		"consumer-group-join-failed":       counter(telemetry.KafkaClientGroupJoinFailuresTotal),
+	}
+}
+
+// countOf reads how often, or how much, an entry has counted. It outlives the entry's removal from the registry.
+func countOf(source any) int64 {
+	if c, ok := source.(interface{ Count() int64 }); ok {
+		return c.Count()
+	}
+	return 0
+}
+
+func sumOf(source any, series saramaSeries, into map[saramaSeries]float64) {
+	into[series] += float64(countOf(source))
+}
+
+// percentilesOf reads the percentiles of a histogram that has measured something, in multiples of unit. Of several
+// that share a series the greatest is kept.
+func percentilesOf(unit float64) func(source any, series saramaSeries, into map[saramaSeries]float64) {
+	return func(source any, series saramaSeries, into map[saramaSeries]float64) {
+		h, ok := source.(metrics.Histogram)
+		if !ok || h.Count() == 0 {
+			return
+		}
+		for i, value := range h.Percentiles([]float64{.50, .95, .99}) {
+			series.percentile = [...]string{"50", "95", "99"}[i]
+			into[series] = max(into[series], value*unit)
+		}
+	}
+}
+
+// saramaSeries is one label set of one metric; empty fields are no labels.
+type saramaSeries struct{ metric, broker, percentile string }
+
+// saramaLabels keeps the label sets of one client.
+type saramaLabels struct {
+	client  string
+	brokers *telemetry.Budget
+	made    map[saramaSeries][]metric.ObserveOption
+}
+
+func newSaramaLabels(client string, brokers *telemetry.Budget) *saramaLabels {
+	return &saramaLabels{client: client, brokers: brokers, made: make(map[saramaSeries][]metric.ObserveOption)}
+}
+
+// series returns where an entry's figure goes; a broker beyond the budget goes with the others of its kind.
+func (l *saramaLabels) series(name string, entry saramaEntry) saramaSeries {
+	series := saramaSeries{metric: name, broker: entry.broker}
+	if entry.broker != "" && !l.brokers.Admit(l.client, entry.broker) {
+		series.broker = telemetry.LabelOther
+	}
+	return series
+}
+
+func (l *saramaLabels) options(series saramaSeries) []metric.ObserveOption {
+	if made := l.made[series]; made != nil {
+		return made
+	}
+	list := []attribute.KeyValue{attribute.String("client", l.client)}
+	if series.broker != "" {
+		list = append(list, attribute.String("broker", series.broker))
+	}
+	if series.percentile != "" {
+		list = append(list, attribute.String("percentile", series.percentile))
+	}
+	l.made[series] = []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(list...))}
+	return l.made[series]
 }

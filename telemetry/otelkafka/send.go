@@ -2,9 +2,11 @@ package otelkafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/dnwe/otelsarama"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
@@ -90,4 +92,119 @@ func fail(span trace.Span, err error) {
 	kind := errorType(err)
 	span.SetStatus(codes.Error, kind.Value.AsString())
 	span.SetAttributes(kind)
+}
+
+// WithContext says in which context a record is sent by a producer of [WrapSyncProducer] or [WrapAsyncProducer],
+// and returns the record:
+//
+//	producer.Input() <- otelkafka.WithContext(ctx, msg)
+//
+// The span in ctx becomes the parent of the record's send span, and the baggage in ctx travels with the record.
+// Nothing else of ctx is used: its end neither stops nor fails the sending. The context waits in Metadata and is
+// taken out before sarama sees the record, so partitioners, interceptors and the reader of Successes find the
+// Metadata that was there before. A producer that is not wrapped would leave it in.
+//
+// A record without a context of its own is sent in that of its headers, if [Instrumentation.Inject] or any other
+// W3C propagator wrote one there, as into an outbox; else its span is a root.
+func WithContext(ctx context.Context, msg *sarama.ProducerMessage) *sarama.ProducerMessage {
+	if earlier, ok := msg.Metadata.(*sending); ok {
+		msg.Metadata = earlier.metadata
+	}
+	msg.Metadata = &sending{ctx: ctx, metadata: msg.Metadata}
+	return msg
+}
+
+// sending is a record's context on its way to the wrapper, with the user's Metadata.
+type sending struct {
+	ctx      context.Context //nolint:containedctx // handed over with the record, as sarama's channels take no other
+	metadata any
+}
+
+// takeContext returns the context in which the record is sent and gives Metadata back.
+func (i *Instrumentation) takeContext(msg *sarama.ProducerMessage) context.Context {
+	if s, ok := msg.Metadata.(*sending); ok {
+		msg.Metadata = s.metadata
+		return s.ctx
+	}
+	for _, h := range msg.Headers {
+		if i.isContext(h.Key) {
+			return i.propagator.Extract(context.Background(), sendCarrier{otelsarama.NewProducerMessageCarrier(msg)})
+		}
+	}
+	return context.Background()
+}
+
+// sendCarrier bounds what is read from headers that may have come from elsewhere, as boundedCarrier does.
+type sendCarrier struct {
+	otelsarama.ProducerMessageCarrier
+}
+
+func (c sendCarrier) Get(key string) string {
+	value := c.ProducerMessageCarrier.Get(key)
+	if len(value) > maxHeader {
+		return ""
+	}
+	return value
+}
+
+// WrapSyncProducer returns a producer that sends by p, with one span "send <topic>" per record and every record
+// that Kafka acknowledged counted. Each record's span has its own outcome, also in SendMessages. The parent of a
+// span is what [WithContext] says. All other methods, transactions included, are p's own. The record comes back as
+// it was given, but for the headers that carry its trace context; the wrapper starts no goroutine.
+//
+// Kafka must know headers: sarama's Config.Version must be V0_11_0_0 or newer, as its default is.
+func WrapSyncProducer(p sarama.SyncProducer, i *Instrumentation) sarama.SyncProducer {
+	return &syncProducer{SyncProducer: p, inst: i}
+}
+
+type syncProducer struct {
+	sarama.SyncProducer
+	inst *Instrumentation
+}
+
+// SendMessage implements [sarama.SyncProducer].
+func (p *syncProducer) SendMessage(msg *sarama.ProducerMessage) (partition int32, offset int64, err error) {
+	span := p.inst.newSend(p.inst.takeContext(msg), msg)
+	partition, offset, err = p.SyncProducer.SendMessage(msg)
+	span.End(partition, offset, err)
+	return partition, offset, err
+}
+
+// SendMessages implements [sarama.SyncProducer].
+func (p *syncProducer) SendMessages(msgs []*sarama.ProducerMessage) error {
+	spans := make([]SendSpan, len(msgs))
+	for n, msg := range msgs {
+		spans[n] = p.inst.newSend(p.inst.takeContext(msg), msg)
+	}
+	err := p.SyncProducer.SendMessages(msgs)
+	failed := failuresOf(err)
+	for n, msg := range msgs {
+		spans[n].End(msg.Partition, msg.Offset, failed.of(msg))
+	}
+	return err
+}
+
+// sendFailures says which records of a batch failed, and why.
+type sendFailures struct {
+	all    error // of a producer that does not say which
+	byItem map[*sarama.ProducerMessage]error
+}
+
+func failuresOf(err error) sendFailures {
+	var each sarama.ProducerErrors
+	if err == nil || !errors.As(err, &each) {
+		return sendFailures{all: err}
+	}
+	f := sendFailures{byItem: make(map[*sarama.ProducerMessage]error, len(each))}
+	for _, e := range each {
+		f.byItem[e.Msg] = e.Err
+	}
+	return f
+}
+
+func (f sendFailures) of(msg *sarama.ProducerMessage) error {
+	if f.all != nil {
+		return f.all
+	}
+	return f.byItem[msg]
 }

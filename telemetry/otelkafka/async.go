@@ -1,0 +1,307 @@
+package otelkafka
+
+import (
+	"context"
+	"sync"
+
+	"github.com/IBM/sarama"
+)
+
+// asyncBuffer is the size of the wrapper's channels, in records. Sarama's own have no buffer; these have one so
+// that a record's way through the wrapper does not cost a change of goroutines.
+const asyncBuffer = 256
+
+// AsyncOption changes what [WrapAsyncProducer] does.
+type AsyncOption func(*asyncProducer)
+
+// DiscardSuccesses keeps acknowledged records from Successes, so that nobody has to read that channel. It is for
+// users that leave Producer.Return.Successes off: turn it on for the wrapper, which learns from it what was
+// acknowledged, and add this option.
+func DiscardSuccesses() AsyncOption {
+	return func(p *asyncProducer) { p.discard = true }
+}
+
+// WrapAsyncProducer returns a producer that sends by p, with one span "send <topic>" per record, from Input to its
+// acknowledgement or failure, and every record that Kafka acknowledged counted. The parent of a span is what
+// [WithContext] says. config is the configuration that p was made with; nil stands for sarama's default.
+//
+// What holds of p holds of the wrapper:
+//
+//   - The record that comes back is the one that was given, with the Metadata that was given.
+//   - Successes and Errors must be read where Producer.Return.Successes and Producer.Return.Errors are on.
+//   - Records of one goroutine keep their order, and all that was put into Input before BeginTxn, CommitTxn,
+//     AbortTxn, AsyncClose or Close has reached p before that call has: a commit never overtakes a record.
+//   - Close returns what failed meanwhile. When Successes and Errors are closed, no goroutine is left.
+//
+// The channels have a buffer of 256 records each. Where Producer.Return.Successes or Return.Errors is off, sarama
+// does not say what became of a record: its span then ends as it is handed over, without partition and offset, and
+// with Return.Successes off nothing is counted. See [DiscardSuccesses].
+func WrapAsyncProducer(
+	p sarama.AsyncProducer, config *sarama.Config, i *Instrumentation, options ...AsyncOption,
+) sarama.AsyncProducer {
+	if config == nil {
+		config = sarama.NewConfig()
+	}
+	w := &asyncProducer{
+		AsyncProducer: p,
+		inst:          i,
+		returnsErrors: config.Producer.Return.Errors,
+		tracked:       config.Producer.Return.Successes && config.Producer.Return.Errors,
+		input:         make(chan *sarama.ProducerMessage, asyncBuffer),
+		successes:     make(chan *sarama.ProducerMessage, asyncBuffer),
+		errors:        make(chan *sarama.ProducerError, asyncBuffer),
+		flushMark:     &sarama.ProducerMessage{},
+		stopMark:      &sarama.ProducerMessage{},
+		flushed:       make(chan struct{}),
+		returned:      make(chan struct{}),
+		flight:        flight{spans: make(map[*sarama.ProducerMessage]*SendSpan)},
+	}
+	for _, option := range options {
+		option(w)
+	}
+	w.start()
+	return w
+}
+
+// asyncProducer has three goroutines: feed takes records from input to sarama, two others bring results back. They
+// end when sarama's producer has ended.
+type asyncProducer struct {
+	sarama.AsyncProducer
+	inst                   *Instrumentation
+	returnsErrors, tracked bool
+	discard                bool
+
+	input     chan *sarama.ProducerMessage
+	successes chan *sarama.ProducerMessage
+	errors    chan *sarama.ProducerError
+
+	// flushMark and stopMark go through input like records, and so behind them.
+	flushMark, stopMark *sarama.ProducerMessage
+	flushing            sync.Mutex
+	flushed             chan struct{}
+	stop                sync.Once
+	returned            chan struct{} // closed when sarama has closed both of its channels
+
+	flight flight
+}
+
+func (p *asyncProducer) start() {
+	var results sync.WaitGroup
+	results.Go(p.passSuccesses)
+	results.Go(p.passErrors)
+	go func() {
+		results.Wait()
+		close(p.returned)
+		p.AsyncClose() // feed ends also when the user closed sarama's producer and not this one
+	}()
+	go p.feed()
+}
+
+// Input implements [sarama.AsyncProducer].
+func (p *asyncProducer) Input() chan<- *sarama.ProducerMessage { return p.input }
+
+// Successes implements [sarama.AsyncProducer].
+func (p *asyncProducer) Successes() <-chan *sarama.ProducerMessage { return p.successes }
+
+// Errors implements [sarama.AsyncProducer].
+func (p *asyncProducer) Errors() <-chan *sarama.ProducerError { return p.errors }
+
+// feed passes records on in their order until the producer is closed.
+func (p *asyncProducer) feed() {
+	next := p.AsyncProducer.Input()
+	for msg := range p.input {
+		switch msg {
+		case p.flushMark:
+			p.flushed <- struct{}{}
+		case p.stopMark:
+			p.shutDown()
+			return
+		case nil: // sarama logs it
+			next <- nil
+		default:
+			p.send(msg)
+			next <- msg
+		}
+	}
+}
+
+// send starts the record's span, and ends it where nothing more will be heard of the record.
+func (p *asyncProducer) send(msg *sarama.ProducerMessage) {
+	span := p.inst.newSend(p.inst.takeContext(msg), msg)
+	switch {
+	case p.tracked && (span.SpanContext().IsSampled() || p.inst.convention != nil):
+		p.flight.put(msg, span)
+	default:
+		span.span.End()
+	}
+}
+
+// shutDown closes sarama's producer. Until it is closed, records that come too late fail as sarama fails them;
+// after that, sending panics as it does with sarama.
+func (p *asyncProducer) shutDown() {
+	select {
+	case <-p.returned:
+	default:
+		p.AsyncProducer.AsyncClose()
+	}
+	for {
+		select {
+		case msg := <-p.input:
+			p.refuse(msg)
+		case <-p.returned:
+			close(p.input)
+			for msg := range p.input {
+				p.refuse(msg)
+			}
+			p.flight.abandon()
+			close(p.errors)
+			return
+		}
+	}
+}
+
+func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
+	switch {
+	case msg == p.flushMark:
+		p.flushed <- struct{}{}
+	case msg != nil && p.returnsErrors:
+		if s, ok := msg.Metadata.(*sending); ok {
+			msg.Metadata = s.metadata
+		}
+		p.errors <- &sarama.ProducerError{Msg: msg, Err: sarama.ErrShuttingDown}
+	}
+}
+
+// passSuccesses ends the spans of acknowledged records and passes them on.
+func (p *asyncProducer) passSuccesses() {
+	defer close(p.successes)
+	for msg := range p.AsyncProducer.Successes() {
+		p.end(msg, nil)
+		if !p.discard {
+			p.successes <- msg
+		}
+	}
+}
+
+// passErrors ends the spans of failed records and passes them on. feed closes the channel, having errors of its own.
+func (p *asyncProducer) passErrors() {
+	for failed := range p.AsyncProducer.Errors() {
+		if failed.Msg != nil {
+			p.end(failed.Msg, failed.Err)
+		}
+		p.errors <- failed
+	}
+}
+
+// flight holds the spans of records that sarama has, by the record itself: Metadata stays the user's, also for
+// partitioners and interceptors. Only sampled records are in it, and never more than sarama has in hand.
+type flight struct {
+	mu    sync.Mutex
+	spans map[*sarama.ProducerMessage]*SendSpan
+}
+
+func (f *flight) put(msg *sarama.ProducerMessage, span SendSpan) {
+	f.mu.Lock()
+	earlier := f.spans[msg]
+	f.spans[msg] = &span
+	f.mu.Unlock()
+	if earlier != nil { // a record sent twice at once: nothing can tell the two apart
+		earlier.span.End()
+	}
+}
+
+// take returns the record's span, if it has one, and forgets it.
+func (f *flight) take(msg *sarama.ProducerMessage) *SendSpan {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	span := f.spans[msg]
+	delete(f.spans, msg)
+	return span
+}
+
+// end ends the record's span, if it has one, and counts the record if it was acknowledged.
+func (p *asyncProducer) end(msg *sarama.ProducerMessage, err error) {
+	var span *SendSpan
+	if p.inst.convention != nil || !saysUnsampled(msg) {
+		span = p.flight.take(msg)
+	}
+	switch {
+	case span != nil:
+		span.End(msg.Partition, msg.Offset, err)
+	case err == nil:
+		p.inst.Produced(context.Background(), msg.Topic, 1)
+	}
+}
+
+// saysUnsampled tells from the header that Inject wrote last that the record has no span to look for. After an
+// interceptor that added headers it does not know, and says false.
+func saysUnsampled(msg *sarama.ProducerMessage) bool {
+	if len(msg.Headers) == 0 {
+		return false
+	}
+	last := msg.Headers[len(msg.Headers)-1]
+	return len(last.Value) == parentLen && string(last.Key) == parentName && last.Value[parentLen-1]&1 == 0 // '0' or '2'
+}
+
+// abandon ends what a producer closed without a word about it.
+func (f *flight) abandon() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for msg, span := range f.spans {
+		span.End(0, 0, sarama.ErrShuttingDown)
+		delete(f.spans, msg)
+	}
+}
+
+// AsyncClose implements [sarama.AsyncProducer].
+func (p *asyncProducer) AsyncClose() {
+	// As with sarama, the call returns at once though the channel may be full. The goroutine ends when feed, which
+	// runs until it sees the mark, has made room.
+	p.stop.Do(func() { go func() { p.input <- p.stopMark }() })
+}
+
+// Close implements [sarama.AsyncProducer].
+func (p *asyncProducer) Close() error {
+	p.AsyncClose()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		for range p.successes { // they have been counted
+		}
+	}()
+	var failed sarama.ProducerErrors
+	for e := range p.errors {
+		failed = append(failed, e)
+	}
+	<-drained
+	if len(failed) > 0 {
+		return failed
+	}
+	return nil
+}
+
+// flush waits until sarama has all records that were put into input before.
+func (p *asyncProducer) flush() {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	p.input <- p.flushMark
+	<-p.flushed
+}
+
+// BeginTxn implements [sarama.AsyncProducer]. Records put into Input before it are no part of the transaction.
+func (p *asyncProducer) BeginTxn() error {
+	p.flush()
+	return p.AsyncProducer.BeginTxn()
+}
+
+// CommitTxn implements [sarama.AsyncProducer]. Records put into Input before it are part of the transaction.
+func (p *asyncProducer) CommitTxn() error {
+	p.flush()
+	return p.AsyncProducer.CommitTxn()
+}
+
+// AbortTxn implements [sarama.AsyncProducer]. Records put into Input before it are part of the transaction.
+func (p *asyncProducer) AbortTxn() error {
+	p.flush()
+	return p.AsyncProducer.AbortTxn()
+}
