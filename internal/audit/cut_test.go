@@ -104,8 +104,8 @@ func TestDifferencesAfterACut(t *testing.T) {
 			w.ledger["order-15"] = row
 		}, []string{"ledger_disagrees order-15"}},
 		"view gone":      {func(w *world) { delete(w.views, "order-15") }, []string{"view_missing order-15"}},
-		"view gone back": {func(w *world) { w.views["order-15"] = View{"order-15", viewCreated, 501, 2} }, []string{"view_wrong order-15"}},
-		"view without":   {func(w *world) { w.views["order-15"] = View{"order-15", viewAuthorized, 501, 1} }, []string{"view_wrong order-15"}},
+		"view gone back": {func(w *world) { w.views["order-15"] = View{"order-15", banking.OrderStatusCreated, 501, 2} }, []string{"view_wrong order-15"}},
+		"view without":   {func(w *world) { w.views["order-15"] = View{"order-15", banking.OrderStatusAuthorized, 501, 1} }, []string{"view_wrong order-15"}},
 		"not counted":    {func(w *world) { delete(w.transactions, "order-15") }, []string{"not_counted order-15"}},
 		"totals too low": {func(w *world) {
 			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].less(Sum{1, 501})

@@ -33,6 +33,14 @@ type result struct {
 	time   time.Time // of the decision
 }
 
+// shown is the status that the decision gives to its order.
+func (f result) shown() banking.OrderStatus {
+	if f.status == banking.StatusAuthorized {
+		return banking.OrderStatusAuthorized
+	}
+	return banking.OrderStatusRejected
+}
+
 // letter is a dead letter: a record that a group set aside.
 type letter struct {
 	at      Place // of the letter itself

@@ -198,22 +198,18 @@ func (w *world) show(p record.Partition) bool {
 	id, fact := decode(r)
 	switch f := fact.(type) {
 	case creation:
-		w.showFact(id, "created", f.event, viewCreated, f.amount)
+		w.showFact(id, "created", f.event, banking.OrderStatusCreated, f.amount)
 	case result:
-		status := viewRejected
-		if f.status == banking.StatusAuthorized {
-			status = viewAuthorized
-		}
-		w.showFact(id, "decided", f.event, status, f.amount)
+		w.showFact(id, "decided", f.event, f.shown(), f.amount)
 	case letter:
 		if f.group == banking.GroupPaiement && id != "" {
-			w.showFact(id, f.origin.String(), "", viewFailed, f.amount)
+			w.showFact(id, f.origin.String(), "", banking.OrderStatusFailed, f.amount)
 		}
 	}
 	return true
 }
 
-func (w *world) showFact(id, moment, event, status string, amount banking.Money) {
+func (w *world) showFact(id, moment, event string, status banking.OrderStatus, amount banking.Money) {
 	seen := w.seen[id]
 	if seen == nil {
 		seen = map[string]bool{}
@@ -227,7 +223,7 @@ func (w *world) showFact(id, moment, event, status string, amount banking.Money)
 	seen[moment+"|"+event] = true
 	v := w.views[id]
 	v.OrderID, v.Amount, v.Events = id, amount, v.Events+1
-	if rank(status) > rank(v.Status) {
+	if status.Replaces(v.Status) {
 		v.Status = status
 	}
 	w.views[id] = v

@@ -170,7 +170,9 @@ func defects() map[string]defect {
 		"view gone back": func(t *rapid.T, w *world) (Kind, string) {
 			id := anyKey(t, w.views)
 			v := w.views[id]
-			v.Status = map[string]string{viewCreated: viewFailed, viewFailed: viewCreated}[v.Status]
+			v.Status = map[banking.OrderStatus]banking.OrderStatus{
+				banking.OrderStatusCreated: banking.OrderStatusFailed, banking.OrderStatusFailed: banking.OrderStatusCreated,
+			}[v.Status]
 			w.views[id] = v
 			return ViewWrong, id
 		},

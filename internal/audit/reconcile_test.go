@@ -326,26 +326,26 @@ func TestEachDifferenceIsFound(t *testing.T) {
 			delete(w.views, "order-3")
 		}, []string{"view_missing order-3"}},
 		"view of another status": {func(w *world, _ Place) {
-			w.views["order-3"] = View{"order-3", viewFailed, 301, 2}
+			w.views["order-3"] = View{"order-3", banking.OrderStatusFailed, 301, 2}
 		}, []string{"view_wrong order-3"}},
 		"view of the other decision": {func(w *world, _ Place) {
-			w.views["order-3"] = View{"order-3", viewRejected, 301, 2}
+			w.views["order-3"] = View{"order-3", banking.OrderStatusRejected, 301, 2}
 		}, []string{"view_wrong order-3"}},
 		"view of another amount": {func(w *world, _ Place) {
-			w.views["order-3"] = View{"order-3", viewAuthorized, 302, 2}
+			w.views["order-3"] = View{"order-3", banking.OrderStatusAuthorized, 302, 2}
 		}, []string{"view_wrong order-3"}},
 		"view with too few events": {func(w *world, _ Place) {
-			w.views["order-3"] = View{"order-3", viewAuthorized, 301, 1}
+			w.views["order-3"] = View{"order-3", banking.OrderStatusAuthorized, 301, 1}
 		}, []string{"view_wrong order-3"}},
 		"view with too many events": {func(w *world, _ Place) {
-			w.views["order-3"] = View{"order-3", viewAuthorized, 301, 3}
+			w.views["order-3"] = View{"order-3", banking.OrderStatusAuthorized, 301, 3}
 		}, []string{"view_wrong order-3"}},
 		"view of no order": {func(w *world, _ Place) {
-			w.views["order-99"] = View{"order-99", viewCreated, 1, 1}
+			w.views["order-99"] = View{"order-99", banking.OrderStatusCreated, 1, 1}
 		}, []string{"view_without_order order-99"}},
 		"view that is ahead of its position": {func(w *world, _ Place) {
 			w.create(1)
-			w.views["order-12"] = View{"order-12", viewCreated, 1, 1}
+			w.views["order-12"] = View{"order-12", banking.OrderStatusCreated, 1, 1}
 		}, []string{"view_without_order order-12"}},
 		"not counted": {func(w *world, _ Place) {
 			delete(w.transactions, "order-3")
@@ -463,13 +463,13 @@ func TestAnUndecidedOrderStaysInSuivi(t *testing.T) {
 func TestAnOrderThatFailsVeryOften(t *testing.T) {
 	w, letter := refused()
 	w.fails = func(banking.OrderCreated) bool { return true }
-	for range maxEvents {
+	for range banking.MaxOrderEvents {
 		w.replay(letter)
 		w.settle()
 		letter.Offset += 2 // its marker and the next letter
 	}
 	v := w.views["order-11"]
-	v.Events = maxEvents
+	v.Events = banking.MaxOrderEvents
 	w.views["order-11"] = v
 	if got := w.audit(); !got.AccountedFor || got.DeadLettered.Count != 1 {
 		t.Errorf("%v", got.Differences)

@@ -63,7 +63,7 @@ type Suivi struct {
 // View is an order as suivi shows it.
 type View struct {
 	OrderID string
-	Status  string
+	Status  banking.OrderStatus
 	Amount  banking.Money
 	Events  int // in the order's history
 }

@@ -8,40 +8,24 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 )
 
-// Statuses as suivi shows them: a contract, as topics are.
-const (
-	viewCreated    = "ORDER_CREATED"
-	viewFailed     = "PAYMENT_FAILED"
-	viewAuthorized = "PAYMENT_AUTHORIZED"
-	viewRejected   = "PAYMENT_REJECTED"
-)
-
-// maxEvents is how long a history suivi keeps of one order.
-const maxEvents = 50
-
-// rank orders the statuses: an order's never goes back.
-func rank(status string) int {
-	switch status {
-	case viewCreated:
-		return 1
-	case viewFailed:
-		return 2
-	case viewAuthorized, viewRejected:
-		return 3
-	default:
-		return 0
-	}
-}
-
 // expectation is what suivi shows of an order, as far as it has read.
 type expectation struct {
-	statuses []string // of the highest rank; several where records contradict each other
+	statuses []banking.OrderStatus // the last; several where records contradict each other
 	amounts  []banking.Money
 	moments  map[string]bool // what is in its history
 	latest   time.Time
 }
 
-func (x *expectation) add(moment, status string, amount banking.Money, at time.Time) {
+// String names the statuses that it may have.
+func (x expectation) String() string {
+	names := make([]string, len(x.statuses))
+	for i, s := range x.statuses {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " or ")
+}
+
+func (x *expectation) add(moment string, status banking.OrderStatus, amount banking.Money, at time.Time) {
 	if x.moments == nil {
 		x.moments = map[string]bool{}
 	}
@@ -50,9 +34,9 @@ func (x *expectation) add(moment, status string, amount banking.Money, at time.T
 		x.amounts = append(x.amounts, amount)
 	}
 	switch {
-	case len(x.statuses) == 0 || rank(status) > rank(x.statuses[0]):
-		x.statuses = []string{status}
-	case rank(status) == rank(x.statuses[0]) && !slices.Contains(x.statuses, status):
+	case len(x.statuses) == 0 || status.Replaces(x.statuses[0]):
+		x.statuses = []banking.OrderStatus{status}
+	case !x.statuses[0].Replaces(status) && !slices.Contains(x.statuses, status):
 		x.statuses = append(x.statuses, status)
 	}
 	if at.After(x.latest) {
@@ -67,21 +51,17 @@ func (x *expectation) add(moment, status string, amount banking.Money, at time.T
 func (o *order) expected(p Positions) (x expectation) {
 	for _, c := range o.created {
 		if p.read(c.at) {
-			x.add("created", viewCreated, c.amount, c.time)
+			x.add("created", banking.OrderStatusCreated, c.amount, c.time)
 		}
 	}
 	for _, f := range o.results {
 		if p.read(f.at) {
-			status := viewRejected
-			if f.status == banking.StatusAuthorized {
-				status = viewAuthorized
-			}
-			x.add("decided", status, f.amount, f.time)
+			x.add("decided", f.shown(), f.amount, f.time)
 		}
 	}
 	for _, l := range o.letters {
 		if slices.ContainsFunc(l.at, p.read) {
-			x.add(l.origin.String(), viewFailed, l.amount, time.Time{})
+			x.add(l.origin.String(), banking.OrderStatusFailed, l.amount, time.Time{})
 		}
 	}
 	return x
@@ -103,9 +83,9 @@ func (r *reconciliation) views() {
 		switch {
 		case len(x.moments) == 0:
 			continue
-		case !ok && rank(x.statuses[0]) == rank(viewAuthorized) && r.forgets(x.latest):
+		case !ok && x.statuses[0].Decided() && r.forgets(x.latest):
 		case !ok:
-			r.differ(ViewMissing, id, "suivi has read that it is %s and does not show it", strings.Join(x.statuses, " or "))
+			r.differ(ViewMissing, id, "suivi has read that it is %s and does not show it", x)
 		default:
 			r.compareView(v, x, cut)
 		}
@@ -123,10 +103,10 @@ func (r *reconciliation) views() {
 // compareView holds a view against what it should be. Where the log is cut,
 // the view may know more.
 func (r *reconciliation) compareView(v View, x expectation, cut bool) {
-	want := min(len(x.moments), maxEvents)
-	switch more := cut && rank(v.Status) > rank(x.statuses[0]); {
+	want := min(len(x.moments), banking.MaxOrderEvents)
+	switch more := cut && v.Status.Replaces(x.statuses[0]); {
 	case !more && !slices.Contains(x.statuses, v.Status):
-		r.differ(ViewWrong, v.OrderID, "suivi shows it %s, its records say %s", v.Status, strings.Join(x.statuses, " or "))
+		r.differ(ViewWrong, v.OrderID, "suivi shows it %s, its records say %s", v.Status, x)
 	case !slices.Contains(x.amounts, v.Amount):
 		r.differ(ViewWrong, v.OrderID, "suivi shows it for %s, its records say %s", v.Amount, x.amounts[0])
 	case v.Events < want || v.Events > want && !cut:

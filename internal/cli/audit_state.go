@@ -113,7 +113,7 @@ func readSuivi(ctx context.Context, s *storage.Snapshot) (*audit.Suivi, error) {
 	}
 	out := &audit.Suivi{Positions: positions}
 	return out, suivi.ReadViews(ctx, s, func(v suivi.View) error {
-		out.Views = append(out.Views, audit.View{OrderID: v.OrderID, Status: string(v.Status), Amount: v.Amount, Events: v.Events})
+		out.Views = append(out.Views, audit.View{OrderID: v.OrderID, Status: v.Status, Amount: v.Amount, Events: v.Events})
 		return nil
 	})
 }

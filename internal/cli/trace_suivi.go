@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/traces"
-	"github.com/vigie-dev/vigie/services/suivi"
 )
 
 const (
@@ -49,7 +49,7 @@ func askSuivi(ctx context.Context, base, order string) knownOrder {
 		return away(fmt.Sprintf("status %d", status))
 	}
 	var answer struct {
-		Status suivi.Status
+		Status banking.OrderStatus
 		Events []struct{ Timestamp time.Time }
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
@@ -57,7 +57,7 @@ func askSuivi(ctx context.Context, base, order string) knownOrder {
 	}
 	known := knownOrder{found: true}
 	switch answer.Status {
-	case suivi.StatusAuthorized, suivi.StatusRejected, suivi.StatusCreated, suivi.StatusFailed:
+	case banking.OrderStatusAuthorized, banking.OrderStatusRejected, banking.OrderStatusCreated, banking.OrderStatusFailed:
 		known.status = string(answer.Status)
 	}
 	for _, e := range answer.Events {
@@ -68,7 +68,7 @@ func askSuivi(ctx context.Context, base, order string) knownOrder {
 			known.window.Until = e.Timestamp
 		}
 	}
-	if known.status != string(suivi.StatusAuthorized) && known.status != string(suivi.StatusRejected) {
+	if !answer.Status.Decided() {
 		known.window.Until = time.Time{} // more may have come since
 	}
 	return known

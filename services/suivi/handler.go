@@ -86,14 +86,16 @@ func read(r record.Record) (*fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := fact{EventID: event.ID(), Type: event.Type(), At: event.Time(), OrderID: event.Order()}
+	f := fact{
+		EventID: event.ID(), Type: event.Type(), At: event.Time(), Status: banking.StatusAfter(event.Type()), OrderID: event.Order(),
+	}
 	switch e := event.(type) {
 	case banking.OrderCreated:
-		f.Status, f.UserID, f.Amount, f.Items = StatusCreated, e.UserID, e.Amount, e.Items
+		f.UserID, f.Amount, f.Items = e.UserID, e.Amount, e.Items
 	case banking.PaymentAuthorized:
-		f.Status, f.UserID, f.Amount, f.AuthorizationCode = StatusAuthorized, e.UserID, e.Amount, e.AuthorizationCode
+		f.UserID, f.Amount, f.AuthorizationCode = e.UserID, e.Amount, e.AuthorizationCode
 	case banking.PaymentRejected:
-		f.Status, f.UserID, f.Amount, f.RejectionReason = StatusRejected, e.UserID, e.Amount, e.RejectionReason
+		f.UserID, f.Amount, f.RejectionReason = e.UserID, e.Amount, e.RejectionReason
 	}
 	if banking.TopicOf(f.Type) != r.Topic {
 		return nil, delivery.Reject(delivery.ReasonMalformed, fmt.Errorf("%s does not belong on %s", f.Type, r.Topic))
@@ -125,7 +127,7 @@ func readDeadLetter(r record.Record) (*fact, error) {
 		r.Header(record.HeaderOriginalTopic), r.Header(record.HeaderOriginalPartition), r.Header(record.HeaderOriginalOffset),
 	}, "/")
 	return &fact{
-		EventID: origin, Type: typePaymentFailed, At: at.UTC(), Status: StatusFailed,
+		EventID: origin, Type: banking.TypePaymentFailed, At: at.UTC(), Status: banking.OrderStatusFailed,
 		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount,
 		FailureReason: r.Header(record.HeaderErrorReason),
 	}, nil

@@ -18,11 +18,11 @@ type api struct {
 
 // statusAnswer is GET /orders/{id}/status.
 type statusAnswer struct {
-	OrderID     string        `json:"orderId"`
-	Status      Status        `json:"status"`
-	Details     details       `json:"details"`
-	Events      []eventAnswer `json:"events"`
-	LastUpdated time.Time     `json:"lastUpdated"`
+	OrderID     string              `json:"orderId"`
+	Status      banking.OrderStatus `json:"status"`
+	Details     details             `json:"details"`
+	Events      []eventAnswer       `json:"events"`
+	LastUpdated time.Time           `json:"lastUpdated"`
 }
 
 type details struct {
@@ -50,12 +50,12 @@ type listAnswer struct {
 }
 
 type listedOrder struct {
-	OrderID     string        `json:"orderId"`
-	UserID      string        `json:"userId"`
-	Amount      banking.Money `json:"amount"`
-	Status      Status        `json:"status"`
-	CreatedAt   *time.Time    `json:"createdAt,omitempty"`
-	LastUpdated time.Time     `json:"lastUpdated"`
+	OrderID     string              `json:"orderId"`
+	UserID      string              `json:"userId"`
+	Amount      banking.Money       `json:"amount"`
+	Status      banking.OrderStatus `json:"status"`
+	CreatedAt   *time.Time          `json:"createdAt,omitempty"`
+	LastUpdated time.Time           `json:"lastUpdated"`
 }
 
 func (a *api) status(w http.ResponseWriter, r *http.Request) {

@@ -37,21 +37,21 @@ func at(minutes int) time.Time {
 
 func created(id string, minute int) fact {
 	return fact{
-		EventID: "created-" + id, Type: banking.TypeOrderCreated, At: at(minute), Status: StatusCreated,
+		EventID: "created-" + id, Type: banking.TypeOrderCreated, At: at(minute), Status: banking.OrderStatusCreated,
 		OrderID: id, UserID: "user-1", Amount: 1050, Items: []string{"tea", "cake"},
 	}
 }
 
 func authorized(id string, minute int) fact {
 	return fact{
-		EventID: "authorized-" + id, Type: banking.TypePaymentAuthorized, At: at(minute), Status: StatusAuthorized,
+		EventID: "authorized-" + id, Type: banking.TypePaymentAuthorized, At: at(minute), Status: banking.OrderStatusAuthorized,
 		OrderID: id, UserID: "user-1", Amount: 1050, AuthorizationCode: "AUTH-1",
 	}
 }
 
 func rejected(id string, minute int) fact {
 	return fact{
-		EventID: "rejected-" + id, Type: banking.TypePaymentRejected, At: at(minute), Status: StatusRejected,
+		EventID: "rejected-" + id, Type: banking.TypePaymentRejected, At: at(minute), Status: banking.OrderStatusRejected,
 		OrderID: id, UserID: "user-1", Amount: 1050, RejectionReason: "card_expired",
 	}
 }
@@ -59,7 +59,7 @@ func rejected(id string, minute int) fact {
 // failed is the try-th dead letter of an order; every third says the same.
 func failed(id string, minute, try int) fact {
 	return fact{
-		EventID: fmt.Sprintf("orders.created/0/%d", try), Type: typePaymentFailed, At: at(minute), Status: StatusFailed,
+		EventID: fmt.Sprintf("orders.created/0/%d", try), Type: banking.TypePaymentFailed, At: at(minute), Status: banking.OrderStatusFailed,
 		OrderID: id, UserID: "user-1", Amount: 1050, FailureReason: fmt.Sprintf("reason-%d", try%3),
 	}
 }

@@ -22,16 +22,16 @@ func testApplyKeepsViewsAndCountsOrdersOnce(t *testing.T, empty maker) {
 		name   string
 		facts  []fact
 		orders int64
-		status map[string]Status
+		status map[string]banking.OrderStatus
 	}{
-		{"two orders", []fact{created("order-1", 1), created("order-2", 1)}, 2, map[string]Status{"order-1": StatusCreated, "order-2": StatusCreated}},
-		{"nothing", nil, 2, map[string]Status{"order-1": StatusCreated}},
-		{"a decision", []fact{authorized("order-1", 2)}, 2, map[string]Status{"order-1": StatusAuthorized, "order-2": StatusCreated}},
-		{"duplicates", []fact{created("order-1", 1), created("order-2", 1)}, 2, map[string]Status{"order-1": StatusAuthorized}},
-		{"another duplicate", []fact{authorized("order-1", 2)}, 2, map[string]Status{"order-1": StatusAuthorized}},
-		{"a decision before its order", []fact{rejected("order-3", 3)}, 3, map[string]Status{"order-3": StatusRejected}},
-		{"the order after its decision", []fact{created("order-3", 1)}, 3, map[string]Status{"order-3": StatusRejected}},
-		{"known and unknown orders", []fact{failed("order-2", 2, 1), created("order-4", 1)}, 4, map[string]Status{"order-2": StatusFailed, "order-4": StatusCreated}},
+		{"two orders", []fact{created("order-1", 1), created("order-2", 1)}, 2, map[string]banking.OrderStatus{"order-1": banking.OrderStatusCreated, "order-2": banking.OrderStatusCreated}},
+		{"nothing", nil, 2, map[string]banking.OrderStatus{"order-1": banking.OrderStatusCreated}},
+		{"a decision", []fact{authorized("order-1", 2)}, 2, map[string]banking.OrderStatus{"order-1": banking.OrderStatusAuthorized, "order-2": banking.OrderStatusCreated}},
+		{"duplicates", []fact{created("order-1", 1), created("order-2", 1)}, 2, map[string]banking.OrderStatus{"order-1": banking.OrderStatusAuthorized}},
+		{"another duplicate", []fact{authorized("order-1", 2)}, 2, map[string]banking.OrderStatus{"order-1": banking.OrderStatusAuthorized}},
+		{"a decision before its order", []fact{rejected("order-3", 3)}, 3, map[string]banking.OrderStatus{"order-3": banking.OrderStatusRejected}},
+		{"the order after its decision", []fact{created("order-3", 1)}, 3, map[string]banking.OrderStatus{"order-3": banking.OrderStatusRejected}},
+		{"known and unknown orders", []fact{failed("order-2", 2, 1), created("order-4", 1)}, 4, map[string]banking.OrderStatus{"order-2": banking.OrderStatusFailed, "order-4": banking.OrderStatusCreated}},
 	}
 	for _, step := range steps {
 		apply(t, tr, step.facts...)
@@ -101,7 +101,7 @@ func testForgetLeavesUndecidedOrders(t *testing.T, empty maker) {
 			t.Errorf("%d forgotten, %d counted; want %d and %d", gone, left, want.gone, want.left)
 		}
 	}
-	for id, want := range map[string]Status{"order-3": StatusFailed, "order-4": StatusCreated, "order-5": StatusAuthorized, "order-1": ""} {
+	for id, want := range map[string]banking.OrderStatus{"order-3": banking.OrderStatusFailed, "order-4": banking.OrderStatusCreated, "order-5": banking.OrderStatusAuthorized, "order-1": ""} {
 		if got := stored(t, tr, id).Status; got != want {
 			t.Errorf("%s is %q, want %q", id, got, want)
 		}

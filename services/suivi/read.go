@@ -14,7 +14,7 @@ const selectViews = `SELECT order_id, status, amount, events FROM orders`
 // View is an order as it is shown, as far as those who look on need it.
 type View struct {
 	OrderID string
-	Status  Status
+	Status  banking.OrderStatus
 	Amount  banking.Money
 	Events  int // in its history
 }

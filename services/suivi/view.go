@@ -8,45 +8,12 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 )
 
-// Status is an order's status as clients see it.
-type Status string
-
-// The statuses, in the order in which they may follow each other.
-const (
-	StatusCreated    Status = "ORDER_CREATED"
-	StatusFailed     Status = "PAYMENT_FAILED" // dead-lettered; a replay may still decide it
-	StatusAuthorized Status = "PAYMENT_AUTHORIZED"
-	StatusRejected   Status = "PAYMENT_REJECTED"
-)
-
-// rank orders the statuses: a status gives way to a higher one only.
-func (s Status) rank() int {
-	switch s {
-	case StatusCreated:
-		return 1
-	case StatusFailed:
-		return 2
-	case StatusAuthorized, StatusRejected:
-		return 3
-	default:
-		return 0
-	}
-}
-
-// typePaymentFailed is how a dead-lettered payment stands in an order's
-// history, beside the types of the events.
-const typePaymentFailed = "PaymentFailed"
-
-// maxEvents bounds an order's history: an order has two events, and one more
-// for each failed try to pay it.
-const maxEvents = 50
-
 // fact is what one record says about an order.
 type fact struct {
 	EventID string
 	Type    string
 	At      time.Time
-	Status  Status
+	Status  banking.OrderStatus
 
 	OrderID string
 	UserID  string
@@ -74,7 +41,7 @@ func (m moment) compare(n moment) int {
 // lastFailure returns the id of the latest failed try to pay, or "".
 func lastFailure(events []moment) string {
 	for _, m := range slices.Backward(events) {
-		if m.Type == typePaymentFailed {
+		if m.Type == banking.TypePaymentFailed {
 			return m.EventID
 		}
 	}
@@ -84,7 +51,7 @@ func lastFailure(events []moment) string {
 // withoutOldestFailure makes room in a full history: what created and decided
 // an order stays.
 func withoutOldestFailure(events []moment) []moment {
-	i := slices.IndexFunc(events, func(m moment) bool { return m.Type == typePaymentFailed })
+	i := slices.IndexFunc(events, func(m moment) bool { return m.Type == banking.TypePaymentFailed })
 	if i < 0 {
 		return events
 	}
@@ -97,7 +64,7 @@ type view struct {
 	UserID            string
 	Amount            banking.Money
 	Items             []string
-	Status            Status
+	Status            banking.OrderStatus
 	AuthorizationCode string
 	RejectionReason   string
 	FailureReason     string
@@ -122,7 +89,7 @@ func contradicts(events []moment, f fact) bool {
 		return eventType == banking.TypePaymentAuthorized || eventType == banking.TypePaymentRejected
 	}
 	return slices.ContainsFunc(events, func(m moment) bool {
-		return m.EventID != f.EventID && f.Type != typePaymentFailed && (m.Type == f.Type || decides(m.Type) && decides(f.Type))
+		return m.EventID != f.EventID && f.Type != banking.TypePaymentFailed && (m.Type == f.Type || decides(m.Type) && decides(f.Type))
 	})
 }
 
@@ -133,10 +100,10 @@ func project(v view, f fact) view {
 	if seen(v.Events, f.EventID) {
 		return v
 	}
-	if len(v.Events) >= maxEvents {
+	if len(v.Events) >= banking.MaxOrderEvents {
 		v.Events = withoutOldestFailure(v.Events)
 	}
-	if len(v.Events) < maxEvents {
+	if len(v.Events) < banking.MaxOrderEvents {
 		v.Events = append(slices.Clone(v.Events), moment{f.EventID, f.Type, f.At})
 		slices.SortFunc(v.Events, moment.compare)
 	}
@@ -146,11 +113,11 @@ func project(v view, f fact) view {
 	} else if v.ListedAt.IsZero() {
 		v.ListedAt = f.At // until OrderCreated comes
 	}
-	newReason := f.Status == StatusFailed && v.Status == StatusFailed && lastFailure(v.Events) == f.EventID
-	if newReason || f.Status.rank() > v.Status.rank() {
+	newReason := f.Status == banking.OrderStatusFailed && v.Status == banking.OrderStatusFailed && lastFailure(v.Events) == f.EventID
+	if newReason || f.Status.Replaces(v.Status) {
 		v.Status = f.Status
 		v.AuthorizationCode, v.RejectionReason, v.FailureReason = f.AuthorizationCode, f.RejectionReason, f.FailureReason
-		if f.Status == StatusAuthorized || f.Status == StatusRejected {
+		if f.Status.Decided() {
 			v.ProcessedAt = f.At
 		}
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 func permutations(facts []fact) [][]fact {
@@ -29,7 +31,7 @@ func moments(facts ...fact) (all []moment) {
 	return all
 }
 
-func knownAs(status Status, updated time.Time, events []moment) view {
+func knownAs(status banking.OrderStatus, updated time.Time, events []moment) view {
 	return view{
 		OrderID: "order-1", UserID: "user-1", Amount: 1050, Items: []string{"tea", "cake"}, Status: status,
 		CreatedAt: at(1), ListedAt: at(1), UpdatedAt: updated, Events: events,
@@ -45,27 +47,27 @@ func TestEveryOrderOfFactsGivesTheSameView(t *testing.T) {
 		facts []fact
 		also  func(*view)
 	}{
-		{"created", []fact{created(id, 1)}, func(v *view) { v.Status = StatusCreated }},
+		{"created", []fact{created(id, 1)}, func(v *view) { v.Status = banking.OrderStatusCreated }},
 		{"authorised", []fact{created(id, 1), authorized(id, 2)}, func(v *view) {
-			v.Status, v.AuthorizationCode, v.ProcessedAt = StatusAuthorized, "AUTH-1", at(2)
+			v.Status, v.AuthorizationCode, v.ProcessedAt = banking.OrderStatusAuthorized, "AUTH-1", at(2)
 		}},
 		{"failed", []fact{created(id, 1), failed(id, 2, 1)}, func(v *view) {
-			v.Status, v.FailureReason = StatusFailed, "reason-1"
+			v.Status, v.FailureReason = banking.OrderStatusFailed, "reason-1"
 		}},
 		{"failed for other reasons", []fact{created(id, 1), failed(id, 2, 1), failed(id, 3, 3), failed(id, 4, 2)}, func(v *view) {
-			v.Status, v.FailureReason = StatusFailed, "reason-2"
+			v.Status, v.FailureReason = banking.OrderStatusFailed, "reason-2"
 		}},
 		{"authorised by a replay", []fact{created(id, 1), failed(id, 2, 1), authorized(id, 3)}, func(v *view) {
-			v.Status, v.AuthorizationCode, v.ProcessedAt = StatusAuthorized, "AUTH-1", at(3)
+			v.Status, v.AuthorizationCode, v.ProcessedAt = banking.OrderStatusAuthorized, "AUTH-1", at(3)
 		}},
 		{"rejected by a second replay", []fact{created(id, 1), failed(id, 2, 1), failed(id, 3, 2), rejected(id, 4)}, func(v *view) {
-			v.Status, v.RejectionReason, v.ProcessedAt = StatusRejected, "card_expired", at(4)
+			v.Status, v.RejectionReason, v.ProcessedAt = banking.OrderStatusRejected, "card_expired", at(4)
 		}},
 		{"all at one time", []fact{created(id, 1), authorized(id, 1), failed(id, 1, 1), failed(id, 1, 2)}, func(v *view) {
-			v.Status, v.AuthorizationCode, v.ProcessedAt = StatusAuthorized, "AUTH-1", at(1)
+			v.Status, v.AuthorizationCode, v.ProcessedAt = banking.OrderStatusAuthorized, "AUTH-1", at(1)
 		}},
 		{"authorised by a clock that is behind", []fact{authorized(id, 0), created(id, 1)}, func(v *view) {
-			v.Status, v.AuthorizationCode, v.ProcessedAt = StatusAuthorized, "AUTH-1", at(0)
+			v.Status, v.AuthorizationCode, v.ProcessedAt = banking.OrderStatusAuthorized, "AUTH-1", at(0)
 		}},
 	}
 	for _, test := range tests {
@@ -114,10 +116,10 @@ func TestViewsDoNotDependOnOrderAndNeverGoBack(t *testing.T) {
 		for _, f := range rapid.Permutation(append(again, said...)).Draw(t, "order") {
 			before, repeated := v, seen(v.Events, f.EventID)
 			v = project(v, f)
-			if v.Status.rank() < before.Status.rank() {
+			if before.Status.Replaces(v.Status) {
 				t.Fatalf("%s goes back to %s", before.Status, v.Status)
 			}
-			if before.Status.rank() == 3 && v.Status != before.Status {
+			if before.Status.Decided() && v.Status != before.Status {
 				t.Fatalf("%s is decided again as %s", before.Status, v.Status)
 			}
 			if diff := cmp.Diff(before, v); repeated && diff != "" {
@@ -132,11 +134,11 @@ func TestViewsDoNotDependOnOrderAndNeverGoBack(t *testing.T) {
 
 func TestHistoryIsBounded(t *testing.T) {
 	v := project(view{}, created("order-1", 0))
-	for try := range 3 * maxEvents {
+	for try := range 3 * banking.MaxOrderEvents {
 		v = project(v, failed("order-1", try, try))
 	}
 	v = project(v, authorized("order-1", 200))
-	if len(v.Events) != maxEvents || v.Status != StatusAuthorized || !v.UpdatedAt.Equal(at(200)) {
+	if len(v.Events) != banking.MaxOrderEvents || v.Status != banking.OrderStatusAuthorized || !v.UpdatedAt.Equal(at(200)) {
 		t.Errorf("%d events, status %s, updated %v", len(v.Events), v.Status, v.UpdatedAt)
 	}
 }
