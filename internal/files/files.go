@@ -1,14 +1,23 @@
 // Package files reads the small files that an operator names in the settings:
-// secrets, tokens, certificates.
+// secrets, tokens, certificates, and keeps what was made of them up to date.
 package files
 
 import (
+	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"sync/atomic"
+	"time"
 )
+
+// MaxSize bounds a file that [Read] reads, in bytes.
+const MaxSize = 64 << 10
 
 // Errors that a caller tells apart.
 var (
@@ -18,22 +27,23 @@ var (
 	ErrNoCertificate = errors.New("no certificate in it")
 )
 
-// Read returns what a file holds: at most so many bytes, or [ErrTooLarge].
-func Read(path string, most int64) ([]byte, error) {
+// Read returns what a file holds, or [ErrTooLarge] where that is more than
+// [MaxSize].
+func Read(path string) ([]byte, error) {
 	file, err := os.Open(path) //nolint:gosec // the operator's choice
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && int64(len(content)) > most {
-		err = fmt.Errorf("%w: at most %d bytes", ErrTooLarge, most)
+	content, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
+	if err == nil && len(content) > MaxSize {
+		err = fmt.Errorf("%w: at most %d bytes", ErrTooLarge, MaxSize)
 	}
 	return content, err
 }
 
-// Authorities returns the certificates of a PEM file, for holding others'
-// against them. It answers [ErrNoCertificate] where the file has none.
+// Authorities returns the certificates of a PEM file, which other certificates
+// are checked against. It returns [ErrNoCertificate] where the file has none.
 func Authorities(path string) (*x509.CertPool, error) {
 	content, err := os.ReadFile(path) //nolint:gosec // the operator's choice
 	if err != nil {
@@ -44,4 +54,106 @@ func Authorities(path string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNoCertificate)
 	}
 	return pool, nil
+}
+
+// Parsed is what was made of the contents of some files. Run keeps it up to
+// date while the files change, so that certificates and tokens are replaced
+// without a restart; what cannot be used never takes the place of what could.
+// Get may be called while Run runs.
+type Parsed[T any] struct {
+	paths   []string
+	parse   func(contents [][]byte) (T, error)
+	current atomic.Pointer[T]
+	// Fingerprints, for Open and Run alone: what was taken over or refused
+	// last, and what was there at the last look.
+	settled, seen [sha256.Size]byte
+}
+
+// Open reads the files and makes a value of their contents, which come in the
+// order of the paths. Errors of parse are logged: they must not repeat what the
+// files hold.
+func Open[T any](parse func(contents [][]byte) (T, error), paths ...string) (*Parsed[T], error) {
+	f := &Parsed[T]{paths: paths, parse: parse}
+	contents, err := f.read()
+	if err == nil {
+		err = f.take(contents)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.settled = fingerprint(contents, nil)
+	return f, nil
+}
+
+// Get is the last good value.
+func (f *Parsed[T]) Get() T { return *f.current.Load() }
+
+// Run looks at the files until ctx ends. Contents are compared, not times: a
+// file that is replaced within one tick of the clock, or through a symbolic
+// link, is noticed as well. A change counts once two looks in a row have found
+// the same, so that neither half a file is taken over nor one of two that belong
+// together. A fault is logged once, until the files change again.
+func (f *Parsed[T]) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		switch changed, err := f.look(); {
+		case err != nil:
+			log.ErrorContext(ctx, "changed files cannot be used; what they held before stays", "files", f.paths, "error", err)
+		case changed:
+			log.InfoContext(ctx, "changed files are in use", "files", f.paths)
+		}
+	}
+}
+
+// look reads the files and takes a change over that has settled. changed says
+// whether there was one, good or not.
+func (f *Parsed[T]) look() (changed bool, err error) {
+	contents, err := f.read()
+	before := f.seen
+	f.seen = fingerprint(contents, err)
+	if f.seen != before || f.seen == f.settled {
+		return false, nil
+	}
+	f.settled = f.seen
+	if err != nil {
+		return true, err
+	}
+	return true, f.take(contents)
+}
+
+func (f *Parsed[T]) take(contents [][]byte) error {
+	value, err := f.parse(contents)
+	if err == nil {
+		f.current.Store(&value)
+	}
+	return err
+}
+
+func (f *Parsed[T]) read() ([][]byte, error) {
+	contents := make([][]byte, len(f.paths))
+	for i, path := range f.paths {
+		var err error
+		if contents[i], err = Read(path); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	return contents, nil
+}
+
+func fingerprint(contents [][]byte, err error) [sha256.Size]byte {
+	hash := sha256.New()
+	if err != nil {
+		_, _ = io.WriteString(hash, err.Error())
+	}
+	for _, content := range contents {
+		_ = binary.Write(hash, binary.BigEndian, int64(len(content))) // a hash takes everything
+		_, _ = hash.Write(content)
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
 }

@@ -1,27 +1,37 @@
 package files_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/files"
 	testcerts "github.com/vigie-dev/vigie/internal/testenv/certs"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 func TestReadIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte("four"), 0o600); err != nil {
-		t.Fatal(err)
+	longest := strings.Repeat("x", files.MaxSize)
+	put(t, path, longest)
+	if got, err := files.Read(path); string(got) != longest || err != nil {
+		t.Errorf("as long as it may be: %d bytes, %v", len(got), err)
 	}
-	if got, err := files.Read(path, 4); string(got) != "four" || err != nil {
-		t.Errorf("as long as it may be: %q, %v", got, err)
-	}
-	if _, err := files.Read(path, 3); !errors.Is(err, files.ErrTooLarge) {
+	put(t, path, longest+"x")
+	if _, err := files.Read(path); !errors.Is(err, files.ErrTooLarge) {
 		t.Errorf("longer than it may be: %v", err)
 	}
-	if _, err := files.Read(path+".missing", 4); !errors.Is(err, os.ErrNotExist) {
+	if _, err := files.Read(path + ".missing"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 }
@@ -36,5 +46,104 @@ func TestAuthoritiesAreCertificates(t *testing.T) {
 	}
 	if _, err := files.Authorities(ca.File + ".missing"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing: %v", err)
+	}
+}
+
+var errBad = errors.New("cannot be used")
+
+// joined takes two files, neither of which may say "bad".
+func joined(contents [][]byte) (string, error) {
+	text := string(bytes.Join(contents, []byte("|")))
+	if strings.Contains(text, "bad") {
+		return "", errBad
+	}
+	return text, nil
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	beside := path + ".new"
+	if err := os.WriteFile(beside, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(beside, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the files hold is followed, whatever their times say; a fault keeps the
+// last good contents, and is logged once for each change.
+func TestFilesAreFollowed(t *testing.T) {
+	folder := t.TempDir()
+	a, b, link := filepath.Join(folder, "a"), filepath.Join(folder, "b"), filepath.Join(folder, "link")
+	put(t, a, "1")
+	put(t, b, "2")
+	if err := os.Symlink(b, link); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) { follow(t, a, b, link) })
+}
+
+func follow(t *testing.T, a, b, link string) {
+	f, err := files.Open(joined, a, link)
+	if err != nil || f.Get() != "1|2" {
+		t.Fatal(f, err)
+	}
+	const every = time.Second // of the bubble's clock
+	var log bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx, every, slog.New(slog.NewTextHandler(&log, nil))) }()
+	look := func() {
+		time.Sleep(every)
+		synctest.Wait()
+	}
+	old := time.Now().Add(-time.Hour)
+	before := "1|2"
+	for _, step := range []struct {
+		change       func() error
+		logged, want string
+	}{
+		{func() error { put(t, b, "3"); return nil }, "level=INFO", "1|3"},
+		{func() error { put(t, b, "4"); return os.Chtimes(b, old, old) }, "level=INFO", "1|4"},
+		{func() error { put(t, b, "bad"); return nil }, "cannot be used", "1|4"},
+		{func() error { return os.Remove(link) }, "no such file", "1|4"},
+		{func() error { return os.Symlink(a, link) }, "level=INFO", "1|1"},
+		{func() error { put(t, a, strings.Repeat("x", files.MaxSize+1)); return nil }, "too large", "1|1"},
+		{func() error { put(t, a, "5"); return nil }, "level=INFO", "5|5"},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(err)
+		}
+		if look(); log.Len() != 0 || f.Get() != before {
+			t.Errorf("one look took a change over: %.20q, %s", f.Get(), log.String())
+		}
+		for range 3 { // the second takes it over, the others find nothing new
+			look()
+		}
+		if line := log.String(); !strings.Contains(line, step.logged) || strings.Count(line, "\n") != 1 {
+			t.Errorf("logs %s, want one line with %s", line, step.logged)
+		}
+		log.Reset()
+		if f.Get() != step.want {
+			t.Errorf("holds %.20q, want %q", f.Get(), step.want)
+		}
+		before = step.want
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStartNeedsGoodFiles(t *testing.T) {
+	folder := t.TempDir()
+	bad, large := filepath.Join(folder, "bad"), filepath.Join(folder, "large")
+	put(t, bad, "bad")
+	put(t, large, strings.Repeat("x", files.MaxSize+1))
+	for path, want := range map[string]error{bad: errBad, large: files.ErrTooLarge, filepath.Join(folder, "missing"): os.ErrNotExist, folder: nil} {
+		if f, err := files.Open(joined, path); f != nil || err == nil || !errors.Is(err, want) && want != nil {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }

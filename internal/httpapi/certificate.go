@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/vigie-dev/vigie/internal/reload"
+	"github.com/vigie-dev/vigie/internal/files"
 )
 
 // ErrCertificate: a certificate and its key cannot be used.
@@ -16,13 +16,13 @@ var ErrCertificate = errors.New("certificate")
 
 // Certificate is what a server shows its clients.
 type Certificate struct {
-	files *reload.Files[*tls.Certificate]
+	parsed *files.Parsed[*tls.Certificate]
 }
 
 // OpenCertificate reads a certificate, with those between it and its authority
 // behind it, and its key: two PEM files.
 func OpenCertificate(certFile, keyFile string) (*Certificate, error) {
-	files, err := reload.Open(func(contents [][]byte) (*tls.Certificate, error) {
+	parsed, err := files.Open(func(contents [][]byte) (*tls.Certificate, error) {
 		pair, err := tls.X509KeyPair(contents[0], contents[1])
 		if err != nil {
 			return nil, fmt.Errorf("%s and %s: %w", certFile, keyFile, err)
@@ -32,19 +32,19 @@ func OpenCertificate(certFile, keyFile string) (*Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
-	return &Certificate{files}, nil
+	return &Certificate{parsed}, nil
 }
 
 // Run reads the files again when they change, until ctx ends. New connections
 // get the new certificate. While the two files do not fit, the old one stays.
 func (c *Certificate) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
-	return c.files.Run(ctx, every, log)
+	return c.parsed.Run(ctx, every, log)
 }
 
 // config is the server's side of TLS: version 1.2 at least, as RFC 9325 asks.
 func (c *Certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.files.Get(), nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.parsed.Get(), nil },
 	}
 }

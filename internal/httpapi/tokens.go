@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vigie-dev/vigie/internal/reload"
+	"github.com/vigie-dev/vigie/internal/files"
 )
 
 // Bounds of a file of tokens and of the tokens in it.
@@ -27,7 +27,7 @@ var ErrTokens = errors.New("file of tokens")
 
 // Tokens are what clients may bring to be let in (RFC 6750). Only their
 // SHA-256 sums are kept.
-type Tokens struct{ files *reload.Files[tokenSet] }
+type Tokens struct{ parsed *files.Parsed[tokenSet] }
 
 type tokenSet [][sha256.Size]byte
 
@@ -36,16 +36,16 @@ type tokenSet [][sha256.Size]byte
 // Lines that start with # and empty ones are left out. At least one token must
 // be there, and at most 1000.
 func OpenTokens(path string) (*Tokens, error) {
-	files, err := reload.Open(func(contents [][]byte) (tokenSet, error) { return parseTokens(contents[0]) }, path)
+	parsed, err := files.Open(func(contents [][]byte) (tokenSet, error) { return parseTokens(contents[0]) }, path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTokens, err)
 	}
-	return &Tokens{files}, nil
+	return &Tokens{parsed}, nil
 }
 
 // Run reads the file again when it changes, until ctx ends.
 func (t *Tokens) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
-	return t.files.Run(ctx, every, log)
+	return t.parsed.Run(ctx, every, log)
 }
 
 // parseTokens names a faulty line by its number, never by what it holds.
@@ -91,7 +91,7 @@ func isToken(text string) bool {
 func (t *Tokens) accept(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	found := 0
-	for _, known := range t.files.Get() {
+	for _, known := range t.parsed.Get() {
 		found |= subtle.ConstantTimeCompare(sum[:], known[:])
 	}
 	return found == 1

@@ -13,9 +13,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/files"
 )
 
-// maxFile bounds, in bytes, a file that holds a secret.
-const maxFile = 64 << 10
-
 // mark is what a secret looks like.
 const mark = "[secret]"
 
@@ -29,16 +26,16 @@ type Value struct{ text string }
 func Of(text string) Value { return Value{text} }
 
 // Read takes a secret from a file, without the line end that editors leave at
-// its end. It answers [ErrFile] where the file cannot be read, is empty, or is
-// larger than 64 KiB.
+// its end. It returns [ErrFile] where the file cannot be read, is empty, or is
+// larger than [files.MaxSize].
 func Read(path string) (Value, error) {
-	text, err := files.Read(path, maxFile)
+	text, err := files.Read(path)
 	if err != nil && !errors.Is(err, files.ErrTooLarge) {
 		return Value{}, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	text = bytes.TrimRight(text, "\r\n")
 	if err != nil || len(text) == 0 {
-		return Value{}, fmt.Errorf("%w %s: want 1 to %d bytes", ErrFile, path, maxFile)
+		return Value{}, fmt.Errorf("%w %s: want 1 to %d bytes", ErrFile, path, files.MaxSize)
 	}
 	return Value{string(text)}, nil
 }
