@@ -3,7 +3,8 @@
 # tools/ holds what the longer targets do.
 
 ARGS =
-PKGS = ./...
+# make test: packages, such as ./internal/audit ./telemetry/...; default all.
+PKGS =
 BENCH = .
 FUZZTIME = 10s
 
@@ -29,7 +30,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-race test-integration crash lint fmt bench fuzz docs \
+.PHONY: help run build test test-quick test-integration crash lint fmt bench fuzz docs \
 	dev-commande dev-paiement dev-suivi dev-analyseur broker topics clean \
 	start monitoring-up monitoring-down start-all test-stack
 
@@ -46,15 +47,10 @@ build: ## build bin/vigie
 	@CGO_ENABLED=0 go build -o $(VIGIE) ./cmd/vigie
 
 test: ## run the tests, with the race detector where a C compiler is there
-	@race=$$(sh tools/race.sh) || exit 1; \
-	if [ -z "$$race" ]; then \
-		echo "no working C compiler: testing without the race detector"; \
-		export CGO_ENABLED=0; \
-	fi; \
-	go test $$race $(PKGS) $(ARGS) && go -C telemetry test $$race ./... $(ARGS) && go -C telemetry/otlp test $$race ./... $(ARGS)
+	@PKGS='$(PKGS)' sh tools/test.sh $(ARGS)
 
-test-race: ## run the tests with the race detector, or fail
-	@go test -race $(PKGS) $(ARGS)
+test-quick: ## run the quick tests and one whole system, without the race detector
+	@PKGS='$(PKGS)' sh tools/test.sh -short $(ARGS)
 
 # One package after the other: they start many processes each. The first brings
 # Kafka's jars into the user's cache, the last builds Prometheus and its like
@@ -80,7 +76,7 @@ fmt: ## format the code as lint wants it
 	@linter=$$(sh tools/golangci-lint.sh) && "$$linter" fmt $(ARGS)
 
 bench: ## run the benchmarks that match BENCH
-	@CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKGS) $(ARGS)
+	@CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchmem $(or $(PKGS),./...) $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@FUZZTIME='$(FUZZTIME)' sh tools/fuzz.sh $(ARGS)

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Tests every module of the repository, whatever fails: progress as packages
+# finish, and one summary. `test.sh` takes -race where it works; `test.sh -short`
+# is quick: no race detector, and of the whole system one run. PKGS names
+# packages (default: all), FORMAT is gotestsum's; further arguments go to go test.
+set -u
+cd "$(dirname "$0")/.." || exit
+
+# A module inside another stands after it.
+modules='. telemetry telemetry/otlp'
+
+if [ "${1:-}" != --events ]; then
+	race=
+	case " $* " in
+	*' -short '*) ;;
+	*) race=$(sh tools/race.sh) || exit 1
+		[ -n "$race" ] || echo 'no working C compiler: testing without the race detector' ;;
+	esac
+	[ -n "$race" ] || export CGO_ENABLED=0
+	runner=$(go tool -n gotestsum) || exit 1
+	exec "$runner" --format "${FORMAT:-pkgname}" --format-hide-empty-pkg --hide-summary skipped \
+		--raw-command -- env RACE="$race" sh tools/test.sh --events "$@"
+fi
+shift
+
+# moduleof prints the module that a path like ./telemetry/otlp/... lies in.
+moduleof() {
+	found=.
+	for module in $modules; do
+		case $1/ in ./"$module"/*) found=$module ;; esac
+	done
+	echo "$found"
+}
+
+status=0
+run() { # run MODULE PACKAGES GO-TEST-ARGUMENTS
+	module=$1 packages=$2
+	shift 2
+	# shellcheck disable=SC2086 # lists
+	go -C "$module" test -json $RACE $packages "$@" || status=1
+}
+
+if [ -n "${PKGS:-}" ]; then
+	for package in $PKGS; do
+		module=$(moduleof "$package")
+		[ "$module" = . ] || package=./${package#"./$module"}
+		run "$module" "$(echo "$package" | sed 's#^\.//#./#')" "$@"
+	done
+	exit $status
+fi
+for module in $modules; do
+	case $module in
+	.)
+		run . "$(go list ./... | grep -v /monitoring)" "$@"
+		# Files are checked there, by much of Prometheus: the race detector
+		# would find nothing, and have all of it compiled once more.
+		RACE='' CGO_ENABLED=0 run . ./monitoring/... "$@"
+		;;
+	*) run "$module" ./... "$@" ;;
+	esac
+done
+exit $status
