@@ -14,19 +14,9 @@ import (
 
 // Formats of the log, for [Config.LogFormat].
 const (
-	LogAuto = "auto" // the same as LogText
-	LogText = "text" // one line per record, for people
-	LogJSON = "json" // one object per line, for machines
-)
-
-// ColorMode says whether text logs carry ANSI colours.
-type ColorMode string
-
-// Values of [ColorMode].
-const (
-	ColorAuto   ColorMode = "auto"   // colours when the writer is a terminal and NO_COLOR is unset
-	ColorAlways ColorMode = "always" // colours whatever the writer is
-	ColorNever  ColorMode = "never"  // no colours
+	LogText    = "text"    // one line per record, for people
+	LogColored = "colored" // the same in ANSI colours, for a terminal
+	LogJSON    = "json"    // one object per line, for machines
 )
 
 // Config describes one service to [Setup]. Only Service is required.
@@ -41,12 +31,11 @@ type Config struct {
 	// LogWriter receives one write per log line. Default os.Stderr. Services of one process that share a
 	// writer other than an *os.File must share one [LineWriter] over it.
 	LogWriter io.Writer
-	// LogFormat is LogAuto (the default), LogText or LogJSON.
+	// LogFormat is LogText (the default), LogColored or LogJSON. Whether the writer is a terminal that shows colours,
+	// and the user wants them, is for the caller to know.
 	LogFormat string
 	// LogLevel is the lowest level that is written. The zero value is slog.LevelInfo.
 	LogLevel slog.Level
-	// LogColor chooses colours for text logs. Default ColorAuto.
-	LogColor ColorMode
 	// SpanExporters and LogExporters send spans and log records away, in batches and in the background; package
 	// [github.com/vigie-dev/vigie/telemetry/otlp] makes them from the standard variables. At most
 	// OTEL_BSP_MAX_QUEUE_SIZE spans and OTEL_BLRP_MAX_QUEUE_SIZE records (2048 each) wait; what comes while they do
@@ -72,10 +61,7 @@ func (c Config) withDefaults() Config {
 		c.LogWriter = os.Stderr
 	}
 	if c.LogFormat == "" {
-		c.LogFormat = LogAuto
-	}
-	if c.LogColor == "" {
-		c.LogColor = ColorAuto
+		c.LogFormat = LogText
 	}
 	return c
 }
@@ -87,14 +73,9 @@ func (c Config) validate() error {
 		errs = append(errs, fmt.Errorf("service name %q: want 1 to 63 letters, digits, '.', '_' or '-'", c.Service))
 	}
 	switch c.LogFormat {
-	case LogAuto, LogText, LogJSON:
+	case LogText, LogColored, LogJSON:
 	default:
-		errs = append(errs, fmt.Errorf("log format %q: want auto, text or json", c.LogFormat))
-	}
-	switch c.LogColor {
-	case ColorAuto, ColorAlways, ColorNever:
-	default:
-		errs = append(errs, fmt.Errorf("log colour %q: want auto, always or never", c.LogColor))
+		errs = append(errs, fmt.Errorf("log format %q: want text, colored or json", c.LogFormat))
 	}
 	errs = append(errs, noNil("span processor", c.SpanProcessors), noNil("log processor", c.LogProcessors),
 		noNil("span exporter", c.SpanExporters), noNil("log exporter", c.LogExporters))

@@ -82,7 +82,7 @@ func TestTextLogsInColour(t *testing.T) {
 	lines := make(map[string]string)
 	for _, service := range []string{"suivi", "suivi", "paiement"} {
 		var out bytes.Buffer
-		tel := setup(t, telemetry.Config{Service: service, LogWriter: &out, LogColor: telemetry.ColorAlways})
+		tel := setup(t, telemetry.Config{Service: service, LogWriter: &out, LogFormat: telemetry.LogColored})
 		tel.Logger().Info("x")
 		colour := regexp.MustCompile(`^\x1b\[(\d+)m` + service + ` *\x1b\[0m `).FindStringSubmatch(out.String())
 		if colour == nil {
@@ -98,12 +98,12 @@ func TestTextLogsInColour(t *testing.T) {
 // TestTextLogsCannotBeForged logs text that tries to end its line or steer the terminal.
 func TestTextLogsCannotBeForged(t *testing.T) {
 	evil := "a\nsuivi INF forged\r\x1b[2Jb\u009b2J" + ` and spelt \x1b[2J`
-	for _, colour := range []telemetry.ColorMode{telemetry.ColorAlways, telemetry.ColorNever} {
-		t.Run(string(colour), func(t *testing.T) {
+	for _, format := range []string{telemetry.LogColored, telemetry.LogText} {
+		t.Run(format, func(t *testing.T) {
 			var plain, out bytes.Buffer
-			setup(t, telemetry.Config{Service: "s", LogWriter: &plain, LogColor: colour}).Logger().
+			setup(t, telemetry.Config{Service: "s", LogWriter: &plain, LogFormat: format}).Logger().
 				Info("m", "string", "v", "error", "v", "nil error", "v", "struct", "v", "marshaler", "v")
-			tel := setup(t, telemetry.Config{Service: "s", LogWriter: &out, LogColor: colour})
+			tel := setup(t, telemetry.Config{Service: "s", LogWriter: &out, LogFormat: format})
 			var none *nilError
 			tel.Logger().Info(evil, "string", evil, "error", errors.New(evil), "nil error", error(none),
 				"struct", struct{ Text string }{evil}, "marshaler", marshaler(evil))

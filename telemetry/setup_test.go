@@ -27,7 +27,6 @@ func TestSetupRefuses(t *testing.T) {
 		{"name with a space", telemetry.Config{Service: "a b"}, "service name"},
 		{"name too long", telemetry.Config{Service: strings.Repeat("a", 64)}, "service name"},
 		{"log format", telemetry.Config{Service: "a", LogFormat: "xml"}, `log format "xml"`},
-		{"log colour", telemetry.Config{Service: "a", LogColor: "pink"}, `log colour "pink"`},
 		{"nil processor", telemetry.Config{Service: "a", SpanProcessors: []sdktrace.SpanProcessor{nil}}, "span processor 0"},
 		{"metric of Common again", telemetry.Config{Service: "a", Catalogue: telemetry.Common()[:1]}, "declared twice"},
 	}

@@ -51,7 +51,7 @@ func startAlerts(ctx context.Context, c *cli.Command, stack *lifecycle.Stack) (s
 	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
 	t, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: alertsName, Version: version(),
-		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level,
+		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: level,
 	})
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", alertsName, err)

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"io"
-	"os"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 )
 
@@ -17,7 +15,7 @@ type bar struct {
 }
 
 func newBar(w io.Writer, what string) *bar {
-	if f, ok := w.(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
+	if !isTerminal(w) {
 		w = nil
 	}
 	return &bar{w: w, what: what}

@@ -71,8 +71,8 @@ func retentionFlag() cli.Flag {
 func logFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
-			Name: flagLogFormat, Sources: env(flagLogFormat), Value: telemetry.LogAuto, Category: "Logs",
-			Usage: "auto, text (coloured on a terminal) or json", Validator: oneOf(telemetry.LogAuto, telemetry.LogText, telemetry.LogJSON),
+			Name: flagLogFormat, Sources: env(flagLogFormat), Value: logFormatAuto, Category: "Logs",
+			Usage: "auto, text (coloured on a terminal) or json", Validator: oneOf(logFormatAuto, telemetry.LogText, telemetry.LogJSON),
 		},
 		&cli.StringFlag{
 			Name: flagLogLevel, Sources: env(flagLogLevel), Value: "info", Category: "Logs",
@@ -155,7 +155,7 @@ func settings(c *cli.Command, name string, brokers []string) (service.Settings, 
 		HTTP: edge, KafkaSecurity: security, Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
 		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
 		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
-		LogWriter: c.Root().ErrWriter, LogFormat: c.String(flagLogFormat), LogLevel: level, Fault: injector,
+		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: level, Fault: injector,
 	}, nil
 }
 

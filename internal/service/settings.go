@@ -46,7 +46,7 @@ type Settings struct {
 	// dead letters, whose replay has to find what was decided.
 	Retention time.Duration
 
-	// LogWriter, LogFormat, LogLevel and LogColor are telemetry.Config's.
+	// LogWriter, LogFormat and LogLevel are telemetry.Config's.
 	LogWriter io.Writer
 	LogFormat string
 	LogLevel  slog.Level
