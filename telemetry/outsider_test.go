@@ -1,97 +1,159 @@
 package telemetry_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-// outsider makes a module in a folder of its own that imports this one, the
-// way another team's would, and returns a function that runs the go command
-// there.
-func outsider(t *testing.T) func(args ...string) string {
+const (
+	libraryPath   = "github.com/vigie-dev/vigie/telemetry"
+	otelkafkaPath = libraryPath + "/otelkafka"
+	otlpPath      = libraryPath + "/otlp"
+)
+
+// outsider makes a module in a folder of its own whose only file is program and that requires the modules given, the
+// way another team's would, and returns a function that runs the go command there. The library's modules are taken from
+// this checkout; nothing else of the repository is in sight.
+func outsider(t *testing.T, program string, requires ...string) func(args ...string) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds a program")
 	}
-	root, err := filepath.Abs("..")
+	library, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
 	}
+	module := "module example.com/outsider\n\ngo 1.26.0\n"
+	for _, path := range requires {
+		module += fmt.Sprintf("\nrequire %s v0.0.0\n", path)
+	}
+	for path, folder := range map[string]string{libraryPath: library, otlpPath: filepath.Join(library, "otlp")} {
+		module += fmt.Sprintf("\nreplace %s => %s\n", path, folder)
+	}
+	var sums []byte
+	for _, name := range []string{"go.sum", filepath.Join("otlp", "go.sum")} {
+		sums = append(sums, read(t, name)...)
+	}
 	folder := t.TempDir()
-	copyFile(t, filepath.Join("testdata", "outsider", "main.go"), filepath.Join(folder, "main.go"))
-	copyFile(t, filepath.Join(root, "go.sum"), filepath.Join(folder, "go.sum"))
-	module := "module example.com/outsider\n\ngo 1.26\n\nrequire github.com/vigie-dev/vigie v0.0.0\n\nreplace github.com/vigie-dev/vigie => " + root + "\n"
-	if err := os.WriteFile(filepath.Join(folder, "go.mod"), []byte(module), 0o600); err != nil {
-		t.Fatal(err)
+	for name, content := range map[string]string{"main.go": program, "go.mod": module, "go.sum": string(sums)} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	goCommand := func(args ...string) string {
 		t.Helper()
 		command := exec.CommandContext(t.Context(), "go", args...)
 		command.Dir = folder
 		command.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "CGO_ENABLED=0")
-		output, err := command.CombinedOutput()
+		var problems strings.Builder
+		command.Stderr = &problems
+		output, err := command.Output()
 		if err != nil {
-			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, output)
+			t.Fatalf("go %s: %v\n%s%s", strings.Join(args, " "), err, output, problems.String())
 		}
 		return string(output)
 	}
-	// The library's own requirements, as `go get` would write them down.
-	goCommand("mod", "edit", "-require=github.com/IBM/sarama@"+versionOf(t, "github.com/IBM/sarama"))
+	goCommand("mod", "tidy")
 	return goCommand
 }
 
-func versionOf(t *testing.T, module string) string {
+func read(t *testing.T, name string) string {
 	t.Helper()
-	output, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", module).Output()
+	content, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(output))
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	content, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return string(content)
 }
 
 // TestAnOutsiderCanUseIt builds and runs a program of another module.
 func TestAnOutsiderCanUseIt(t *testing.T) {
-	goCommand := outsider(t)
+	goCommand := outsider(t, read(t, filepath.Join("testdata", "outsider", "main.go")), libraryPath)
 	const want = "kafka_messages_produced_total{service=\"outsider\",topic=\"greetings\"} 1\ntraceparent travels: true\n"
 	if got := goCommand("run", "."); !strings.HasSuffix(got, want) {
 		t.Errorf("the program printed\n%swant\n%s", got, want)
 	}
 }
 
-// TestWhatAnImporterGets holds the list in docs/telemetry.md against what an
-// importer has to download and compile.
-func TestWhatAnImporterGets(t *testing.T) {
-	goCommand := outsider(t)
-	output := goCommand("list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}",
-		"github.com/vigie-dev/vigie/telemetry", "github.com/vigie-dev/vigie/telemetry/otelkafka")
-	var modules []string
-	for line := range strings.Lines(output) {
-		if m := strings.TrimSpace(line); m != "" && m != "github.com/vigie-dev/vigie" && !strings.HasPrefix(m, "go: ") {
-			modules = append(modules, m)
-		}
+// importer is a module that imports one package of the library and nothing else.
+type importer struct {
+	compiled  []string // the modules whose packages it compiles
+	buildList []string // every module whose version Go chooses for it, as `go list -m all` has them
+}
+
+func importerOf(t *testing.T, path string, requires ...string) importer {
+	t.Helper()
+	goCommand := outsider(t, fmt.Sprintf("package main\n\nimport _ %q\n\nfunc main() {}\n", path), requires...)
+	modules := func(args ...string) []string {
+		all := strings.Fields(goCommand(args...))
+		slices.Sort(all)
+		return slices.DeleteFunc(slices.Compact(all), func(m string) bool { return m == "example.com/outsider" })
 	}
-	slices.Sort(modules)
-	modules = slices.Compact(modules)
-	document, err := os.ReadFile(filepath.Join("..", "docs", "telemetry.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if list := "```\n" + strings.Join(modules, "\n") + "\n```"; !strings.Contains(string(document), list) {
-		t.Errorf("docs/telemetry.md does not list what an importer compiles:\n%s", list)
+	return importer{
+		compiled:  modules("list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "."),
+		buildList: modules("list", "-m", "-f", "{{.Path}}", "all"),
 	}
 }
+
+// TestWhatAnImporterGets holds what a module grows by that imports a package of the library. What it compiles is listed
+// in docs/telemetry.md. Its build list is longer: Go also chooses versions for what only the tests of others need. It is
+// in testdata; each module that joins it can raise a version of the importer's own.
+func TestWhatAnImporterGets(t *testing.T) {
+	document := read(t, filepath.Join("..", "docs", "telemetry.md"))
+	var base []string // what telemetry alone compiles
+	for _, test := range []struct {
+		path     string
+		requires []string
+	}{
+		{libraryPath, []string{libraryPath}},
+		{otelkafkaPath, []string{libraryPath}},
+		{otlpPath, []string{libraryPath, otlpPath}},
+	} {
+		got := importerOf(t, test.path, test.requires...)
+		for _, m := range got.buildList {
+			if what := unwanted(m); what != "" {
+				t.Errorf("who imports %s gets %s, which is %s", test.path, m, what)
+			}
+		}
+		telemetrytest.Golden(t, "buildlist-"+filepath.Base(test.path)+".txt", strings.Join(got.buildList, "\n")+"\n")
+		more := slices.DeleteFunc(got.compiled, func(m string) bool { return slices.Contains(base, m) })
+		if list := "```\n" + strings.Join(more, "\n") + "\n```"; !strings.Contains(document, list) {
+			t.Errorf("docs/telemetry.md does not list what who imports %s compiles:\n%s", test.path, list)
+		}
+		if base == nil {
+			base = more
+		}
+	}
+}
+
+// unwanted says what a module is that must not be in an importer's build list; "" if it may be.
+func unwanted(module string) string {
+	for what, parts := range map[string][]string{
+		"a database":                  {"sqlite", "pgx", "lib/pq", "goose", "mysql", "modernc.org"},
+		"a broker, or another client": {"kfake", "franz-go", "kafka-go", "confluent"},
+		"a command line":              {"urfave/cli", "cobra", "spf13"},
+		"the Prometheus server":       {"prometheus/prometheus", "alertmanager"},
+		"an OpenAPI validator":        {"kin-openapi"},
+		"the application":             {"vigie-dev/vigie/internal", "vigie-dev/vigie/services", "vigie-dev/vigie/monitoring"},
+	} {
+		for _, part := range parts {
+			if strings.Contains(module, part) && !stillThere(module) {
+				return what
+			}
+		}
+	}
+	if module == "github.com/vigie-dev/vigie" {
+		return "the application"
+	}
+	return ""
+}
+
+// stillThere lists what tests of otelkafka bring into the library's module.
+func stillThere(module string) bool { return strings.HasPrefix(module, "github.com/twmb/franz-go") }
