@@ -134,8 +134,8 @@ func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
 // settings reads what a service needs from a command's flags.
 func settings(c *cli.Command, name string, brokers []string) (service.Settings, error) {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
-	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"))  // for tests of crashes, hence no flag
+	_ = level.UnmarshalText([]byte(c.String(flagLogLevel)))            // validated with the flag
+	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"), fault.Kill) // for tests of crashes, hence no flag
 	if err != nil {
 		return service.Settings{}, err
 	}

@@ -143,7 +143,10 @@ func (m *machine) run(rt *rapid.T) {
 func (m *machine) crash(rt *rapid.T) {
 	step := rapid.SampledFrom([]fault.Step{fault.BeforeStore, fault.AfterStore, fault.AfterPublish, fault.BeforeCommit, fault.AfterMark}).Draw(rt, "step")
 	died := errors.New("died")
-	m.f.deps.Fault = fault.New(step, rapid.Int64Range(1, 3).Draw(rt, "times"), func() { panic(died) })
+	var err error
+	if m.f.deps.Fault, err = fault.Parse(fmt.Sprintf("%s#%d", step, rapid.Int64Range(1, 3).Draw(rt, "times")), func() { panic(died) }); err != nil {
+		rt.Fatal(err)
+	}
 	defer func() {
 		m.f.deps.Fault = nil
 		if r := recover(); r != nil {

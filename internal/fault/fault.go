@@ -40,8 +40,9 @@ type Injector struct {
 	kill func()
 }
 
-// Parse reads the form STEP#N, for example "after-store#3"; "" gives nil.
-func Parse(text string) (*Injector, error) {
+// Parse reads the form STEP#N, for example "after-store#3"; "" gives nil. kill
+// ends the process, as [Kill] does; a test may end only a part of its own.
+func Parse(text string, kill func()) (*Injector, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -50,7 +51,7 @@ func Parse(text string) (*Injector, error) {
 	if !found || err != nil || n < 1 || n > maxOccurrences || !slices.Contains(Steps(), Step(name)) {
 		return nil, fmt.Errorf("fault %q: want STEP#N with a step of %v", text, Steps())
 	}
-	i := &Injector{step: Step(name), kill: killSelf}
+	i := &Injector{step: Step(name), kill: kill}
 	i.left.Store(n)
 	return i, nil
 }
@@ -62,18 +63,10 @@ func (i *Injector) At(step Step) {
 	}
 }
 
-// killSelf ends the process as kill -9 does: no deferred call, no flush.
-func killSelf() {
+// Kill ends the process as kill -9 does: no deferred call, no flush.
+func Kill() {
 	if p, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = p.Kill()
 	}
 	select {} // the signal is on its way
-}
-
-// New makes an injector with another way to die, for tests that crash a part
-// of their own process.
-func New(step Step, n int64, kill func()) *Injector {
-	i := &Injector{step: step, kill: kill}
-	i.left.Store(n)
-	return i
 }

@@ -3,12 +3,11 @@ package fault
 import "testing"
 
 func TestAnInjectorKillsOnceAtTheNthTime(t *testing.T) {
-	i, err := Parse("after-store#3")
+	kills := 0
+	i, err := Parse("after-store#3", func() { kills++ })
 	if err != nil {
 		t.Fatal(err)
 	}
-	kills := 0
-	i.kill = func() { kills++ }
 	for n := range 6 {
 		i.At(BeforeStore)
 		i.At(AfterStore)
@@ -20,14 +19,14 @@ func TestAnInjectorKillsOnceAtTheNthTime(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{"after-store", "after-store#0", "after-store#x", "nowhere#1", "#1"} {
-		if i, err := Parse(text); err == nil || i != nil {
+		if i, err := Parse(text, Kill); err == nil || i != nil {
 			t.Errorf("Parse(%q) = %v, %v", text, i, err)
 		}
 	}
 }
 
 func TestNoFaultDoesNothing(t *testing.T) {
-	i, err := Parse("")
+	i, err := Parse("", Kill)
 	if i != nil || err != nil {
 		t.Fatal(i, err)
 	}

@@ -1,7 +1,7 @@
-// Package lifecycle starts the named parts of a process and undoes them in
-// reverse order. It exists so that every part has one owner, a start that can
-// fail half-way without leaving the earlier parts running, and one deadline
-// for the whole stop.
+// Package lifecycle keeps the named parts of a process and stops them in the
+// reverse of the order in which they were started. It exists so that every part
+// has one owner, that a start which fails half-way leaves no earlier part
+// running, and that the whole stop has one deadline.
 package lifecycle
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // Stack holds the parts that were started, in order. The zero value is ready
@@ -23,20 +24,6 @@ type Stack struct {
 type step struct {
 	name string
 	stop func(context.Context) error
-}
-
-// Start runs start and, if it succeeds, remembers stop for [Stack.Stop].
-// A nil start or stop is skipped. The error names the part.
-func (s *Stack) Start(ctx context.Context, name string, start, stop func(context.Context) error) error {
-	if start != nil {
-		if err := start(ctx); err != nil {
-			return fmt.Errorf("start %s: %w", name, err)
-		}
-	}
-	if stop != nil {
-		s.push(step{name, stop})
-	}
-	return nil
 }
 
 // OnStop remembers stop for a part that is already running.
@@ -59,7 +46,7 @@ func (s *Stack) Go(name string, run func(context.Context) error) {
 			}
 			select {
 			case failed <- fmt.Errorf("%s: %w", name, err):
-				err = nil // told; Stop need not tell it again
+				err = nil // reported; Stop need not do so again
 			default: // one failure is enough to stop everything
 			}
 		}
@@ -125,4 +112,17 @@ func (s *Stack) failures() chan error {
 		s.failed = make(chan error, 1)
 	}
 	return s.failed
+}
+
+// Sleep waits for d, or returns ctx's error as soon as ctx ends: a wait that
+// does not hold up a stop.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
