@@ -36,7 +36,7 @@ tidy() {
 golangci() {
 	linter=$(sh tools/golangci-lint.sh) || return 1
 	config=$PWD/.golangci.yml status=0
-	for module in . telemetry telemetry/otlp; do
+	for module in $(sh tools/modules.sh); do
 		echo "lint: golangci-lint in $module"
 		(cd "$module" && "$linter" run -c "$config" "$@" ./...) || status=1
 	done
@@ -44,7 +44,11 @@ golangci() {
 }
 
 vet() {
-	go vet -tags integration ./... && go -C telemetry vet ./... && go -C telemetry/otlp vet ./...
+	status=0
+	for module in $(sh tools/modules.sh); do
+		go -C "$module" vet -tags integration ./... || status=1
+	done
+	return $status
 }
 
 check tree sh tools/check-tree.sh

@@ -6,8 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 
-# A module inside another stands after it.
-modules='. telemetry telemetry/otlp'
+modules=$(sh tools/modules.sh)
 
 if [ "${1:-}" != --events ]; then
 	race=
@@ -33,30 +32,30 @@ moduleof() {
 }
 
 status=0
-run() { # run MODULE PACKAGES GO-TEST-ARGUMENTS
-	module=$1 packages=$2
-	shift 2
+run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
+	race=$1 module=$2 packages=$3
+	shift 3
 	# shellcheck disable=SC2086 # lists
-	go -C "$module" test -json $RACE $packages "$@" || status=1
+	go -C "$module" test -json $race $packages "$@" || status=1
 }
 
 if [ -n "${PKGS:-}" ]; then
 	for package in $PKGS; do
 		module=$(moduleof "$package")
 		[ "$module" = . ] || package=./${package#"./$module"}
-		run "$module" "$(echo "$package" | sed 's#^\.//#./#')" "$@"
+		run "$RACE" "$module" "$(echo "$package" | sed 's#^\.//#./#')" "$@"
 	done
 	exit $status
 fi
 for module in $modules; do
 	case $module in
 	.)
-		run . "$(go list ./... | grep -v /monitoring)" "$@"
+		run "$RACE" . "$(go list ./... | grep -v /monitoring)" "$@"
 		# Files are checked there, by much of Prometheus: the race detector
 		# would find nothing, and have all of it compiled once more.
-		RACE='' CGO_ENABLED=0 run . ./monitoring/... "$@"
+		run '' . ./monitoring/... "$@"
 		;;
-	*) run "$module" ./... "$@" ;;
+	*) run "$RACE" "$module" ./... "$@" ;;
 	esac
 done
 exit $status
