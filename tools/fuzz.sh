@@ -10,7 +10,7 @@ for folder in $(find . -name '*_test.go' -exec grep -l '^func Fuzz' {} + | xargs
 		echo "$folder $target"
 		# One try at making an input smaller: the default minute would eat
 		# the whole time.
-		go test "$folder" -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" -fuzzminimizetime=1x "$@" ||
+		(cd "$folder" && go test . -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" -fuzzminimizetime=1x "$@") ||
 			failed="$failed $target"
 	done
 done
