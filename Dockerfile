@@ -5,13 +5,12 @@ FROM golang:1.26.8-alpine AS build
 ENV GOCACHE=/go/cache
 WORKDIR /src
 COPY go.mod go.sum ./
-COPY telemetry/go.mod telemetry/go.sum telemetry/
-COPY telemetry/otlp/go.mod telemetry/otlp/go.sum telemetry/otlp/
-RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY cmd cmd
 COPY internal internal
 COPY services services
 COPY telemetry telemetry
+# The modules that the command needs come with its build: go mod download would
+# bring those of the tests too.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/vigie ./cmd/vigie && mkdir /out/data
 

@@ -62,7 +62,7 @@ test-integration: ## run the system as processes, also on real Kafka, a short cr
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
 		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
-	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 60m ./monitoring/... $(ARGS)
+	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 60m ./monitoring ./test/live $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \

@@ -2,15 +2,20 @@ package monitoring_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/rulefmt"
+	"go.yaml.in/yaml/v3"
 
-	"github.com/vigie-dev/vigie/monitoring/internal/known"
+	"github.com/vigie-dev/vigie/internal/testenv/repo"
+	"github.com/vigie-dev/vigie/internal/testenv/series"
 )
 
 const runbooks = "https://github.com/vigie-dev/vigie/blob/main/monitoring/runbooks/"
@@ -28,15 +33,9 @@ func files(t *testing.T, pattern string) []string {
 // rules are all rules, as Prometheus parses them.
 func rules(t *testing.T) []rulefmt.Rule {
 	t.Helper()
-	var all []rulefmt.Rule
-	for _, file := range files(t, "rules/*.yml") {
-		groups, err := known.Rules(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, group := range groups.Groups {
-			all = append(all, group.Rules...)
-		}
+	all, err := series.Rules(repo.Path(t))
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
@@ -57,19 +56,9 @@ func alerts(t *testing.T) map[string]rulefmt.Rule {
 	return all
 }
 
-// selected are the metrics that an expression selects.
-func selected(t *testing.T, expression string) []string {
-	t.Helper()
-	names, err := known.Selected(expression)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
-
 // Rules ask for metrics that somebody has, by labels that these have.
 func TestRulesAskForKnownMetrics(t *testing.T) {
-	metrics, err := known.Load(".")
+	metrics, err := series.Load(repo.Path(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,5 +113,132 @@ func TestAlertsAreComplete(t *testing.T) {
 		if url := alert.Annotations["dashboard_url"]; !boards[url] {
 			t.Errorf("%s: dashboard_url %q is none of %v", name, url, boards)
 		}
+	}
+}
+
+// ruleTests is what is read here of a file of promtool's rule tests.
+type ruleTests struct {
+	RuleFiles []string `yaml:"rule_files"`
+	Tests     []struct {
+		Name           string
+		AlertRuleTests []struct {
+			Alertname string
+			ExpAlerts []any `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	}
+}
+
+// Every alert has a test in which it fires and one, apart, in which it never
+// does; promtool runs them.
+func TestAlertsAreTestedBothWays(t *testing.T) {
+	firing, silent := map[string]bool{}, map[string]bool{}
+	tested := map[string]bool{}
+	for _, file := range files(t, "rules/tests/*.yml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parsed ruleTests
+		if err := yaml.Unmarshal(text, &parsed); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, rules := range parsed.RuleFiles {
+			tested[filepath.Join("rules/tests", rules)] = true
+		}
+		for _, test := range parsed.Tests {
+			fires := map[string]bool{}
+			for _, check := range test.AlertRuleTests {
+				fires[check.Alertname] = fires[check.Alertname] || len(check.ExpAlerts) > 0
+			}
+			for alert, fired := range fires {
+				firing[alert] = firing[alert] || fired
+				silent[alert] = silent[alert] || !fired
+			}
+		}
+	}
+	for name := range alerts(t) {
+		if !firing[name] || !silent[name] {
+			t.Errorf("%s: a test that fires it: %v, one that does not: %v", name, firing[name], silent[name])
+		}
+		delete(firing, name)
+	}
+	if len(firing) > 0 {
+		t.Errorf("tests of alerts that are not there: %v", firing)
+	}
+	for _, file := range files(t, "rules/*.yml") {
+		if !tested[file] {
+			t.Errorf("%s has no tests", file)
+		}
+	}
+}
+
+// Each runbook belongs to an alert, names it, and answers the same questions.
+func TestRunbooks(t *testing.T) {
+	users := map[string][]string{}
+	for name, alert := range alerts(t) {
+		page := path.Base(alert.Annotations["runbook_url"])
+		users[page] = append(users[page], name)
+	}
+	for _, file := range files(t, "runbooks/*.md") {
+		page := filepath.Base(file)
+		if page == "README.md" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(users[page]) == 0 {
+			t.Errorf("%s: no alert leads here", file)
+		}
+		for _, alert := range users[page] {
+			if !strings.Contains(string(text), "`"+alert+"`") && !strings.HasPrefix(string(text), "# "+alert+"\n") {
+				t.Errorf("%s does not name %s", file, alert)
+			}
+		}
+		headings := regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(text), -1)
+		var got []string
+		for _, heading := range headings {
+			got = append(got, heading[1])
+		}
+		if want := []string{"Meaning", "Impact", "First look", "Causes", "Mending", "Escalate"}; !slices.Equal(got, want) {
+			t.Errorf("%s: sections %v, want %v", file, got, want)
+		}
+	}
+	index, err := os.ReadFile("runbooks/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(alerts(t))) {
+		if !strings.Contains(string(index), "`"+name+"`") {
+			t.Errorf("runbooks/README.md does not list %s", name)
+		}
+	}
+}
+
+// What a runbook says to ask Prometheus can be asked.
+func TestRunbooksAskForKnownMetrics(t *testing.T) {
+	metrics, err := series.Load(repo.Path(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```promql\n(.*?)^```$")
+	asked := 0
+	for _, file := range files(t, "runbooks/*.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
+			for line := range strings.Lines(block[1]) {
+				if err := metrics.Check(line); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+				asked++
+			}
+		}
+	}
+	if asked == 0 {
+		t.Error("no runbook asks anything")
 	}
 }

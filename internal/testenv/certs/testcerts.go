@@ -1,4 +1,4 @@
-// Package testcerts makes certificates for tests: an authority, and what it
+// Package certs makes certificates for tests: an authority, and what it
 // signs for servers and clients on loopback. Nothing of it is ever trusted
 // outside a test.
 package certs

@@ -1,10 +1,18 @@
 //go:build unix
 
+// Package kafka runs a real Apache Kafka broker, without containers, for tests
+// that must not depend on the embedded one's idea of Kafka. It takes the jars
+// from Maven Central into the user's cache, once; it needs java and mvn. Only
+// tests use it.
+//
+//   - broker.go tells a broker's life: start, kill, stop, restart.
+//   - settings.go says what it is configured with, and what a test may change.
 package kafka
 
 import (
 	"context"
 	"crypto/rand"
+	_ "embed" // for pom.xml
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,23 +24,24 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
-	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
 const (
-	startTimeout = 2 * time.Minute // a loaded machine; usual are 2 to 10 s
-	stopTimeout  = 30 * time.Second
-	poll         = 50 * time.Millisecond
-	heap         = "-Xmx512m"
+	startTimeout = 3 * time.Minute // a loaded machine; usual are 2 to 10 s
+	stopTimeout  = 2 * time.Minute
 )
+
+//go:embed pom.xml
+var pom []byte
 
 // Broker is a one-node Kafka of a test's own.
 type Broker struct {
-	installation
+	java    proc.Java
 	folder  string
 	address string
-	guard   *Guard
-	process *testproc.Process
+	options options
+	process *proc.Process
 }
 
 // Require skips a test where there is no java, no mvn or no download, or fails
@@ -40,26 +49,41 @@ type Broker struct {
 func Require(t testing.TB) {
 	t.Helper()
 	_, err := install(t.Context())
-	if errors.Is(err, errMissing) {
-		testproc.Missing(t, "%v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	proc.Check(t, err)
 }
+
+// install brings the jars into the user's cache, once per pom.xml.
+func install(ctx context.Context) (proc.Java, error) { return proc.FindJava(ctx, "kafka", pom) }
 
 // Start starts a broker with an empty log in a folder of the test's, and ends
 // it with the test, which has what [Require] requires. A test that fails shows
 // the end of the broker's log.
 func Start(t testing.TB) *Broker {
 	t.Helper()
-	return startWith(t, nil)
+	return startWith(t, options{})
 }
 
-func startWith(t testing.TB, guard *Guard) *Broker {
+// StartGuarded is [Start] for a broker that also has a guarded listener, and
+// returns the address of that.
+func StartGuarded(t testing.TB, guard Guard) (b *Broker, address string) {
+	t.Helper()
+	guard.address = proc.Address(t)
+	return startWith(t, options{guard: &guard}), guard.address
+}
+
+// StartMonitored is [Start] for a broker that also answers JMX, at the address
+// that is returned, and runs on the garbage collector that a broker's start
+// script chooses, so that the JVM's figures are those of a usual broker.
+func StartMonitored(t testing.TB) (b *Broker, jmx string) {
+	t.Helper()
+	jmx = proc.Address(t)
+	return startWith(t, options{jmx: jmx}), jmx
+}
+
+func startWith(t testing.TB, o options) *Broker {
 	t.Helper()
 	Require(t)
-	b, err := create(t.Context(), t.TempDir(), guard)
+	b, err := create(t.Context(), t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,23 +98,18 @@ func startWith(t testing.TB, guard *Guard) *Broker {
 
 // New is [Start] for a folder and a life of the caller's own: [Broker.Kill] or
 // [Broker.Stop] ends it.
-func New(ctx context.Context, folder string) (*Broker, error) {
-	return create(ctx, folder, nil)
-}
+func New(ctx context.Context, folder string) (*Broker, error) { return create(ctx, folder, options{}) }
 
-func create(ctx context.Context, folder string, guard *Guard) (*Broker, error) {
-	i, err := install(ctx)
+func create(ctx context.Context, folder string, o options) (*Broker, error) {
+	java, err := install(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
-	b := &Broker{installation: i, folder: folder, guard: guard}
+	b := &Broker{java: java, folder: folder, options: o}
 	if err := errors.Join(b.configure(), b.format(ctx)); err != nil {
-		return nil, err
-	}
-	if err := b.archive(ctx); err != nil {
 		return nil, err
 	}
 	return b, b.Restart(ctx)
@@ -102,7 +121,33 @@ func (b *Broker) Address() string { return b.address }
 // Restart starts a broker that was killed or stopped, with the same port and
 // log, and returns when it answers.
 func (b *Broker) Restart(ctx context.Context) error {
-	return b.run(ctx, "-XX:SharedArchiveFile="+b.classes) // ignored where it is of no use
+	classes, err := b.classes(ctx)
+	if err != nil {
+		return err
+	}
+	return b.run(ctx, "-XX:SharedArchiveFile="+classes) // ignored where it is of no use
+}
+
+// classes is an archive of the classes that a broker loads, which halves the
+// time of a start. A broker writes it when it stops, once per pom.xml. JEP 350
+// describes it.
+func (b *Broker) classes(ctx context.Context) (string, error) {
+	return proc.Once(b.java.Name+".jsa", func(aside string) error {
+		if err := b.run(ctx, "-XX:ArchiveClassesAtExit="+aside); err != nil {
+			return err
+		}
+		if err := b.Stop(); err != nil {
+			return err
+		}
+		if _, err := os.Stat(aside); err == nil {
+			return nil
+		}
+		// Not every JVM can; an empty file says not to try again.
+		if err := os.WriteFile(aside, nil, 0o600); err != nil {
+			return fmt.Errorf("keep class archive: %w", err)
+		}
+		return nil
+	})
 }
 
 // Kill ends the broker as kill -9 does.
@@ -120,22 +165,22 @@ func (b *Broker) Stop() error {
 }
 
 // Process is the broker's process of the moment, to freeze or to watch.
-func (b *Broker) Process() *testproc.Process { return b.process }
+func (b *Broker) Process() *proc.Process { return b.process }
 
 // LogTail is the end of the broker's log.
-func (b *Broker) LogTail() string { return testproc.Tail(b.path("broker.log")) }
+func (b *Broker) LogTail() string { return proc.Tail(b.path("broker.log")) }
 
 func (b *Broker) path(name string) string { return filepath.Join(b.folder, name) }
 
 func (b *Broker) configure() error {
-	addresses, err := testproc.FreeAddresses(2)
+	addresses, err := proc.FreeAddresses(2)
 	if err != nil {
 		return err
 	}
 	broker, controller := addresses[0], addresses[1]
 	b.address = broker
 	for name, text := range map[string]string{
-		"server.properties": properties(b.folder, broker, controller, b.guard), "log4j2.properties": string(logging),
+		"server.properties": properties(b.folder, broker, controller, b.options.guard), "log4j2.properties": string(logging),
 	} {
 		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure broker: %w", err)
@@ -149,21 +194,20 @@ func (b *Broker) format(ctx context.Context) error {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	id[0] &= 0x7f           // ids that begin with a dash would be taken for an option
-	args := append(b.jvm(), "kafka.tools.StorageTool", "format", "--standalone",
+	args := append(b.jvm(quick()...), "kafka.tools.StorageTool", "format", "--standalone",
 		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.path("server.properties"))
-	args = append(args, b.guard.users()...)
-	if output, err := exec.CommandContext(ctx, b.java, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
+	args = append(args, b.options.guard.users()...)
+	if output, err := exec.CommandContext(ctx, b.java.Program, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
 		return fmt.Errorf("format broker's log: %w\n%s", err, output)
 	}
 	return nil
 }
 
-// jvm are the options of every Java program here: quick to start rather than
-// quick in the long run, in bounded memory.
+// jvm are the options of every Java program here, in bounded memory.
 func (b *Broker) jvm(extra ...string) []string {
 	return append([]string{
-		heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=error:stderr",
-		"-Dlog4j2.configurationFile=" + b.path("log4j2.properties"), "-cp", filepath.Join(b.libs, "*"),
+		"-Xmx512m", "-Xlog:disable", "-Xlog:all=error:stderr",
+		"-Dlog4j2.configurationFile=" + b.path("log4j2.properties"), "-cp", filepath.Join(b.java.Libs, "*"),
 	}, extra...)
 }
 
@@ -174,41 +218,32 @@ func (b *Broker) run(ctx context.Context, extra ...string) error {
 		return fmt.Errorf("open broker's log: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the process has a handle of its own
-	b.process, err = testproc.Start(testproc.Spec{
-		Path: b.java, Args: append(b.jvm(extra...), "kafka.Kafka", b.path("server.properties")), Stdout: log, Stderr: log,
+	b.process, err = proc.Start(proc.Spec{
+		Name: "kafka", Path: b.java.Program, Args: append(b.jvm(append(extra, b.options.jvm()...)...), "kafka.Kafka", b.path("server.properties")), Stdout: log, Stderr: log,
 	})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := b.await(ctx); err != nil {
+	if err := b.process.Await(ctx, b.answers); err != nil {
 		b.process.Kill()
 		return fmt.Errorf("start broker: %w\n%s", err, b.LogTail())
 	}
 	return nil
 }
 
-// await waits for a metadata answer: the broker has its log in hand by then.
-func (b *Broker) await(ctx context.Context) error {
-	ticker := time.NewTicker(poll)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-b.process.Done():
-			return errors.New("it ended")
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		connection, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", b.address)
-		if err != nil {
-			continue
-		}
-		_ = connection.Close()
-		client, err := kafka.Connect(ctx, kafka.Config{Brokers: []string{b.address}, ClientID: "testkafka"}, time.Second)
-		if err == nil {
-			return client.Close()
-		}
+// answers asks for metadata: the broker has opened its log by then.
+func (b *Broker) answers(ctx context.Context) error {
+	// Nothing listens at first, which a client of Kafka's would complain about.
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", b.address)
+	if err != nil {
+		return err
 	}
+	_ = connection.Close()
+	client, err := kafka.Connect(ctx, kafka.Config{Brokers: []string{b.address}, ClientID: "testkafka"}, time.Second)
+	if err != nil {
+		return err
+	}
+	return client.Close()
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"regexp"
+	"strings"
 	"sync"
 )
 
@@ -16,7 +18,7 @@ type Output struct {
 	changed chan struct{} // closed and replaced by every write
 }
 
-// NewOutput makes an Output that holds nothing yet.
+// NewOutput makes an Output that has nothing yet.
 func NewOutput() *Output { return &Output{changed: make(chan struct{})} }
 
 // Write adds to the output; it never fails.
@@ -55,4 +57,26 @@ func (o *Output) Await(ctx context.Context, pattern *regexp.Regexp, done <-chan 
 			return nil, fmt.Errorf("wait for %q: %w in the output:\n%s", pattern, ctx.Err(), o)
 		}
 	}
+}
+
+// Lines and bytes of a log that a failure shows.
+const (
+	tailLines = 40
+	tailBytes = 8 << 10
+)
+
+// Tail is the end of a log file, or why it cannot be read.
+func Tail(path string) string {
+	text, err := os.ReadFile(path) //nolint:gosec // a test's own file
+	if err != nil {
+		return err.Error()
+	}
+	return End(string(text))
+}
+
+// End is the end of a long text.
+func End(text string) string {
+	end := strings.TrimSpace(text[max(0, len(text)-tailBytes):])
+	lines := strings.Split(end, "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }

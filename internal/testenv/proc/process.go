@@ -3,28 +3,35 @@
 package proc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"syscall"
+	"testing"
 	"time"
 )
 
 // outputDelay bounds the wait for a dead process's last words.
-const outputDelay = 5 * time.Second
+const outputDelay = 30 * time.Second
+
+// poll is how often [Process.Await] asks.
+const poll = 100 * time.Millisecond
 
 // Spec says what to run.
 type Spec struct {
-	Path   string
-	Args   []string
-	Env    []string  // added to the test's own environment
-	Dir    string    // "" is the test's own
-	Stdout io.Writer // nil discards
-	Stderr io.Writer // nil discards; may be the same as Stdout
+	Name string // for errors and logs; "" is Path
+	Path string
+	Args []string
+	Env  []string // NAME=value, beside the test's own environment, over which it wins
+	Dir  string   // "" is the test's own
+	// What is nil is collected, see [Process.Output]. The two may be the same.
+	Stdout, Stderr io.Writer
 	// Credential is whom to run as, for programs that refuse to be root; nil
 	// is the test's own user.
 	Credential *syscall.Credential
@@ -33,19 +40,48 @@ type Spec struct {
 // Process is a running child process. It dies with the test at the latest,
 // where the system can arrange that. Its methods are safe for concurrent use.
 type Process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	name   string
+	cmd    *exec.Cmd
+	output *Output
+	done   chan struct{}
+}
+
+// StartFor is [Start] for a test, with which the process ends. It works in a
+// folder of its own unless the spec names one, and a test that fails shows the
+// end of what it wrote.
+func StartFor(t testing.TB, s Spec) *Process {
+	t.Helper()
+	if s.Dir == "" {
+		s.Dir = t.TempDir()
+	}
+	p, err := Start(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("the end of what %s wrote:\n%s", p.name, End(p.Output()))
+		}
+	})
+	return p
 }
 
 // Start starts a process.
 func Start(s Spec) (*Process, error) {
 	cmd := exec.Command(s.Path, s.Args...) //nolint:gosec,noctx // tests choose it, and end it themselves
 	cmd.Env = append(os.Environ(), s.Env...)
+	p := &Process{name: cmp.Or(s.Name, s.Path), cmd: cmd, output: NewOutput(), done: make(chan struct{})}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, s.Stdout, s.Stderr
+	if s.Stdout == nil {
+		cmd.Stdout = p.output
+	}
+	if s.Stderr == nil {
+		cmd.Stderr = p.output
+	}
 	cmd.SysProcAttr = attributes()
 	cmd.SysProcAttr.Credential = s.Credential
 	cmd.WaitDelay = outputDelay
-	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		// The death signal comes with the end of the thread that started the
@@ -61,9 +97,46 @@ func Start(s Spec) (*Process, error) {
 	}()
 	if err := <-started; err != nil {
 		<-p.done
-		return nil, fmt.Errorf("start %s: %w", s.Path, err)
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	return p, nil
+}
+
+// Output is what the process has written so far of what its [Spec] sends
+// nowhere else.
+func (p *Process) Output() string { return p.output.String() }
+
+// Find returns a pattern's submatches once the process has written it, see
+// [Process.Output]. It is an error that the process or ctx ends first.
+func (p *Process) Find(ctx context.Context, pattern *regexp.Regexp) ([]string, error) {
+	found, err := p.output.Await(ctx, pattern, p.done)
+	if err == nil && found == nil {
+		err = fmt.Errorf("%s ended with %d, and did not write %q:\n%s", p.name, p.Status(), pattern, End(p.Output()))
+	}
+	return found, err
+}
+
+// Await asks every tenth of a second until the answer is nil. It gives up when
+// the process or ctx ends, with what the process wrote.
+func (p *Process) Await(ctx context.Context, ask func(context.Context) error) error {
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-p.done:
+			if err = ask(ctx); err == nil { // of what it did last
+				return nil
+			}
+			return fmt.Errorf("%s ended with %d: %w\n%s", p.name, p.Status(), err, End(p.Output()))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w, %w; it wrote:\n%s", p.name, ctx.Err(), err, End(p.Output()))
+		}
+	}
 }
 
 // Done is closed when the process has ended and its output is complete.
@@ -103,7 +176,7 @@ func (p *Process) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		p.Kill()
-		return fmt.Errorf("process %d did not stop: %w", p.cmd.Process.Pid, ctx.Err())
+		return fmt.Errorf("%s did not stop: %w", p.name, ctx.Err())
 	}
 }
 
@@ -121,7 +194,7 @@ func (p *Process) ID() int { return p.cmd.Process.Pid }
 func (p *Process) Signal(s syscall.Signal) error {
 	err := p.cmd.Process.Signal(s)
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("send %v to process %d: %w", s, p.cmd.Process.Pid, err)
+		return fmt.Errorf("send %v to %s: %w", s, p.name, err)
 	}
 	return nil
 }

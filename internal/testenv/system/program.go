@@ -8,28 +8,52 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"time"
 
-	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
-// startTimeout bounds a start on a loaded machine.
-const startTimeout = time.Minute
+const (
+	startTimeout = 3 * time.Minute // a loaded machine; usual is a second
+	stopTimeout  = time.Minute
+)
+
+// Build builds the vigie command into a folder and returns its path. As in
+// make build there is no cgo, so that the two share what is cached.
+func Build(ctx context.Context, folder string) (string, error) {
+	binary := filepath.Join(folder, "vigie")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/vigie-dev/vigie/cmd/vigie") //nolint:gosec // constants
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build vigie: %w\n%s", err, output)
+	}
+	return binary, nil
+}
 
 // Program is a vigie subcommand that runs until it is stopped, with a log file
 // that goes on over restarts.
 type Program struct {
 	Name string
+	// Log is the path of the log file, with what the program writes to standard
+	// error.
+	Log string
 
 	binary  string
 	args    []string
-	env     []string
-	log     string
+	env     []string  // NAME=value
 	stderr  io.Writer // beside the log file; may be nil
 	up      *regexp.Regexp
-	process *testproc.Process
+	process *proc.Process
+}
+
+// NewProgram prepares a vigie subcommand; it does not run yet. up matches what
+// it writes to standard output when it is up. Its log file is in the folder
+// logs.
+func NewProgram(binary, logs, name string, up *regexp.Regexp, args ...string) *Program {
+	return &Program{Name: name, Log: filepath.Join(logs, name+".log"), binary: binary, args: args, up: up}
 }
 
 // Start starts the program, with settings added to its environment, and
@@ -38,32 +62,27 @@ func (p *Program) Start(ctx context.Context, env ...string) error {
 	if p.process != nil && p.process.Running() {
 		return fmt.Errorf("start %s: it is running", p.Name)
 	}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", p.Name, err)
 	}
-	seen := testproc.NewOutput()
 	stderr := io.Writer(log)
 	if p.stderr != nil {
 		stderr = io.MultiWriter(log, p.stderr)
 	}
-	p.process, err = testproc.Start(testproc.Spec{
-		Path: p.binary, Args: p.args, Env: append(p.env[:len(p.env):len(p.env)], env...), Stdout: seen, Stderr: stderr,
+	p.process, err = proc.Start(proc.Spec{
+		Name: p.Name, Path: p.binary, Args: p.args, Env: append(p.env[:len(p.env):len(p.env)], env...), Stderr: stderr,
 	})
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	go func(p *testproc.Process) {
+	go func(p *proc.Process) {
 		<-p.Done()
 		_ = log.Close() // written in full by now
 	}(p.process)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	found, err := seen.Await(ctx, p.up, p.process.Done())
-	if err == nil && found == nil {
-		err = fmt.Errorf("it ended with %d", p.process.Status())
-	}
-	if err != nil {
+	if _, err := p.process.Find(ctx, p.up); err != nil {
 		p.process.Kill()
 		return fmt.Errorf("start %s: %w\n%s", p.Name, err, p.LogTail())
 	}
@@ -71,10 +90,17 @@ func (p *Program) Start(ctx context.Context, env ...string) error {
 }
 
 // Process is the program's process of the moment.
-func (p *Program) Process() *testproc.Process { return p.process }
+func (p *Program) Process() *proc.Process { return p.process }
 
 // Running says whether the program was started and has not ended.
 func (p *Program) Running() bool { return p.process != nil && p.process.Running() }
+
+// Stop ends the program as its operator would.
+func (p *Program) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return p.process.Stop(ctx)
+}
 
 // Kill ends the program as kill -9 does.
 func (p *Program) Kill() {
@@ -84,6 +110,44 @@ func (p *Program) Kill() {
 }
 
 // LogTail is the last few lines of the program's log, over all its starts.
-func (p *Program) LogTail() string { return testproc.Tail(p.log) }
+func (p *Program) LogTail() string { return proc.Tail(p.Log) }
 
-func logFile(folder, name string) string { return filepath.Join(folder, name+".log") }
+// Broker is what the services meet through, and can be crashed too: the
+// embedded broker or a real Kafka, which package kafka runs.
+type Broker interface {
+	// Address is where clients connect; it stays over restarts.
+	Address() string
+	// Restart starts a broker that was killed or stopped.
+	Restart(ctx context.Context) error
+	// Kill ends it as kill -9 does.
+	Kill()
+	// Stop ends it as its operator would.
+	Stop() error
+	// Process is its process of the moment.
+	Process() *proc.Process
+	// LogTail is the end of its log.
+	LogTail() string
+}
+
+// Embedded is `vigie broker` as a process of its own.
+type Embedded struct {
+	*Program
+	address string
+}
+
+// StartEmbedded starts the embedded broker on a data folder.
+func StartEmbedded(ctx context.Context, binary, data, logs string) (*Embedded, error) {
+	address, err := proc.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"broker", "--data", data, "--broker-addr", address}
+	b := &Embedded{NewProgram(binary, logs, "broker", regexp.MustCompile(`listens on \S+`), args...), address}
+	return b, b.Start(ctx)
+}
+
+// Address implements [Broker].
+func (b *Embedded) Address() string { return b.address }
+
+// Restart implements [Broker].
+func (b *Embedded) Restart(ctx context.Context) error { return b.Start(ctx) }

@@ -1,19 +1,34 @@
 //go:build unix
 
+// Package system runs the whole system as it is deployed, each service and the
+// broker a process of its own, so that tests can crash any of them. Only tests
+// use it.
+//
+//   - system.go tells the four services' life, and that of `vigie up`, and puts a
+//     front before several instances of a service.
+//   - program.go runs any subcommand that goes on until it is stopped, the
+//     embedded broker among them.
 package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
 // Names of the services that a System runs.
@@ -40,6 +55,8 @@ type Config struct {
 	Instances int
 	// Flags are given to every service that has them, as --name VALUE.
 	Flags []string
+	// Env are further settings of every service, NAME=value.
+	Env []string
 	// Stderr receives what the services write there, beside the log files; may
 	// be nil.
 	Stderr io.Writer
@@ -54,21 +71,18 @@ type System struct {
 
 // Service is one instance of one of the services.
 type Service struct {
-	Program
+	*Program
 	// URL is where it answers, http://host:port.
 	URL string
 }
 
 // New prepares the services; none runs yet. [System.Close] has to follow.
 func New(cfg Config) (*System, error) {
-	env, err := environment(cfg.Flags)
+	env, err := cfg.environment()
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Database != "" {
-		env = append(env, "DATABASE_URL="+cfg.Database)
-	}
-	addresses, err := testproc.FreeAddresses(len(Services()) * max(1, cfg.Instances))
+	addresses, err := proc.FreeAddresses(len(Services()) * max(1, cfg.Instances))
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +108,32 @@ func newService(cfg Config, env []string, address, name string, n int) *Service 
 	if n > 0 {
 		title = fmt.Sprintf("%s-%d", name, n+1)
 	}
-	return &Service{URL: "http://" + address, Program: Program{
-		Name: title, binary: cfg.Binary, env: env, log: logFile(cfg.Logs, title), stderr: cfg.Stderr,
-		args: []string{name, "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--" + name + "-addr", address, "--log-format", "json"},
-		up:   regexp.MustCompile(name + ` answers at \S+`),
-	}}
+	p := NewProgram(cfg.Binary, cfg.Logs, title, regexp.MustCompile(name+` answers at \S+`),
+		name, "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--"+name+"-addr", address, "--log-format", "json")
+	p.env, p.stderr = env, cfg.Stderr
+	return &Service{p, "http://" + address}
+}
+
+// NewUp prepares `vigie up`, all services in one process, which does not run
+// yet, and tells where each service will answer, host:port.
+func NewUp(cfg Config) (*Program, map[string]string, error) {
+	env, err := cfg.environment()
+	if err != nil {
+		return nil, nil, err
+	}
+	free, err := proc.FreeAddresses(len(Services()))
+	if err != nil {
+		return nil, nil, err
+	}
+	args := []string{"up", "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--log-format", "json"}
+	addresses := map[string]string{}
+	for i, name := range Services() {
+		addresses[name] = free[i]
+		args = append(args, "--"+name+"-addr", free[i])
+	}
+	p := NewProgram(cfg.Binary, cfg.Logs, "up", regexp.MustCompile(`Vigie is up`), args...)
+	p.env, p.stderr = env, cfg.Stderr
+	return p, addresses, nil
 }
 
 // Service returns the first instance of a service, by the service's name.
@@ -173,16 +208,84 @@ func (s *System) Close() {
 	clear(s.fronts)
 }
 
-// environment turns flags into the variables that mean the same, which every
-// service takes or ignores.
-func environment(flags []string) ([]string, error) {
-	var env []string
-	for pair := range slices.Chunk(flags, 2) {
+// environment has the flags as the variables that mean the same, which every
+// service takes or ignores, and the other settings.
+func (cfg Config) environment() ([]string, error) {
+	env := slices.Clone(cfg.Env)
+	for pair := range slices.Chunk(cfg.Flags, 2) {
 		name, ok := strings.CutPrefix(pair[0], "--")
 		if !ok || len(pair) != 2 {
-			return nil, fmt.Errorf("flags %v: want --name VALUE pairs", flags)
+			return nil, fmt.Errorf("flags %v: want --name VALUE pairs", cfg.Flags)
 		}
 		env = append(env, strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+pair[1])
 	}
+	if cfg.Database != "" {
+		env = append(env, "DATABASE_URL="+cfg.Database)
+	}
 	return env, nil
+}
+
+// front is what stands before a service's instances: it gives each request to
+// the next of them, and to another where that one does not listen. What becomes
+// of a request that an instance has taken is the instance's answer, or none.
+type front struct {
+	instances []*url.URL
+	next      atomic.Uint64
+	transport *http.Transport
+	server    *http.Server
+	address   string
+	done      chan struct{}
+}
+
+const headerTimeout = time.Minute
+
+func newFront(instances []*Service) (*front, error) {
+	f := &front{transport: &http.Transport{DisableKeepAlives: true}, done: make(chan struct{})}
+	for _, s := range instances {
+		u, err := url.Parse(s.URL)
+		if err != nil {
+			return nil, fmt.Errorf("read address of %s: %w", s.Name, err)
+		}
+		f.instances = append(f.instances, u)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback, at once
+	if err != nil {
+		return nil, fmt.Errorf("listen before %s: %w", instances[0].Name, err)
+	}
+	f.address = "http://" + listener.Addr().String()
+	f.server = &http.Server{ReadHeaderTimeout: headerTimeout, Handler: &httputil.ReverseProxy{
+		Transport: f, Rewrite: func(*httputil.ProxyRequest) {}, // RoundTrip chooses
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // no answer is none
+	}}
+	go func() {
+		defer close(f.done)
+		_ = f.server.Serve(listener) // it ends with close
+	}()
+	return f, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (f *front) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	first := f.next.Add(1)
+	for i := range f.instances {
+		u := f.instances[(first+uint64(i))%uint64(len(f.instances))]
+		try := r.Clone(r.Context())
+		try.URL.Scheme, try.URL.Host, try.Host = u.Scheme, u.Host, u.Host
+		response, err = f.transport.RoundTrip(try)
+		dial, ok := errors.AsType[*net.OpError](err)
+		if err == nil || !ok || dial.Op != "dial" { // else nothing has been sent
+			return response, err
+		}
+	}
+	return nil, err
+}
+
+func (f *front) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if f.server.Shutdown(ctx) != nil {
+		_ = f.server.Close()
+	}
+	<-f.done
+	f.transport.CloseIdleConnections()
 }

@@ -1,0 +1,122 @@
+//go:build unix
+
+package kafka
+
+import (
+	_ "embed" // for log4j2.properties
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+//go:embed log4j2.properties
+var logging []byte
+
+// properties are server.properties of one node that is broker and controller
+// at once. Every internal topic has one replica and few partitions: there is
+// one node, and a start should take a moment.
+func properties(folder, broker, controller string, guard *Guard) string {
+	settings := map[string]string{
+		"process.roles":                        "broker,controller",
+		"node.id":                              "1",
+		"listeners":                            "CLIENTS://" + broker + ",QUORUM://" + controller,
+		"advertised.listeners":                 "CLIENTS://" + broker,
+		"listener.security.protocol.map":       "CLIENTS:PLAINTEXT,QUORUM:PLAINTEXT",
+		"inter.broker.listener.name":           "CLIENTS",
+		"controller.listener.names":            "QUORUM",
+		"controller.quorum.bootstrap.servers":  controller,
+		"log.dirs":                             filepath.Join(folder, "data"),
+		"auto.create.topics.enable":            "false",
+		"num.network.threads":                  "2",
+		"num.io.threads":                       "4",
+		"log.cleaner.dedupe.buffer.size":       "2097152",
+		"group.initial.rebalance.delay.ms":     "0",
+		"default.replication.factor":           "1",
+		"broker.session.timeout.ms":            "3000", // a killed broker comes back no sooner
+		"broker.heartbeat.interval.ms":         "500",
+		"offsets.topic.replication.factor":     "1",
+		"offsets.topic.num.partitions":         "3",
+		"transaction.state.log.num.partitions": "1",
+	}
+	for _, topic := range []string{"transaction.state.log", "share.coordinator.state.topic"} {
+		settings[topic+".replication.factor"] = "1"
+		settings[topic+".min.isr"] = "1"
+	}
+	guard.add(settings)
+	lines := make([]string, 0, len(settings))
+	for name, value := range settings {
+		lines = append(lines, fmt.Sprintf("%s=%s\n", name, value))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// options are what a test may change in a broker; the zero value changes
+// nothing.
+type options struct {
+	guard *Guard
+	jmx   string // where it answers JMX, host:port
+}
+
+// jvm are options of the broker's JVM.
+func (o options) jvm() []string {
+	if o.jmx == "" {
+		return quick()
+	}
+	// The JVM opens one more port, on every address, which cannot be helped; it
+	// is of no use without the first.
+	host, port, _ := strings.Cut(o.jmx, ":")
+	return []string{
+		"-XX:+UseG1GC", "-Djava.rmi.server.hostname=" + host,
+		jmxRemote + "host=" + host, jmxRemote + "port=" + port, jmxRemote + "rmi.port=" + port,
+		jmxRemote + "authenticate=false", jmxRemote + "ssl=false",
+	}
+}
+
+const jmxRemote = "-Dcom.sun.management.jmxremote."
+
+// quick has a JVM start quickly rather than be quick in the long run.
+func quick() []string { return []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"} }
+
+// Guard is a second listener, which shows a certificate, wants one of the
+// client's, and has the client sign in by PLAIN or SCRAM-SHA-512.
+type Guard struct {
+	// Authorities, PEM, signed the certificates of clients.
+	Authorities string
+	// Certificate is the broker's own with its key, PEM both, in one file.
+	Certificate    string
+	User, Password string
+
+	address string
+}
+
+// add adds the listener to a broker's settings.
+func (g *Guard) add(settings map[string]string) {
+	if g == nil {
+		return
+	}
+	settings["listeners"] += ",GUARDED://" + g.address
+	settings["advertised.listeners"] += ",GUARDED://" + g.address
+	settings["listener.security.protocol.map"] += ",GUARDED:SASL_SSL"
+	const modules = "org.apache.kafka.common.security."
+	for name, value := range map[string]string{
+		"ssl.keystore.type": "PEM", "ssl.keystore.location": g.Certificate,
+		"ssl.truststore.type": "PEM", "ssl.truststore.location": g.Authorities,
+		"ssl.client.auth":                           "required",
+		"sasl.enabled.mechanisms":                   "PLAIN,SCRAM-SHA-512",
+		"plain.sasl.jaas.config":                    modules + `plain.PlainLoginModule required user_` + g.User + `="` + g.Password + `";`,
+		"scram-sha-512.sasl.jaas.config":            modules + `scram.ScramLoginModule required;`,
+		"connection.failed.authentication.delay.ms": "0",
+	} {
+		settings["listener.name.guarded."+name] = value
+	}
+}
+
+// users are the arguments by which a log is formatted with the SCRAM user.
+func (g *Guard) users() []string {
+	if g == nil {
+		return nil
+	}
+	return []string{"--add-scram", "SCRAM-SHA-512=[name=" + g.User + ",password=" + g.Password + "]"}
+}

@@ -1,0 +1,392 @@
+package monitoring_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/vigie-dev/vigie/internal/testenv/repo"
+)
+
+// compose reads docker-compose.yml with all its profiles and these variables
+// alone.
+func compose(t *testing.T, env ...string) *types.Project {
+	t.Helper()
+	return composeWith(t, []string{"*"}, env...)
+}
+
+// composeWith reads it with these profiles.
+func composeWith(t *testing.T, profiles []string, env ...string) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{repo.Path(t, "docker-compose.yml")},
+		cli.WithWorkingDirectory(repo.Path(t)), cli.WithEnv(env), cli.WithDefaultProfiles(profiles...), cli.WithResolvedPaths(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+// eachPart are the stack's parts by name, each with its own subtest.
+func eachPart(t *testing.T, check func(t *testing.T, s types.ServiceConfig)) {
+	t.Helper()
+	project := compose(t)
+	for _, name := range project.ServiceNames() {
+		t.Run(name, func(t *testing.T) { check(t, project.Services[name]) })
+	}
+}
+
+// ours tells of a container that runs our binary.
+func ours(s types.ServiceConfig) bool { return s.Image == "vigie:local" }
+
+// builtHere tells of an image that is built here.
+func builtHere(image string) bool { return strings.HasSuffix(image, ":local") }
+
+// core tells of a part that runs without a profile.
+func core(s types.ServiceConfig) bool { return len(s.Profiles) == 0 }
+
+// exists tells of a file that is not there.
+func exists(t *testing.T, file string) {
+	t.Helper()
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the documents name: each part with the ports that it has on loopback.
+func documented() map[string][]string {
+	return map[string][]string{
+		"commande": {"3001"}, "suivi": {"3002"}, "analyseur": {"3003"}, "paiement": {"3004"}, "topics": nil,
+		"kafka": {"9092"}, "kafka-jmx-exporter": {"5556"}, "postgres": nil,
+		"prometheus": {"9090"}, "alertmanager": {"9093"}, "alert-sink": {"3099"}, "node-exporter": {"9100"}, "grafana": {"3000"},
+		"otel-collector": {"4317", "4318"}, "jaeger": {"16686"}, "zipkin": {"9411"}, "elasticsearch": nil, "kibana": {"5601"}, "logging-setup": nil,
+	}
+}
+
+func TestPartsAndPortsAreTheDocumentedOnes(t *testing.T) {
+	want := documented()
+	if got := compose(t).ServiceNames(); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(maps.Keys(want))) {
+		t.Errorf("services %v, documented are %v", got, slices.Sorted(maps.Keys(want)))
+	}
+	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
+		var published []string
+		for _, p := range s.Ports {
+			published = append(published, p.Published)
+			if p.HostIP != "127.0.0.1" {
+				t.Errorf("port %s is published on %q", p.Published, p.HostIP)
+			}
+		}
+		if slices.Sort(published); !slices.Equal(published, want[s.Name]) {
+			t.Errorf("ports %v, documented are %v", published, want[s.Name])
+		}
+		if s.NetworkMode != "" && s.NetworkMode != "default" {
+			t.Errorf("network mode %s: ports would be open beyond loopback", s.NetworkMode)
+		}
+	})
+}
+
+// A part is waited for until it is healthy, not until it has been started.
+func TestHealth(t *testing.T) {
+	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
+		once := s.Restart == "no"
+		if check := s.HealthCheck; !once && (check == nil || check.Disable || len(check.Test) < 2) {
+			t.Error("no health check")
+		} else if !once && check.Timeout == nil {
+			t.Error("a health check without a time-out")
+		}
+		for other, d := range s.DependsOn {
+			if d.Condition != types.ServiceConditionHealthy && d.Condition != types.ServiceConditionCompletedSuccessfully {
+				t.Errorf("waits for %s to be %s", other, d.Condition)
+			}
+		}
+		if s.Name != "topics" && s.Name != "logging-setup" && s.Restart != types.RestartPolicyUnlessStopped {
+			t.Errorf("restart is %q", s.Restart)
+		}
+	})
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	const limit = 4 << 30
+	var sum types.UnitBytes
+	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
+		if s.MemLimit <= 0 {
+			t.Error("no memory limit")
+		}
+		if s.PidsLimit <= 0 {
+			t.Error("no limit of processes")
+		}
+		if core(s) {
+			sum += s.MemLimit
+		}
+	})
+	if sum <= 0 || sum > limit {
+		t.Errorf("what runs without a profile may take %d MiB together, over %d", sum>>20, limit>>20)
+	}
+}
+
+func TestNothingHasRightsItNeedsNot(t *testing.T) {
+	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
+		if !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 || s.Privileged {
+			t.Errorf("capabilities: drops %v, adds %v, privileged %v", s.CapDrop, s.CapAdd, s.Privileged)
+		}
+		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Error("may gain privileges")
+		}
+		if ours(s) && !s.ReadOnly {
+			t.Error("its root can be written")
+		}
+	})
+}
+
+// An image is named by a version, so that tomorrow's start is today's.
+func TestImagesArePinned(t *testing.T) {
+	version := regexp.MustCompile(`:v?\d+\.\d+(\.\d+)?([._-][\w.-]+)?$`)
+	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
+		if !builtHere(s.Image) {
+			if !version.MatchString(s.Image) {
+				t.Errorf("image %s", s.Image)
+			}
+			return
+		}
+		file := filepath.Join(s.Build.Context, s.Build.Dockerfile)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := regexp.MustCompile(`(?m)^FROM (\S+)`).FindAllStringSubmatch(string(text), -1)
+		if len(from) == 0 {
+			t.Errorf("%s starts from nothing", file)
+		}
+		for _, f := range from {
+			if f[1] != "scratch" && !version.MatchString(f[1]) {
+				t.Errorf("%s is FROM %s", file, f[1])
+			}
+		}
+		if target := s.Build.Target; target != "" && !regexp.MustCompile(`(?m)^FROM \S+ AS `+target+`$`).Match(text) {
+			t.Errorf("%s has no stage %s", file, target)
+		}
+	})
+}
+
+// Our image: nothing but the binary, run by a user without rights; and the
+// jar is the one that is named.
+func TestDockerfiles(t *testing.T) {
+	for file, want := range map[string][]string{
+		"Dockerfile":                {`(?m)^FROM scratch AS vigie$`, `(?m)^USER 65532:65532$`, `CGO_ENABLED=0`, `ENTRYPOINT \["/vigie"\]`},
+		"monitoring/jmx/Dockerfile": {`(?m)^USER 65532:65532$`, `SHA256=[0-9a-f]{64}\n`, `sha256sum -c`, `VERSION=\d+\.\d+\.\d+\n`},
+	} {
+		text, err := os.ReadFile(repo.Path(t, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pattern := range want {
+			if !regexp.MustCompile(pattern).Match(text) {
+				t.Errorf("%s has no %s", file, pattern)
+			}
+		}
+	}
+}
+
+// Every file that is mounted is there, whichever way the stack is started: a
+// missing one would become an empty folder.
+func TestMountedFilesExist(t *testing.T) {
+	for name, env := range map[string][]string{
+		"services in containers": nil,
+		"services on the host":   {"VIGIE_SERVICES=host"},
+		"with tracing":           {"COLLECTOR_TARGETS=available", "TRACING_TARGETS=available"},
+		"with logging":           {"COLLECTOR_TARGETS=available"},
+		"alerts by mail":         {"ALERTMANAGER_CONFIG=alertmanager/email.yml"},
+		"alerts to Slack":        {"ALERTMANAGER_CONFIG=alertmanager/slack.yml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mounted := 0
+			for _, s := range compose(t, env...).Services {
+				for _, v := range s.Volumes {
+					if v.Type != types.VolumeTypeBind {
+						continue
+					}
+					mounted++
+					if _, err := os.Stat(v.Source); err != nil {
+						t.Errorf("%s: %v", s.Name, err)
+					}
+					if !v.ReadOnly {
+						t.Errorf("%s may write %s", s.Name, v.Source)
+					}
+				}
+			}
+			if mounted == 0 {
+				t.Error("nothing is mounted")
+			}
+		})
+	}
+}
+
+// What lasts is in volumes with names, and each of these is used.
+func TestVolumes(t *testing.T) {
+	project := compose(t)
+	used := map[string]bool{}
+	for _, s := range project.Services {
+		for _, v := range s.Volumes {
+			if v.Type != types.VolumeTypeVolume {
+				continue
+			}
+			if v.Source == "" {
+				t.Errorf("%s: a volume without a name at %s would be left behind", s.Name, v.Target)
+			}
+			used[v.Source] = true
+		}
+	}
+	for name := range project.Volumes {
+		if !used[name] {
+			t.Errorf("volume %s is not used", name)
+		}
+	}
+}
+
+// The services on the host have a log of their own, for it would not fit the
+// state of those in containers; and metrics, for one way's targets are not down
+// in the other.
+func TestEachWayOfRunningHasItsOrders(t *testing.T) {
+	for _, volume := range []string{"kafka", "prometheus"} {
+		containers, host := compose(t).Volumes[volume].Name, compose(t, "VIGIE_SERVICES=host").Volumes[volume].Name
+		if containers == host || !strings.HasPrefix(host, "vigie_"+volume) {
+			t.Errorf("the volumes of %s are %s and %s", volume, containers, host)
+		}
+		if other := compose(t, "COMPOSE_PROJECT_NAME=other").Volumes[volume].Name; !strings.HasPrefix(other, "other_") {
+			t.Errorf("another project has the volume %s", other)
+		}
+	}
+}
+
+// Settings come from the environment and have the documented defaults.
+func TestSettings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  []string
+		want map[string]string // service → what its environment or command has
+	}{
+		"defaults": {nil, map[string]string{
+			"grafana": "GF_SECURITY_ADMIN_USER=admin GF_SECURITY_ADMIN_PASSWORD=admin", "prometheus": "--storage.tsdb.retention.time=15d",
+			"paiement": "PAIEMENT_REJECT_RATE=0.2 OTEL_TRACES_EXPORTER=none",
+		}},
+		"changed": {[]string{"GRAFANA_ADMIN_USER=me", "GRAFANA_ADMIN_PASSWORD=secret", "PROMETHEUS_RETENTION=30d", "PAIEMENT_REJECT_RATE=0.5", "OTEL_TRACES_EXPORTER=otlp"}, map[string]string{
+			"grafana": "GF_SECURITY_ADMIN_USER=me GF_SECURITY_ADMIN_PASSWORD=secret", "prometheus": "--storage.tsdb.retention.time=30d",
+			"paiement": "PAIEMENT_REJECT_RATE=0.5 OTEL_TRACES_EXPORTER=otlp",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			project := compose(t, tt.env...)
+			for service, want := range tt.want {
+				s := project.Services[service]
+				has := slices.Clone(s.Command)
+				for k, v := range s.Environment {
+					if v != nil {
+						has = append(has, k+"="+*v)
+					}
+				}
+				for _, w := range strings.Fields(want) {
+					if !slices.Contains(has, w) {
+						t.Errorf("%s has no %s", service, w)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Optional parts are those of a profile; nothing that always runs waits for one.
+func TestProfiles(t *testing.T) {
+	want := map[string]string{
+		"otel-collector": "tracing zipkin logging", "jaeger": "tracing", "zipkin": "zipkin",
+		"elasticsearch": "logging", "kibana": "logging", "logging-setup": "logging",
+	}
+	project := compose(t)
+	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
+		if got := strings.Join(s.Profiles, " "); got != want[s.Name] {
+			t.Errorf("profiles %q, want %q", got, want[s.Name])
+		}
+		for other := range s.DependsOn {
+			if core(s) && !core(project.Services[other]) {
+				t.Errorf("waits for %s, which may not be started", other)
+			}
+		}
+	})
+}
+
+// Each profile stands alone: the Collector runs in it and waits for those of its
+// destinations that run.
+func TestEachProfileAlone(t *testing.T) {
+	for profile, destination := range map[string]string{"tracing": "jaeger", "zipkin": "zipkin", "logging": "logging-setup"} {
+		project := composeWith(t, []string{profile})
+		collector, ok := project.Services["otel-collector"]
+		if !ok {
+			t.Errorf("%s: no Collector", profile)
+			continue
+		}
+		if _, ok := collector.DependsOn[destination]; !ok {
+			t.Errorf("%s: the Collector waits for %v, want %s", profile, collector.DependsOn, destination)
+		}
+		for _, other := range []string{"jaeger", "zipkin", "elasticsearch"} {
+			if _, runs := project.Services[other]; runs && other != destination && profile != "logging" {
+				t.Errorf("%s starts %s", profile, other)
+			}
+		}
+		for name := range collector.DependsOn {
+			if d := collector.DependsOn[name]; d.Required {
+				t.Errorf("%s: the Collector cannot start without %s", profile, name)
+			}
+		}
+	}
+}
+
+// What the profiles name, the Collector's container has.
+func TestCollectorIsGivenItsFiles(t *testing.T) {
+	const files = "--config=/etc/otel-collector/zipkin.yaml --config=/etc/otel-collector/elasticsearch.yaml"
+	collector := compose(t, "COLLECTOR_CONFIG="+files, "TRACES_TO=[zipkin]", "LOGS_TO=[elasticsearch]").Services["otel-collector"]
+	if got, want := strings.Join(collector.Command, " "), "--config=/etc/otelcol-contrib/config.yaml "+files; got != want {
+		t.Errorf("the Collector is started with %s, want %s", got, want)
+	}
+	for name, want := range map[string]string{"TRACES_TO": "[zipkin]", "LOGS_TO": "[elasticsearch]"} {
+		if got := collector.Environment[name]; got == nil || *got != want {
+			t.Errorf("%s is %v, want %s", name, got, want)
+		}
+	}
+	mounted := map[string]string{}
+	for _, v := range collector.Volumes {
+		mounted[v.Target] = v.Source
+	}
+	script := repo.Read(t, "tools/stack-profiles.sh")
+	for _, named := range regexp.MustCompile(`--config=(\S+?\.yaml)`).FindAllStringSubmatch(script, -1) {
+		source, ok := mounted[path.Dir(named[1])]
+		if !ok {
+			t.Errorf("%s is not mounted", named[1])
+			continue
+		}
+		exists(t, path.Join(source, path.Base(named[1])))
+	}
+}
+
+// The page states what each part may take.
+func TestMemoryOfOptionalPartsIsDocumented(t *testing.T) {
+	page := repo.Read(t, "docs/stack.md")
+	for name, s := range compose(t).Services {
+		if core(s) || s.Restart == "no" {
+			continue
+		}
+		label := map[string]string{"otel-collector": "Collector", "elasticsearch": "Elasticsearch", "kibana": "Kibana", "jaeger": "Jaeger", "zipkin": "Zipkin"}[name]
+		if want := fmt.Sprintf("%s %d", label, s.MemLimit>>20); !strings.Contains(page, want) {
+			t.Errorf("docs/stack.md does not say %q", want)
+		}
+	}
+}

@@ -1,8 +1,0 @@
-//go:build unix && !linux
-
-package process
-
-import "syscall"
-
-// attributes keep a terminal's Ctrl-C for the test alone.
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

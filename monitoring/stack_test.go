@@ -1,0 +1,237 @@
+//go:build unix
+
+package monitoring_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/internal/testenv/repo"
+)
+
+// A docker that answers as told, and notes what it is asked.
+const fakeDocker = `#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$1 $2" in
+"compose version") exit "${NO_COMPOSE:-0}" ;;
+"info "*) exit "${NO_ENGINE:-0}" ;;
+"ps --filter") [ -z "$OWN" ] || echo "127.0.0.1:$OWN->3000/tcp" ;;
+"compose config") printf 'name: vigie\nservices:\n  grafana:\n    ports:\n      - mode: ingress\n        published: "%s"\n' "$PORT" ;;
+esac
+`
+
+// What is missing is told in one line, before anything is started.
+func TestPreflight(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	_, unused, _ := net.SplitHostPort(proc.Address(t))
+	for name, tt := range map[string]struct {
+		env  []string
+		want string // "" where it is to start
+	}{
+		"no Docker":            {[]string{"NO_DOCKER=1"}, "Docker is not installed"},
+		"no compose plugin":    {[]string{"NO_COMPOSE=1"}, "no plugin compose"},
+		"no engine":            {[]string{"NO_ENGINE=1"}, "engine does not answer"},
+		"an unknown profile":   {[]string{"PROFILES=tracing metrics"}, "no profile metrics"},
+		"a port in use":        {[]string{"PORT=" + port}, port + " (grafana)"},
+		"a port of our own":    {[]string{"PORT=" + port, "OWN=" + port}, ""},
+		"a range of our own":   {[]string{"PORT=" + port, "OWN=" + before(t, port) + "-" + port}, ""},
+		"beside our range":     {[]string{"PORT=" + port, "OWN=4317-4318"}, port + " (grafana)"},
+		"all there":            {[]string{"PORT=" + unused}, ""},
+		"with two known parts": {[]string{"PORT=" + unused, "PROFILES=tracing zipkin"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, calls, err := runWithDocker(t, "start", tt.env)
+			started := strings.Contains(calls, "compose up")
+			if tt.want == "" {
+				if err != nil || !started {
+					t.Errorf("start: %v, %q; docker was asked:\n%s", err, out, calls)
+				}
+				return
+			}
+			if err == nil || started || !strings.Contains(out, tt.want) || strings.Count(out, "\n") != 1 {
+				t.Errorf("start: %v, want one line with %q before anything starts, got %q; docker was asked:\n%s", err, tt.want, out, calls)
+			}
+		})
+	}
+}
+
+// before is the port before this one.
+func before(t *testing.T, port string) string {
+	t.Helper()
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(n - 1)
+}
+
+// Nothing is forgotten without a yes.
+func TestCleanAsks(t *testing.T) {
+	for answer, removes := range map[string]bool{"yes\n": true, "no\n": false, "": false, "y\n": false} {
+		folder := t.TempDir()
+		// Something to forget: the volumes that this docker lists.
+		docker := "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\n[ \"$1 $2\" != \"volume ls\" ] || echo vigie_kafka\n"
+		_, calls, err := runStack(t, folder, docker, answer, []string{"clean"}, nil)
+		if got := strings.Contains(calls, "down --volumes"); err != nil || got != removes {
+			t.Errorf("answered %q: %v, removes is %v; docker was asked:\n%s", answer, err, got, calls)
+		}
+	}
+}
+
+// runWithDocker runs tools/stack.sh with the docker above.
+func runWithDocker(t *testing.T, command string, env []string) (out, calls string, err error) {
+	t.Helper()
+	docker := fakeDocker
+	if len(env) > 0 && env[0] == "NO_DOCKER=1" {
+		docker = ""
+	}
+	return runStack(t, t.TempDir(), docker, "", []string{command}, env)
+}
+
+// runStack runs a copy of tools/stack.sh in a folder of its own, with a PATH that
+// has this docker, or none, and little else.
+func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (out, calls string, err error) {
+	t.Helper()
+	bin, tools := filepath.Join(folder, "bin"), filepath.Join(folder, "tools")
+	for _, d := range []string{bin, tools} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"stack.sh", "stack-preflight.sh", "stack-profiles.sh"} {
+		text, err := os.ReadFile(repo.Path(t, "tools", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(tools, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"sh", "bash", "dirname", "awk", "tr", "wc", "rm", "cat", "sleep", "grep"} {
+		if at, err := exec.LookPath(name); err == nil {
+			if err := os.Symlink(at, filepath.Join(bin, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(bin, "uname"), []byte("#!/bin/sh\necho Linux\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if docker != "" {
+		if err := os.WriteFile(filepath.Join(bin, "docker"), []byte(docker), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noted := filepath.Join(folder, "calls")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), append([]string{filepath.Join(tools, "stack.sh")}, args...)...)
+	cmd.Env = append([]string{"PATH=" + bin, "CALLS=" + noted, "FOLLOW=0"}, env...)
+	cmd.Stdin = strings.NewReader(stdin)
+	text, err := cmd.CombinedOutput()
+	asked, readErr := os.ReadFile(noted)
+	if readErr != nil && !os.IsNotExist(readErr) {
+		t.Fatal(readErr)
+	}
+	return string(text), string(asked), err
+}
+
+// A docker that tells what it is given when it is to start something.
+const tellingDocker = `#!/bin/sh
+[ "$1 $2" != "compose config" ] || echo kafka
+[ "$1 $2" != "compose up" ] || for v in COMPOSE_PROFILES OTEL_TRACES_EXPORTER OTEL_LOGS_EXPORTER TRACES_TO LOGS_TO \
+	COLLECTOR_CONFIG COLLECTOR_TARGETS TRACING_TARGETS; do eval "echo \"$v=\${$v-}\"" >>"$CALLS"; done
+`
+
+// PROFILES switches on what the services send, and has the Collector send it on
+// to what runs.
+func TestProfilesSwitchOnWhatTheyNeed(t *testing.T) {
+	const zipkin, elasticsearch, sampling = "--config=/etc/otel-collector/zipkin.yaml", "--config=/etc/otel-collector/elasticsearch.yaml", "--config=/etc/otel-collector/tail-sampling.yaml"
+	for profiles, want := range map[string][]string{
+		"":                       {"", "", "", "", "", "", "", ""},
+		"tracing":                {"tracing", "otlp", "", "[otlp_grpc/jaeger]", "", "", "available", "available"},
+		"zipkin":                 {"zipkin", "otlp", "", "[zipkin]", "", zipkin, "available", ""},
+		"logging":                {"logging", "", "otlp", "[debug]", "[elasticsearch]", elasticsearch, "available", ""},
+		"tracing logging":        {"tracing,logging", "otlp", "otlp", "[otlp_grpc/jaeger]", "[elasticsearch]", elasticsearch, "available", "available"},
+		"tracing zipkin logging": {"tracing,zipkin,logging", "otlp", "otlp", "[otlp_grpc/jaeger,zipkin]", "[elasticsearch]", zipkin + " " + elasticsearch, "available", "available"},
+		"tracing with sampling":  {"tracing", "otlp", "", "[otlp_grpc/jaeger]", "", sampling, "available", "available"},
+	} {
+		for _, command := range []string{"start", "monitoring"} {
+			t.Run(command+" "+profiles, func(t *testing.T) {
+				asked, sample, _ := strings.Cut(profiles, " with ")
+				env := []string{"PROFILES=" + asked}
+				if sample != "" {
+					env = append(env, "TAIL_SAMPLING=1")
+				}
+				out, told, err := runStack(t, t.TempDir(), tellingDocker, "", []string{command}, env)
+				if err != nil {
+					t.Fatalf("%v, %s", err, out)
+				}
+				var got []string
+				for line := range strings.Lines(told) {
+					_, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+					got = append(got, value)
+				}
+				if strings.Join(got, "|") != strings.Join(want, "|") {
+					t.Errorf("docker compose was given\n%s, want %q", told, want)
+				}
+			})
+		}
+	}
+}
+
+// A docker whose stack is up, with the gateway that Prometheus's container
+// knows.
+const runningDocker = `#!/bin/sh
+case "$1 $2" in
+"ps -q") echo 0123456789ab ;;
+"info -f") echo "$SYSTEM" ;;
+"compose exec") printf '127.0.0.1\tlocalhost\nfd00::1\thost.docker.internal\n172.17.0.1\thost.docker.internal\n' ;;
+esac
+`
+
+// Services on the host listen on loopback and where the stack's containers
+// reach them, and keep their state apart; without the stack they are told
+// nothing but the broker.
+func TestServicesOnTheHost(t *testing.T) {
+	const debian, desktop, stopped = "Debian GNU/Linux", "Docker Desktop", "#!/bin/sh\n"
+	for name, tt := range map[string]struct {
+		docker string
+		env    []string
+		want   string
+	}{
+		"beside the stack":      {runningDocker, []string{"SYSTEM=" + debian}, "127.0.0.1:3001,172.17.0.1:3001 127.0.0.1:3004,172.17.0.1:3004 data-vigie 127.0.0.1:9092 unset unset unset"},
+		"on Docker Desktop":     {runningDocker, []string{"SYSTEM=" + desktop}, "127.0.0.1:3001 127.0.0.1:3004 data-vigie 127.0.0.1:9092 unset unset unset"},
+		"with the stack down":   {stopped, nil, "unset unset unset 127.0.0.1:9092 unset unset unset"},
+		"without Docker":        {"", nil, "unset unset unset 127.0.0.1:9092 unset unset unset"},
+		"settings of one's own": {runningDocker, []string{"SYSTEM=" + debian, "COMMANDE_ADDR=127.0.0.1:4001", "VIGIE_DATA=mine", "KAFKA_BROKERS=k:1"}, "127.0.0.1:4001 127.0.0.1:3004,172.17.0.1:3004 mine k:1 unset unset unset"},
+		"with traces":           {stopped, []string{"PROFILES=tracing"}, "unset unset unset 127.0.0.1:9092 otlp unset http://127.0.0.1:4317"},
+		"with Zipkin":           {stopped, []string{"PROFILES=zipkin"}, "unset unset unset 127.0.0.1:9092 otlp unset http://127.0.0.1:4317"},
+		"with logs":             {stopped, []string{"PROFILES=logging"}, "unset unset unset 127.0.0.1:9092 unset otlp http://127.0.0.1:4317"},
+		"to another collector":  {stopped, []string{"PROFILES=tracing logging", "OTEL_LOGS_EXPORTER=none", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:1"}, "unset unset unset 127.0.0.1:9092 otlp none http://c:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			vigie := "#!/bin/sh\necho \"$*: ${COMMANDE_ADDR-unset} ${PAIEMENT_ADDR-unset} ${VIGIE_DATA-unset} ${KAFKA_BROKERS-unset} ${OTEL_TRACES_EXPORTER-unset} ${OTEL_LOGS_EXPORTER-unset} ${OTEL_EXPORTER_OTLP_ENDPOINT-unset}\"\n"
+			if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, "bin", "vigie"), []byte(vigie), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			out, _, err := runStack(t, folder, tt.docker, "", []string{"run", "up", "--log-format", "json"}, tt.env)
+			if want := "up --log-format json: " + tt.want; err != nil || strings.TrimSpace(out) != want {
+				t.Errorf("%v, %q, want %q", err, strings.TrimSpace(out), want)
+			}
+		})
+	}
+}
