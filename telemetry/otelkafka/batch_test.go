@@ -1,14 +1,22 @@
 package otelkafka
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // processed makes the spans of n records, each in a trace of its own.
@@ -148,4 +156,112 @@ func TestBatchInASpanIsItsChild(t *testing.T) {
 	if got := r.Span("store"); got.Parent.SpanID() != outer.SpanContext().SpanID() {
 		t.Errorf("parent %v", got.Parent)
 	}
+}
+
+// A batch is one span, a root, with a link to each record's sender; the handler gets what is there, in order.
+func TestBatchHandlerLinks(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}, ConsumerGroup: "g"})
+	session, claim := claimOf(t, 0, false)
+	claim.messages = make(chan *sarama.ConsumerMessage, 5)
+	var senders []trace.SpanID
+	for offset := range int64(4) {
+		msg := &sarama.ProducerMessage{Topic: "in"}
+		_, send := inst.StartSend(t.Context(), msg)
+		senders = append(senders, send.SpanContext().SpanID())
+		in := received(msg)
+		in.Offset = offset
+		claim.messages <- in
+	}
+	claim.messages <- &sarama.ConsumerMessage{Topic: "in", Partition: 2, Offset: 4} // without a context
+	close(claim.messages)
+	var sizes []int
+	h := NewBatchHandler(inst, 3, func(ctx context.Context, _ sarama.ConsumerGroupSession, batch []*sarama.ConsumerMessage) error {
+		sizes = append(sizes, len(batch))
+		_, span := inst.tracer.Start(ctx, "store")
+		span.End()
+		return nil
+	})
+	if err := h.ConsumeClaim(session, claim); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(sizes, []int{3, 2}) || !slices.Equal(session.marked, []int64{3, 5}) {
+		t.Errorf("batches of %v marked %v, want 3 and 2, marked 3 and 5", sizes, session.marked)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 5 {
+		t.Errorf("consumed %v, want 5", got)
+	}
+	spans := r.Spans()
+	for n, want := range [][]trace.SpanID{senders[:3], senders[3:]} {
+		store, batch := spans[2*n], spans[2*n+1]
+		var links []trace.SpanID
+		for _, link := range batch.Links {
+			links = append(links, link.SpanContext.SpanID())
+		}
+		if batch.Name != "process in" || batch.SpanKind != trace.SpanKindConsumer || batch.Parent.IsValid() || !slices.Equal(links, want) {
+			t.Errorf("batch %d: span %q of kind %v with links to %v, want %v", n, batch.Name, batch.SpanKind, links, want)
+		}
+		if store.Parent.SpanID() != batch.SpanContext.SpanID() {
+			t.Errorf("batch %d: the handler's span is not in the batch's", n)
+		}
+		wantAttributes(t, batch, attribute.Int("messaging.batch.message_count", sizes[n]),
+			attribute.String("messaging.consumer.group.name", "g"))
+	}
+}
+
+func TestBatchHandlerFails(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+	session, claim := claimOf(t, 10, true)
+	h := NewBatchHandler(inst, 4, func(_ context.Context, _ sarama.ConsumerGroupSession, batch []*sarama.ConsumerMessage) error {
+		if batch[0].Offset > 0 {
+			return errHandle
+		}
+		return nil
+	})
+	if err := h.ConsumeClaim(session, claim); !errors.Is(err, errHandle) {
+		t.Errorf("error %v", err)
+	}
+	if spans := r.Spans(); len(spans) != 2 || spans[1].Status.Code != codes.Error || spans[1].Status.Description != "reject" {
+		t.Errorf("%d spans, want the second to fail", len(spans))
+	}
+	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 4 || !slices.Equal(session.marked, []int64{4}) {
+		t.Errorf("consumed %v and marked %v, want 4", got, session.marked)
+	}
+}
+
+// Records of a batch that are handled concurrently each have a span of their own time, in their own trace.
+func TestRecordsHandledConcurrently(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+		session, claim := claimOf(t, 8, true)
+		h := NewBatchHandler(inst, 8, func(ctx context.Context, _ sarama.ConsumerGroupSession, batch []*sarama.ConsumerMessage) error {
+			var working sync.WaitGroup
+			for _, msg := range batch {
+				working.Go(func() {
+					_, span := inst.StartProcess(ctx, msg)
+					<-time.After(time.Duration(msg.Offset) * time.Second)
+					span.End(nil)
+				})
+			}
+			working.Wait()
+			return nil
+		})
+		if err := h.ConsumeClaim(session, claim); err != nil {
+			t.Fatal(err)
+		}
+		spans := r.Spans()
+		if len(spans) != 9 {
+			t.Fatalf("%d spans, want the records' and the batch's", len(spans))
+		}
+		traces := make(map[trace.TraceID]bool)
+		for offset, span := range spans[:8] {
+			if lasted := span.EndTime.Sub(span.StartTime); lasted != time.Duration(offset)*time.Second {
+				t.Errorf("the span of record %d lasts %v", offset, lasted)
+			}
+			wantAttributes(t, span, attribute.Int("messaging.kafka.offset", offset))
+			traces[span.SpanContext.TraceID()] = true
+		}
+		if got := r.Metric(telemetry.KafkaMessageProcessingDuration, nil); got != 8 || len(traces) != 8 {
+			t.Errorf("%v records timed in %d traces, want 8", got, len(traces))
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"runtime"
 	"slices"
@@ -390,7 +391,8 @@ func FuzzHeaders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { hop(t, inst, headersOf(data)) })
 }
 
-// TestHugeHeadersAreNotCopied reads a record of many megabytes.
+// TestHugeHeadersAreNotCopied reads a record of many megabytes. A copy of one header would be 4 MiB; what else the process
+// allocates meanwhile is another reader's, so the least of a few tries counts.
 func TestHugeHeadersAreNotCopied(t *testing.T) {
 	inst := newQuiet(t)
 	huge := bytes.Repeat([]byte("-"), 4<<20)
@@ -400,11 +402,15 @@ func TestHugeHeadersAreNotCopied(t *testing.T) {
 			msg.Headers = append(msg.Headers, &sarama.RecordHeader{Key: []byte(name), Value: huge})
 		}
 	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	inst.Extract(t.Context(), msg)
-	runtime.ReadMemStats(&after)
-	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
-		t.Errorf("%d bytes are allocated", n)
+	least := uint64(math.MaxUint64)
+	for range 10 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		inst.Extract(t.Context(), msg)
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	if least >= uint64(len(huge)) {
+		t.Errorf("%d bytes are allocated: a header is copied", least)
 	}
 }

@@ -3,10 +3,10 @@ package otelkafka
 import (
 	"context"
 	"errors"
-	"maps"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -20,19 +20,17 @@ type fakeSource struct {
 	mu           sync.Mutex
 	starts, ends map[TopicPartition]int64
 	err          error
-	asked        chan struct{} // receives once per call, if not nil
-	meanwhile    func()        // runs during the call, if not nil
+	polls        int
+	meanwhile    func() // runs during the call, if not nil
 }
 
 func (f *fakeSource) Offsets(_ context.Context, at int64, partitions []TopicPartition) (map[TopicPartition]int64, error) {
-	if f.asked != nil {
-		f.asked <- struct{}{}
-	}
 	if f.meanwhile != nil {
 		f.meanwhile()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.polls++
 	from := f.ends
 	if at == sarama.OffsetOldest {
 		from = f.starts
@@ -387,69 +385,62 @@ func run(t *testing.T, l *Lag) (stop func()) {
 	return stop
 }
 
-func TestRunPollsAfterAnAssignmentAndOnTheTimer(t *testing.T) {
-	for name, interval := range map[string]time.Duration{"assignment": time.Hour, "timer": time.Millisecond} {
-		t.Run(name, func(t *testing.T) {
-			_, inst := newInstrumentation(t, Options{})
-			source := &fakeSource{asked: make(chan struct{})}
-			l, err := NewLagFrom(inst, source, interval)
-			if err != nil {
-				t.Fatal(err)
+func TestRunPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, inst := newInstrumentation(t, Options{})
+		source := &fakeSource{}
+		l, err := NewLagFrom(inst, source, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(step string, polls int) {
+			t.Helper()
+			synctest.Wait()
+			if source.polls != polls {
+				t.Errorf("%s: %d polls so far, want %d", step, source.polls, polls)
 			}
-			stop := run(t, l)
-			l.Assign("t", 0, 0)
-			<-source.asked
-			if name == "timer" {
-				<-source.asked
-			} else {
-				l.Assign("t", 1, 0)
-				<-source.asked
-			}
-			// A poll may be on its way: let it through, or Run could not end.
-			stopped := make(chan struct{})
-			go func() { stop(); close(stopped) }()
-			for {
-				select {
-				case <-source.asked:
-					continue
-				case <-stopped:
-				}
-				break
-			}
-		})
-	}
+		}
+		stop := run(t, l)
+		want("nothing to ask about", 0)
+		l.Assign("t", 0, 0)
+		want("an assignment", 1)
+		l.Assign("t", 1, 0)
+		want("another", 2)
+		<-time.After(time.Minute)
+		want("the timer", 3)
+		<-time.After(3 * time.Minute)
+		want("the timer again", 6)
+		stop()
+		<-time.After(time.Hour)
+		want("stopped", 6)
+		run(t, l)
+		want("begun again", 7)
+	})
 }
 
 func TestRunLogsAFailureOnce(t *testing.T) {
-	r, inst := newInstrumentation(t, Options{})
-	source := &fakeSource{asked: make(chan struct{}), err: errors.New("no broker")}
-	l, err := NewLagFrom(inst, source, time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Assign("t", 0, 0)
-	stop := run(t, l)
-	for range 3 {
-		<-source.asked
-	}
-	source.set(nil, maps.Clone(source.starts))
-	for range 3 { // the second of these polls begins after the first has been judged
-		<-source.asked
-	}
-	drained := make(chan struct{})
-	go func() { stop(); close(drained) }()
-	for open := true; open; {
-		select {
-		case <-source.asked:
-		case <-drained:
-			open = false
+	synctest.Test(t, func(t *testing.T) {
+		r, inst := newInstrumentation(t, Options{})
+		source := &fakeSource{err: errors.New("no broker")}
+		l, err := NewLagFrom(inst, source, time.Minute)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	var messages []string
-	for _, record := range r.Logs() {
-		messages = append(messages, record["msg"].(string))
-	}
-	if got := strings.Join(messages, "; "); got != "log ends cannot be read: lag stands still; log ends can be read again" {
-		t.Errorf("log: %s", got)
-	}
+		l.Assign("t", 0, 0)
+		stop := run(t, l)
+		<-time.After(3 * time.Minute)
+		source.set(nil, nil)
+		<-time.After(3 * time.Minute)
+		stop()
+		if source.polls < 6 {
+			t.Errorf("%d polls, want one each minute", source.polls)
+		}
+		var messages []string
+		for _, record := range r.Logs() {
+			messages = append(messages, record["msg"].(string))
+		}
+		if got := strings.Join(messages, "; "); got != "log ends cannot be read: lag stands still; log ends can be read again" {
+			t.Errorf("log: %s", got)
+		}
+	})
 }

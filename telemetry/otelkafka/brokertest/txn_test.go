@@ -1,18 +1,20 @@
-package otelkafka
+package brokertest
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
 func txnConfig() *sarama.Config {
 	config := wrapConfig()
 	config.Producer.Transaction.ID = "shop"
 	config.Producer.Transaction.Retry.Backoff = 2 * time.Millisecond
+	config.Producer.Transaction.Retry.Max = 60_000 // the broker may take its time to end the transaction before
 	config.Producer.Idempotent = true
 	config.Producer.Return.Successes = true
 	config.Net.MaxOpenRequests = 1
@@ -24,7 +26,7 @@ func txnConfig() *sarama.Config {
 func TestAsyncCommitNeverOvertakesARecord(t *testing.T) {
 	noLeak(t)
 	cluster := wrapCluster(t)
-	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	p := asyncOf(t, cluster, txnConfig(), inst)
 	results := outcomes(p)
 	const transactions, each = 300, 3
@@ -53,7 +55,7 @@ func TestAsyncCommitNeverOvertakesARecord(t *testing.T) {
 func TestAsyncAbortTakesEveryRecord(t *testing.T) {
 	noLeak(t)
 	cluster := wrapCluster(t)
-	_, inst := newInstrumentation(t, Options{})
+	_, inst := newInstrumentation(t, otelkafka.Options{})
 	p := asyncOf(t, cluster, txnConfig(), inst)
 	results := outcomes(p)
 	const transactions = 100
@@ -84,7 +86,7 @@ func TestAsyncAbortTakesEveryRecord(t *testing.T) {
 // A record put in before BeginTxn is no part of the transaction: it fails, as it does with sarama.
 func TestAsyncBeginOvertakesNoRecord(t *testing.T) {
 	cluster := wrapCluster(t)
-	_, inst := newInstrumentation(t, Options{})
+	_, inst := newInstrumentation(t, otelkafka.Options{})
 	p := asyncOf(t, cluster, txnConfig(), inst)
 	results := outcomes(p)
 	for range 20 {
@@ -136,7 +138,7 @@ func TestTransactionalMethods(t *testing.T) {
 		wantOffsets(t, cluster, map[int32]int64{0: 1, 1: 3})
 	}
 	t.Run("sync", func(t *testing.T) {
-		_, inst := newInstrumentation(t, Options{})
+		_, inst := newInstrumentation(t, otelkafka.Options{})
 		cluster := wrapCluster(t)
 		p := syncOf(t, cluster, txnConfig(), inst)
 		use(t, cluster, p, func() error {
@@ -144,7 +146,7 @@ func TestTransactionalMethods(t *testing.T) {
 		})
 	})
 	t.Run("async", func(t *testing.T) {
-		_, inst := newInstrumentation(t, Options{})
+		_, inst := newInstrumentation(t, otelkafka.Options{})
 		cluster := wrapCluster(t)
 		p := asyncOf(t, cluster, txnConfig(), inst)
 		results := outcomes(p)
@@ -155,29 +157,4 @@ func TestTransactionalMethods(t *testing.T) {
 		p.AsyncClose()
 		results()
 	})
-}
-
-// wantOffsets fails the test if the group "g" has other offsets of the topic "out".
-func wantOffsets(t *testing.T, cluster *kfake.Cluster, want map[int32]int64) {
-	t.Helper()
-	client, err := sarama.NewClient(cluster.ListenAddrs(), wrapConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin, err := sarama.NewClusterAdminFromClient(client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = admin.Close() }()
-	found, err := admin.ListConsumerGroupOffsets("g", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[int32]int64{}
-	for partition, block := range found.Blocks["out"] {
-		got[partition] = block.Offset
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("the group's offsets are %v, want %v", got, want)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/trace"
@@ -139,55 +138,5 @@ func TestContextOfAnotherRecord(t *testing.T) {
 	session := &stubSession{ctx: t.Context()}
 	if ContextOf(session, nil) != session.ctx {
 		t.Error("not the session's context")
-	}
-}
-
-// With a real group: each record is handled once by each way, and the group's offsets are where they belong.
-func TestHandlersInAGroup(t *testing.T) {
-	const n = 200
-	for name := range ways(nil, nil) {
-		t.Run(name, func(t *testing.T) {
-			noLeak(t)
-			cluster := wrapCluster(t)
-			r, inst := newInstrumentation(t, Options{Produces: []string{"out"}, Consumes: []string{"out"}, ConsumerGroup: "g"})
-			p := syncOf(t, cluster, wrapConfig(), inst)
-			for range n {
-				if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			var handled sync.WaitGroup
-			handled.Add(n)
-			h := ways(inst, func(context.Context, sarama.ConsumerGroupSession, *sarama.ConsumerMessage) error {
-				handled.Done()
-				return nil
-			})[name]
-			config := wrapConfig()
-			config.Consumer.Group.Rebalance.Timeout = 5 * time.Second
-			group, err := sarama.NewConsumerGroup(cluster.ListenAddrs(), "g", config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan error)
-			go func() { ended <- group.Consume(ctx, []string{"out"}, h) }()
-			handled.Wait()
-			stop()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-			if err := group.Close(); err != nil {
-				t.Error(err)
-			}
-			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != n || len(r.Spans()) != 2*n {
-				t.Errorf("consumed %v with %d spans, want %d with %d", got, len(r.Spans()), n, 2*n)
-			}
-			want := map[int32]int64{}
-			for _, msg := range readAll(t, cluster, n) {
-				want[msg.Partition]++
-			}
-			wantOffsets(t, cluster, want)
-		})
 	}
 }

@@ -1,4 +1,4 @@
-package otelkafka
+package brokertest
 
 import (
 	"errors"
@@ -6,20 +6,86 @@ import (
 	"testing"
 
 	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
-// noLeak fails the test if it leaves goroutines beyond those that are there now.
-func noLeak(t *testing.T) {
-	t.Helper()
-	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() {
-		goleak.VerifyNone(t, before, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
-	})
+func TestSyncProducerSends(t *testing.T) {
+	cluster := wrapCluster(t)
+	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
+	p := syncOf(t, cluster, wrapConfig(), inst)
+	bag, err := baggage.Parse("tier=gold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, request := r.Telemetry.TracerProvider().Tracer("test").Start(baggage.ContextWithBaggage(t.Context(), bag), "request")
+	msg := &sarama.ProducerMessage{Topic: "out", Key: sarama.StringEncoder("k"), Value: sarama.StringEncoder("v"), Metadata: "mine"}
+	partition, offset, err := p.SendMessage(otelkafka.WithContext(ctx, msg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.End()
+	if msg.Metadata != "mine" {
+		t.Errorf("Metadata comes back as %v", msg.Metadata)
+	}
+	span := r.Span("send out")
+	if span.SpanKind != trace.SpanKindProducer || span.Parent.SpanID() != request.SpanContext().SpanID() {
+		t.Errorf("span of kind %v under %v, want the request's", span.SpanKind, span.Parent)
+	}
+	wantAttributes(t, span, attribute.String("messaging.kafka.message.key", "k"),
+		attribute.Int("messaging.kafka.offset", int(offset)))
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 1 {
+		t.Errorf("counted %v, want 1", got)
+	}
+	read := readAll(t, cluster, 1)[0]
+	back := inst.Extract(t.Context(), read)
+	if trace.SpanContextFromContext(back).SpanID() != span.SpanContext.SpanID() || read.Partition != partition {
+		t.Errorf("the record carries %v, want the context of its span", trace.SpanContextFromContext(back))
+	}
+	if got := baggage.FromContext(back).Member("tier").Value(); got != "gold" {
+		t.Errorf("baggage says %q, want gold", got)
+	}
+}
+
+// In a batch, each record has its own outcome.
+func TestSyncProducerSendsMessages(t *testing.T) {
+	cluster := wrapCluster(t)
+	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
+	config := wrapConfig()
+	config.Producer.MaxMessageBytes = 1000
+	p := syncOf(t, cluster, config, inst)
+	var msgs []*sarama.ProducerMessage
+	for n := range 10 {
+		size := 10
+		if n%5 == 3 {
+			size = 2000
+		}
+		msgs = append(msgs, &sarama.ProducerMessage{Topic: "out", Value: sarama.ByteEncoder(make([]byte, size)), Metadata: n})
+	}
+	var failed sarama.ProducerErrors
+	if err := p.SendMessages(msgs); !errors.As(err, &failed) || len(failed) != 2 {
+		t.Fatalf("error %v, want two failures", err)
+	}
+	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 8 {
+		t.Errorf("counted %v, want 8", got)
+	}
+	byError := map[codes.Code]int{}
+	for _, span := range r.Spans() {
+		byError[span.Status.Code]++
+	}
+	if byError[codes.Error] != 2 || byError[codes.Unset] != 8 {
+		t.Errorf("spans by status: %v, want 2 failed and 8 not", byError)
+	}
+	for n, msg := range msgs {
+		if msg.Metadata != n {
+			t.Errorf("Metadata %v, want %d", msg.Metadata, n)
+		}
+	}
 }
 
 // outcomes reads both channels until they are closed.
@@ -49,7 +115,7 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 			t.Setenv("OTEL_TRACES_SAMPLER", sampler)
 			noLeak(t)
 			cluster := wrapCluster(t)
-			r, inst := newInstrumentation(t, Options{Produces: []string{"out"}, Conventions: true})
+			r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}, Conventions: true})
 			config := wrapConfig()
 			config.Producer.MaxMessageBytes = 1000
 			p := asyncOf(t, cluster, config, inst)
@@ -62,7 +128,7 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 					msg.Value = sarama.ByteEncoder(make([]byte, 2000))
 				}
 				given[msg] = msg.Metadata
-				p.Input() <- WithContext(t.Context(), msg)
+				p.Input() <- otelkafka.WithContext(t.Context(), msg)
 			}
 			p.AsyncClose()
 			sent, failed := results()
@@ -98,11 +164,11 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 
 func TestAsyncProducerPropagates(t *testing.T) {
 	cluster := wrapCluster(t)
-	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	p := asyncOf(t, cluster, wrapConfig(), inst)
 	results := outcomes(p)
-	ctx, request := inst.tracer.Start(t.Context(), "request")
-	p.Input() <- WithContext(ctx, &sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")})
+	ctx, request := r.Telemetry.TracerProvider().Tracer("test").Start(t.Context(), "request")
+	p.Input() <- otelkafka.WithContext(ctx, &sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")})
 	request.End()
 	p.AsyncClose()
 	results()
@@ -120,7 +186,7 @@ func TestAsyncProducerPropagates(t *testing.T) {
 func TestAsyncProducerClose(t *testing.T) {
 	noLeak(t)
 	cluster := wrapCluster(t)
-	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	config := wrapConfig()
 	config.Producer.MaxMessageBytes = 1000
 	p := asyncOf(t, cluster, config, inst)
@@ -135,48 +201,6 @@ func TestAsyncProducerClose(t *testing.T) {
 	}
 	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != 25 || len(r.Spans()) != 50 {
 		t.Errorf("counted %v with %d spans, want 25 with 50", got, len(r.Spans()))
-	}
-}
-
-func TestAsyncProducerRefusesLateRecords(t *testing.T) {
-	noLeak(t)
-	_, inst := newInstrumentation(t, Options{})
-	inner := newStubAsync()
-	p := WrapAsyncProducer(inner, wrapConfig(), inst)
-	p.AsyncClose()
-	p.AsyncClose() // once is enough
-	<-inner.closing
-	late := WithContext(t.Context(), &sarama.ProducerMessage{Topic: "out", Metadata: "mine"})
-	p.Input() <- late
-	if got := <-p.Errors(); got.Msg != late || !errors.Is(got.Err, sarama.ErrShuttingDown) || late.Metadata != "mine" {
-		t.Errorf("a late record comes back as %+v", got)
-	}
-	inner.finish()
-	if _, open := <-p.Errors(); open {
-		t.Error("Errors is still open")
-	}
-	if _, open := <-p.Successes(); open {
-		t.Error("Successes is still open")
-	}
-}
-
-// Spans that sarama's producer forgets end with it; so do the wrapper's goroutines where the user closes sarama's
-// producer and not the wrapper.
-func TestAsyncProducerWhoseInnerOneEnds(t *testing.T) {
-	noLeak(t)
-	r, inst := newInstrumentation(t, Options{})
-	inner := newStubAsync()
-	p := WrapAsyncProducer(inner, wrapConfig(), inst)
-	msg := &sarama.ProducerMessage{Topic: "out"}
-	p.Input() <- msg
-	<-inner.input
-	p.Input() <- msg // at once with itself, which sarama forbids
-	<-inner.input
-	inner.finish()
-	for range p.Errors() { // until it is closed
-	}
-	if got := len(r.Spans()); got != 2 {
-		t.Errorf("%d spans ended, want both", got)
 	}
 }
 
@@ -199,12 +223,12 @@ func TestAsyncProducerWithoutResults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			noLeak(t)
 			cluster := wrapCluster(t)
-			r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
+			r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 			config := wrapConfig()
 			config.Producer.Return.Successes, config.Producer.Return.Errors = test.successes, test.errors
-			var options []AsyncOption
+			var options []otelkafka.AsyncOption
 			if test.discard {
-				options = append(options, DiscardSuccesses())
+				options = append(options, otelkafka.DiscardSuccesses())
 			}
 			p := asyncOf(t, cluster, config, inst, options...)
 			for range test.n {
@@ -219,30 +243,4 @@ func TestAsyncProducerWithoutResults(t *testing.T) {
 			}
 		})
 	}
-}
-
-// stubAsync is a producer whose results are the test's to give.
-type stubAsync struct {
-	sarama.AsyncProducer
-	input     chan *sarama.ProducerMessage
-	successes chan *sarama.ProducerMessage
-	errors    chan *sarama.ProducerError
-	closing   chan struct{}
-}
-
-func newStubAsync() *stubAsync {
-	return &stubAsync{
-		input: make(chan *sarama.ProducerMessage), successes: make(chan *sarama.ProducerMessage),
-		errors: make(chan *sarama.ProducerError), closing: make(chan struct{}),
-	}
-}
-
-func (s *stubAsync) Input() chan<- *sarama.ProducerMessage     { return s.input }
-func (s *stubAsync) Successes() <-chan *sarama.ProducerMessage { return s.successes }
-func (s *stubAsync) Errors() <-chan *sarama.ProducerError      { return s.errors }
-func (s *stubAsync) AsyncClose()                               { close(s.closing) }
-
-func (s *stubAsync) finish() {
-	close(s.errors)
-	close(s.successes)
 }

@@ -1,4 +1,4 @@
-package otelkafka
+package brokertest
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -25,8 +26,10 @@ type member struct {
 // idle is a handler that waits for its claim's end.
 type idle struct{}
 
-func (idle) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (idle) Setup(sarama.ConsumerGroupSession) error { return nil }
+
 func (idle) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
 func (idle) ConsumeClaim(_ sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	for range claim.Messages() {
 	}
@@ -36,13 +39,15 @@ func (idle) ConsumeClaim(_ sarama.ConsumerGroupSession, claim sarama.ConsumerGro
 // startMember joins the group "g" on the topic "t" and goes on joining until stopped.
 func startMember(t *testing.T, addrs []string, cooperative bool) *member {
 	t.Helper()
-	r, inst := newInstrumentation(t, Options{ConsumerGroup: "g", Consumes: []string{"t"}})
-	rebalances, err := NewRebalances(inst)
+	r, inst := newInstrumentation(t, otelkafka.Options{ConsumerGroup: "g", Consumes: []string{"t"}})
+	rebalances, err := otelkafka.NewRebalances(inst)
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := sarama.NewConfig()
 	config.Version = sarama.V3_6_0_0
+	config.Consumer.MaxWaitTime = 20 * time.Millisecond
+	config.Consumer.Group.Session.Timeout = patience // no member is lost for being slow
 	config.Consumer.Group.Heartbeat.Interval = 20 * time.Millisecond
 	config.Consumer.Group.Rebalance.Retry.Backoff = 20 * time.Millisecond
 	config.Metadata.RefreshFrequency = 50 * time.Millisecond
@@ -84,21 +89,6 @@ func (m *member) assigned() float64 {
 	return m.r.Metric(telemetry.KafkaConsumerAssignedPartitions, map[string]string{"topic": "t"})
 }
 
-// eventually waits for what happens in sarama's goroutines.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("not in time: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 func groupCluster(t *testing.T) *kfake.Cluster {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "t"))
@@ -115,29 +105,29 @@ func TestRebalancesOfAGroup(t *testing.T) {
 			cluster := groupCluster(t)
 			one := startMember(t, cluster.ListenAddrs(), cooperative)
 			eventually(t, "one member has all", func() bool { return one.assigned() == 4 })
-			if one.count(causeJoined) != 1 || one.count(causeGroupChanged) != 0 {
-				t.Errorf("joined %v, changed %v; want 1 and 0", one.count(causeJoined), one.count(causeGroupChanged))
+			if one.count("joined") != 1 || one.count("group_changed") != 0 {
+				t.Errorf("joined %v, changed %v; want 1 and 0", one.count("joined"), one.count("group_changed"))
 			}
 			two := startMember(t, cluster.ListenAddrs(), cooperative)
 			eventually(t, "two members share", func() bool { return one.assigned() == 2 && two.assigned() == 2 })
-			changed := one.count(causeGroupChanged)
+			changed := one.count("group_changed")
 			if changed == 0 {
 				t.Error("the first member has seen no rebalance")
 			}
 			two.stop()
 			eventually(t, "one member has all again", func() bool { return one.assigned() == 4 })
-			if one.count(causeGroupChanged) <= changed {
+			if one.count("group_changed") <= changed {
 				t.Error("the first member has not seen the other go")
 			}
-			total := one.count(causeGroupChanged)
+			total := one.count("group_changed")
 			if timed := one.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil); timed != total {
 				t.Errorf("%v of %v rebalances are timed", timed, total)
 			}
-			if one.count(causeJoined) != 1 || two.count(causeJoined) != 1 || two.assigned() != 0 {
-				t.Errorf("joined %v and %v, want once each; the second has %v partitions", one.count(causeJoined), two.count(causeJoined), two.assigned())
+			if one.count("joined") != 1 || two.count("joined") != 1 || two.assigned() != 0 {
+				t.Errorf("joined %v and %v, want once each; the second has %v partitions", one.count("joined"), two.count("joined"), two.assigned())
 			}
 			one.stop()
-			if got := one.count(causeGroupChanged); got != total || one.assigned() != 0 {
+			if got := one.count("group_changed"); got != total || one.assigned() != 0 {
 				t.Errorf("stopping counts as a rebalance: %v, want %v; %v partitions are left", got, total, one.assigned())
 			}
 			one.r.CheckCatalogue()
@@ -160,8 +150,8 @@ func TestPartitionCountChangeIsACause(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "all six assigned", func() bool { return m.assigned() == 6 })
-			if m.count(causePartitionsChanged) != 1 || m.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil) != 1 {
-				t.Errorf("counted %v, want 1, timed once", m.count(causePartitionsChanged))
+			if m.count("partitions_changed") != 1 || m.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil) != 1 {
+				t.Errorf("counted %v, want 1, timed once", m.count("partitions_changed"))
 			}
 		})
 	}
@@ -180,14 +170,65 @@ func TestLostSessionIsACause(t *testing.T) {
 				response.ErrorCode = int16(sarama.ErrUnknownMemberId)
 				return response, nil, true
 			})
-			eventually(t, "counted", func() bool { return m.count(causeSessionLost) == 1 })
+			eventually(t, "counted", func() bool { return m.count("session_lost") == 1 })
 			eventually(t, "assigned again", func() bool { return m.assigned() == 4 })
-			if !refused.Load() || m.count(causeJoined) != 1 {
-				t.Errorf("refused %v, joined %v", refused.Load(), m.count(causeJoined))
+			if !refused.Load() || m.count("joined") != 1 {
+				t.Errorf("refused %v, joined %v", refused.Load(), m.count("joined"))
 			}
 			if timed := m.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil); timed < 1 {
 				t.Errorf("%v rebalances are timed", timed)
 			}
 		})
+	}
+}
+
+// TestAMemberIsOnThePage is otelkafka's example of rebalances. A member asks twice to join: Kafka refuses a new one's first
+// request, to give it an id.
+func TestAMemberIsOnThePage(t *testing.T) {
+	cluster := groupCluster(t)
+	r, inst := newInstrumentation(t, otelkafka.Options{ConsumerGroup: "g", Consumes: []string{"t"}})
+	rebalances, err := otelkafka.NewRebalances(inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := wrapConfig()
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{
+		rebalances.Strategy(sarama.NewBalanceStrategyCooperativeSticky()),
+	}
+	unregister, err := otelkafka.ObserveSarama(inst, "consumer", config.MetricRegistry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := sarama.NewConsumerGroup(cluster.ListenAddrs(), "g", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	look := func(sarama.ConsumerGroupSession) error {
+		for name, want := range map[string]float64{
+			telemetry.KafkaClientGroupJoinsTotal: 2, telemetry.KafkaConsumerAssignedPartitions: 4, telemetry.KafkaConsumerRebalancesTotal: 1,
+		} {
+			if got := r.Metric(name, nil); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		stop()
+		return nil
+	}
+	handle := func(context.Context, sarama.ConsumerGroupSession, *sarama.ConsumerMessage) error { return nil }
+	handler := otelkafka.NewHandler(inst, handle, otelkafka.OnSetup(look))
+	if err := group.Consume(ctx, []string{"t"}, rebalances.Watch(handler)); err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []func() error{group.Close, unregister, rebalances.Close} {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{telemetry.KafkaClientGroupJoinsTotal, telemetry.KafkaConsumerAssignedPartitions} {
+		if n := r.Series(name, nil); n != 0 {
+			t.Errorf("%d series of %s are left", n, name)
+		}
 	}
 }

@@ -7,50 +7,11 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/IBM/sarama/mocks"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry"
 )
-
-func TestSyncProducerSends(t *testing.T) {
-	cluster := wrapCluster(t)
-	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
-	p := syncOf(t, cluster, wrapConfig(), inst)
-	bag, err := baggage.Parse("tier=gold")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, request := inst.tracer.Start(baggage.ContextWithBaggage(t.Context(), bag), "request")
-	msg := &sarama.ProducerMessage{Topic: "out", Key: sarama.StringEncoder("k"), Value: sarama.StringEncoder("v"), Metadata: "mine"}
-	partition, offset, err := p.SendMessage(WithContext(ctx, msg))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.End()
-	if msg.Metadata != "mine" {
-		t.Errorf("Metadata comes back as %v", msg.Metadata)
-	}
-	span := r.Span("send out")
-	if span.SpanKind != trace.SpanKindProducer || span.Parent.SpanID() != request.SpanContext().SpanID() {
-		t.Errorf("span of kind %v under %v, want the request's", span.SpanKind, span.Parent)
-	}
-	wantAttributes(t, span, attribute.String("messaging.kafka.message.key", "k"),
-		attribute.Int("messaging.kafka.offset", int(offset)))
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 1 {
-		t.Errorf("counted %v, want 1", got)
-	}
-	read := readAll(t, cluster, 1)[0]
-	back := inst.Extract(t.Context(), read)
-	if trace.SpanContextFromContext(back).SpanID() != span.SpanContext.SpanID() || read.Partition != partition {
-		t.Errorf("the record carries %v, want the context of its span", trace.SpanContextFromContext(back))
-	}
-	if got := baggage.FromContext(back).Member("tier").Value(); got != "gold" {
-		t.Errorf("baggage says %q, want gold", got)
-	}
-}
 
 func TestSendersContext(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{})
@@ -112,42 +73,6 @@ func TestSyncProducerFails(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// In a batch, each record has its own outcome.
-func TestSyncProducerSendsMessages(t *testing.T) {
-	cluster := wrapCluster(t)
-	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}})
-	config := wrapConfig()
-	config.Producer.MaxMessageBytes = 1000
-	p := syncOf(t, cluster, config, inst)
-	var msgs []*sarama.ProducerMessage
-	for n := range 10 {
-		size := 10
-		if n%5 == 3 {
-			size = 2000
-		}
-		msgs = append(msgs, &sarama.ProducerMessage{Topic: "out", Value: sarama.ByteEncoder(make([]byte, size)), Metadata: n})
-	}
-	var failed sarama.ProducerErrors
-	if err := p.SendMessages(msgs); !errors.As(err, &failed) || len(failed) != 2 {
-		t.Fatalf("error %v, want two failures", err)
-	}
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 8 {
-		t.Errorf("counted %v, want 8", got)
-	}
-	byError := map[codes.Code]int{}
-	for _, span := range r.Spans() {
-		byError[span.Status.Code]++
-	}
-	if byError[codes.Error] != 2 || byError[codes.Unset] != 8 {
-		t.Errorf("spans by status: %v, want 2 failed and 8 not", byError)
-	}
-	for n, msg := range msgs {
-		if msg.Metadata != n {
-			t.Errorf("Metadata %v, want %d", msg.Metadata, n)
-		}
 	}
 }
 

@@ -1,0 +1,322 @@
+package otelkafka_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+
+	"github.com/IBM/sarama"
+	"github.com/IBM/sarama/mocks"
+	"github.com/rcrowley/go-metrics"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+)
+
+// shop returns a service's instrumentation, and its spans as they end.
+func shop() (*otelkafka.Instrumentation, *tracetest.SpanRecorder) {
+	spans := tracetest.NewSpanRecorder()
+	tel, err := telemetry.Setup(context.Background(), telemetry.Config{
+		Service: "shop", LogWriter: io.Discard, SpanProcessors: []trace.SpanProcessor{spans},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	inst, err := otelkafka.New(tel, otelkafka.Options{
+		ConsumerGroup: "shop-svc", Produces: []string{"orders.created"}, Consumes: []string{"orders.created"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return inst, spans
+}
+
+func printSpans(spans *tracetest.SpanRecorder) {
+	for _, span := range spans.Ended() {
+		if kind := span.Status().Description; kind != "" {
+			fmt.Println(span.Name(), "failed:", kind)
+			continue
+		}
+		fmt.Println(span.Name())
+	}
+}
+
+// reporter stands in for a test.
+type reporter struct{}
+
+func (reporter) Errorf(format string, args ...any) { log.Fatalf(format, args...) }
+
+func ExampleWrapSyncProducer() {
+	inst, spans := shop()
+	sent := mocks.NewSyncProducer(reporter{}, nil) // in a service, sarama.NewSyncProducer
+	sent.ExpectSendMessageAndSucceed()
+	sent.ExpectSendMessageAndFail(sarama.ErrNotEnoughReplicas)
+
+	producer := otelkafka.WrapSyncProducer(sent, inst)
+	for range 2 {
+		_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: "orders.created", Value: sarama.StringEncoder("{}")})
+		fmt.Println("error:", err)
+	}
+	printSpans(spans)
+	// Output:
+	// error: <nil>
+	// error: kafka server: Messages are rejected since there are fewer in-sync replicas than required
+	// send orders.created
+	// send orders.created failed: kafka.19
+}
+
+func ExampleWithContext() {
+	inst, spans := shop()
+	sent := mocks.NewSyncProducer(reporter{}, nil)
+	sent.ExpectSendMessageAndSucceed()
+	producer := otelkafka.WrapSyncProducer(sent, inst)
+
+	ctx, publish := inst.StartBatch(context.Background(), "publish", nil) // or a request's, or a record's
+	msg := &sarama.ProducerMessage{Topic: "orders.created", Metadata: "mine"}
+	if _, _, err := producer.SendMessage(otelkafka.WithContext(ctx, msg)); err != nil {
+		log.Fatal(err)
+	}
+	publish.End(nil)
+
+	send := spans.Ended()[0]
+	fmt.Println(send.Name(), "is a child:", send.Parent().SpanID() == publish.SpanContext().SpanID())
+	fmt.Println("Metadata:", msg.Metadata)
+	// Output:
+	// send orders.created is a child: true
+	// Metadata: mine
+}
+
+func ExampleWrapAsyncProducer() {
+	inst, spans := shop()
+	config := sarama.NewConfig()
+	config.Producer.Return.Successes = true
+	sent := mocks.NewAsyncProducer(reporter{}, config) // in a service, sarama.NewAsyncProducer
+	sent.ExpectInputAndSucceed()
+
+	producer := otelkafka.WrapAsyncProducer(sent, config, inst)
+	producer.Input() <- otelkafka.WithContext(context.Background(), &sarama.ProducerMessage{
+		Topic: "orders.created", Metadata: "order-1",
+	})
+	fmt.Println("acknowledged:", (<-producer.Successes()).Metadata)
+	if err := producer.Close(); err != nil {
+		log.Fatal(err)
+	}
+	printSpans(spans)
+	// Output:
+	// acknowledged: order-1
+	// send orders.created
+}
+
+// Nobody reads Successes, and what was acknowledged is counted all the same.
+func ExampleDiscardSuccesses() {
+	inst, spans := shop()
+	config := sarama.NewConfig()
+	config.Producer.Return.Successes = true // for the wrapper
+	sent := mocks.NewAsyncProducer(reporter{}, config)
+	sent.ExpectInputAndFail(sarama.ErrOutOfBrokers)
+	sent.ExpectInputAndSucceed()
+
+	producer := otelkafka.WrapAsyncProducer(sent, config, inst, otelkafka.DiscardSuccesses())
+	for range 2 {
+		producer.Input() <- &sarama.ProducerMessage{Topic: "orders.created"}
+	}
+	fmt.Println(producer.Close())
+	fmt.Println(len(spans.Ended()), "spans")
+	// Output:
+	// kafka: Failed to deliver 1 messages.
+	// 2 spans
+}
+
+// claim is what sarama gives to ConsumeClaim: here, three records of one partition.
+type claim struct{ sarama.ConsumerGroupClaim }
+
+func (claim) Topic() string    { return "orders.created" }
+func (claim) Partition() int32 { return 0 }
+
+func (claim) Messages() <-chan *sarama.ConsumerMessage {
+	messages := make(chan *sarama.ConsumerMessage, 3)
+	for offset := range int64(3) {
+		messages <- &sarama.ConsumerMessage{Topic: "orders.created", Offset: offset}
+	}
+	close(messages)
+	return messages
+}
+
+type session struct{ sarama.ConsumerGroupSession }
+
+func (session) Context() context.Context { return context.Background() }
+
+func (session) MarkMessage(msg *sarama.ConsumerMessage, _ string) { fmt.Println("marked", msg.Offset) }
+
+// In a service: group.Consume(ctx, []string{"orders.created"}, handler).
+func ExampleNewHandler() {
+	inst, spans := shop()
+	handler := otelkafka.NewHandler(inst,
+		func(ctx context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+			if msg.Offset == 2 {
+				return errors.New("out of stock") // ends the claim: the record is read again
+			}
+			return ctx.Err()
+		},
+		otelkafka.OnSetup(func(sarama.ConsumerGroupSession) error { return nil }),
+		otelkafka.OnCleanup(func(sarama.ConsumerGroupSession) error { return nil }))
+
+	fmt.Println(handler.ConsumeClaim(session{}, claim{}))
+	printSpans(spans)
+	// Output:
+	// marked 0
+	// marked 1
+	// out of stock
+	// process orders.created
+	// process orders.created
+	// process orders.created failed: *errors.errorString
+}
+
+// A record that cannot be handled is set aside, and the handler goes on.
+func ExampleFail() {
+	inst, spans := shop()
+	handler := otelkafka.NewHandler(inst,
+		func(ctx context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+			if msg.Offset == 1 {
+				otelkafka.Fail(ctx, sarama.ErrInvalidMessage) // and send it to a topic of dead letters
+			}
+			return nil
+		})
+	if err := handler.ConsumeClaim(session{}, claim{}); err != nil {
+		log.Fatal(err)
+	}
+	printSpans(spans)
+	// Output:
+	// marked 0
+	// marked 1
+	// marked 2
+	// process orders.created
+	// process orders.created failed: kafka.2
+	// process orders.created
+}
+
+// shipping is a handler with a loop of its own.
+type shipping struct{ inst *otelkafka.Instrumentation }
+
+func (shipping) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (shipping) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (s shipping) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for record := range s.inst.Records(session, claim) {
+		if err := ship(record.Context(), record.Value); err != nil {
+			record.Fail(err)
+			return err
+		}
+		session.MarkMessage(record.ConsumerMessage, "")
+	}
+	return nil
+}
+
+func ship(ctx context.Context, _ []byte) error { return ctx.Err() }
+
+func ExampleInstrumentation_Records() {
+	inst, spans := shop()
+	if err := (shipping{inst}).ConsumeClaim(session{}, claim{}); err != nil {
+		log.Fatal(err)
+	}
+	printSpans(spans)
+	// Output:
+	// marked 0
+	// marked 1
+	// marked 2
+	// process orders.created
+	// process orders.created
+	// process orders.created
+}
+
+func ExampleNewBatchHandler() {
+	inst, spans := shop()
+	handler := otelkafka.NewBatchHandler(inst, 500,
+		func(ctx context.Context, _ sarama.ConsumerGroupSession, batch []*sarama.ConsumerMessage) error {
+			fmt.Println(len(batch), "records")
+			return ctx.Err()
+		})
+	if err := handler.ConsumeClaim(session{}, claim{}); err != nil {
+		log.Fatal(err)
+	}
+	printSpans(spans)
+	// Output:
+	// 3 records
+	// marked 2
+	// process orders.created
+}
+
+// legacy is a handler that stays as it is.
+type legacy struct{}
+
+func (legacy) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (legacy) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (legacy) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for msg := range claim.Messages() {
+		if err := ship(otelkafka.ContextOf(session, msg), msg.Value); err != nil {
+			return err
+		}
+		session.MarkMessage(msg, "")
+	}
+	return nil
+}
+
+func ExampleWrapConsumerGroupHandler() {
+	inst, spans := shop()
+	handler := otelkafka.WrapConsumerGroupHandler(legacy{}, inst)
+	if err := handler.ConsumeClaim(session{}, claim{}); err != nil {
+		log.Fatal(err)
+	}
+	printSpans(spans)
+	// Output:
+	// marked 0
+	// marked 1
+	// marked 2
+	// process orders.created
+	// process orders.created
+	// process orders.created
+}
+
+// A consumer group's member whose rebalances are counted and timed, and whose client's own figures are on the page.
+func Example_rebalances() {
+	inst, _ := shop()
+	rebalances, err := otelkafka.NewRebalances(inst)
+	if err != nil {
+		log.Fatal(err)
+	}
+	config := sarama.NewConfig()
+	config.MetricRegistry = metrics.NewRegistry()
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{
+		rebalances.Strategy(sarama.NewBalanceStrategyCooperativeSticky()),
+	}
+	unregister, err := otelkafka.ObserveSarama(inst, "consumer", config.MetricRegistry)
+	if err != nil {
+		log.Fatal(err)
+	}
+	group, err := sarama.NewConsumerGroup([]string{"kafka:9092"}, "shop-svc", config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := otelkafka.NewHandler(inst, func(ctx context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+		return ship(ctx, msg.Value)
+	})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	for ctx.Err() == nil {
+		if err := group.Consume(ctx, []string{"orders.created"}, rebalances.Watch(handler)); err != nil {
+			log.Print(err) // the session is lost: join again
+		}
+	}
+	for _, end := range []func() error{group.Close, unregister, rebalances.Close} {
+		if err := end(); err != nil {
+			log.Print(err)
+		}
+	}
+}

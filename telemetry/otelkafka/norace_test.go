@@ -1,5 +1,0 @@
-//go:build !race
-
-package otelkafka
-
-const raceDetector = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package otelkafka
-
-// raceDetector says that the race detector is on: it allocates, and makes everything slow.
-const raceDetector = true
