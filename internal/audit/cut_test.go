@@ -240,10 +240,10 @@ func TestSamePartition(t *testing.T) {
 		{Partition: record.Partition{Topic: "a"}}, {Partition: record.Partition{Topic: "b"}},
 		{Partition: record.Partition{Topic: "c"}}, {Partition: record.Partition{Topic: "c", ID: 1}},
 	})
-	if got := l.samePartition("b", placeIn("a", 0)); got != 0 {
+	if got := l.samePartition("b", record.At("a", 0, 0)); got != 0 {
 		t.Errorf("as many partitions: %d", got)
 	}
-	if got := l.samePartition("c", placeIn("a", 0)); got != -1 {
+	if got := l.samePartition("c", record.At("a", 0, 0)); got != -1 {
 		t.Errorf("more partitions: %d", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Extent is the part of a partition's log that has been read.
@@ -40,7 +41,7 @@ func (l *Log) cut(topics ...string) bool {
 
 // samePartition returns the partition in which the topic has the records of the
 // same key, or -1 where it cannot be told.
-func (l *Log) samePartition(topic string, at Place) int32 {
+func (l *Log) samePartition(topic string, at record.Place) int32 {
 	n := map[string]int{}
 	for p := range l.extents {
 		n[p.Topic]++

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -9,15 +8,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// What a marker says became of a dead letter.
-const (
-	replayed = "replayed"
-	purged   = "purged"
-)
-
 // creation is a record that says an order was created.
 type creation struct {
-	at     Place
+	at     record.Place
 	event  string
 	amount banking.Money
 	time   time.Time // the record's
@@ -25,7 +18,7 @@ type creation struct {
 
 // result is a record that says an order was decided.
 type result struct {
-	at     Place
+	at     record.Place
 	event  string
 	cause  string // the order's event, "" if the record does not say
 	status string
@@ -43,8 +36,8 @@ func (f result) shown() banking.OrderStatus {
 
 // letter is a dead letter: a record that a group set aside.
 type letter struct {
-	at      Place // of the letter itself
-	origin  Place // of the record that was set aside
+	at      record.Place // of the letter itself
+	origin  record.Place // of the record that was set aside
 	group   string
 	reason  string
 	orderID string // "" if the letter holds no order that can be read
@@ -52,66 +45,46 @@ type letter struct {
 	amount  banking.Money
 }
 
-// marker says what became of a dead letter.
-type marker struct {
-	resolves   Place
-	resolution string
-}
-
 // unreadable is a record that is not what its topic promises.
-type unreadable struct{ at Place }
+type unreadable struct{ at record.Place }
 
 // decode reads one record of the log: a fact about the order of that id. What
 // cannot be read is a fact too.
 func decode(r record.Record) (orderID string, fact any) {
-	at := Place{r.Partition, r.Offset}
 	if r.Topic == banking.TopicOrdersDLQ || r.Topic == banking.TopicPaymentsDLQ {
-		return decodeSetAside(at, r)
+		return decodeSetAside(r)
 	}
 	event, err := delivery.Decode(r)
-	if err != nil || banking.TopicOf(event.Type()) != r.Topic {
-		return "", unreadable{at}
+	if err != nil {
+		return "", unreadable{r.Place}
 	}
 	cause := r.Header(record.HeaderOriginalEventID)
 	switch e := event.(type) {
 	case banking.OrderCreated:
-		return e.OrderID, creation{at, e.EventID, e.Amount, r.Time}
+		return e.OrderID, creation{r.Place, e.EventID, e.Amount, r.Time}
 	case banking.PaymentAuthorized:
-		return e.OrderID, result{at, e.EventID, cause, e.Status, e.Amount, e.ProcessedAt}
+		return e.OrderID, result{r.Place, e.EventID, cause, e.Status, e.Amount, e.ProcessedAt}
 	case banking.PaymentRejected:
-		return e.OrderID, result{at, e.EventID, cause, e.Status, e.Amount, e.ProcessedAt}
+		return e.OrderID, result{r.Place, e.EventID, cause, e.Status, e.Amount, e.ProcessedAt}
 	default:
-		return "", unreadable{at}
+		return "", unreadable{r.Place}
 	}
 }
 
 // decodeSetAside reads a record of a dead-letter topic: a dead letter, or a
-// marker. What a record that was set aside has in its own headers makes no
 // marker.
-func decodeSetAside(at Place, r record.Record) (orderID string, fact any) {
-	added, _, ok := record.SplitDeadLetter(r.Headers)
-	if !ok {
-		return "", decodeMarker(at, r)
+func decodeSetAside(r record.Record) (orderID string, fact any) {
+	origin, held, err := record.ParseOrigin(r)
+	if err != nil {
+		m, err := record.ParseMarker(r)
+		if err != nil {
+			return "", unreadable{r.Place}
+		}
+		return "", m
 	}
-	why := record.Record{Headers: added}
-	origin, ok := parsePlace(strings.Join([]string{
-		why.Header(record.HeaderOriginalTopic), why.Header(record.HeaderOriginalPartition), why.Header(record.HeaderOriginalOffset),
-	}, "/"))
-	if !ok {
-		return "", unreadable{at}
-	}
-	l := letter{at: at, origin: origin, group: why.Header(record.HeaderConsumerGroup), reason: why.Header(record.HeaderErrorReason)}
-	if order, err := delivery.DecodeAs[banking.OrderCreated](r); err == nil && origin.Topic == banking.TopicOrdersCreated {
+	l := letter{at: r.Place, origin: origin.Place, group: origin.Group, reason: origin.Reason}
+	if order, err := delivery.DecodeAs[banking.OrderCreated](held); err == nil {
 		l.orderID, l.event, l.amount = order.OrderID, order.EventID, order.Amount
 	}
 	return l.orderID, l
-}
-
-func decodeMarker(at Place, r record.Record) any {
-	place, ok := parsePlace(r.Header(record.HeaderResolves))
-	what := r.Header(record.HeaderResolution)
-	if r.Value != nil || !ok || place.Topic != r.Topic || what != replayed && what != purged {
-		return unreadable{at}
-	}
-	return marker{place, what}
 }

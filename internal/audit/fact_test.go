@@ -11,24 +11,24 @@ import (
 // Only what says plainly what became of a letter of the same topic is a
 // marker; what a record had in its own headers when it was set aside is not.
 func TestMarkers(t *testing.T) {
-	at := Place{record.Partition{Topic: banking.TopicOrdersDLQ, ID: 1}, 42}
+	at := record.At(banking.TopicOrdersDLQ, 1, 42)
 	of := func(m record.Message) record.Record {
-		return record.Record{Partition: record.Partition{Topic: banking.TopicOrdersDLQ}, Key: m.Key, Value: m.Value, Headers: m.Headers}
+		return record.Record{Place: record.At(banking.TopicOrdersDLQ, 0, 0), Key: m.Key, Value: m.Value, Headers: m.Headers}
 	}
 	foreign := at
 	foreign.Topic = banking.TopicPaymentsDLQ
-	valued := of(markerFor(at, "k", purged))
+	valued := of(markerFor(at, "k", record.Purged))
 	valued.Value = []byte{}
-	inside := of(markerFor(at, "k", purged))
+	inside := of(markerFor(at, "k", record.Purged))
 	inside.Topic = banking.TopicOrdersCreated
 	for name, tt := range map[string]struct {
 		given record.Record
 		want  any
 	}{
-		"replayed":             {of(markerFor(at, "k", replayed)), marker{at, replayed}},
-		"purged":               {of(markerFor(at, "k", purged)), marker{at, purged}},
+		"replayed":             {of(markerFor(at, "k", record.Replayed)), record.Marker{Letter: at, Resolution: record.Replayed, At: markedAt}},
+		"purged":               {of(markerFor(at, "k", record.Purged)), record.Marker{Letter: at, Resolution: record.Purged, At: markedAt}},
 		"unknown resolution":   {of(markerFor(at, "k", "gone")), nil},
-		"of another topic":     {of(markerFor(foreign, "k", purged)), nil},
+		"of another topic":     {of(markerFor(foreign, "k", record.Purged)), nil},
 		"with a value":         {valued, nil},
 		"no place":             {of(record.Message{Headers: []record.Header{{Key: record.HeaderResolves, Value: []byte("x")}}}), nil},
 		"no header":            {of(record.Message{}), nil},
@@ -37,7 +37,7 @@ func TestMarkers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			id, got := decode(tt.given)
 			switch want := tt.want.(type) {
-			case marker:
+			case record.Marker:
 				if got != want || id != "" {
 					t.Errorf("%q %+v, want %+v", id, got, want)
 				}
@@ -64,9 +64,9 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, topic string, key, value []byte, eventType, resolves string) {
-		r := record.Record{Partition: record.Partition{Topic: topic}, Key: key, Value: value, Headers: []record.Header{
+		r := record.Record{Place: record.At(topic, 0, 0), Key: key, Value: value, Headers: []record.Header{
 			{Key: record.HeaderEventType, Value: []byte(eventType)}, {Key: record.HeaderResolves, Value: []byte(resolves)},
-			{Key: record.HeaderResolution, Value: []byte(purged)},
+			{Key: record.HeaderResolution, Value: []byte(record.Purged)}, {Key: record.HeaderResolvedAt, Value: []byte("2026-05-01T12:00:00Z")},
 		}}
 		l := NewLog()
 		l.Add(r)

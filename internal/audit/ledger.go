@@ -2,6 +2,7 @@ package audit
 
 import (
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // ledger judges the rows whose result is not in the log; the others have been
@@ -31,7 +32,7 @@ func (r *reconciliation) cutResult(row LedgerRow, partition int32) bool {
 		topic = banking.TopicPaymentsAuthorized
 	}
 	if partition >= 0 {
-		partition = r.log.samePartition(topic, placeIn(banking.TopicOrdersCreated, partition))
+		partition = r.log.samePartition(topic, record.At(banking.TopicOrdersCreated, partition, 0))
 	}
 	return r.log.lostBefore(topic, partition, row.ProcessedAt)
 }

@@ -15,7 +15,7 @@ type Log struct {
 	orders  map[string]*order
 	letters map[letterKey]*letters
 	// marked says what the markers say became of a dead letter, by its place.
-	marked     map[Place]resolution
+	marked     map[record.Place]resolution
 	unreadable []unreadable
 }
 
@@ -30,13 +30,13 @@ type order struct {
 // the same.
 type letterKey struct {
 	group  string
-	origin Place
+	origin record.Place
 }
 
 // letters are the copies of one dead letter.
 type letters struct {
 	letter
-	at []Place
+	at []record.Place
 }
 
 // resolution is what became of a dead letter.
@@ -46,7 +46,7 @@ type resolution struct{ replayed, purged bool }
 func NewLog() *Log {
 	return &Log{
 		extents: map[record.Partition]*Extent{}, orders: map[string]*order{},
-		letters: map[letterKey]*letters{}, marked: map[Place]resolution{},
+		letters: map[letterKey]*letters{}, marked: map[record.Place]resolution{},
 	}
 }
 
@@ -68,10 +68,10 @@ func (l *Log) Add(r record.Record) {
 		o.results = append(o.results, f)
 	case letter:
 		l.addLetter(id, f)
-	case marker:
-		m := l.marked[f.resolves]
-		m.replayed, m.purged = m.replayed || f.resolution == replayed, m.purged || f.resolution == purged
-		l.marked[f.resolves] = m
+	case record.Marker:
+		m := l.marked[f.Letter]
+		m.replayed, m.purged = m.replayed || f.Resolution == record.Replayed, m.purged || f.Resolution == record.Purged
+		l.marked[f.Letter] = m
 	case unreadable:
 		l.unreadable = append(l.unreadable, f)
 	}

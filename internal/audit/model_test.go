@@ -61,27 +61,27 @@ func partitionOf(topic, id string) record.Partition {
 }
 
 // publish appends a record to its topic and returns its place.
-func (w *world) publish(m record.Message) Place {
+func (w *world) publish(m record.Message) record.Place {
 	w.now = w.now.Add(time.Millisecond)
 	p := partitionOf(m.Topic, string(m.Key))
 	offset := w.start[p] + int64(len(w.log[p]))
 	w.log[p] = append(w.log[p], record.Record{
-		Partition: p, Offset: offset, Key: m.Key, Value: m.Value, Headers: m.Headers, Time: w.now,
+		Place: record.Place{Partition: p, Offset: offset}, Key: m.Key, Value: m.Value, Headers: m.Headers, Time: w.now,
 	})
-	return Place{p, offset}
+	return record.Place{Partition: p, Offset: offset}
 }
 
-func (w *world) at(at Place) record.Record {
+func (w *world) at(at record.Place) record.Record {
 	return w.log[at.Partition][at.Offset-w.start[at.Partition]]
 }
 
 // create takes an order.
-func (w *world) create(amount banking.Money) (banking.OrderCreated, Place) {
+func (w *world) create(amount banking.Money) (banking.OrderCreated, record.Place) {
 	w.number++
 	return w.createAs(fmt.Sprintf("order-%d", w.number), "event-"+strconv.Itoa(w.number), amount)
 }
 
-func (w *world) createAs(id, event string, amount banking.Money) (banking.OrderCreated, Place) {
+func (w *world) createAs(id, event string, amount banking.Money) (banking.OrderCreated, record.Place) {
 	order := banking.OrderCreated{
 		EventID: event, OrderID: id, UserID: "user", Amount: amount, Status: banking.StatusCreated, CreatedAt: w.now,
 	}
@@ -105,27 +105,20 @@ func (w *world) outcome(order banking.OrderCreated, event string, authorized boo
 
 // deadLetter is a record as a group sets it aside.
 func deadLetter(r record.Record, group string, reason delivery.Reason) record.Message {
-	values := [][2]string{
-		{record.HeaderOriginalEventID, r.Header(record.HeaderEventID)}, {record.HeaderOriginalTopic, r.Topic},
-		{record.HeaderOriginalPartition, strconv.Itoa(int(r.ID))}, {record.HeaderOriginalOffset, strconv.FormatInt(r.Offset, 10)},
-		{record.HeaderConsumerGroup, group}, {record.HeaderAttempts, "3"}, {record.HeaderErrorClass, "transient"},
-		{record.HeaderErrorReason, string(reason)}, {record.HeaderErrorMessage, "failed"},
-		{record.HeaderFailedAt, r.Time.Format(time.RFC3339Nano)},
+	origin := record.Origin{
+		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: group, Attempts: 3,
+		Class: "transient", Reason: string(reason), Message: "failed", FailedAt: r.Time,
 	}
-	m := record.Message{Topic: banking.DeadLetterTopic(r.Topic), Key: r.Key, Value: r.Value}
-	for _, v := range values {
-		m.Headers = append(m.Headers, record.Header{Key: v[0], Value: []byte(v[1])})
+	return record.Message{
+		Topic: banking.DeadLetterTopic(r.Topic), Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers),
 	}
-	m.Headers = append(m.Headers, r.Headers...)
-	return m
 }
 
+var markedAt = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
 // markerFor is the record that says what became of a dead letter.
-func markerFor(at Place, key, resolution string) record.Message {
-	return record.Message{Topic: at.Topic, Key: []byte(key), Headers: []record.Header{
-		{Key: record.HeaderResolves, Value: []byte(at.String())}, {Key: record.HeaderResolution, Value: []byte(resolution)},
-		{Key: record.HeaderResolvedAt, Value: []byte("2026-05-01T12:00:00Z")},
-	}}
+func markerFor(at record.Place, key, resolution string) record.Message {
+	return record.Marker{Letter: at, Resolution: resolution, At: markedAt}.Message([]byte(key))
 }
 
 // next returns the record that a service reads next of a partition.
@@ -175,7 +168,7 @@ func (w *world) decide(partition int32) bool {
 
 func (w *world) enqueue(m record.Message) {
 	w.pending = append(w.pending, record.Record{
-		Partition: record.Partition{Topic: m.Topic}, Key: m.Key, Value: m.Value, Headers: m.Headers,
+		Place: record.At(m.Topic, 0, 0), Key: m.Key, Value: m.Value, Headers: m.Headers,
 	})
 }
 
@@ -303,7 +296,7 @@ func (w *world) spans(topics ...string) (out []kafka.Span) {
 func (w *world) scan(spans []kafka.Span, read func(record.Record) error) error {
 	for _, s := range spans {
 		for i := s.Start; i < s.End; i++ {
-			if err := read(w.at(Place{s.Partition, i})); err != nil {
+			if err := read(w.at(record.Place{Partition: s.Partition, Offset: i})); err != nil {
 				return err
 			}
 		}

@@ -53,7 +53,7 @@ func history(t *rapid.T, w *world, label string, steps int) {
 
 // resolve replays or purges a dead letter that holds an order, perhaps again.
 func (w *world) resolve(t *rapid.T) {
-	var letters []Place
+	var letters []record.Place
 	for id := range int32(banking.Partitions) {
 		for _, r := range w.log[record.Partition{Topic: banking.TopicOrdersDLQ, ID: id}] {
 			if order, fact := decode(r); order != "" {

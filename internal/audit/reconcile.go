@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Reconcile holds the log and the state against each other. Every difference
@@ -43,9 +44,9 @@ type reconciliation struct {
 	state     State
 	forgotten time.Time
 
-	ledgerRows     map[string]LedgerRow // by order
-	pendingResults map[string]bool      // orders whose result is in the outbox
-	pendingLetters map[Place]bool       // records whose dead letter is in the outbox
+	ledgerRows     map[string]LedgerRow  // by order
+	pendingResults map[string]bool       // orders whose result is in the outbox
+	pendingLetters map[record.Place]bool // records whose dead letter is in the outbox
 
 	report      Report
 	differences []Difference
@@ -55,7 +56,7 @@ type reconciliation struct {
 // have been published already, marked with the next batch: what is in the log
 // does not wait.
 func (r *reconciliation) index() {
-	r.ledgerRows, r.pendingResults, r.pendingLetters = map[string]LedgerRow{}, map[string]bool{}, map[Place]bool{}
+	r.ledgerRows, r.pendingResults, r.pendingLetters = map[string]LedgerRow{}, map[string]bool{}, map[record.Place]bool{}
 	if r.state.Paiement == nil {
 		return
 	}
@@ -101,7 +102,7 @@ func (r *reconciliation) order(id string, o *order) {
 type event struct {
 	id     string
 	amount banking.Money
-	places []Place
+	places []record.Place
 	time   time.Time // of the first record
 }
 
@@ -116,7 +117,7 @@ func eventsOf(created []creation) []event {
 			}
 		}
 		if !known {
-			events = append(events, event{c.event, c.amount, []Place{c.at}, c.time})
+			events = append(events, event{c.event, c.amount, []record.Place{c.at}, c.time})
 		}
 	}
 	return events

@@ -27,25 +27,30 @@ func settled() *world {
 }
 
 // refused is a settled world in which order-11 is a dead letter, at the place.
-func refused() (*world, Place) {
+func refused() (*world, record.Place) {
 	w := settled()
 	w.fails = func(banking.OrderCreated) bool { return true }
 	w.create(1101)
 	w.settle()
 	w.fails = func(banking.OrderCreated) bool { return false }
 	p := partitionOf(banking.TopicOrdersDLQ, "order-11")
-	return w, Place{p, int64(len(w.log[p]) - 1)}
+	return w, record.Place{Partition: p, Offset: int64(len(w.log[p]) - 1)}
 }
 
 // replay does what `vigie dlq replay` does.
-func (w *world) replay(letter Place) {
+func (w *world) replay(letter record.Place) {
 	r := w.at(letter)
-	_, original, _ := record.SplitDeadLetter(r.Headers)
-	w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: r.Key, Value: r.Value, Headers: original})
-	w.publish(markerFor(letter, string(r.Key), replayed))
+	_, held, err := record.ParseOrigin(r)
+	if err != nil {
+		panic(err)
+	}
+	w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: r.Key, Value: r.Value, Headers: held.Headers})
+	w.publish(markerFor(letter, string(r.Key), record.Replayed))
 }
 
-func (w *world) purge(letter Place) { w.publish(markerFor(letter, string(w.at(letter).Key), purged)) }
+func (w *world) purge(letter record.Place) {
+	w.publish(markerFor(letter, string(w.at(letter).Key), record.Purged))
+}
 
 // republish has a record of a topic published again.
 func (w *world) republish(topic, id string) {
@@ -229,148 +234,148 @@ func TestWhatIsAccountedFor(t *testing.T) {
 // Each kind of difference is found, named by its order, and alone.
 func TestEachDifferenceIsFound(t *testing.T) {
 	for name, tt := range map[string]struct {
-		defect func(w *world, letter Place)
+		defect func(w *world, letter record.Place)
 		want   []string
 	}{
-		"lost": {func(w *world, _ Place) {
+		"lost": {func(w *world, _ record.Place) {
 			_, at := w.create(1)
 			w.paiement[at.Partition]++
 		}, []string{"lost order-12"}},
-		"lost, unreadable": {func(w *world, _ Place) {
+		"lost, unreadable": {func(w *world, _ record.Place) {
 			at := w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: []byte("junk"), Value: []byte("junk")})
 			w.paiement[at.Partition]++
 		}, []string{"lost"}},
-		"replay that never came": {func(w *world, letter Place) {
-			w.publish(markerFor(letter, "order-11", replayed))
+		"replay that never came": {func(w *world, letter record.Place) {
+			w.publish(markerFor(letter, "order-11", record.Replayed))
 		}, []string{"lost order-11"}},
-		"the second of two records is lost": {func(w *world, letter Place) {
+		"the second of two records is lost": {func(w *world, letter record.Place) {
 			w.replay(letter)
 			w.paiement[partitionOf(banking.TopicOrdersCreated, "order-11")]++
 		}, []string{"lost order-11"}},
-		"decided twice": {func(w *world, _ Place) {
+		"decided twice": {func(w *world, _ record.Place) {
 			w.publish(w.outcome(orderOf("order-3", 301), "forged", true))
 		}, []string{"decided_twice order-3"}},
-		"decided both ways by one event": {func(w *world, _ Place) {
+		"decided both ways by one event": {func(w *world, _ record.Place) {
 			w.publish(w.outcome(orderOf("order-3", 301), banking.ResultEventID("event-3"), false))
 		}, []string{"decided_twice order-3"}},
-		"decided for another amount": {func(w *world, _ Place) {
+		"decided for another amount": {func(w *world, _ record.Place) {
 			w.createAs("order-12", "event-12", 1200)
 			w.paiement[partitionOf(banking.TopicOrdersCreated, "order-12")]++
 			m := w.outcome(orderOf("order-12", 1201), banking.ResultEventID("event-12"), true)
 			w.publish(m)
 			w.ledger["order-12"] = LedgerRow{"order-12", "event-12", banking.ResultEventID("event-12"), banking.StatusAuthorized, 1201, w.now}
 		}, []string{"amount_differs order-12"}},
-		"decided without an order": {func(w *world, _ Place) {
+		"decided without an order": {func(w *world, _ record.Place) {
 			w.publish(w.outcome(orderOf("order-99", 1), "forged", true))
 		}, []string{"result_without_order order-99"}},
-		"decided and in the ledger without an order": {func(w *world, _ Place) {
+		"decided and in the ledger without an order": {func(w *world, _ record.Place) {
 			order := orderOf("order-99", 1)
 			w.publish(w.outcome(order, "r", true))
 			w.ledger["order-99"] = LedgerRow{"order-99", order.EventID, "r", banking.StatusAuthorized, 1, w.now}
 		}, []string{"result_without_order order-99"}},
-		"forged while the decision waits": {func(w *world, _ Place) {
+		"forged while the decision waits": {func(w *world, _ record.Place) {
 			order, _ := w.create(1)
 			w.decide(partitionOf("", "order-12").ID)
 			w.publish(w.outcome(order, "forged", true))
 		}, []string{"ledger_disagrees order-12"}},
-		"created twice": {func(w *world, _ Place) {
+		"created twice": {func(w *world, _ record.Place) {
 			w.createAs("order-3", "another", 301)
 			w.settle()
 		}, []string{"created_twice order-3"}},
-		"created twice for other amounts": {func(w *world, _ Place) {
+		"created twice for other amounts": {func(w *world, _ record.Place) {
 			w.createAs("order-3", "event-3", 302)
 			w.settle()
 		}, []string{"created_twice order-3"}},
-		"ledger row gone": {func(w *world, _ Place) {
+		"ledger row gone": {func(w *world, _ record.Place) {
 			delete(w.ledger, "order-3")
 		}, []string{"result_without_ledger order-3"}},
-		"ledger row of no order": {func(w *world, _ Place) {
+		"ledger row of no order": {func(w *world, _ record.Place) {
 			w.ledger["order-99"] = LedgerRow{"order-99", "e", "r", banking.StatusAuthorized, 1, w.now}
 		}, []string{"ledger_without_result order-99"}},
-		"decided and never published": {func(w *world, _ Place) {
+		"decided and never published": {func(w *world, _ record.Place) {
 			w.create(1)
 			w.decide(partitionOf("", "order-12").ID)
 			w.mark()
 		}, []string{"ledger_without_result order-12"}},
-		"ledger has another status": {func(w *world, _ Place) {
+		"ledger has another status": {func(w *world, _ record.Place) {
 			row := w.ledger["order-3"]
 			row.Status = banking.StatusRejected
 			w.ledger["order-3"] = row
 		}, []string{"ledger_disagrees order-3"}},
-		"ledger has another amount": {func(w *world, _ Place) {
+		"ledger has another amount": {func(w *world, _ record.Place) {
 			row := w.ledger["order-3"]
 			row.Amount++
 			w.ledger["order-3"] = row
 		}, []string{"ledger_disagrees order-3"}},
-		"ledger has another result": {func(w *world, _ Place) {
+		"ledger has another result": {func(w *world, _ record.Place) {
 			row := w.ledger["order-3"]
 			row.ResultEventID = "another"
 			w.ledger["order-3"] = row
 		}, []string{"ledger_disagrees order-3"}},
-		"ledger has another order event": {func(w *world, _ Place) {
+		"ledger has another order event": {func(w *world, _ record.Place) {
 			row := w.ledger["order-3"]
 			row.EventID = "another"
 			w.ledger["order-3"] = row
 		}, []string{"ledger_disagrees order-3"}},
-		"undecided, and the ledger has another event": {func(w *world, _ Place) {
+		"undecided, and the ledger has another event": {func(w *world, _ record.Place) {
 			w.create(1)
 			w.ledger["order-12"] = LedgerRow{"order-12", "another", "r", banking.StatusAuthorized, 1, w.now}
 		}, []string{"ledger_disagrees order-12"}},
-		"dead letter of no order": {func(w *world, _ Place) {
+		"dead letter of no order": {func(w *world, _ record.Place) {
 			r := w.first(banking.TopicOrdersCreated, "order-3")
 			r.Offset = 1000
 			w.publish(deadLetter(r, banking.GroupPaiement, delivery.ReasonAuthoriser))
 			w.showAll()
 		}, []string{"dead_letter_without_order order-3"}},
-		"view gone": {func(w *world, _ Place) {
+		"view gone": {func(w *world, _ record.Place) {
 			delete(w.views, "order-3")
 		}, []string{"view_missing order-3"}},
-		"view of another status": {func(w *world, _ Place) {
+		"view of another status": {func(w *world, _ record.Place) {
 			w.views["order-3"] = View{"order-3", banking.OrderStatusFailed, 301, 2}
 		}, []string{"view_wrong order-3"}},
-		"view of the other decision": {func(w *world, _ Place) {
+		"view of the other decision": {func(w *world, _ record.Place) {
 			w.views["order-3"] = View{"order-3", banking.OrderStatusRejected, 301, 2}
 		}, []string{"view_wrong order-3"}},
-		"view of another amount": {func(w *world, _ Place) {
+		"view of another amount": {func(w *world, _ record.Place) {
 			w.views["order-3"] = View{"order-3", banking.OrderStatusAuthorized, 302, 2}
 		}, []string{"view_wrong order-3"}},
-		"view with too few events": {func(w *world, _ Place) {
+		"view with too few events": {func(w *world, _ record.Place) {
 			w.views["order-3"] = View{"order-3", banking.OrderStatusAuthorized, 301, 1}
 		}, []string{"view_wrong order-3"}},
-		"view with too many events": {func(w *world, _ Place) {
+		"view with too many events": {func(w *world, _ record.Place) {
 			w.views["order-3"] = View{"order-3", banking.OrderStatusAuthorized, 301, 3}
 		}, []string{"view_wrong order-3"}},
-		"view of no order": {func(w *world, _ Place) {
+		"view of no order": {func(w *world, _ record.Place) {
 			w.views["order-99"] = View{"order-99", banking.OrderStatusCreated, 1, 1}
 		}, []string{"view_without_order order-99"}},
-		"view that is ahead of its position": {func(w *world, _ Place) {
+		"view that is ahead of its position": {func(w *world, _ record.Place) {
 			w.create(1)
 			w.views["order-12"] = View{"order-12", banking.OrderStatusCreated, 1, 1}
 		}, []string{"view_without_order order-12"}},
-		"not counted": {func(w *world, _ Place) {
+		"not counted": {func(w *world, _ record.Place) {
 			delete(w.transactions, "order-3")
 		}, []string{"not_counted order-3"}},
-		"not counted and not in the totals": {func(w *world, _ Place) {
+		"not counted and not in the totals": {func(w *world, _ record.Place) {
 			delete(w.transactions, "order-3")
 			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].less(Sum{1, 301})
 		}, []string{"totals_wrong", "not_counted order-3"}},
-		"counted wrong": {func(w *world, _ Place) {
+		"counted wrong": {func(w *world, _ record.Place) {
 			w.transactions["order-3"] = Transaction{"order-3", banking.ResultEventID("event-3"), banking.StatusAuthorized, 300}
 		}, []string{"counted_wrong order-3"}},
-		"counted without a result": {func(w *world, _ Place) {
+		"counted without a result": {func(w *world, _ record.Place) {
 			w.transactions["order-99"] = Transaction{"order-99", "r", banking.StatusAuthorized, 1}
 			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].plus(1)
 		}, []string{"counted_without_result order-99"}},
-		"counted twice in the totals": {func(w *world, _ Place) {
+		"counted twice in the totals": {func(w *world, _ record.Place) {
 			w.totals[banking.StatusAuthorized] = w.totals[banking.StatusAuthorized].plus(301)
 		}, []string{"totals_wrong"}},
-		"a cent too much in the totals": {func(w *world, _ Place) {
+		"a cent too much in the totals": {func(w *world, _ record.Place) {
 			w.totals[banking.StatusRejected] = w.totals[banking.StatusRejected].and(Sum{0, 1})
 		}, []string{"totals_wrong"}},
-		"a position beyond the end": {func(w *world, _ Place) {
+		"a position beyond the end": {func(w *world, _ record.Place) {
 			w.paiement[partitionOf(banking.TopicOrdersCreated, "order-3")] += 100
 		}, []string{"outside_log"}},
-		"records deleted before they were read": {func(w *world, _ Place) {
+		"records deleted before they were read": {func(w *world, _ record.Place) {
 			_, at := w.create(1)
 			w.cutLog(at.Partition, len(w.log[at.Partition]))
 			w.suivi[at.Partition]++ // paiement alone is behind

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // unread judges records that are not what their topic promises: on
@@ -35,7 +36,7 @@ func (r *reconciliation) unread() {
 
 // deadLetters looks at each dead letter by itself.
 func (r *reconciliation) deadLetters() {
-	bad := map[Place]bool{}
+	bad := map[record.Place]bool{}
 	for _, u := range r.log.unreadable {
 		bad[u.at] = true
 	}
@@ -67,7 +68,7 @@ func (r *reconciliation) deadLetters() {
 }
 
 // letterOf returns paiement's dead letter for a record.
-func (o *order) letterOf(at Place) *letters {
+func (o *order) letterOf(at record.Place) *letters {
 	for _, l := range o.letters {
 		if l.origin == at {
 			return l
@@ -78,7 +79,7 @@ func (o *order) letterOf(at Place) *letters {
 
 // lettersCut says so where dead letters have been deleted. They outlive their
 // orders by the topics' retention, so that this excuses nothing by itself.
-func (r *reconciliation) lettersCut(at Place) string {
+func (r *reconciliation) lettersCut(at record.Place) string {
 	for p, extent := range r.log.extents {
 		if p.Topic == banking.TopicOrdersDLQ && p.ID == at.ID && extent.Start > 0 {
 			return fmt.Sprintf(" (dead letters before offset %d of %s have been deleted)", extent.Start, p)
@@ -88,7 +89,7 @@ func (r *reconciliation) lettersCut(at Place) string {
 }
 
 // createdAt says whether the order was created by the record of that place.
-func (o *order) createdAt(at Place) bool {
+func (o *order) createdAt(at record.Place) bool {
 	return o != nil && slices.ContainsFunc(o.created, func(c creation) bool { return c.at == at })
 }
 

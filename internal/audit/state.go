@@ -12,7 +12,7 @@ import (
 type Positions map[record.Partition]int64
 
 // read says whether the service has processed the record of that place.
-func (p Positions) read(at Place) bool {
+func (p Positions) read(at record.Place) bool {
 	next, ok := p[at.Partition]
 	return ok && at.Offset < next
 }
@@ -31,7 +31,7 @@ type State struct {
 }
 
 // asNewAs says whether the state is known to be newer than the record.
-func (s State) asNewAs(at Place) bool {
+func (s State) asNewAs(at record.Place) bool {
 	return s.Since == nil || at.Offset < s.Since[at.Partition]
 }
 

@@ -100,16 +100,3 @@ func TestDifferencesAreInTheOrderOfTheIDs(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
-
-func TestPlaces(t *testing.T) {
-	at := placeIn("orders.dlq", 1)
-	at.Offset = 42
-	if got, ok := parsePlace(at.String()); !ok || got != at || at.String() != "orders.dlq/1/42" {
-		t.Errorf("%s is read as %v, %v", at, got, ok)
-	}
-	for _, text := range []string{"", "a", "a/1", "/1/2", "a/x/2", "a/1/x", "a/-1/2", "a/1/-2", "a/4294967296/1", "a/1/2/3"} {
-		if at, ok := parsePlace(text); ok {
-			t.Errorf("%q is read as %v", text, at)
-		}
-	}
-}

@@ -96,7 +96,7 @@ func readPaiement(ctx context.Context, s *storage.Snapshot) (*audit.Paiement, er
 	for _, p := range pending {
 		for _, m := range p.Messages {
 			out.Pending = append(out.Pending, record.Record{
-				Partition: record.Partition{Topic: m.Topic}, Key: m.Key, Value: m.Value, Headers: m.Headers,
+				Place: record.At(m.Topic, 0, 0), Key: m.Key, Value: m.Value, Headers: m.Headers,
 			})
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Names of the dlq commands' flags.
@@ -80,7 +81,7 @@ func filter(c *cli.Command, ids []string) (deadletters.Filter, error) {
 		Reason: c.String("reason"), Group: c.String("group"), Order: c.String("order"), Topic: c.String("topic"),
 	}
 	for _, text := range ids {
-		id, err := deadletters.ParseID(text)
+		id, err := record.ParsePlace(text)
 		if err != nil {
 			return f, err
 		}

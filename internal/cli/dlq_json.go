@@ -36,7 +36,7 @@ func letterJSON(l deadletters.Letter) jsonLetter {
 		Attempts: l.Attempts, FailedAt: l.FailedAt.UTC(),
 	}
 	if !l.Foreign() {
-		out.OriginalTopic, out.OriginalPartition, out.OriginalOffset = l.Origin.Topic, &l.Origin.Partition, &l.Origin.Offset
+		out.OriginalTopic, out.OriginalPartition, out.OriginalOffset = l.Origin.Topic, &l.Origin.ID, &l.Origin.Offset
 	}
 	if l.Resolved() {
 		out.Resolution = &jsonResolution{l.Resolution.Kind, l.Resolution.At}

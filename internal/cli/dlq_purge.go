@@ -11,6 +11,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // maxNamed bounds the orders that the question before a purge names.
@@ -42,7 +43,7 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 		return errors.New("--json leaves no room for a question; confirm with --yes")
 	}
 	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
-		s := newSettling(c, deadletters.Purged)
+		s := newSettling(c, record.Purged)
 		letters := s.pick(f.IDs, listing.Letters, false)
 		if len(letters) > 0 {
 			if err := confirmPurge(c, letters); err != nil {

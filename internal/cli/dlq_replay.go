@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/deadletters"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 func dlqReplayCommand() *cli.Command {
@@ -34,7 +35,7 @@ func dlqReplay(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
-		s := newSettling(c, deadletters.Replayed)
+		s := newSettling(c, record.Replayed)
 		letters := s.pick(f.IDs, listing.Letters, c.Bool(flagAgain))
 		err := settleLetters(ctx, c, s, source, letters)
 		return errors.Join(s.finish(), err)
@@ -55,7 +56,7 @@ func settleLetters(ctx context.Context, c *cli.Command, s *settling, source dead
 		bar.progress(told, int64(len(letters)))
 	}
 	return withSettler(ctx, c, source, func(settler deadletters.Settler) error {
-		if s.verb == deadletters.Purged {
+		if s.verb == record.Purged {
 			return settler.Purge(ctx, letters, report)
 		}
 		return settler.Replay(ctx, letters, report)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/otlp"
@@ -56,8 +57,8 @@ func newSettling(c *cli.Command, verb string) *settling {
 
 // pick leaves out the letters that are resolved, and counts ids that name no
 // letter as failures.
-func (s *settling) pick(asked []deadletters.ID, listed []deadletters.Letter, again bool) []deadletters.Letter {
-	found := map[deadletters.ID]bool{}
+func (s *settling) pick(asked []record.Place, listed []deadletters.Letter, again bool) []deadletters.Letter {
+	found := map[record.Place]bool{}
 	var picked []deadletters.Letter
 	for _, l := range listed {
 		found[l.ID] = true

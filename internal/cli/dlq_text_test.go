@@ -20,8 +20,8 @@ const hostile = "a\x1b[2Jb\u009bc\nd\x00\u202ee\xff"
 func TestATerminalIsNotAtALettersCommand(t *testing.T) {
 	l := deadletters.Whole{
 		Letter: deadletters.Letter{
-			ID: deadletters.ID{Topic: "orders.dlq"}, Key: hostile, Reason: "malformed", Class: hostile, Group: hostile, Message: hostile,
-			Origin: deadletters.ID{Topic: "orders.created"},
+			ID: record.At("orders.dlq", 0, 0), Key: hostile, Reason: "malformed", Class: hostile, Group: hostile, Message: hostile,
+			Origin: record.At("orders.created", 0, 0),
 		},
 		Headers: []record.Header{{Key: hostile, Value: []byte(hostile)}},
 		Trace:   []record.Header{{Key: "traceparent", Value: []byte(hostile)}},
@@ -77,16 +77,16 @@ func TestTheTableIsAlignedAndCountsReasons(t *testing.T) {
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	letter := func(key, reason string, resolution deadletters.Resolution) deadletters.Letter {
 		l := deadletters.Letter{
-			ID: deadletters.ID{Topic: "orders.dlq", Offset: 1}, Key: key, Reason: reason, FailedAt: now.Add(-time.Minute), Resolution: resolution,
+			ID: record.At("orders.dlq", 0, 1), Key: key, Reason: reason, FailedAt: now.Add(-time.Minute), Resolution: resolution,
 		}
 		if reason != deadletters.ReasonForeign {
-			l.Class, l.Group, l.Attempts, l.Origin = "reject", "suivi-svc", 1, deadletters.ID{Topic: "orders.created"}
+			l.Class, l.Group, l.Attempts, l.Origin = "reject", "suivi-svc", 1, record.At("orders.created", 0, 0)
 		}
 		return l
 	}
 	listing := deadletters.Listing{Letters: []deadletters.Letter{
 		letter(strings.Repeat("k", 50), deadletters.ReasonForeign, deadletters.Resolution{}),
-		letter("order-1", "malformed", deadletters.Resolution{Kind: deadletters.Purged, At: now.Add(-time.Hour)}),
+		letter("order-1", "malformed", deadletters.Resolution{Kind: record.Purged, At: now.Add(-time.Hour)}),
 		letter("order-2", "malformed", deadletters.Resolution{}),
 	}, Hidden: 2}
 	var got bytes.Buffer

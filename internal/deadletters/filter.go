@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Topics returns the dead-letter topics.
@@ -13,7 +14,7 @@ func Topics() []string { return []string{banking.TopicOrdersDLQ, banking.TopicPa
 // Filter chooses letters. What is set must all apply; the zero value chooses
 // every letter.
 type Filter struct {
-	IDs []ID
+	IDs []record.Place
 	// Topic is a dead-letter topic or one that letters come from.
 	Topic  string
 	Group  string
@@ -35,7 +36,7 @@ func (f Filter) Narrow() bool {
 // topics returns the dead-letter topics that can hold what the filter chooses.
 func (f Filter) topics() []string {
 	return slices.DeleteFunc(Topics(), func(topic string) bool {
-		here := func(id ID) bool { return id.Topic == topic }
+		here := func(id record.Place) bool { return id.Topic == topic }
 		return !is(f.Topic, topic) && banking.DeadLetterTopic(f.Topic) != topic ||
 			len(f.IDs) > 0 && !slices.ContainsFunc(f.IDs, here)
 	})
@@ -45,13 +46,13 @@ func (f Filter) topics() []string {
 // resolutions, which are known only at the end.
 type matcher struct {
 	Filter
-	ids map[ID]struct{}
+	ids map[record.Place]struct{}
 }
 
 func newMatcher(f Filter) matcher {
 	m := matcher{Filter: f}
 	if len(f.IDs) > 0 {
-		m.ids = make(map[ID]struct{}, len(f.IDs))
+		m.ids = make(map[record.Place]struct{}, len(f.IDs))
 		for _, id := range f.IDs {
 			m.ids[id] = struct{}{}
 		}

@@ -3,48 +3,15 @@
 // purged. Nothing is deleted; a marker on the dead-letter topic says what became
 // of a letter, and the topic's retention removes both.
 //
-// It stands apart from package kafka, which sets records aside, because settling
+// It stands apart from package delivery, which sets records aside, because settling
 // is a person's work, done beside a running system.
 package deadletters
 
 import (
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/record"
 )
-
-// ErrBadID: a text is not TOPIC/PARTITION/OFFSET.
-var ErrBadID = errors.New("not an id of the form TOPIC/PARTITION/OFFSET")
-
-// ID is a record's place in Kafka. A dead letter is known by its own.
-type ID struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-// String returns TOPIC/PARTITION/OFFSET.
-func (id ID) String() string { return fmt.Sprintf("%s/%d/%d", id.Topic, id.Partition, id.Offset) }
-
-// ParseID reads what [ID.String] wrote, and nothing else. Errors wrap [ErrBadID].
-func ParseID(text string) (ID, error) {
-	parts := strings.Split(text, "/")
-	if len(parts) != 3 || parts[0] == "" {
-		return ID{}, fmt.Errorf("%q: %w", bounded(text), ErrBadID)
-	}
-	partition, err1 := strconv.ParseInt(parts[1], 10, 32)
-	offset, err2 := strconv.ParseInt(parts[2], 10, 64)
-	id := ID{parts[0], int32(partition), offset}
-	// The comparison refuses other ways to write a number, such as +1 and 01.
-	if err1 != nil || err2 != nil || partition < 0 || offset < 0 || id.String() != text {
-		return ID{}, fmt.Errorf("%q: %w", bounded(text), ErrBadID)
-	}
-	return id, nil
-}
 
 // ReasonForeign is the reason of a record on a dead-letter topic that no
 // consumer group of this system has set aside. It has no origin, class, group
@@ -53,14 +20,14 @@ const ReasonForeign = "foreign"
 
 // Letter is what is known of one dead letter, without the record it holds.
 type Letter struct {
-	ID       ID
-	Key      string // the order's id
-	Origin   ID     // where the record stood that failed
-	Group    string // the consumer group that set it aside
-	Attempts int    // how often it was tried
-	Class    string // transient or reject
-	Reason   string // one of kafka.Reasons, or ReasonForeign
-	Message  string // the last try's error
+	ID       record.Place
+	Key      string       // the order's id
+	Origin   record.Place // where the record stood that failed
+	Group    string       // the consumer group that set it aside
+	Attempts int          // how often it was tried
+	Class    string       // transient or reject
+	Reason   string       // one of delivery.Reasons, or ReasonForeign
+	Message  string       // the last try's error
 	FailedAt time.Time
 	// Resolution is zero while the letter waits for somebody.
 	Resolution Resolution
@@ -84,15 +51,9 @@ type Whole struct {
 	Trace []record.Header
 }
 
-// Resolutions.
-const (
-	Replayed = "replayed"
-	Purged   = "purged"
-)
-
 // Resolution is what became of a letter.
 type Resolution struct {
-	Kind string // Replayed or Purged; "" for a letter that waits
+	Kind string // record.Replayed or record.Purged; "" for a letter that waits
 	At   time.Time
 }
 

@@ -45,7 +45,7 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 	if err != nil {
 		return Listing{}, err
 	}
-	l := listing{matcher: newMatcher(f), resolved: map[ID]Resolution{}, step: stepper(progress, length(spans))}
+	l := listing{matcher: newMatcher(f), resolved: map[record.Place]Resolution{}, step: stepper(progress, length(spans))}
 	if err := kafka.Scan(ctx, s.Kafka, spans, l.add); err != nil {
 		return Listing{}, fmt.Errorf("read dead letters: %w", err)
 	}
@@ -72,7 +72,7 @@ type listing struct {
 	matcher  matcher
 	mu       sync.Mutex
 	letters  []Letter
-	resolved map[ID]Resolution
+	resolved map[record.Place]Resolution
 	step     func()
 }
 
@@ -108,7 +108,7 @@ func (l *listing) result() Listing {
 	}
 	slices.SortFunc(out.Letters, func(a, b Letter) int {
 		return cmp.Or(a.FailedAt.Compare(b.FailedAt), strings.Compare(a.ID.Topic, b.ID.Topic),
-			cmp.Compare(a.ID.Partition, b.ID.Partition), cmp.Compare(a.ID.Offset, b.ID.Offset))
+			cmp.Compare(a.ID.Partition.ID, b.ID.Partition.ID), cmp.Compare(a.ID.Offset, b.ID.Offset))
 	})
 	return out
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-func ids(letters []Letter) (out []ID) {
+func ids(letters []Letter) (out []record.Place) {
 	for _, l := range letters {
 		out = append(out, l.ID)
 	}
@@ -42,7 +42,7 @@ func TestListChoosesAndSorts(t *testing.T) {
 		letter{key: "d", failedAt: at(4), originOffset: "8"},
 	)
 	f.put(record.Message{Topic: banking.TopicPaymentsDLQ, Key: []byte("f"), Value: []byte("?")}) // its own time: now
-	purge := marker(Whole{Letter: Letter{ID: put[3]}, RecordKey: []byte("d")}, Resolution{Purged, at(9)})
+	purge := marker(Whole{Letter: Letter{ID: put[3]}, RecordKey: []byte("d")}, Resolution{record.Purged, at(9)})
 	f.put(purge)
 	for name, tt := range map[string]struct {
 		filter Filter
@@ -60,9 +60,9 @@ func TestListChoosesAndSorts(t *testing.T) {
 		"older":             {Filter{Before: at(3)}, "a b", 0},
 		"newer":             {Filter{After: at(3)}, "d f", 0},
 		"between":           {Filter{After: at(1), Before: at(4), Open: true}, "b c", 0},
-		"ids":               {Filter{IDs: []ID{put[0], put[2], {"orders.dlq", 0, 999}}}, "b c", 0},
-		"id of no topic":    {Filter{IDs: []ID{{"x", 0, 0}}}, "", 0},
-		"id and open":       {Filter{IDs: []ID{put[3]}, Open: true}, "", 1},
+		"ids":               {Filter{IDs: []record.Place{put[0], put[2], record.At("orders.dlq", 0, 999)}}, "b c", 0},
+		"id of no topic":    {Filter{IDs: []record.Place{record.At("x", 0, 0)}}, "", 0},
+		"id and open":       {Filter{IDs: []record.Place{put[3]}, Open: true}, "", 1},
 		"all must apply":    {Filter{Group: banking.GroupPaiement, Reason: "malformed"}, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestListChoosesAndSorts(t *testing.T) {
 		})
 	}
 	d := f.list(Filter{IDs: put[3:]}).Letters[0]
-	if diff := cmp.Diff(Resolution{Purged, at(9)}, d.Resolution); diff != "" || !d.Resolved() {
+	if diff := cmp.Diff(Resolution{record.Purged, at(9)}, d.Resolution); diff != "" || !d.Resolved() {
 		t.Error(diff)
 	}
 }
@@ -106,7 +106,7 @@ func TestListEndsAtTheEndThatItSaw(t *testing.T) {
 	if err != nil || len(l.Letters) != n || done != n || total != n || calls != n {
 		t.Errorf("%d letters, %v; progress %d of %d in %d calls", len(l.Letters), err, done, total, calls)
 	}
-	seen := map[ID]bool{}
+	seen := map[record.Place]bool{}
 	for _, letter := range l.Letters {
 		seen[letter.ID] = true
 	}

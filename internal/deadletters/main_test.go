@@ -114,20 +114,20 @@ func (l letter) message() record.Message {
 func header(key, value string) record.Header { return record.Header{Key: key, Value: []byte(value)} }
 
 // put publishes messages and returns where they stand.
-func (f *fixture) put(messages ...record.Message) []ID {
+func (f *fixture) put(messages ...record.Message) []record.Place {
 	f.t.Helper()
-	var out []ID
+	var out []record.Place
 	for _, m := range messages {
 		pm := producerMessage(m)
 		if err := f.publisher.Publish(f.t.Context(), pm); err != nil {
 			f.t.Fatal(err)
 		}
-		out = append(out, ID{pm.Topic, pm.Partition, pm.Offset})
+		out = append(out, record.At(pm.Topic, pm.Partition, pm.Offset))
 	}
 	return out
 }
 
-func (f *fixture) letters(letters ...letter) []ID {
+func (f *fixture) letters(letters ...letter) []record.Place {
 	f.t.Helper()
 	var messages []record.Message
 	for _, l := range letters {
@@ -165,9 +165,9 @@ func (f *fixture) records(topic string) []record.Record {
 }
 
 // replay replays letters and returns the errors by letter.
-func (f *fixture) replay(ctx context.Context, settler Settler, letters []Letter) map[ID]error {
+func (f *fixture) replay(ctx context.Context, settler Settler, letters []Letter) map[record.Place]error {
 	f.t.Helper()
-	outcomes := map[ID]error{}
+	outcomes := map[record.Place]error{}
 	_ = settler.Replay(ctx, letters, func(o Outcome) {
 		if _, twice := outcomes[o.Letter.ID]; twice {
 			f.t.Errorf("%s was reported twice", o.Letter.ID)

@@ -13,7 +13,7 @@ import (
 // a partition, several partitions at a time. Letters that retention has deleted
 // meanwhile are not given.
 func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) error) error {
-	wanted := make(map[ID]Letter, len(letters))
+	wanted := make(map[record.Place]Letter, len(letters))
 	for _, l := range letters {
 		wanted[l.ID] = l
 	}
@@ -22,7 +22,7 @@ func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) err
 		return err
 	}
 	err = kafka.Scan(ctx, s.Kafka, spans, func(r record.Record) error {
-		letter, ok := wanted[idOf(r)]
+		letter, ok := wanted[r.Place]
 		if !ok {
 			return nil
 		}
@@ -41,7 +41,7 @@ func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) err
 func (s Source) spans(letters []Letter) ([]kafka.Span, error) {
 	covering := map[record.Partition]kafka.Span{}
 	for _, l := range letters {
-		p := record.Partition{Topic: l.ID.Topic, ID: l.ID.Partition}
+		p := l.ID.Partition
 		c, ok := covering[p]
 		if !ok {
 			c = kafka.Span{Partition: p, Start: l.ID.Offset}

@@ -52,9 +52,9 @@ func FuzzParse(f *testing.F) {
 		w := parseLetter(r)
 		added := len(m.Headers) - len(w.Headers) - len(w.Trace)
 		switch {
-		case !bytes.Equal(w.Value, m.Value) || !bytes.Equal(w.RecordKey, key) || w.ID != (ID{m.Topic, 1, 42}):
+		case !bytes.Equal(w.Value, m.Value) || !bytes.Equal(w.RecordKey, key) || w.ID != record.At(m.Topic, 1, 42):
 			t.Errorf("the record changed: %+v", w)
-		case w.Foreign() && (added != 0 || w.Origin != ID{}):
+		case w.Foreign() && (added != 0 || w.Origin != record.Place{}):
 			t.Errorf("foreign, with %d headers added and origin %v", added, w.Origin)
 		case !w.Foreign() && (added == 0 || banking.DeadLetterTopic(w.Origin.Topic) != m.Topic || w.Attempts < 0):
 			t.Errorf("%d headers added, origin %v", added, w.Origin)
@@ -70,16 +70,6 @@ func FuzzParse(f *testing.F) {
 		}
 		if len(w.brief().Message) > maxText+len("…") || len(w.brief().Key) > maxText+len("…") {
 			t.Error("brief is long")
-		}
-	})
-}
-
-func FuzzParseID(f *testing.F) {
-	f.Add("orders.dlq/1/42")
-	f.Add("a/0/-0")
-	f.Fuzz(func(t *testing.T, text string) {
-		if id, err := ParseID(text); err == nil && (id.String() != text || id.Partition < 0 || id.Offset < 0 || id.Topic == "") {
-			t.Errorf("ParseID(%q) = %+v", text, id)
 		}
 	})
 }

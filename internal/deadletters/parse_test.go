@@ -1,7 +1,6 @@
 package deadletters
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 // read is a message as it is read from partition 1, offset 42.
 func read(m record.Message) record.Record {
 	return record.Record{
-		Partition: record.Partition{Topic: m.Topic, ID: 1}, Offset: 42,
-		Key: m.Key, Value: m.Value, Headers: m.Headers, Time: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC),
+		Place: record.At(m.Topic, 1, 42),
+		Key:   m.Key, Value: m.Value, Headers: m.Headers, Time: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC),
 	}
 }
 
@@ -28,7 +27,7 @@ func TestALetterIsReadAsItWasSetAside(t *testing.T) {
 	got := parseLetter(read(letter{key: "order-1", value: "v", headers: append(own[:len(own):len(own)], trace...)}.message()))
 	want := Whole{
 		Letter: Letter{
-			ID: ID{"orders.dlq", 1, 42}, Key: "order-1", Origin: ID{"orders.created", 0, 7}, Group: "paiement-svc",
+			ID: record.At("orders.dlq", 1, 42), Key: "order-1", Origin: record.At("orders.created", 0, 7), Group: "paiement-svc",
 			Attempts: 3, Class: "transient", Reason: "authoriser", Message: "authoriser failed",
 			FailedAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		},
@@ -57,7 +56,7 @@ func TestAnythingElseIsForeign(t *testing.T) {
 		"the reason 'foreign'": letter{reason: ReasonForeign}.message(),
 	} {
 		got := parseLetter(read(m))
-		if !got.Foreign() || got.Origin != (ID{}) || got.Group != "" || len(got.Headers) != len(m.Headers) || !got.FailedAt.Equal(read(m).Time) {
+		if !got.Foreign() || got.Origin != (record.Place{}) || got.Group != "" || len(got.Headers) != len(m.Headers) || !got.FailedAt.Equal(read(m).Time) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -65,13 +64,13 @@ func TestAnythingElseIsForeign(t *testing.T) {
 
 func TestMarkers(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-	w := Whole{Letter: Letter{ID: ID{"orders.dlq", 2, 5}}, RecordKey: []byte("order-1")}
-	good := marker(w, Resolution{Purged, at})
-	if of, what, ok := parseMarker(read(good)); !ok || of != w.ID || what != (Resolution{Purged, at}) || string(good.Key) != "order-1" || good.Value != nil {
+	w := Whole{Letter: Letter{ID: record.At("orders.dlq", 2, 5)}, RecordKey: []byte("order-1")}
+	good := marker(w, Resolution{record.Purged, at})
+	if of, what, ok := parseMarker(read(good)); !ok || of != w.ID || what != (Resolution{record.Purged, at}) || string(good.Key) != "order-1" || good.Value != nil {
 		t.Errorf("marker %+v = %v, %v, %v", good, of, what, ok)
 	}
 	with := func(name, value string) record.Message {
-		m := marker(w, Resolution{Replayed, at})
+		m := marker(w, Resolution{record.Replayed, at})
 		for i := range m.Headers {
 			if m.Headers[i].Key == name {
 				m.Headers[i].Value = []byte(value)
@@ -92,19 +91,6 @@ func TestMarkers(t *testing.T) {
 	} {
 		if of, what, ok := parseMarker(read(m)); ok {
 			t.Errorf("%s: marks %v as %v", name, of, what)
-		}
-	}
-}
-
-func TestIDs(t *testing.T) {
-	for _, text := range []string{"orders.dlq/1/42", "t/0/0", "t/2147483647/9223372036854775807"} {
-		if id, err := ParseID(text); err != nil || id.String() != text {
-			t.Errorf("ParseID(%q) = %v, %v", text, id, err)
-		}
-	}
-	for _, text := range []string{"", "t", "t/1", "/1/2", "t/1/2/3", "t/-1/2", "t/1/-2", "t/01/2", "t/1/ 2", "t/2147483648/1", "t/1/9223372036854775808"} {
-		if id, err := ParseID(text); !errors.Is(err, ErrBadID) {
-			t.Errorf("ParseID(%q) = %v, %v; want ErrBadID", text, id, err)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (r *run) mark(ctx context.Context, steps []*step) {
 	for i, s := range marked {
 		spans[i].End(markers[i].Partition, markers[i].Offset, err)
 		switch {
-		case err != nil && r.kind == Replayed:
+		case err != nil && r.kind == record.Replayed:
 			s.err = fmt.Errorf("%w: %w", ErrUnmarked, err)
 		case err != nil:
 			s.err = fmt.Errorf("mark as %s: %w", r.kind, err)

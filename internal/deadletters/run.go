@@ -27,7 +27,7 @@ type run struct {
 
 	mu      sync.Mutex
 	batches map[record.Partition]*batch
-	left    map[ID]Letter // not reported yet
+	left    map[record.Place]Letter // not reported yet
 	sent    map[digest]struct{}
 }
 
@@ -41,7 +41,7 @@ type batch struct {
 func (r *run) add(w Whole) []Whole {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := record.Partition{Topic: w.ID.Topic, ID: w.ID.Partition}
+	p := w.ID.Partition
 	b := r.batches[p]
 	if b == nil {
 		b = &batch{}
@@ -79,7 +79,7 @@ func (r *run) process(ctx context.Context, letters []Whole) {
 	for i, w := range letters {
 		steps[i] = &step{whole: w, ctx: r.extract(ctx, w)}
 	}
-	if r.kind == Replayed {
+	if r.kind == record.Replayed {
 		r.publish(steps)
 	}
 	r.mark(ctx, steps)
@@ -91,7 +91,7 @@ func (r *run) process(ctx context.Context, letters []Whole) {
 }
 
 // tell reports a letter. The caller holds the lock.
-func (r *run) tell(id ID, err error) {
+func (r *run) tell(id record.Place, err error) {
 	if l, ok := r.left[id]; ok {
 		delete(r.left, id)
 		r.report(Outcome{Letter: l, Err: err})

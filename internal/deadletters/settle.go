@@ -44,17 +44,17 @@ type Outcome struct {
 // report is told of each letter exactly once, by one goroutine at a time. The
 // error is a failure to read; the letters it leaves are reported with it.
 func (s Settler) Replay(ctx context.Context, letters []Letter, report func(Outcome)) error {
-	return s.settle(ctx, Replayed, letters, report)
+	return s.settle(ctx, record.Replayed, letters, report)
 }
 
 // Purge marks letters as not to be replayed. They stay in the topic until its
 // retention deletes them. report and error are those of [Settler.Replay].
 func (s Settler) Purge(ctx context.Context, letters []Letter, report func(Outcome)) error {
-	return s.settle(ctx, Purged, letters, report)
+	return s.settle(ctx, record.Purged, letters, report)
 }
 
 func (s Settler) settle(ctx context.Context, kind string, letters []Letter, report func(Outcome)) error {
-	r := &run{Settler: s, kind: kind, report: report, batches: map[record.Partition]*batch{}, left: map[ID]Letter{}, sent: map[digest]struct{}{}}
+	r := &run{Settler: s, kind: kind, report: report, batches: map[record.Partition]*batch{}, left: map[record.Place]Letter{}, sent: map[digest]struct{}{}}
 	for _, l := range letters {
 		r.left[l.ID] = l
 	}

@@ -32,13 +32,13 @@ func deleteTopic(t *testing.T, f *fixture, topic string) {
 }
 
 // deleteBefore does what retention does.
-func deleteBefore(t *testing.T, f *fixture, id ID) {
+func deleteBefore(t *testing.T, f *fixture, id record.Place) {
 	t.Helper()
 	admin, err := sarama.NewClusterAdminFromClient(f.source.Client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := admin.DeleteRecords(id.Topic, map[int32]int64{id.Partition: id.Offset}); err != nil {
+	if err := admin.DeleteRecords(id.Topic, map[int32]int64{id.ID: id.Offset}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -90,7 +90,7 @@ func TestAReplayedRecordIsTheOriginal(t *testing.T) {
 	for _, id := range put { // the marker stands where the letter stands
 		records := f.records(id.Topic)
 		m := records[len(records)-1]
-		if of, what, ok := parseMarker(m); !ok || of != id || what.Kind != Replayed || m.ID != id.Partition || !strings.Contains(m.Header("traceparent"), traceID) {
+		if of, what, ok := parseMarker(m); !ok || of != id || what.Kind != record.Replayed || m.ID != id.ID || !strings.Contains(m.Header("traceparent"), traceID) {
 			t.Errorf("marker of %s: %v, %v, %v", id, of, what, ok)
 		}
 		if mark, sent := f.telemetry.Span("send "+id.Topic), f.telemetry.Span("send "+records[0].Header(record.HeaderOriginalTopic)); mark.Parent.SpanID() != sent.SpanContext.SpanID() {
@@ -168,7 +168,7 @@ func TestOneRecordOfManyLettersIsPublishedOnce(t *testing.T) {
 	}
 }
 
-func values(m map[ID]error) (out []error) {
+func values(m map[record.Place]error) (out []error) {
 	for _, err := range m {
 		out = append(out, err)
 	}
@@ -340,7 +340,7 @@ func TestPurge(t *testing.T) {
 	}
 	got := f.list(Filter{})
 	for _, l := range got.Letters {
-		if l.Resolution.Kind != Purged {
+		if l.Resolution.Kind != record.Purged {
 			t.Errorf("%s: %+v", l.ID, l.Resolution)
 		}
 	}
@@ -350,7 +350,7 @@ func TestPurge(t *testing.T) {
 	if err := f.replay(t.Context(), f.settler, letters[:1])[letters[0].ID]; err != nil {
 		t.Error(err)
 	}
-	if l := f.list(Filter{Order: letters[0].Key}).Letters; l[0].Resolution.Kind != Replayed {
+	if l := f.list(Filter{Order: letters[0].Key}).Letters; l[0].Resolution.Kind != record.Replayed {
 		t.Errorf("replayed after all: %+v", l[0].Resolution)
 	}
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // Decode reads a record's event. What it refuses is a [ClassReject] failure:
-// a record that is not what its headers and key promise stays that way.
+// a record that is not what its topic, headers and key promise stays that way.
+// A dead letter is read by [record.ParseOrigin], whose record Decode takes.
 func Decode(r record.Record) (banking.Event, error) {
 	if len(r.Value) > banking.MaxEventSize {
 		return nil, Reject(ReasonOversized, fmt.Errorf("the value has %d bytes, at most %d are accepted", len(r.Value), banking.MaxEventSize))
@@ -18,6 +19,8 @@ func Decode(r record.Record) (banking.Event, error) {
 	switch {
 	case err != nil:
 		return nil, Reject(ReasonMalformed, err)
+	case banking.TopicOf(event.Type()) != r.Topic:
+		return nil, Reject(ReasonMalformed, fmt.Errorf("%s does not belong on %s", event.Type(), r.Topic))
 	case event.Order() != string(r.Key):
 		return nil, Reject(ReasonContradictory, errors.New("key and orderId differ"))
 	case event.ID() != r.Header(record.HeaderEventID):
@@ -26,7 +29,7 @@ func Decode(r record.Record) (banking.Event, error) {
 	return event, nil
 }
 
-// DecodeAs is [Decode] for topics that carry one type of event.
+// DecodeAs is [Decode] where one type of event is wanted.
 func DecodeAs[E banking.Event](r record.Record) (E, error) {
 	event, err := Decode(r)
 	if err != nil {

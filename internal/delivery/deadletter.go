@@ -2,37 +2,25 @@ package delivery
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// maxAdded bounds each header that a dead letter adds, in bytes.
-const maxAdded = 1024
-
 // setAside makes the dead letter of a record that failed for good: the
-// original key, value and headers, and why it is here. What it adds stands
-// before the original headers, so that the original can be restored exactly,
-// and so that readers, who take the first header of a name, are not told by a
-// hostile record where it came from.
+// original key, value and headers, and, before them, its origin.
 func (l *Loop[State, Change]) setAside(r record.Record, err error, c consequence) []record.Message {
 	topic := l.cfg.DeadLetters(r.Topic)
 	if !c.deadLetter || topic == "" {
 		return nil
 	}
-	values := []string{
-		r.Header(record.HeaderEventID), r.Topic, strconv.Itoa(int(r.ID)), strconv.FormatInt(r.Offset, 10),
-		l.cfg.Group, strconv.Itoa(c.tries), c.name, string(reasonOf(err)), err.Error(),
-		time.Now().UTC().Format(time.RFC3339Nano),
-	}
-	added := make([]record.Header, len(values))
-	for i, name := range record.DeadLetterHeaders() {
-		added[i] = record.Header{Key: name, Value: []byte(values[i][:min(len(values[i]), maxAdded)])}
+	origin := record.Origin{
+		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: l.cfg.Group, Attempts: c.tries,
+		Class: c.name, Reason: string(reasonOf(err)), Message: err.Error(), FailedAt: time.Now(),
 	}
 	value, headers := fitting(r)
-	return []record.Message{{Topic: topic, Key: r.Key, Value: value, Headers: slices.Concat(added, headers)}}
+	return []record.Message{{Topic: topic, Key: r.Key, Value: value, Headers: slices.Concat(origin.Headers(), headers)}}
 }
 
 // letterRoom is what a dead letter may need beside the record's own bytes: its

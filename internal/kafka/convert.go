@@ -9,8 +9,8 @@ import (
 // Received is a record in our form.
 func Received(m *sarama.ConsumerMessage) record.Record {
 	r := record.Record{
-		Partition: record.Partition{Topic: m.Topic, ID: m.Partition},
-		Offset:    m.Offset, Key: m.Key, Value: m.Value, Time: m.Timestamp,
+		Place: record.At(m.Topic, m.Partition, m.Offset),
+		Key:   m.Key, Value: m.Value, Time: m.Timestamp,
 		Headers: make([]record.Header, 0, len(m.Headers)),
 	}
 	for _, h := range m.Headers {

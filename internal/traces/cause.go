@@ -1,6 +1,6 @@
 package traces
 
-import "github.com/vigie-dev/vigie/internal/deadletters"
+import "github.com/vigie-dev/vigie/internal/record"
 
 // cause returns what a fact follows from, or none, and notes what that says
 // about the two.
@@ -29,7 +29,7 @@ func (s *story) cause(i int, f Fact) int {
 	}
 }
 
-func (s *story) at(place deadletters.ID) int {
+func (s *story) at(place record.Place) int {
 	if i, ok := s.places[place]; ok {
 		return i
 	}

@@ -3,7 +3,6 @@ package traces
 import (
 	"encoding/hex"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +30,7 @@ type Fact struct {
 	Kind string
 	// Place is where the record stands; Time is when it was written, by the
 	// record's own timestamp.
-	Place deadletters.ID
+	Place record.Place
 	Time  time.Time
 	// Context is what the record's traceparent says.
 	Context Context
@@ -40,7 +39,7 @@ type Fact struct {
 	OriginalEventID string
 	// Of a dead letter: where the record stood that failed, who set it aside,
 	// why, and after how many tries. Of a marker: Origin is the letter.
-	Origin        deadletters.ID
+	Origin        record.Place
 	Group, Reason string
 	Attempts      int
 }
@@ -86,7 +85,7 @@ func isHex(text string) bool { return strings.Trim(text, "0123456789abcdef") == 
 // is looked at only for being there.
 func factOf(r record.Record) Fact {
 	f := Fact{
-		Kind: KindUnreadable, Place: deadletters.ID{Topic: r.Topic, Partition: r.ID, Offset: r.Offset}, Time: r.Time.UTC(),
+		Kind: KindUnreadable, Place: r.Place, Time: r.Time.UTC(),
 		EventID:         clean(r.Header(record.HeaderEventID), maxText),
 		OriginalEventID: clean(r.Header(record.HeaderOriginalEventID), maxText),
 	}
@@ -105,30 +104,23 @@ func factOf(r record.Record) Fact {
 
 // setAside reads a record of a dead-letter topic: a letter or a marker.
 func (f *Fact) setAside(r record.Record) {
-	if added, original, ok := record.SplitDeadLetter(r.Headers); ok {
-		of := record.Record{Headers: added}
-		origin, err := deadletters.ParseID(strings.Join([]string{
-			of.Header(record.HeaderOriginalTopic), of.Header(record.HeaderOriginalPartition), of.Header(record.HeaderOriginalOffset),
-		}, "/"))
-		if err != nil {
-			return
-		}
-		f.Kind, f.Origin = KindSetAside, origin
-		f.Group, f.Reason = clean(of.Header(record.HeaderConsumerGroup), maxText), clean(of.Header(record.HeaderErrorReason), maxText)
-		f.Attempts, _ = strconv.Atoi(of.Header(record.HeaderAttempts))
-		// The record that it holds may bring headers of these names along.
-		f.Context, _ = ParseContext(record.Record{Headers: original}.Header("traceparent"))
+	if origin, own, err := record.ParseOrigin(r); err == nil {
+		f.Kind, f.Origin, f.Attempts = KindSetAside, origin.Place, origin.Attempts
+		f.Group, f.Reason = clean(origin.Group, maxText), clean(origin.Reason, maxText)
+		// The headers that a letter adds hold no trace context.
+		f.Context, _ = ParseContext(own.Header("traceparent"))
 		return
 	}
-	origin, err := deadletters.ParseID(r.Header(record.HeaderResolves))
-	if err != nil || r.Value != nil {
+	marker, err := record.ParseMarker(r)
+	if err != nil {
 		return
 	}
-	switch r.Header(record.HeaderResolution) {
-	case deadletters.Replayed:
-		f.Kind, f.Origin = KindReplayed, origin
-	case deadletters.Purged:
-		f.Kind, f.Origin = KindPurged, origin
+	f.Origin = marker.Letter
+	switch marker.Resolution {
+	case record.Replayed:
+		f.Kind = KindReplayed
+	case record.Purged:
+		f.Kind = KindPurged
 	}
 }
 

@@ -2,7 +2,7 @@ package traces
 
 import (
 	"github.com/vigie-dev/vigie/internal/banking"
-	"github.com/vigie-dev/vigie/internal/deadletters"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Repetition of a record: the same event, written once more.
@@ -33,7 +33,7 @@ type entry struct {
 //
 // With brief, it leaves out the markers of replays that can be seen themselves.
 func tell(facts []Fact, brief bool) []entry {
-	s := story{facts: facts, entries: make([]entry, len(facts)), places: map[deadletters.ID]int{}, failed: map[deadletters.ID]bool{}}
+	s := story{facts: facts, entries: make([]entry, len(facts)), places: map[record.Place]int{}, failed: map[record.Place]bool{}}
 	for i, f := range facts {
 		s.entries[i].Fact = f
 		s.places[f.Place] = i
@@ -78,6 +78,6 @@ func (s *story) marked(parents []int) map[int]bool {
 type story struct {
 	facts   []Fact
 	entries []entry
-	places  map[deadletters.ID]int
-	failed  map[deadletters.ID]bool // records that paiement has set aside
+	places  map[record.Place]int
+	failed  map[record.Place]bool // records that paiement has set aside
 }

@@ -15,7 +15,7 @@ import (
 // order was placed.
 func at(topic string, offset int64, after time.Duration, headers ...string) record.Record {
 	r := record.Record{
-		Partition: record.Partition{Topic: topic, ID: 1}, Offset: offset, Key: []byte("order-1"), Value: []byte(`{"userId":"marker-user"}`),
+		Place: record.At(topic, 1, offset), Key: []byte("order-1"), Value: []byte(`{"userId":"marker-user"}`),
 		Time: time.Date(2026, 11, 23, 16, 40, 12, 0, time.UTC).Add(after),
 	}
 	for i := 0; i < len(headers); i += 2 {

@@ -3,7 +3,6 @@ package analyseur
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -38,9 +37,6 @@ func (c *counter) Handle(_ context.Context, known counted, r record.Record) (tra
 		tx.Status, tx.UserID, tx.Amount = e.Status, e.UserID, e.Amount
 	case banking.PaymentRejected:
 		tx.Status, tx.UserID, tx.Amount = e.Status, e.UserID, e.Amount
-	}
-	if banking.TopicOf(event.Type()) != r.Topic {
-		return transaction{}, nil, delivery.Reject(delivery.ReasonMalformed, fmt.Errorf("%s does not belong on %s", event.Type(), r.Topic))
 	}
 	switch known[tx.OrderID] {
 	case "":

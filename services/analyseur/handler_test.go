@@ -30,7 +30,7 @@ func recordOf(t *testing.T, topic string, e banking.Event, spoil func(*record.Re
 		t.Fatal(err)
 	}
 	r := record.Record{
-		Partition: record.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value,
+		Place: record.At(topic, 0, 0), Key: []byte(e.Order()), Value: value,
 		Headers: []record.Header{
 			{Key: record.HeaderEventID, Value: []byte(e.ID())}, {Key: record.HeaderEventType, Value: []byte(e.Type())},
 		},

@@ -54,7 +54,7 @@ func recordOf(t *testing.T, e banking.Event, change func(*record.Record)) record
 		t.Fatal(err)
 	}
 	r := record.Record{
-		Partition: record.Partition{Topic: banking.TopicOrdersCreated}, Key: []byte(e.Order()), Value: value,
+		Place: record.At(banking.TopicOrdersCreated, 0, 0), Key: []byte(e.Order()), Value: value,
 		Headers: []record.Header{
 			{Key: record.HeaderEventID, Value: []byte(e.ID())},
 			{Key: record.HeaderEventType, Value: []byte(e.Type())},

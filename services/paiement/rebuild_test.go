@@ -21,7 +21,7 @@ func published(t *testing.T, id string, v Verdict) record.Record {
 		t.Fatal(err)
 	}
 	return record.Record{
-		Partition: record.Partition{Topic: message.Topic}, Key: message.Key, Value: message.Value, Headers: message.Headers,
+		Place: record.At(message.Topic, 0, 0), Key: message.Key, Value: message.Value, Headers: message.Headers,
 	}
 }
 

@@ -3,10 +3,7 @@ package suivi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
-	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
@@ -97,38 +94,28 @@ func read(r record.Record) (*fact, error) {
 	case banking.PaymentRejected:
 		f.UserID, f.Amount, f.RejectionReason = e.UserID, e.Amount, e.RejectionReason
 	}
-	if banking.TopicOf(f.Type) != r.Topic {
-		return nil, delivery.Reject(delivery.ReasonMalformed, fmt.Errorf("%s does not belong on %s", f.Type, r.Topic))
-	}
 	return &f, nil
 }
 
 // readDeadLetter turns an order that paiement set aside into a failed payment.
-// Other groups' dead letters, and those whose value no longer names an order,
-// say nothing that could be shown.
+// Other groups' dead letters, those whose value no longer names an order, and
+// records that no group has set aside say nothing that could be shown.
 func readDeadLetter(r record.Record) (*fact, error) {
-	if r.Header(record.HeaderConsumerGroup) != banking.GroupPaiement {
-		return nil, nil
+	origin, held, err := record.ParseOrigin(r)
+	if err != nil || origin.Group != banking.GroupPaiement {
+		return nil, nil //nolint:nilerr // what nobody has set aside is no failed payment
 	}
-	if r.Header(record.HeaderErrorReason) == string(delivery.ReasonContradictory) {
+	if origin.Reason == string(delivery.ReasonContradictory) {
 		return nil, nil // a second order under an id: the first is as it was
 	}
-	order, err := delivery.DecodeAs[banking.OrderCreated](r)
+	order, err := delivery.DecodeAs[banking.OrderCreated](held)
 	if err != nil {
 		return nil, nil //nolint:nilerr // counted as a dead letter where it was set aside
 	}
-	at, err := time.Parse(time.RFC3339Nano, r.Header(record.HeaderFailedAt))
-	if err != nil {
-		at = r.Time
-	}
-	// Republished by a crash, a dead letter has the same origin; the dead
-	// letter of a replay has another.
-	origin := strings.Join([]string{
-		r.Header(record.HeaderOriginalTopic), r.Header(record.HeaderOriginalPartition), r.Header(record.HeaderOriginalOffset),
-	}, "/")
 	return &fact{
-		EventID: origin, Type: banking.TypePaymentFailed, At: at.UTC(), Status: banking.OrderStatusFailed,
-		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount,
-		FailureReason: r.Header(record.HeaderErrorReason),
+		// Republished by a crash, a dead letter has the same origin; the dead
+		// letter of a replay has another.
+		EventID: origin.Place.String(), Type: banking.TypePaymentFailed, At: origin.FailedAt, Status: banking.OrderStatusFailed,
+		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount, FailureReason: origin.Reason,
 	}, nil
 }

@@ -2,7 +2,9 @@ package suivi
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,30 +35,35 @@ func rejectedEvent() banking.PaymentRejected {
 }
 
 // recordOf is how an event stands on a topic, with further headers.
-func recordOf(t *testing.T, topic string, e banking.Event, headers ...string) record.Record {
+func recordOf(t *testing.T, topic string, e banking.Event) record.Record {
 	t.Helper()
 	value, err := banking.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := record.Record{Partition: record.Partition{Topic: topic}, Key: []byte(e.Order()), Value: value, Time: at(9)}
-	headers = append([]string{record.HeaderEventID, e.ID(), record.HeaderEventType, e.Type()}, headers...)
-	for i := 0; i < len(headers); i += 2 {
-		r.Headers = append(r.Headers, record.Header{Key: headers[i], Value: []byte(headers[i+1])})
+	r := record.Record{Place: record.At(topic, 0, 0), Key: []byte(e.Order()), Value: value, Time: at(9)}
+	r.Headers = []record.Header{
+		{Key: record.HeaderEventID, Value: []byte(e.ID())}, {Key: record.HeaderEventType, Value: []byte(e.Type())},
 	}
 	return r
 }
 
-// deadLetter is an order that a group set aside at a time, if any is given.
-func deadLetter(t *testing.T, group, failedAt string) record.Record {
-	headers := []string{
-		record.HeaderConsumerGroup, group, record.HeaderOriginalTopic, "orders.created", record.HeaderOriginalPartition, "0",
-		record.HeaderOriginalOffset, "7", record.HeaderErrorReason, "authoriser",
-	}
-	if failedAt != "" {
-		headers = append(headers, record.HeaderFailedAt, failedAt)
-	}
-	return recordOf(t, banking.TopicOrdersDLQ, orderEvent(), headers...)
+// deadLetter is an order that a group set aside.
+func deadLetter(t *testing.T, group string) record.Record {
+	r := recordOf(t, banking.TopicOrdersDLQ, orderEvent())
+	r.Headers = slices.Concat(record.Origin{
+		Place: record.At(banking.TopicOrdersCreated, 0, 7), EventID: orderEvent().ID(), Group: group, Attempts: 3, Class: "transient",
+		Reason: string(delivery.ReasonAuthoriser), Message: "no answer",
+		FailedAt: time.Date(2026, 3, 4, 6, 3, 0, 123_000, time.FixedZone("", 3600)),
+	}.Headers(), r.Headers)
+	return r
+}
+
+// spoiltHeader is the record with another value in the first header of a name.
+func spoiltHeader(r record.Record, name, value string) record.Record {
+	i := slices.IndexFunc(r.Headers, func(h record.Header) bool { return h.Key == name })
+	r.Headers[i].Value = []byte(value)
+	return r
 }
 
 func spoilt(r record.Record, spoil func(*record.Record)) record.Record {
@@ -74,7 +81,6 @@ func pointer(f fact) *fact { return &f }
 
 // TestFacts is a table of records in, facts out.
 func TestFacts(t *testing.T) {
-	const failedAt = "2026-03-04T06:03:00.000123+01:00"
 	tests := []struct {
 		name   string
 		record record.Record
@@ -83,21 +89,17 @@ func TestFacts(t *testing.T) {
 		{"created", recordOf(t, banking.TopicOrdersCreated, orderEvent()), pointer(created("order-1", 1))},
 		{"authorised", recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent()), pointer(authorized("order-1", 2))},
 		{"rejected", recordOf(t, banking.TopicPaymentsRejected, rejectedEvent()), pointer(rejected("order-1", 2))},
-		{"dead letter", deadLetter(t, banking.GroupPaiement, failedAt), letterFact(3)},
-		{"dead letter without its time", deadLetter(t, banking.GroupPaiement, ""), letterFact(9)},
-		{"dead letter with a strange time", deadLetter(t, banking.GroupPaiement, "yesterday"), letterFact(9)},
-		{"our own dead letter", deadLetter(t, banking.GroupSuivi, failedAt), nil},
-		{"another group's dead letter", deadLetter(t, banking.GroupAnalyseur, failedAt), nil},
+		{"dead letter", deadLetter(t, banking.GroupPaiement), letterFact(3)},
+		{"dead letter without its time", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderFailedAt, ""), nil},
+		{"dead letter with a strange time", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderFailedAt, "yesterday"), nil},
+		{"dead letter of no place", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderOriginalOffset, "+7"), nil},
+		{"dead letter of another topic", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderOriginalTopic, banking.TopicPaymentsRejected), nil},
+		{"our own dead letter", deadLetter(t, banking.GroupSuivi), nil},
+		{"another group's dead letter", deadLetter(t, banking.GroupAnalyseur), nil},
 		{"a dead letter of nobody", recordOf(t, banking.TopicOrdersDLQ, orderEvent()), nil},
-		{"a second order under the id", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *record.Record) {
-			for i, h := range r.Headers {
-				if h.Key == record.HeaderErrorReason {
-					r.Headers[i].Value = []byte("contradictory")
-				}
-			}
-		}), nil},
-		{"a malformed dead letter", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *record.Record) { r.Value = []byte("{") }), nil},
-		{"a dead letter with another key", spoilt(deadLetter(t, banking.GroupPaiement, failedAt), func(r *record.Record) { r.Key = []byte("order-2") }), nil},
+		{"a second order under the id", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderErrorReason, "contradictory"), nil},
+		{"a malformed dead letter", spoilt(deadLetter(t, banking.GroupPaiement), func(r *record.Record) { r.Value = []byte("{") }), nil},
+		{"a dead letter with another key", spoilt(deadLetter(t, banking.GroupPaiement), func(r *record.Record) { r.Key = []byte("order-2") }), nil},
 	}
 	tr := &tracker{}
 	for _, test := range tests {
@@ -161,7 +163,7 @@ func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
 	order := recordOf(t, banking.TopicOrdersCreated, orderEvent())
 	yes := recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent())
 	no := recordOf(t, banking.TopicPaymentsRejected, rejectedEvent())
-	letter := deadLetter(t, banking.GroupPaiement, "")
+	letter := deadLetter(t, banking.GroupPaiement)
 	tests := []struct {
 		name    string
 		known   []fact

@@ -15,7 +15,7 @@ func TestResolutionsSayNothingAboutOrders(t *testing.T) {
 	tr := &tracker{}
 	for _, resolution := range []string{"replayed", "purged"} {
 		marker := record.Record{
-			Partition: record.Partition{Topic: banking.TopicOrdersDLQ}, Key: []byte("order-1"), Time: at(9),
+			Place: record.At(banking.TopicOrdersDLQ, 0, 0), Key: []byte("order-1"), Time: at(9),
 			Headers: []record.Header{
 				{Key: record.HeaderResolves, Value: []byte("orders.dlq/0/7")},
 				{Key: record.HeaderResolution, Value: []byte(resolution)},
@@ -34,7 +34,7 @@ func TestResolutionsSayNothingAboutOrders(t *testing.T) {
 // A record's own headers come after those of its dead letter and are not
 // believed: it cannot say why, where or by whom it was set aside.
 func TestARecordDoesNotSpeakForItsDeadLetter(t *testing.T) {
-	letter := deadLetter(t, banking.GroupPaiement, "2026-03-04T05:03:00.000123Z")
+	letter := deadLetter(t, banking.GroupPaiement)
 	honest, _, _ := (&tracker{}).Handle(t.Context(), histories{}, letter)
 	for _, name := range []string{
 		record.HeaderConsumerGroup, record.HeaderErrorReason, record.HeaderOriginalTopic, record.HeaderOriginalOffset, record.HeaderFailedAt,

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	vigie "github.com/vigie-dev/vigie/internal/record"
 )
 
 // sound is the evidence of a round in which all went well: order-1 authorised,
@@ -50,7 +51,7 @@ func (e *evidence) put(topic, id, user, eventID, status string, amount int64, va
 		value = fmt.Appendf(nil, `{"eventId":%q,"orderId":%q,"userId":%q,"amount":%s,"status":%q}`, eventID, id, user, euros(amount), status)
 	}
 	r := record{
-		position: position{topic, 1, int64(len(e.Records[topic]))}, Key: id, Value: value,
+		position: vigie.At(topic, 1, int64(len(e.Records[topic]))), Key: id, Value: value,
 		Headers: map[string]string{"eventId": eventID},
 	}
 	e.Records[topic] = append(e.Records[topic], r)
@@ -69,7 +70,7 @@ func (e *evidence) result(id, user, status string, amount int64) {
 func (e *evidence) letter(topic string, of record, group string) {
 	r := e.put(topic, of.Key, "", of.Headers["eventId"], "", 0, of.Value)
 	for name, value := range map[string]string{
-		"originalTopic": of.Topic, "originalPartition": fmt.Sprint(of.Partition), "originalOffset": fmt.Sprint(of.Offset),
+		"originalTopic": of.Topic, "originalPartition": fmt.Sprint(of.ID), "originalOffset": fmt.Sprint(of.Offset),
 		"consumerGroup": group, "originalEventId": of.Headers["eventId"],
 	} {
 		r.Headers[name] = value

@@ -3,9 +3,9 @@ package crash
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	vigie "github.com/vigie-dev/vigie/internal/record"
 )
 
 // setAside reads the dead letters: those of orders that paiement could not
@@ -70,13 +70,9 @@ func readersOf(topic string) []string {
 
 // originOf reads where a dead letter came from.
 func originOf(r record) (position, error) {
-	partition, err := strconv.ParseInt(r.Headers["originalPartition"], 10, 32)
+	origin, err := vigie.ParsePlace(r.Headers["originalTopic"] + "/" + r.Headers["originalPartition"] + "/" + r.Headers["originalOffset"])
 	if err != nil {
-		return position{}, fmt.Errorf("%s: original partition: %w", r.position, err)
+		return origin, fmt.Errorf("%s: origin: %w", r.position, err)
 	}
-	offset, err := strconv.ParseInt(r.Headers["originalOffset"], 10, 64)
-	if err != nil {
-		return position{}, fmt.Errorf("%s: original offset: %w", r.position, err)
-	}
-	return position{r.Headers["originalTopic"], int32(partition), offset}, nil
+	return origin, nil
 }

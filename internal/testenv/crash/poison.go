@@ -9,6 +9,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	vigie "github.com/vigie-dev/vigie/internal/record"
 )
 
 // poisonable are the topics whose records the services must understand.
@@ -79,7 +80,7 @@ func (r *round) putOne(producer sarama.SyncProducer, topic string, partition int
 	if err != nil {
 		return err
 	}
-	p := position{topic, partition, offset}
+	p := vigie.At(topic, partition, offset)
 	r.poison[p] = record{position: p, Key: id, Value: value}
 	return nil
 }

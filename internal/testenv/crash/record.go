@@ -5,16 +5,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	vigie "github.com/vigie-dev/vigie/internal/record"
 )
 
 // position is where a record stands.
-type position struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-func (p position) String() string { return fmt.Sprintf("%s/%d/%d", p.Topic, p.Partition, p.Offset) }
+type position = vigie.Place
 
 // record is a record of a topic as this package reads it.
 type record struct {

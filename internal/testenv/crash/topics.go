@@ -10,6 +10,7 @@ import (
 	"github.com/rcrowley/go-metrics"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	vigie "github.com/vigie-dev/vigie/internal/record"
 )
 
 // offsets are a position for each partition of each topic.
@@ -103,7 +104,7 @@ func readPartition(ctx context.Context, consumer sarama.Consumer, topic string, 
 }
 
 func newRecord(m *sarama.ConsumerMessage) record {
-	r := record{position: position{m.Topic, m.Partition, m.Offset}, Key: string(m.Key), Value: m.Value, Headers: map[string]string{}}
+	r := record{position: vigie.At(m.Topic, m.Partition, m.Offset), Key: string(m.Key), Value: m.Value, Headers: map[string]string{}}
 	for _, h := range m.Headers {
 		if _, seen := r.Headers[string(h.Key)]; !seen {
 			r.Headers[string(h.Key)] = string(h.Value)
