@@ -21,10 +21,10 @@ func DurationBuckets() []float64 {
 	return []float64{.001, .005, .01, .05, .1, .5, 1, 2, 5}
 }
 
-// Common returns the metrics that every service has: kafka_*, http_*, process_*, its readiness, panics and lost telemetry.
+// Common returns the metrics that every service has: kafka_*, http_*, process_* and lost telemetry.
 func Common() Catalogue {
 	return slices.Concat(kafkaMetrics(), failureMetrics(), rebalanceMetrics(), httpMetricsCatalogue(), processMetrics(),
-		readyMetrics(), panicMetrics(), exportMetrics())
+		exportMetrics())
 }
 
 // Optional returns the metrics that a service has where it asks for them: [Conventions] and [SaramaMetrics]. Every

@@ -50,6 +50,7 @@ func metricsDocument() string {
 	b.WriteString("Beside these the pages carry the Go runtime's (`go_*`) and the process's (`process_*`) own metrics.\n")
 	b.WriteString("\n")
 	common := telemetry.Sections()
+	common[0].Catalogue = append(common[0].Catalogue, service.Common()...)
 	sections := slices.Concat(common[:1], []telemetry.Section{
 		{Title: "commande", Catalogue: commande.Catalogue()},
 		{Title: "paiement", Catalogue: paiement.Catalogue()},

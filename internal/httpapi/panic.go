@@ -7,7 +7,20 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
+
+// PanicsTotal is the name of the metric that counts handlers that panicked.
+const PanicsTotal = "http_panics_total"
+
+// Catalogue returns the metric that the [Config]'s Panicked feeds.
+func Catalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{{
+		Name: PanicsTotal, Kind: telemetry.Counter,
+		Help: "Requests whose handler panicked; each was answered with 500.",
+	}}
+}
 
 // recover answers for a handler that panicked. What it had written is dropped.
 // The client is told the trace, in which the fault stands; the log has the rest.

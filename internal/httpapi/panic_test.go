@@ -18,8 +18,8 @@ import (
 // the handler had written by then is not sent.
 func TestAPanicIsCountedAndTraced(t *testing.T) {
 	const traceID = "14238f770463eba2bf003d4040e387a6"
-	recorder := telemetrytest.New(t, "clerk", nil)
-	panics, err := recorder.Instruments().Int64Counter(telemetry.HTTPPanicsTotal)
+	recorder := telemetrytest.New(t, "clerk", httpapi.Catalogue())
+	panics, err := recorder.Instruments().Int64Counter(httpapi.PanicsTotal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestAPanicIsCountedAndTraced(t *testing.T) {
 	if document["traceId"] != traceID || document["requestId"] != "checkout-1" || strings.Contains(w.Body.String(), "half") {
 		t.Errorf("the answer is %s", w.Body)
 	}
-	if got := recorder.Metric(telemetry.HTTPPanicsTotal, nil); got != 1 {
+	if got := recorder.Metric(httpapi.PanicsTotal, nil); got != 1 {
 		t.Errorf("%v panics are counted", got)
 	}
 	if got := recorder.Metric(telemetry.HTTPRequestsTotal, map[string]string{"route": "/things", "status_code": "500"}); got != 1 {

@@ -7,8 +7,20 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry"
 )
+
+// readyMetric is the name of the metric that says whether a service can do its work.
+const readyMetric = "service_ready"
+
+// Common returns the metrics that every service has beside [telemetry.Common].
+func Common() telemetry.Catalogue {
+	return append(telemetry.Catalogue{{
+		Name: readyMetric, Kind: telemetry.Gauge,
+		Help: "1 while the service can do its work, as /health/ready says, else 0.",
+	}}, httpapi.Catalogue()...)
+}
 
 // readyInterval is how old the metric service_ready may be.
 const readyInterval = 2 * time.Second
@@ -23,7 +35,7 @@ type readiness struct {
 // newReadiness registers the metric, which is 0 until the first look.
 func newReadiness(instruments *telemetry.Instruments, check func(context.Context) error) (*readiness, error) {
 	r := &readiness{check: check}
-	_, err := instruments.Int64ObservableGauge(telemetry.ServiceReady, func(_ context.Context, o metric.Int64Observer) error {
+	_, err := instruments.Int64ObservableGauge(readyMetric, func(_ context.Context, o metric.Int64Observer) error {
 		o.Observe(r.ready.Load())
 		return nil
 	})

@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -22,7 +21,7 @@ func TestReadinessIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var away atomic.Bool
 		var looks atomic.Int64
-		r := telemetrytest.New(t, "shop", nil)
+		r := telemetrytest.New(t, "shop", Common())
 		ready, err := newReadiness(r.Instruments(), func(context.Context) error {
 			looks.Add(1)
 			if away.Load() {
@@ -35,7 +34,7 @@ func TestReadinessIsMeasured(t *testing.T) {
 		}
 		want := func(when string, value float64) {
 			t.Helper()
-			if got := r.Metric(telemetry.ServiceReady, nil); got != value {
+			if got := r.Metric(readyMetric, nil); got != value {
 				t.Errorf("%s service_ready is %v, want %v", when, got, value)
 			}
 		}

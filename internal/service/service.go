@@ -124,7 +124,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return err
 	}
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
-		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Catalogue()),
+		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), Catalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
 		SpanProcessors: settings.SpanProcessors, SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
 	})
@@ -212,7 +212,7 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 
 func (s *Service) route(ctx context.Context, settings Settings) error {
 	b := s.base
-	panics, err := b.Telemetry.Instruments().Int64Counter(telemetry.HTTPPanicsTotal)
+	panics, err := b.Telemetry.Instruments().Int64Counter(httpapi.PanicsTotal)
 	if err != nil {
 		return err
 	}
