@@ -29,24 +29,45 @@ func TestReadmeQuotesTheExample(t *testing.T) {
 	}
 }
 
-func TestLinksPointToFiles(t *testing.T) {
+func TestLinksPointToFilesAndSections(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	checked := 0
 	for _, document := range documents(t) {
 		for _, match := range link.FindAllStringSubmatch(read(t, document), -1) {
-			target, _, _ := strings.Cut(match[1], "#")
-			if target == "" || strings.Contains(target, ":") { // in the same document, or elsewhere
+			target, section, _ := strings.Cut(match[1], "#")
+			if strings.Contains(target, ":") { // elsewhere
 				continue
 			}
 			checked++
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(document), target)); err != nil {
+			path := document
+			if target != "" {
+				path = filepath.Join(filepath.Dir(document), target)
+			}
+			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 				t.Errorf("%s links to %s, which is not there", document, match[1])
+			} else if section != "" && strings.HasSuffix(path, ".md") && !sections(t, path)[section] {
+				t.Errorf("%s links to %s, which has no such section", document, match[1])
 			}
 		}
 	}
 	if checked == 0 {
 		t.Error("no link was found")
 	}
+}
+
+// sections returns the names by which a document's headings are linked.
+func sections(t *testing.T, document string) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	dropped := regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(read(t, document), -1) {
+		name := dropped.ReplaceAllString(strings.ToLower(heading[1]), "")
+		names[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	for _, anchor := range regexp.MustCompile(`<a id="([^"]+)">`).FindAllStringSubmatch(read(t, document), -1) {
+		names[anchor[1]] = true
+	}
+	return names
 }
 
 func TestReadmeNamesTargetsOfTheMakefile(t *testing.T) {
