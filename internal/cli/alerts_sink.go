@@ -58,14 +58,14 @@ func (s *alertSink) take(w http.ResponseWriter, r *http.Request) {
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxNotification)).Decode(&n)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		httpapi.WriteProblem(w, httpapi.Problem{
-			Status: http.StatusRequestEntityTooLarge,
+			Type:   httpapi.LargeBody,
 			Detail: fmt.Sprintf("The notification is too large; at most %d bytes are accepted.", maxNotification),
 		})
 		return
 	}
 	if err != nil || n.Version != "4" {
 		httpapi.WriteProblem(w, httpapi.Problem{
-			Status: http.StatusBadRequest, Detail: "Want a webhook notification of Alertmanager, version 4.",
+			Type: httpapi.InvalidRequest, Detail: "Want a webhook notification of Alertmanager, version 4.",
 		})
 		return
 	}

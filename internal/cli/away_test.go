@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/vigie-dev/vigie/internal/httpapi"
 )
 
 // Kafka goes away and comes back: orders are answered with 503, readiness says
@@ -13,7 +17,7 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 	log := t.TempDir()
 	broker := launch(t, "broker", "--data", log, "--broker-addr", "127.0.0.1:0")
 	address := broker.stdout.wait(t, `listens on (\S+)`, broker.done)[1]
-	s := startSystem(t, t.TempDir(), "--kafka-brokers", address, "--commande-ack-timeout", "300ms", "--log-level", "error")
+	s := startSystem(t, t.TempDir(), "--kafka-brokers", address, "--commande-ack-timeout", "3s", "--log-level", "error")
 	s.mustOrder(t, "10")
 	s.settled(t, 1)
 	s.decided(t, "order-1") // suivi has it too
@@ -25,12 +29,13 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := response.Body.Close(); err != nil {
+	var p httpapi.Problem
+	if err := errors.Join(json.NewDecoder(response.Body).Decode(&p), response.Body.Close()); err != nil {
 		t.Error(err)
 	}
-	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" ||
+	if p.Type != httpapi.UnknownOutcome || response.StatusCode != p.Status || response.Header.Get("Retry-After") == "" ||
 		response.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("POST /orders without Kafka = %d, headers %v", response.StatusCode, response.Header)
+		t.Errorf("POST /orders without Kafka = %d %+v, headers %v", response.StatusCode, p, response.Header)
 	}
 	if _, all := scrape(t, s.commande); all[`orders_total{service="commande"}`] != 1 {
 		t.Errorf("orders_total = %v after an unacknowledged order", all[`orders_total{service="commande"}`])

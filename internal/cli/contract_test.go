@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vigie-dev/vigie/internal/httpapi"
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -20,17 +21,24 @@ import (
 // service against the service's OpenAPI document.
 var contracts = &testcontract.Transport{Base: http.DefaultTransport}
 
-func openAPI(name string) []byte {
-	return map[string]func() []byte{
-		commande.Name: commande.OpenAPI, suivi.Name: suivi.OpenAPI, analyseur.Name: analyseur.OpenAPI, paiement.Name: paiement.OpenAPI,
-	}[name]()
+func openAPI(t testing.TB, name string) []byte {
+	t.Helper()
+	text, err := testcontract.Text(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // documents are read once: that takes longer than an answer does.
 var documents = sync.OnceValues(func() (map[string]*testcontract.Document, error) {
 	all := map[string]*testcontract.Document{}
 	for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
-		d, err := testcontract.Load(openAPI(name))
+		text, err := testcontract.Text(name)
+		if err != nil {
+			return nil, err
+		}
+		d, err := testcontract.Load(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -60,8 +68,8 @@ func TestOpenAPIDocuments(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	for name, url := range s.services() {
 		status, body := get(t, url+"/openapi.yaml")
-		if status != http.StatusOK || body != string(openAPI(name)) {
-			t.Errorf("%s serves %d and %d bytes, its document has %d", name, status, len(body), len(openAPI(name)))
+		if want := openAPI(t, name); status != http.StatusOK || body != string(want) {
+			t.Errorf("%s serves %d and %d bytes, its document has %d", name, status, len(body), len(want))
 		}
 		d, err := testcontract.Load([]byte(body))
 		if err != nil {
@@ -76,75 +84,31 @@ func TestOpenAPIDocuments(t *testing.T) {
 	}
 }
 
-// What the documents have in common says the same in each.
-func TestOpenAPIDocumentsAgree(t *testing.T) {
-	whole := func(name string) map[string]any {
-		text := strings.ReplaceAll(string(openAPI(name)), name, "SERVICE")
-		var d struct {
-			Paths      map[string]any
-			Components map[string]map[string]any
-		}
-		decodeYAML(t, text, &d)
-		parts := map[string]any{}
-		for path, item := range d.Paths {
-			parts["path "+path] = item
-		}
-		for kind, named := range d.Components {
-			for n, part := range named {
-				parts[kind+" "+n] = part
-			}
-		}
-		return parts
-	}
-	common := whole(paiement.Name)
-	for _, name := range []string{commande.Name, suivi.Name, analyseur.Name} {
-		other := whole(name)
-		for part, want := range common {
-			if part == "schemas Root" || part == "responses Busy" { // these list the service's own
-				continue
-			}
-			if a, b := encoded(t, want), encoded(t, other[part]); a != b {
-				t.Errorf("%s of %s is\n%s\nand of paiement\n%s", part, name, b, a)
-			}
-		}
-	}
-}
-
-func encoded(t *testing.T, value any) string {
-	t.Helper()
-	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 // What clients do wrong is answered as described; what is expected of them all
 // is that the transport does not complain.
 func TestRefusalsAreAsDescribed(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	for _, tt := range []struct {
-		method, url, body, origin string
-		status                    int
-		key                       string
+		method, url, body, origin, key string
+		want                           httpapi.ProblemType // "" for none
 	}{
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", 201, "one"},
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", 201, "one"}, // replayed
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":2}`, "", 422, "one"},
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", 400, `"`},
-		{"POST", s.commande + "/orders", "", "", 400, ""},
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1.005}`, "", 400, ""},
-		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "cross-site", 403, ""},
-		{"POST", s.commande + "/orders", strings.Repeat(" ", 65537), "", 413, ""},
-		{"GET", s.commande + "/orders", "", "", 405, ""},
-		{"GET", s.commande + "/nothing", "", "", 404, ""},
-		{"HEAD", s.commande + "/openapi.yaml", "", "", 200, ""},
-		{"GET", s.suivi + "/orders?limit=501", "", "", 400, ""},
-		{"GET", s.suivi + "/orders?cursor=mine", "", "", 400, ""},
-		{"GET", s.suivi + "/orders/order-0/status", "", "", 404, ""},
-		{"GET", s.analyseur + "/recent-transactions?limit=none", "", "", 400, ""},
-		{"DELETE", s.analyseur + "/statistics", "", "", 405, ""},
-		{"POST", s.paiement + "/health", "", "", 405, ""},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", "one", ""},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", "one", ""}, // replayed
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":2}`, "", "one", httpapi.KeyReused},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "", `"`, httpapi.InvalidRequest},
+		{"POST", s.commande + "/orders", "", "", "", httpapi.InvalidRequest},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1.005}`, "", "", httpapi.InvalidRequest},
+		{"POST", s.commande + "/orders", `{"userId":"user123","amount":1}`, "cross-site", "", httpapi.ForeignPage},
+		{"POST", s.commande + "/orders", strings.Repeat(" ", 65537), "", "", httpapi.LargeBody},
+		{"GET", s.commande + "/orders", "", "", "", httpapi.WrongMethod},
+		{"GET", s.commande + "/nothing", "", "", "", httpapi.UnknownResource},
+		{"HEAD", s.commande + "/openapi.yaml", "", "", "", ""},
+		{"GET", s.suivi + "/orders?limit=501", "", "", "", httpapi.InvalidRequest},
+		{"GET", s.suivi + "/orders?cursor=mine", "", "", "", httpapi.InvalidRequest},
+		{"GET", s.suivi + "/orders/order-0/status", "", "", "", httpapi.UnknownOrder},
+		{"GET", s.analyseur + "/recent-transactions?limit=none", "", "", "", httpapi.InvalidRequest},
+		{"DELETE", s.analyseur + "/statistics", "", "", "", httpapi.WrongMethod},
+		{"POST", s.paiement + "/health", "", "", "", httpapi.WrongMethod},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url, strings.NewReader(tt.body))
 		if err != nil {
@@ -161,9 +125,13 @@ func TestRefusalsAreAsDescribed(t *testing.T) {
 			t.Error(err)
 			continue
 		}
+		var p httpapi.Problem
+		if answer.StatusCode >= http.StatusBadRequest {
+			err = json.NewDecoder(answer.Body).Decode(&p)
+		}
 		answer.Body.Close()
-		if answer.StatusCode != tt.status {
-			t.Errorf("%s %s: %d, want %d", tt.method, tt.url, answer.StatusCode, tt.status)
+		if err != nil || p.Type != tt.want || p.Status != 0 && p.Status != answer.StatusCode {
+			t.Errorf("%s %s: %d %+v, %v; want %q", tt.method, tt.url, answer.StatusCode, p, err, tt.want)
 		}
 	}
 }
@@ -171,7 +139,7 @@ func TestRefusalsAreAsDescribed(t *testing.T) {
 // The check itself: an answer that says other than the document is an error.
 func TestAContractThatIsBrokenIsNoticed(t *testing.T) {
 	s := startSystem(t, t.TempDir())
-	d, err := testcontract.Load(openAPI(paiement.Name)) // not commande's
+	d, err := testcontract.Load(openAPI(t, paiement.Name)) // not commande's
 	if err == nil {
 		err = contracts.Expect(s.commande, d)
 	}

@@ -1,13 +1,20 @@
 package httpapi_test
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 )
@@ -16,22 +23,100 @@ func TestProblemDocument(t *testing.T) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Length", "5") // of the answer that was given up
 	httpapi.WriteProblem(w, httpapi.Problem{
-		Status: 400, Title: "not mine to choose", Detail: "amount is missing", Field: "amount", Problem: "is missing", Accepted: "a number",
+		Type: httpapi.InvalidRequest, Status: 499, Title: "not mine to choose", Detail: "amount is missing", Field: "amount", Problem: "is missing", Accepted: "a number",
 		RetryAfter: time.Second,
 	})
-	const want = `{"status":400,"title":"Bad Request","detail":"amount is missing","field":"amount","problem":"is missing","accepted":"a number"}` + "\n"
+	const want = `{"type":"https://github.com/vigie-dev/vigie/blob/main/docs/http.md#problem-invalid-request","title":"The request is not valid","status":400,"detail":"amount is missing","field":"amount","problem":"is missing","accepted":"a number"}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("document\n%swant\n%s", got, want)
 	}
 	if got := w.Header().Get("Content-Length"); got != "" {
 		t.Errorf("Content-Length %q is left over", got)
 	}
-	problem(t, w, 400)
+	problem(t, w, httpapi.InvalidRequest)
 
 	w = httptest.NewRecorder()
-	httpapi.WriteProblem(w, httpapi.Problem{Status: 404})
-	if got, want := w.Body.String(), `{"status":404,"title":"Not Found"}`+"\n"; got != want {
-		t.Errorf("shortest document %swant %s", got, want)
+	httpapi.WriteProblem(w, httpapi.Problem{})
+	if got, want := w.Body.String(), `{"type":"https://github.com/vigie-dev/vigie/blob/main/docs/http.md#problem-fault","title":"The service failed","status":500}`+"\n"; got != want {
+		t.Errorf("a problem without a type is %swant %s", got, want)
+	}
+}
+
+// A client reads a problem's type back, and keeps one that it does not know.
+func TestProblemTypesAreReadBack(t *testing.T) {
+	for _, facts := range httpapi.Problems() {
+		w := httptest.NewRecorder()
+		httpapi.WriteProblem(w, httpapi.Problem{Type: facts.Type})
+		var got httpapi.Problem
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Type != facts.Type || got.Status != facts.Status || got.Title != facts.Title || w.Code != facts.Status {
+			t.Errorf("%s reads as %+v, %v", w.Body, got, err)
+		}
+	}
+	var got httpapi.Problem
+	if err := json.Unmarshal([]byte(`{"type":"about:blank"}`), &got); err != nil || got.Type != "about:blank" {
+		t.Errorf("another's type reads as %q, %v", got.Type, err)
+	}
+}
+
+// The table stands in docs/http.md, where each type's URI leads to a section of
+// its own, and the OpenAPI documents name the same types, with true examples.
+func TestEveryProblemIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := "| type | status | title | was it done? |\n| --- | --- | --- | --- |\n"
+	var types []any
+	var sections []string
+	for _, f := range httpapi.Problems() {
+		table += fmt.Sprintf("| [`%s`](#problem-%s) | %d | %s | %s |\n", f.Type, f.Type, f.Status, f.Title, f.Effect)
+		types = append(types, f.Type.URI())
+		sections = append(sections, string(f.Type))
+	}
+	if !strings.Contains(string(text), "\n"+table+"\n") {
+		t.Errorf("docs/http.md does not have the table\n%s", table)
+	}
+	var headings []string
+	for _, match := range regexp.MustCompile(`(?m)^### Problem: (\S+)$`).FindAllStringSubmatch(string(text), -1) {
+		headings = append(headings, match[1])
+	}
+	if diff := cmp.Diff(sections, headings); diff != "" {
+		t.Errorf("docs/http.md has other sections (-table +document):\n%s", diff)
+	}
+	_, document := compose(t, ownDocument)
+	if diff := cmp.Diff(types, at(document, "components", "schemas", "Problem", "properties", "type", "enum")); diff != "" {
+		t.Errorf("common.yaml names other types (-table +document):\n%s", diff)
+	}
+}
+
+// The examples of problems in the documents are what services would answer.
+func TestExamplesOfProblemsFollowTheTable(t *testing.T) {
+	own, err := filepath.Glob("../../services/*/openapi.yaml")
+	if err != nil || len(own) == 0 {
+		t.Fatal(own, err)
+	}
+	known := map[string]httpapi.ProblemFacts{}
+	for _, f := range httpapi.Problems() {
+		known[f.Type.URI()] = f
+	}
+	seen := 0
+	for _, path := range append(own, "common.yaml") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`(?m)^ +type: (https:\S+)\n +title: (.+)\n +status: (.+)$`).FindAllStringSubmatch(string(text), -1) {
+			seen++
+			if f := known[match[1]]; f.Title != match[2] || strconv.Itoa(f.Status) != match[3] {
+				t.Errorf("%s: %q, want %+v", path, match[0], f)
+			}
+		}
+		if left := strings.Count(string(text), "schemas/Problem\"}\n") - strings.Count(string(text), "type: https:"); left != 0 {
+			t.Errorf("%s: %d problems have no example", path, left)
+		}
+	}
+	if seen < len(own) {
+		t.Errorf("%d examples were looked at", seen)
 	}
 }
 
@@ -41,7 +126,7 @@ func TestRetryAfterIsInWholeSecondsRoundedUp(t *testing.T) {
 		1500 * time.Millisecond: "2", 2 * time.Second: "2", time.Minute: "60",
 	} {
 		w := httptest.NewRecorder()
-		httpapi.WriteProblem(w, httpapi.Problem{Status: 503, RetryAfter: wait})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.Busy, RetryAfter: wait})
 		if got := w.Header().Get("Retry-After"); got != want {
 			t.Errorf("%v gives Retry-After %q, want %q", wait, got, want)
 		}
@@ -63,43 +148,5 @@ func TestWriteJSON(t *testing.T) {
 	}
 	w = httptest.NewRecorder()
 	httpapi.WriteJSON(w, http.StatusOK, math.NaN()) // JSON has no such number
-	problem(t, w, http.StatusInternalServerError)
-}
-
-func TestReadinessNamesTheFirstReason(t *testing.T) {
-	var broken error
-	asked := ""
-	ready := &httpapi.Readiness{}
-	ready.Add("storage", func(context.Context) error { asked += "storage "; return nil })
-	ready.Add("kafka", func(ctx context.Context) error {
-		asked += "kafka "
-		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 10*time.Second {
-			t.Errorf("a check may take until %v, %v", deadline, ok)
-		}
-		return broken
-	})
-	ready.Add("consumer", func(context.Context) error { asked += "consumer "; return errors.New("not joined") })
-	rt := router(ready, quiet(), echoID)
-
-	document := problem(t, ask(rt, "GET", "/health/ready"), http.StatusServiceUnavailable)
-	if got, want := document["detail"], "Not ready: consumer: not joined."; got != want {
-		t.Errorf("detail %q, want %q", got, want)
-	}
-	broken, asked = errors.New("no broker answers"), ""
-	w := ask(rt, "GET", "/health/ready")
-	if got, want := problem(t, w, 503)["detail"], "Not ready: kafka: no broker answers."; got != want {
-		t.Errorf("detail %q, want %q", got, want)
-	}
-	if got := w.Header().Get("Retry-After"); got != "1" {
-		t.Errorf("Retry-After %q, want 1", got)
-	}
-	if asked != "storage kafka " {
-		t.Errorf("asked %q, want those up to the first reason", asked)
-	}
-	if w := ask(rt, "GET", "/health"); w.Code != http.StatusOK {
-		t.Errorf("alive: %d, want 200 whatever the readiness", w.Code)
-	}
-	if err := ready.Check(t.Context()); !errors.Is(err, broken) {
-		t.Errorf("the reason is %v", err)
-	}
+	problem(t, w, httpapi.Fault)
 }

@@ -1,21 +1,50 @@
-// Package httpapi is what the services' HTTP faces have in common: routing
-// with bounded route labels, health, problem+json for every error, bounds on
-// what clients can make a service do or keep, and a server whose every phase
-// has a time-out.
+// Package httpapi is what the services' HTTP interfaces have in common.
+//
+//   - router.go tells how a request gets to its handler: request ids, security
+//     headers, routes with bounded labels, panics, and the routes that all
+//     services have, with their readiness.
+//   - problem.go has the table of problems, and writes answers.
+//   - bounds.go bounds what clients can make a service do or keep: requests at
+//     work, bodies, answers that wait to be read.
+//   - server.go listens, and serves with a time-out for every phase, over TLS
+//     where there is a certificate.
+//   - tokens.go lets in clients that bring a token.
+//   - openapi.go puts a service's OpenAPI document together; common.yaml is
+//     what all documents share.
 package httpapi
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path"
+	"runtime/debug"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // DefaultMaxConcurrent is how many requests for a service's own routes are at
 // work at once.
 const DefaultMaxConcurrent = 256
+
+const (
+	defaultMaxBody     = 64 << 10
+	defaultBodyTimeout = 10 * time.Second
+	// maxRequestID is the length, in bytes, up to which a client's name for
+	// its request is kept.
+	maxRequestID = 64
+	// checkTimeout bounds a question for readiness.
+	checkTimeout = 2 * time.Second
+)
 
 // Config describes a service to its router.
 type Config struct {
@@ -88,18 +117,11 @@ func NewRouter(cfg Config) *Router {
 // only while fewer than Config.MaxConcurrent are at work; what it writes is sent
 // once it has returned.
 func (rt *Router) Handle(pattern string, handler http.HandlerFunc) {
-	handler = rt.own.bounded(handler)
-	if method, _, _ := strings.Cut(pattern, " "); takesBody(method) {
-		inLane := handler
-		handler = func(w http.ResponseWriter, r *http.Request) {
-			if rt.own.full() { // the answer need not wait for the body
-				writeBusy(w)
-				return
-			}
-			if readBody(w, r, rt.cfg.MaxBody, rt.cfg.BodyTimeout) {
-				inLane(w, r)
-			}
-		}
+	switch method, _, _ := strings.Cut(pattern, " "); method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		handler = rt.own.boundedWithBody(handler, rt.cfg.MaxBody, rt.cfg.BodyTimeout)
+	default:
+		handler = rt.own.bounded(handler)
 	}
 	if rt.cfg.Tokens != nil {
 		handler = rt.cfg.Tokens.guarded(rt.cfg.Service, handler)
@@ -125,10 +147,33 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.send()
 }
 
+// protect sets the headers that keep browsers from doing more with an answer
+// than showing it: guess its type, run or embed what it holds, keep it, or tell
+// others where it came from. Answers are data, so everything can be forbidden.
+//
+// See the Fetch standard (nosniff), Content Security Policy Level 3, RFC 9111
+// (no-store) and RFC 6797 (Strict-Transport-Security, over TLS alone).
+func protect(h http.Header, r *http.Request, protection http.Header) {
+	maps.Copy(h, protection) // values of one each: whoever adds to one gets a slice of its own
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// protections are the headers of every answer, made once.
+func protections() http.Header {
+	return http.Header{
+		"X-Content-Type-Options":  {"nosniff"},
+		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
+		"Referrer-Policy":         {"no-referrer"},
+		"Cache-Control":           {"no-store"},
+	}
+}
+
 func (rt *Router) answer(a *answer, r *http.Request) {
 	defer rt.recover(a, r)
 	if rt.origin.Check(r) != nil {
-		WriteProblem(a, Problem{Status: http.StatusForbidden, Detail: "Changes requested by pages of other origins are refused."})
+		WriteProblem(a, Problem{Type: ForeignPage, Detail: "Changes requested by pages of other origins are refused."})
 		return
 	}
 	if r.URL.Path != path.Clean(r.URL.Path) { // the multiplexer would redirect
@@ -142,17 +187,64 @@ func (rt *Router) answer(a *answer, r *http.Request) {
 	rt.mux.ServeHTTP(a, r) // sets r.Pattern and the path values
 }
 
+// PanicsTotal is the name of the metric that counts handlers that panicked.
+const PanicsTotal = "http_panics_total"
+
+// Catalogue returns the metric that the [Config]'s Panicked feeds.
+func Catalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{{
+		Name: PanicsTotal, Kind: telemetry.Counter,
+		Help: "Requests whose handler panicked; each was answered with 500.",
+	}}
+}
+
+// recover answers for a handler that panicked. What it had written is dropped.
+// The client is told the trace, in which the fault stands; the log has the rest.
+func (rt *Router) recover(a *answer, r *http.Request) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	if fault == http.ErrAbortHandler {
+		panic(fault)
+	}
+	rt.cfg.Log.ErrorContext(r.Context(), "request handler panicked",
+		"route", Route(r), "panic", fault, "stack", string(debug.Stack()))
+	if rt.cfg.Panicked != nil {
+		rt.cfg.Panicked(r.Context())
+	}
+	span := trace.SpanFromContext(r.Context())
+	span.SetStatus(codes.Error, "panic")
+	span.SetAttributes(attribute.String("error.type", "panic"))
+	p := Problem{Type: Fault, Detail: "The service failed to answer; the fault has been logged."}
+	if c := span.SpanContext(); c.HasTraceID() {
+		p.TraceID = c.TraceID().String()
+	}
+	a.restart()
+	WriteProblem(a, p)
+}
+
 // unmatched turns the multiplexer's plain 404 or 405 into a problem, keeping
 // its Allow header.
 func (rt *Router) unmatched(w http.ResponseWriter, r *http.Request, handler http.Handler) {
 	answer := &statusOnly{header: w.Header()}
 	handler.ServeHTTP(answer, r)
-	detail := "No such resource; GET / lists what there is."
 	if answer.status == http.StatusMethodNotAllowed {
-		detail = "This resource accepts " + w.Header().Get("Allow") + "."
+		WriteProblem(w, Problem{Type: WrongMethod, Detail: "This resource accepts " + w.Header().Get("Allow") + "."})
+		return
 	}
-	WriteProblem(w, Problem{Status: answer.status, Detail: detail})
+	WriteProblem(w, Problem{Type: UnknownResource, Detail: "No such resource; GET / lists what there is."})
 }
+
+// statusOnly takes an answer's status and headers and drops its body.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (s *statusOnly) Header() http.Header         { return s.header }
+func (s *statusOnly) WriteHeader(status int)      { s.status = status }
+func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 
 func (rt *Router) root(w http.ResponseWriter, _ *http.Request) {
 	WriteJSON(w, http.StatusOK, map[string]any{
@@ -173,10 +265,39 @@ func (rt *Router) health(w http.ResponseWriter, _ *http.Request) {
 
 func (rt *Router) ready(w http.ResponseWriter, r *http.Request) {
 	if err := rt.cfg.Ready.Check(r.Context()); err != nil {
-		WriteProblem(w, Problem{Status: http.StatusServiceUnavailable, Detail: "Not ready: " + err.Error() + ".", RetryAfter: retrySoon})
+		WriteProblem(w, Problem{Type: NotReady, Detail: "Not ready: " + err.Error() + ".", RetryAfter: retrySoon})
 		return
 	}
 	WriteJSON(w, http.StatusOK, map[string]string{"status": "ready", "service": rt.cfg.Service})
+}
+
+// Readiness says whether a service can do its work, by asking what it stands
+// on. Its parts are added before the server starts.
+type Readiness struct {
+	parts []part
+}
+
+type part struct {
+	name  string
+	check func(context.Context) error
+}
+
+// Add appends a part. Its check must return soon and not wait for long-lived
+// locks; its error is shown to clients.
+func (r *Readiness) Add(name string, check func(context.Context) error) {
+	r.parts = append(r.parts, part{name, check})
+}
+
+// Check asks each part and returns the first reason not to be ready.
+func (r *Readiness) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for _, p := range r.parts {
+		if err := p.check(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
 }
 
 // Route returns the registered pattern that matched, without its method: the
@@ -189,12 +310,59 @@ func Route(r *http.Request) string {
 	return strings.TrimSuffix(route, "{$}")
 }
 
-// statusOnly takes an answer's status and headers and drops its body.
-type statusOnly struct {
-	header http.Header
-	status int
+// RequestID is the header that names a request, in both directions.
+const RequestID = "X-Request-Id"
+
+type requestIDKey struct{}
+
+// Identify gives every request an id: the client's, where it sent one of 1 to
+// 64 characters out of A-Z a-z 0-9 . _ -, else one of 26 characters that nobody
+// can guess. The answer has it in the header [RequestID], problem documents as
+// requestId, and log lines through [LogRequestIDs].
+//
+// It stands outside the telemetry's middleware, since it hands on a copy of the
+// request, and what is inside reads the pattern from the very request that the
+// router matched.
+func Identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(RequestID)
+		if !isRequestID(id) {
+			id = rand.Text()
+		}
+		w.Header().Set(RequestID, id)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+	})
 }
 
-func (s *statusOnly) Header() http.Header         { return s.header }
-func (s *statusOnly) WriteHeader(status int)      { s.status = status }
-func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+func isRequestID(id string) bool {
+	if id == "" || len(id) > maxRequestID {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// LogRequestIDs adds request_id to the records of requests that [Identify]
+// named.
+func LogRequestIDs(log *slog.Logger) *slog.Logger { return slog.New(idHandler{log.Handler()}) }
+
+type idHandler struct{ slog.Handler }
+
+func (h idHandler) Handle(ctx context.Context, record slog.Record) error {
+	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
+		record = record.Clone()
+		record.AddAttrs(slog.String("request_id", id))
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h idHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return idHandler{h.Handler.WithAttrs(attrs)}
+}
+func (h idHandler) WithGroup(name string) slog.Handler { return idHandler{h.Handler.WithGroup(name)} }

@@ -1,15 +1,25 @@
 package httpapi_test
 
 import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func TestRoutes(t *testing.T) {
@@ -64,31 +74,31 @@ func TestHeadHasTheStatusAndHeadersOfGet(t *testing.T) {
 func TestUnmatchedRequests(t *testing.T) {
 	tests := []struct {
 		method, target string
-		status         int
+		want           httpapi.ProblemType
 		allow          []string
 	}{
-		{"GET", "/nowhere", 404, nil},
-		{"POST", "/nowhere", 404, nil},
-		{"GET", "/things", 404, nil},
-		{"GET", "/things/", 404, nil},
-		{"GET", "/things/1/more", 404, nil},
-		{"GET", "/health/", 404, nil},
-		{"GET", "//health", 404, nil},
-		{"GET", "//nowhere", 404, nil},
-		{"GET", "/things/../health", 404, nil},
-		{"GET", "/Health", 404, nil},
-		{"PURGE", "/nowhere", 404, nil},
-		{"POST", "/", 405, []string{"GET", "HEAD"}},
-		{"DELETE", "/health", 405, []string{"GET", "HEAD"}},
-		{"DELETE", "/things/1", 405, []string{"GET", "HEAD", "POST"}},
-		{"OPTIONS", "/metrics", 405, []string{"GET", "HEAD"}},
-		{"PURGE", "/health/ready", 405, []string{"GET", "HEAD"}},
+		{"GET", "/nowhere", httpapi.UnknownResource, nil},
+		{"POST", "/nowhere", httpapi.UnknownResource, nil},
+		{"GET", "/things", httpapi.UnknownResource, nil},
+		{"GET", "/things/", httpapi.UnknownResource, nil},
+		{"GET", "/things/1/more", httpapi.UnknownResource, nil},
+		{"GET", "/health/", httpapi.UnknownResource, nil},
+		{"GET", "//health", httpapi.UnknownResource, nil},
+		{"GET", "//nowhere", httpapi.UnknownResource, nil},
+		{"GET", "/things/../health", httpapi.UnknownResource, nil},
+		{"GET", "/Health", httpapi.UnknownResource, nil},
+		{"PURGE", "/nowhere", httpapi.UnknownResource, nil},
+		{"POST", "/", httpapi.WrongMethod, []string{"GET", "HEAD"}},
+		{"DELETE", "/health", httpapi.WrongMethod, []string{"GET", "HEAD"}},
+		{"DELETE", "/things/1", httpapi.WrongMethod, []string{"GET", "HEAD", "POST"}},
+		{"OPTIONS", "/metrics", httpapi.WrongMethod, []string{"GET", "HEAD"}},
+		{"PURGE", "/health/ready", httpapi.WrongMethod, []string{"GET", "HEAD"}},
 	}
 	rt := router(&httpapi.Readiness{}, quiet(), echoID)
 	for _, test := range tests {
 		t.Run(test.method+" "+test.target, func(t *testing.T) {
 			w := ask(rt, test.method, test.target)
-			document := problem(t, w, test.status)
+			document := problem(t, w, test.want)
 			allow := w.Result().Header.Get("Allow")
 			var methods []string
 			if allow != "" {
@@ -99,7 +109,7 @@ func TestUnmatchedRequests(t *testing.T) {
 				t.Errorf("Allow %v, want %v", methods, test.allow)
 			}
 			detail, _ := document["detail"].(string)
-			if test.status == 405 && !strings.Contains(detail, allow) || test.status == 404 && !strings.Contains(detail, "GET /") {
+			if test.want == httpapi.WrongMethod && !strings.Contains(detail, allow) || test.want == httpapi.UnknownResource && !strings.Contains(detail, "GET /") {
 				t.Errorf("detail %q does not help", detail)
 			}
 			if location := w.Result().Header.Get("Location"); location != "" {
@@ -130,7 +140,7 @@ func TestForeignPagesMayLookButNotChange(t *testing.T) {
 			rt := router(&httpapi.Readiness{}, quiet(), func(w http.ResponseWriter, r *http.Request) { handled = true; echoID(w, r) })
 			w := ask(rt, test.method, "/things/1", test.headers...)
 			if test.status == 403 {
-				problem(t, w, 403)
+				problem(t, w, httpapi.ForeignPage)
 			}
 			if w.Code != test.status || handled != (test.status == 200) {
 				t.Errorf("status %d, handled %v; want %d", w.Code, handled, test.status)
@@ -161,7 +171,7 @@ func TestAPanicIsAnsweredAndLogged(t *testing.T) {
 	var text strings.Builder
 	log := slog.New(slog.NewTextHandler(&text, nil))
 	rt := router(&httpapi.Readiness{}, log, func(http.ResponseWriter, *http.Request) { panic("the secret fault") })
-	document := problem(t, ask(rt, "GET", "/things/1"), http.StatusInternalServerError)
+	document := problem(t, ask(rt, "GET", "/things/1"), httpapi.Fault)
 	if strings.Contains(document["detail"].(string), "secret") {
 		t.Errorf("the client is told %q", document["detail"])
 	}
@@ -184,4 +194,176 @@ func TestAnAbortPassesOn(t *testing.T) {
 	}()
 	ask(rt, "GET", "/things/1")
 	t.Error("the abort was swallowed")
+}
+
+// Every answer protects its readers, whatever its status and whoever wrote it.
+func TestSecurityHeaders(t *testing.T) {
+	rt := own(httpapi.Config{OpenAPI: []byte("openapi: 3.1.0\n")}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			panic("a fault")
+		}
+		_, _ = w.Write([]byte("bare"))
+	})
+	for _, request := range []string{"GET /", "GET /health", "GET /health/ready", "GET /metrics", "GET /openapi.yaml", "GET /things", "POST /things", "GET /nowhere", "PUT /things", "GET //"} {
+		for _, secured := range []bool{false, true} {
+			method, target, _ := strings.Cut(request, " ")
+			r := httptest.NewRequest(method, target, nil)
+			if secured {
+				r.TLS = &tls.ConnectionState{}
+			}
+			w := httptest.NewRecorder()
+			rt.ServeHTTP(w, r)
+			want := map[string]string{
+				"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+				"Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Strict-Transport-Security": "",
+			}
+			if secured {
+				want["Strict-Transport-Security"] = "max-age=31536000"
+			}
+			if request == "GET /openapi.yaml" {
+				want["Cache-Control"], want["Content-Type"] = "max-age=300", "application/yaml"
+			}
+			for name, value := range want {
+				if got := w.Result().Header.Get(name); got != value {
+					t.Errorf("%s, secured %v: %s is %q, want %q", request, secured, name, got, value)
+				}
+			}
+			if got := w.Result().Header.Get("Content-Length"); got != strconv.Itoa(w.Body.Len()) {
+				t.Errorf("%s has Content-Length %q, %d bytes", request, got, w.Body.Len())
+			}
+			if w.Result().Header.Get("Content-Type") == "" {
+				t.Errorf("%s has no type", request)
+			}
+		}
+	}
+}
+
+// A panic is a 500 that names the trace, a count, and a span that failed; what
+// the handler had written by then is not sent.
+func TestAPanicIsCountedAndTraced(t *testing.T) {
+	const traceID = "14238f770463eba2bf003d4040e387a6"
+	recorder := telemetrytest.New(t, "clerk", httpapi.Catalogue())
+	panics, err := recorder.Instruments().Int64Counter(httpapi.PanicsTotal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt := own(httpapi.Config{
+		Log:      httpapi.LogRequestIDs(recorder.Logger()),
+		Panicked: func(ctx context.Context) { panics.Add(ctx, 1) },
+	}, func(w http.ResponseWriter, _ *http.Request) {
+		httpapi.WriteJSON(w, http.StatusCreated, "half an answer")
+		panic("the fault")
+	})
+	h := httpapi.Identify(telemetry.HTTPMiddleware(recorder.Telemetry, httpapi.Route)(rt))
+	r := httptest.NewRequest(http.MethodPost, "/things", strings.NewReader("{}"))
+	r.Header.Set("traceparent", "00-"+traceID+"-7f4bf034cc699c63-01")
+	r.Header.Set(httpapi.RequestID, "checkout-1")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	document := problem(t, w, httpapi.Fault)
+	if document["traceId"] != traceID || document["requestId"] != "checkout-1" || strings.Contains(w.Body.String(), "half") {
+		t.Errorf("the answer is %s", w.Body)
+	}
+	if got := recorder.Metric(httpapi.PanicsTotal, nil); got != 1 {
+		t.Errorf("%v panics are counted", got)
+	}
+	if got := recorder.Metric(telemetry.HTTPRequestsTotal, map[string]string{"route": "/things", "status_code": "500"}); got != 1 {
+		t.Errorf("%v requests are counted with 500", got)
+	}
+	if span := recorder.Span("POST /things"); span.Status.Code != codes.Error || span.SpanContext.TraceID().String() != traceID {
+		t.Errorf("the span is %+v of trace %s", span.Status, span.SpanContext.TraceID())
+	}
+	lines := recorder.Logs()
+	if len(lines) != 1 || lines[0]["request_id"] != "checkout-1" || lines[0]["trace_id"] != traceID || lines[0]["panic"] != "the fault" {
+		t.Errorf("the log has %v", lines)
+	}
+	recorder.CheckCatalogue()
+}
+
+func TestReadinessNamesTheFirstReason(t *testing.T) {
+	var broken error
+	asked := ""
+	ready := &httpapi.Readiness{}
+	ready.Add("storage", func(context.Context) error { asked += "storage "; return nil })
+	ready.Add("kafka", func(ctx context.Context) error {
+		asked += "kafka "
+		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 10*time.Second {
+			t.Errorf("a check may take until %v, %v", deadline, ok)
+		}
+		return broken
+	})
+	ready.Add("consumer", func(context.Context) error { asked += "consumer "; return errors.New("not joined") })
+	rt := router(ready, quiet(), echoID)
+
+	document := problem(t, ask(rt, "GET", "/health/ready"), httpapi.NotReady)
+	if got, want := document["detail"], "Not ready: consumer: not joined."; got != want {
+		t.Errorf("detail %q, want %q", got, want)
+	}
+	broken, asked = errors.New("no broker answers"), ""
+	w := ask(rt, "GET", "/health/ready")
+	if got, want := problem(t, w, httpapi.NotReady)["detail"], "Not ready: kafka: no broker answers."; got != want {
+		t.Errorf("detail %q, want %q", got, want)
+	}
+	if got := w.Header().Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After %q, want 1", got)
+	}
+	if asked != "storage kafka " {
+		t.Errorf("asked %q, want those up to the first reason", asked)
+	}
+	if w := ask(rt, "GET", "/health"); w.Code != http.StatusOK {
+		t.Errorf("alive: %d, want 200 whatever the readiness", w.Code)
+	}
+	if err := ready.Check(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("the reason is %v", err)
+	}
+}
+
+func TestRequestIDs(t *testing.T) {
+	made := regexp.MustCompile(`^[A-Z2-7]{26}$`)
+	for name, tt := range map[string]struct {
+		sent  string
+		taken bool
+	}{
+		"none":               {"", false},
+		"every character":    {"AZaz09._-", true},
+		"the longest":        {strings.Repeat("x", 64), true},
+		"too long":           {strings.Repeat("x", 65), false},
+		"a blank":            {"a b", false},
+		"a forged line":      {"a\nlevel=ERROR", false},
+		"beyond ASCII":       {"é", false},
+		"what HTML would do": {"<script>", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var text strings.Builder
+			log := httpapi.LogRequestIDs(slog.New(slog.NewJSONHandler(&text, nil))).With("service", "clerk")
+			h := httpapi.Identify(own(httpapi.Config{Log: log}, func(w http.ResponseWriter, r *http.Request) {
+				log.InfoContext(r.Context(), "asked")
+				httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownOrder})
+			}))
+			w := ask(h, http.MethodGet, "/things", httpapi.RequestID, tt.sent)
+			id := w.Header().Get(httpapi.RequestID)
+			if tt.taken && id != tt.sent || !tt.taken && !made.MatchString(id) {
+				t.Errorf("the id is %q", id)
+			}
+			if got := problem(t, w, httpapi.UnknownOrder)["requestId"]; got != id {
+				t.Errorf("the problem names %v, the header %q", got, id)
+			}
+			var line map[string]any
+			if err := json.Unmarshal([]byte(text.String()), &line); err != nil || line["request_id"] != id || line["service"] != "clerk" {
+				t.Errorf("the log says %s (%v)", text.String(), err)
+			}
+			if again := ask(h, http.MethodGet, "/", httpapi.RequestID, tt.sent).Header().Get(httpapi.RequestID); !tt.taken && again == id {
+				t.Errorf("two requests are %q", id)
+			}
+		})
+	}
+}
+
+// Lines that belong to no request have no id.
+func TestOtherLinesHaveNoRequestID(t *testing.T) {
+	var text strings.Builder
+	httpapi.LogRequestIDs(slog.New(slog.NewTextHandler(&text, nil))).WithGroup("g").InfoContext(t.Context(), "started", "a", 1)
+	if strings.Contains(text.String(), "request_id") || !strings.Contains(text.String(), "g.a=1") {
+		t.Errorf("the log says %s", text.String())
+	}
 }

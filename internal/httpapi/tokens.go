@@ -111,7 +111,7 @@ func (t *Tokens) guarded(realm string, handler http.HandlerFunc) http.HandlerFun
 			challenge, detail = challenge+`, error="invalid_token"`, "This token is not known here."
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
-		WriteProblem(w, Problem{Status: http.StatusUnauthorized, Detail: detail})
+		WriteProblem(w, Problem{Type: Unauthorized, Detail: detail})
 	}
 }
 

@@ -82,7 +82,7 @@ func TestTokensLetIn(t *testing.T) {
 				}
 				return
 			}
-			problem(t, w, http.StatusUnauthorized)
+			problem(t, w, httpapi.Unauthorized)
 			for _, token := range []string{tokenA, tokenB, "CCCC"} {
 				if strings.Contains(w.Body.String(), token) {
 					t.Errorf("the answer repeats a token: %s", w.Body)

@@ -42,7 +42,7 @@ type Definition struct {
 	Group      string              // consumer group, "" for none
 	Consumes   []string
 	Produces   []string
-	OpenAPI    []byte // describes the routes that Wire adds and the common ones
+	OpenAPI    []byte // describes the routes that Wire adds; see [httpapi.OpenAPI]
 	// Wire adds routes, publishers and consumers. What it starts it puts on
 	// the base's stack.
 	Wire func(context.Context, *Base) error
@@ -217,9 +217,13 @@ func (s *Service) route(ctx context.Context, settings Settings) error {
 		return err
 	}
 	panics.Add(ctx, 0) // seen as zero before the first
+	document, err := httpapi.OpenAPI(b.Definition.Name, b.Definition.OpenAPI)
+	if err != nil {
+		return err
+	}
 	b.Router = httpapi.NewRouter(httpapi.Config{
 		Service: b.Definition.Name, Version: settings.Version, Metrics: b.Telemetry.MetricsHandler(),
-		Ready: b.Ready, Log: b.Log, OpenAPI: b.Definition.OpenAPI, Tokens: s.edge.tokens,
+		Ready: b.Ready, Log: b.Log, OpenAPI: document, Tokens: s.edge.tokens,
 		Panicked:      func(ctx context.Context) { panics.Add(ctx, 1) },
 		MaxConcurrent: settings.HTTP.MaxConcurrent, MaxBody: banking.MaxBody, BodyTimeout: settings.HTTP.BodyTimeout,
 	})

@@ -2,6 +2,7 @@ package analyseur
 
 import (
 	"context"
+	_ "embed" // for the document
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
+
+//go:embed openapi.yaml
+var openAPI []byte
 
 const (
 	defaultRecent = 50
@@ -84,7 +88,7 @@ func (a *api) recent(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxRecent {
 			httpapi.WriteProblem(w, httpapi.Problem{
-				Status: http.StatusBadRequest, Field: "limit",
+				Type: httpapi.InvalidRequest, Field: "limit",
 				Detail: fmt.Sprintf("The limit must be a number from 1 to %d.", maxRecent),
 			})
 			return
@@ -106,6 +110,6 @@ func (a *api) recent(w http.ResponseWriter, r *http.Request) {
 func (a *api) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	a.log.ErrorContext(r.Context(), "storage did not answer", "error", err)
 	httpapi.WriteProblem(w, httpapi.Problem{
-		Status: http.StatusServiceUnavailable, Detail: "The statistics cannot be read at the moment.", RetryAfter: time.Second,
+		Type: httpapi.StorageAway, Detail: "The statistics cannot be read at the moment.", RetryAfter: time.Second,
 	})
 }

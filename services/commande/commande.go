@@ -1,25 +1,21 @@
 // Package commande takes orders over HTTP and publishes them. An order that
 // got its 201 is in Kafka's log for good.
+//
+//   - commande.go has its name, its metrics and its wiring.
+//   - http.go tells how an order is taken: POST /orders.
+//   - store.go gives orders their ids, and remembers them by their
+//     idempotency keys.
 package commande
 
 import (
 	"context"
-	"embed"
-	"fmt"
-	"io/fs"
 	"time"
-
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Name is the service's name in labels, logs and traces.
 const Name = "commande"
@@ -77,16 +73,9 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 	})
 }
 
-func ownMigrations() (fs.FS, error) {
-	own, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
-	}
-	return own, nil
-}
-
 func wire(ctx context.Context, b *service.Base, cfg Config) error {
-	if err := checkIDs(ctx, b); err != nil {
+	known, err := openStore(ctx, b, cfg.AckTimeout)
+	if err != nil {
 		return err
 	}
 	publisher, err := kafka.NewPublisher(b.Kafka)
@@ -94,29 +83,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
-
-	allocator := &ids{store: b.Store}
-	b.Stack.OnStop("order ids", allocator.release)
-
-	// A request has done with its key when its order has been waited for, and
-	// what became of it has been noted.
-	known := &keys{store: b.Store, lease: cfg.AckTimeout + afterwards}
-	b.PruneAfter(keptKeys, forgetOldKeys)
-
-	o := &orders{ids: allocator, keys: known, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault}
-	if o.total, err = b.Telemetry.Instruments().Int64Counter(ordersTotal); err != nil {
-		return err
-	}
-	if o.amounts, err = b.Telemetry.Instruments().Float64Histogram(orderAmountsEuros); err != nil {
-		return err
-	}
-	if o.repeated, err = b.Telemetry.Instruments().Int64Counter(ordersRepeated); err != nil {
-		return err
-	}
-	o.total.Add(ctx, 0) // seen as zero before the first order
-	for _, outcome := range repeats() {
-		o.repeated.Add(ctx, 0, metric.WithAttributes(attribute.String("outcome", outcome)))
-	}
-	b.Router.Handle("POST /orders", o.create)
-	return nil
+	return serveOrders(ctx, b, &orders{
+		keys: known, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
+	})
 }

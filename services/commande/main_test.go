@@ -2,6 +2,7 @@ package commande
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -77,6 +78,13 @@ func (b *broker) Publish(ctx context.Context, m *sarama.ProducerMessage) error {
 	return b.answer(ctx)
 }
 
+const (
+	// patience is how long an order waits for the test's broker: no machine is
+	// that slow.
+	patience     = 10 * time.Minute
+	leaseOfTests = time.Hour
+)
+
 // shop is commande's HTTP face before a broker of the test's own.
 type shop struct {
 	*telemetrytest.Recorder
@@ -95,24 +103,31 @@ func openShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	s.orders = &orders{
-		ids: &ids{store: store}, keys: &keys{store: store, lease: time.Minute}, publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: time.Minute,
+		keys:      &keys{store: store, ids: &ids{store: store}, log: s.Logger(), lease: leaseOfTests},
+		publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: patience,
 	}
-	if s.orders.total, err = s.Instruments().Int64Counter(ordersTotal); err != nil {
+	if err := s.orders.measure(t.Context(), s.Instruments()); err != nil {
 		t.Fatal(err)
 	}
-	if s.orders.amounts, err = s.Instruments().Float64Histogram(orderAmountsEuros); err != nil {
-		t.Fatal(err)
-	}
-	if s.orders.repeated, err = s.Instruments().Int64Counter(ordersRepeated); err != nil {
-		t.Fatal(err)
-	}
-	s.orders.total.Add(t.Context(), 0)
 	router := httpapi.NewRouter(httpapi.Config{
 		Service: Name, Version: "test", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: s.Logger(),
 	})
 	router.Handle("POST /orders", s.orders.create)
 	s.Handler = telemetry.HTTPMiddleware(s.Telemetry, httpapi.Route)(router)
 	return s
+}
+
+// problem is what an answer says that is one.
+func problem(t *testing.T, w *httptest.ResponseRecorder, want httpapi.ProblemType) httpapi.Problem {
+	t.Helper()
+	var p httpapi.Problem
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+	if p.Type != want || p.Status != w.Code || w.Code != want.Facts().Status || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("%d %v: %s, want %s", w.Code, w.Header(), w.Body, want)
+	}
+	return p
 }
 
 func (s *shop) post(ctx context.Context, body string) *httptest.ResponseRecorder {

@@ -22,6 +22,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+//go:embed openapi.yaml
+var openAPI []byte
+
 // Name is the service's name in labels, logs and traces.
 const Name = "paiement"
 

@@ -1,6 +1,7 @@
 package suivi
 
 import (
+	_ "embed" // for the document
 	"log/slog"
 	"net/http"
 	"time"
@@ -9,6 +10,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
+
+//go:embed openapi.yaml
+var openAPI []byte
 
 // api answers questions about orders.
 type api struct {
@@ -61,7 +65,7 @@ type listedOrder struct {
 func (a *api) status(w http.ResponseWriter, r *http.Request) {
 	v, err := scanView(a.store.QueryRow(r.Context(), selectOrder, r.PathValue("id")))
 	if storage.IsNotFound(err) {
-		httpapi.WriteProblem(w, httpapi.Problem{Status: http.StatusNotFound, Detail: "No such order is known here yet."})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownOrder, Detail: "No such order is known here yet."})
 		return
 	}
 	if err != nil {
@@ -87,13 +91,13 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) {
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
 	limit, err := parseLimit(r.URL.Query().Get("limit"))
 	if err != nil {
-		httpapi.WriteProblem(w, httpapi.Problem{Status: http.StatusBadRequest, Detail: "The " + err.Error() + ".", Field: "limit"})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.InvalidRequest, Detail: "The " + err.Error() + ".", Field: "limit"})
 		return
 	}
 	after, err := parseCursor(r.URL.Query().Get("cursor"))
 	if err != nil {
 		httpapi.WriteProblem(w, httpapi.Problem{
-			Status: http.StatusBadRequest, Detail: "The cursor is not one that this service gave; take nextCursor of the page before.", Field: "cursor",
+			Type: httpapi.InvalidRequest, Detail: "The cursor is not one that this service gave; take nextCursor of the page before.", Field: "cursor",
 		})
 		return
 	}
@@ -120,7 +124,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) {
 func (a *api) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	a.log.ErrorContext(r.Context(), "storage did not answer", "error", err)
 	httpapi.WriteProblem(w, httpapi.Problem{
-		Status: http.StatusServiceUnavailable, Detail: "The orders cannot be read at the moment.", RetryAfter: time.Second,
+		Type: httpapi.StorageAway, Detail: "The orders cannot be read at the moment.", RetryAfter: time.Second,
 	})
 }
 

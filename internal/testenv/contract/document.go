@@ -1,14 +1,19 @@
-// Package testcontract holds what services answer against their OpenAPI
-// documents, so that a document that says other than the service does fails a
-// test. Nothing but tests imports it.
+// Package contract holds what services answer against their OpenAPI documents,
+// so that a document that says other than the service does fails a test.
+//
+//   - document.go reads a document and checks one answer.
+//   - transport.go checks every answer that an HTTP client gets.
 package contract
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,6 +21,9 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/vigie-dev/vigie/internal/httpapi"
 )
 
 // Document is an OpenAPI document to compare with.
@@ -23,6 +31,26 @@ type Document struct {
 	spec    *openapi3.T
 	router  routers.Router
 	schemas map[string]*jsonschema.Schema // by reference
+}
+
+// Text is the whole OpenAPI document of one of this repository's services, as
+// the service serves it, for tests anywhere in the repository.
+func Text(service string) ([]byte, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the repository: %w", err)
+	}
+	for {
+		own, err := os.ReadFile(filepath.Join(folder, "services", service, "openapi.yaml")) //nolint:gosec // of this repository
+		if err == nil {
+			return httpapi.OpenAPI(service, own)
+		}
+		above := filepath.Dir(folder)
+		if above == folder {
+			return nil, fmt.Errorf("the repository has no document of %s: %w", service, err)
+		}
+		folder = above
+	}
 }
 
 // Load reads a document and checks it: its structure, its references and its
@@ -48,6 +76,63 @@ func Load(content []byte) (*Document, error) {
 		return nil, err
 	}
 	return &Document{spec, router, schemas}, nil
+}
+
+// location names the document to the compiler.
+const location = "https://vigie.invalid/openapi.json"
+
+// compile makes validators of the schemas under components, by reference:
+// schemas of OpenAPI 3.1 are those of JSON Schema 2020-12. Compiled once, they
+// cost an answer microseconds, so that a test under load can have each checked.
+func compile(content []byte) (map[string]*jsonschema.Schema, error) {
+	document, components, err := decode(content)
+	if err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft2020)
+	compiler.AssertFormat()
+	if err := compiler.AddResource(location, document); err != nil {
+		return nil, fmt.Errorf("add the document: %w", err)
+	}
+	all := map[string]*jsonschema.Schema{}
+	for kind, suffix := range map[string]string{"schemas": "", "headers": "/schema"} {
+		for name := range components[kind] {
+			ref := "#/components/" + kind + "/" + name + suffix
+			if all[ref], err = compiler.Compile(location + ref); err != nil {
+				return nil, fmt.Errorf("compile %s: %w", ref, err)
+			}
+		}
+	}
+	return all, nil
+}
+
+// decode reads the document the way the compiler wants it, with objects closed.
+func decode(content []byte) (document any, components map[string]map[string]any, err error) {
+	var loose any
+	if err := yaml.Unmarshal(content, &loose); err != nil {
+		return nil, nil, fmt.Errorf("read YAML: %w", err)
+	}
+	encoded, err := json.Marshal(loose)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode as JSON: %w", err)
+	}
+	document, err = jsonschema.UnmarshalJSON(bytes.NewReader(encoded))
+	if err != nil {
+		return nil, nil, fmt.Errorf("decode JSON: %w", err)
+	}
+	top, _ := document.(map[string]any)
+	under, _ := top["components"].(map[string]any)
+	components = map[string]map[string]any{}
+	for kind, named := range under {
+		components[kind], _ = named.(map[string]any)
+	}
+	for _, schema := range components["schemas"] {
+		if object, ok := schema.(map[string]any); ok && object["properties"] != nil {
+			object["additionalProperties"] = false
+		}
+	}
+	return document, components, nil
 }
 
 // Operations are the document's, as the services list theirs: "GET /orders".

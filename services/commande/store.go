@@ -1,0 +1,425 @@
+package commande
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/storage"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+func ownMigrations() (fs.FS, error) {
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return own, nil
+}
+
+// keptKeys is how long a key stands for its order, at least.
+const keptKeys = 24 * time.Hour
+
+// afterwards bounds what is noted in storage once it is known what became of
+// an order: its own deadline may have passed.
+const afterwards = 2 * time.Second
+
+// ErrIDsBehind: the storage would give ids that orders in the log have.
+var ErrIDsBehind = errors.New("order ids would repeat")
+
+// errUnpublished: an order failed before it was published.
+var errUnpublished = errors.New("the order was not published")
+
+// openStore checks the storage against the log and returns what gives orders
+// their ids, with and without a key.
+func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (*keys, error) {
+	if err := checkIDs(ctx, b); err != nil {
+		return nil, err
+	}
+	allocator := &ids{store: b.Store}
+	b.Stack.OnStop("order ids", allocator.release)
+	b.PruneAfter(keptKeys, forgetOldKeys)
+	// A request has done with its key when its order has been waited for, and
+	// what became of it has been noted.
+	return &keys{store: b.Store, ids: allocator, log: b.Log, lease: ackTimeout + afterwards}, nil
+}
+
+// OpenStorage opens commande's storage for maintenance, while no instance of
+// commande runs.
+func OpenStorage(ctx context.Context, url string) (*storage.Store, error) {
+	own, err := ownMigrations()
+	if err != nil {
+		return nil, err
+	}
+	return storage.Open(ctx, url, Name, own, storage.Alone())
+}
+
+// blockSize is how many ids are taken from storage at a time: an order costs
+// a thousandth of a storage transaction, and a crash skips at most that many.
+const blockSize = 1000
+
+const (
+	takeBlock = `UPDATE order_ids SET next_number = next_number + $1 WHERE name = 'order' RETURNING next_number`
+	nextBlock = `SELECT next_number FROM order_ids WHERE name = 'order'`
+	// giveBack succeeds only while nobody has taken a later block.
+	giveBack = `UPDATE order_ids SET next_number = $1 WHERE name = 'order' AND next_number = $2`
+)
+
+// ids gives each order its id. An id is never given twice, whatever crashes
+// and however many instances share the storage: blocks are taken from storage
+// before their first id is given.
+type ids struct {
+	store *storage.Store
+
+	mu        sync.Mutex
+	next, end int64 // the rest of the block: next ≤ id < end
+}
+
+// take returns a new order id.
+func (i *ids) take(ctx context.Context) (string, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.next == i.end {
+		if err := i.refill(ctx); err != nil {
+			return "", fmt.Errorf("take order ids: %w", err)
+		}
+	}
+	id := i.next
+	i.next++
+	return "order-" + strconv.FormatInt(id, 10), nil
+}
+
+func (i *ids) refill(ctx context.Context) error {
+	var end int64
+	if err := i.store.Update(ctx, func(tx *storage.Tx) error {
+		return tx.QueryRow(ctx, takeBlock, blockSize).Scan(&end)
+	}); err != nil {
+		return err
+	}
+	i.next, i.end = end-blockSize, end
+	return nil
+}
+
+// draft gives an order its ids.
+func (i *ids) draft(ctx context.Context, request banking.OrderRequest) (banking.OrderCreated, error) {
+	id, err := i.take(ctx)
+	if err != nil {
+		return banking.OrderCreated{}, err
+	}
+	return newEvent(id, banking.NewEventID(), request, time.Now().UTC().Truncate(time.Microsecond)), nil
+}
+
+func newEvent(order, event string, request banking.OrderRequest, at time.Time) banking.OrderCreated {
+	return banking.OrderCreated{
+		EventID: event, OrderID: order, UserID: request.UserID, Amount: request.Amount,
+		Items: request.Items, Status: banking.StatusCreated, CreatedAt: at,
+	}
+}
+
+// release gives the rest of the block back, so that ids go on without a gap
+// after a clean stop. No id may be taken afterwards.
+func (i *ids) release(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.next == i.end {
+		return nil
+	}
+	err := i.store.Update(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(ctx, giveBack, i.next, i.end)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("give order ids back: %w", err)
+	}
+	i.next, i.end = 0, 0
+	return nil
+}
+
+const (
+	// tail is how many of each partition's last records are looked at: ids
+	// rise along the log, but for the blocks of other instances.
+	tail = 1000
+	// skipIDs never moves backwards.
+	skipIDs = `UPDATE order_ids SET next_number = $1 WHERE name = 'order' AND next_number < $1`
+)
+
+// checkIDs refuses to start with a storage that is older than the log: a copy
+// that was restored, or an empty folder on a cluster that has orders.
+//
+// The log is asked first: other instances take ids meanwhile, and an id is
+// taken from storage before it comes to the log.
+func checkIDs(ctx context.Context, b *service.Base) error {
+	highest, err := highestID(ctx, b.Control, b.Kafka, tail)
+	if err != nil {
+		return err
+	}
+	var next int64
+	if err := b.Store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
+		return fmt.Errorf("read order ids: %w", err)
+	}
+	if highest >= next {
+		return fmt.Errorf("%w: the log has order-%d, the storage would give order-%d next", ErrIDsBehind, highest, next)
+	}
+	return nil
+}
+
+// highestID returns the highest number of an order among each partition's last
+// records, 0 for none.
+func highestID(ctx context.Context, client sarama.Client, cfg kafka.Config, last int64) (int64, error) {
+	spans, err := kafka.Bounds(client, banking.TopicOrdersCreated)
+	if err != nil {
+		return 0, err
+	}
+	for i := range spans {
+		spans[i].Start = max(spans[i].Start, spans[i].End-last)
+	}
+	var mu sync.Mutex
+	var highest int64
+	err = kafka.Scan(ctx, cfg, spans, func(r record.Record) error {
+		if n, ok := number(r); ok {
+			mu.Lock()
+			defer mu.Unlock()
+			highest = max(highest, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for the highest order id: %w", err)
+	}
+	return highest, nil
+}
+
+// number returns the number in an order's id. Only real orders count: anybody
+// may put a record with any key on the topic.
+func number(r record.Record) (int64, bool) {
+	text, ok := strings.CutPrefix(string(r.Key), "order-")
+	n, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil {
+		return 0, false
+	}
+	_, err = delivery.DecodeAs[banking.OrderCreated](r)
+	return n, err == nil
+}
+
+// SkipIDs has the ids go on after every order in the log, and binds the
+// storage to this cluster anew: what `vigie reset` does for commande, whose
+// ids are the one thing that cannot be read from the topics.
+func SkipIDs(ctx context.Context, store *storage.Store, client sarama.Client, cfg kafka.Config) error {
+	const everything = 1 << 62
+	highest, err := highestID(ctx, client, cfg, everything)
+	if err != nil {
+		return err
+	}
+	return store.Update(ctx, func(tx *storage.Tx) error {
+		if err := tx.ClearStamp(ctx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, skipIDs, highest+1)
+		return err
+	})
+}
+
+// errOtherRequest: the key stands for an order that was asked for otherwise.
+var errOtherRequest = errors.New("the key was used for another order")
+
+// busyError: another request with the key is under way.
+type busyError struct{ left time.Duration }
+
+// Error implements error.
+func (e *busyError) Error() string {
+	return fmt.Sprintf("an order with the key is under way, for %v at most", e.left)
+}
+
+const (
+	findKey = `SELECT request_hash, order_id, event_id, created_us, busy_until, acknowledged FROM idempotency_keys WHERE key_hash = $1`
+	addKey  = `INSERT INTO idempotency_keys (key_hash, request_hash, order_id, event_id, created_us, busy_until, acknowledged)
+		VALUES ($1, $2, $3, $4, $5, $6, 0) ON CONFLICT DO NOTHING`
+	takeKeyOver = `UPDATE idempotency_keys SET busy_until = $1 WHERE key_hash = $2 AND busy_until = $3 AND acknowledged = 0`
+	freeKey     = `UPDATE idempotency_keys SET busy_until = 0 WHERE key_hash = $1 AND busy_until = $2 AND acknowledged = 0`
+	settleKey   = `UPDATE idempotency_keys SET busy_until = 0, acknowledged = 1 WHERE key_hash = $1 AND acknowledged = 0`
+	forgetKeys  = `DELETE FROM idempotency_keys WHERE key_hash IN
+		(SELECT key_hash FROM idempotency_keys WHERE created_us < $1 ORDER BY created_us LIMIT $2)`
+)
+
+// keys are the idempotency keys in storage. A key's order has its ids before
+// it is published; whoever publishes it again, after whatever crash and on
+// whichever instance, publishes the same event, which readers take once.
+type keys struct {
+	store *storage.Store
+	ids   *ids
+	log   *slog.Logger
+	// lease is how long one request may be at it before another takes over.
+	lease time.Duration
+}
+
+// place places the order of a request with a key, and returns without error
+// when Kafka has it. The order is first unless another request with the key had
+// brought it there. An error from before it was published is an
+// [errUnpublished].
+func (k *keys) place(
+	ctx context.Context, key string, request banking.OrderRequest, publish func(context.Context, banking.OrderCreated) error,
+) (event banking.OrderCreated, first bool, err error) {
+	r, err := k.reserve(ctx, key, request)
+	if err != nil {
+		return r.event, false, fmt.Errorf("%w: %w", errUnpublished, err)
+	}
+	if r.acknowledged {
+		return r.event, false, nil
+	}
+	err = publish(ctx, r.event)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
+	if err != nil {
+		return r.event, false, errors.Join(err, k.free(ctx, r))
+	}
+	first, err = k.settle(ctx, r)
+	if err != nil {
+		// Kafka has the order all the same. The next request with the key
+		// publishes the same event once more, which readers know.
+		k.log.WarnContext(ctx, "key not settled", "order_id", r.event.OrderID, "error", err)
+		first = true
+	}
+	return r.event, first, nil
+}
+
+// reservation is a key that this request is at, or whose order Kafka has.
+type reservation struct {
+	key          string
+	event        banking.OrderCreated
+	busyUntil    int64
+	acknowledged bool
+}
+
+// reserve binds a key to an order: the one it stands for already, or a new one.
+// It returns [errOtherRequest], or a [*busyError] while another request
+// publishes the order.
+func (k *keys) reserve(ctx context.Context, key string, request banking.OrderRequest) (reservation, error) {
+	r := reservation{key: key}
+	asked := fingerprint(request)
+	err := k.find(k.store.QueryRow(ctx, findKey, key), request, asked, &r)
+	if storage.IsNotFound(err) {
+		// Not inside the transaction: ids come from a transaction of their own.
+		if r.event, err = k.ids.draft(ctx, request); err != nil {
+			return r, err
+		}
+	} else if err != nil {
+		return r, fmt.Errorf("look key up: %w", err)
+	}
+	if r.acknowledged {
+		return r, nil
+	}
+	fresh := r
+	err = k.store.Update(ctx, func(tx *storage.Tx) error {
+		r = fresh
+		return k.take(ctx, tx, request, asked, &r)
+	})
+	if err != nil {
+		return r, fmt.Errorf("reserve key: %w", err)
+	}
+	return r, nil
+}
+
+// find reads a row, and refuses one of another request.
+func (k *keys) find(row storage.Row, request banking.OrderRequest, asked string, r *reservation) error {
+	var known, order, event string
+	var created, acknowledged int64
+	if err := row.Scan(&known, &order, &event, &created, &r.busyUntil, &acknowledged); err != nil {
+		return err
+	}
+	if known != asked {
+		return errOtherRequest
+	}
+	r.acknowledged = acknowledged == 1
+	r.event = newEvent(order, event, request, time.UnixMicro(created).UTC())
+	return nil
+}
+
+// take makes the key this request's for a lease.
+func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRequest, asked string, r *reservation) error {
+	now := time.Now()
+	until := now.Add(k.lease).UnixMicro()
+	added, err := tx.Exec(ctx, addKey, r.key, asked, r.event.OrderID, r.event.EventID, r.event.CreatedAt.UnixMicro(), until)
+	if err != nil {
+		return err
+	}
+	if added == 1 {
+		r.busyUntil = until
+		return nil
+	}
+	if err := k.find(tx.QueryRow(ctx, findKey, r.key), request, asked, r); err != nil || r.acknowledged {
+		return err
+	}
+	if left := time.UnixMicro(r.busyUntil).Sub(now); left > 0 {
+		return &busyError{min(left, k.lease)} // another's clock may be ahead
+	}
+	taken, err := tx.Exec(ctx, takeKeyOver, until, r.key, r.busyUntil)
+	if err == nil && taken == 0 {
+		err = storage.ErrConflict
+	}
+	r.busyUntil = until
+	return err
+}
+
+// free lets the next request with the key try at once: this one has failed.
+func (k *keys) free(ctx context.Context, r reservation) error {
+	err := k.store.Update(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(ctx, freeKey, r.key, r.busyUntil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("free key: %w", err)
+	}
+	return nil
+}
+
+// settle notes that Kafka has the key's order, and says whether this was the
+// first to note it.
+func (k *keys) settle(ctx context.Context, r reservation) (first bool, err error) {
+	err = k.store.Update(ctx, func(tx *storage.Tx) error {
+		n, err := tx.Exec(ctx, settleKey, r.key)
+		first = n == 1
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("settle key: %w", err)
+	}
+	return first, nil
+}
+
+// forgetOldKeys removes keys that were first used before a time.
+func forgetOldKeys(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error) {
+	return tx.Exec(ctx, forgetKeys, before.UnixMicro(), limit)
+}
+
+// fingerprint tells requests apart by what they ask for, not by how their
+// bodies are written.
+func fingerprint(request banking.OrderRequest) string {
+	parts := append([]string{request.UserID, strconv.FormatInt(int64(request.Amount), 10)}, request.Items...)
+	for i, part := range parts {
+		parts[i] = strconv.Quote(part)
+	}
+	return hash(strings.Join(parts, ","))
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
