@@ -31,11 +31,11 @@ export PROFILES
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-quick test-integration crash lint fmt bench fuzz docs \
-	dev-commande dev-paiement dev-suivi dev-analyseur broker topics clean \
+	broker topics clean \
 	start monitoring-up monitoring-down start-all test-stack
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
 
 run: build ## build and start everything in one process (vigie up)
 	@exec $(VIGIE) up $(ARGS)
@@ -84,17 +84,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 docs: ## write the generated documents anew
 	@CGO_ENABLED=0 go test ./internal/cli -count=1 -run TestDocs -update $(ARGS)
 
-dev-commande: build ## run commande alone
-	@bash tools/stack.sh run commande $(ARGS)
-
-dev-paiement: build ## run paiement alone
-	@bash tools/stack.sh run paiement $(ARGS)
-
-dev-suivi: build ## run suivi alone
-	@bash tools/stack.sh run suivi $(ARGS)
-
-dev-analyseur: build ## run analyseur alone
-	@bash tools/stack.sh run analyseur $(ARGS)
+dev-%: build ## run one service alone: dev-commande, dev-paiement, …
+	@bash tools/stack.sh run $* $(ARGS)
 
 broker: build ## run the embedded broker alone
 	@exec $(VIGIE) broker $(ARGS)

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vigie-dev/vigie/internal/testenv/servers"
+	"github.com/vigie-dev/vigie/services"
 )
 
 func prometheus(t *testing.T) *config.Config {
@@ -137,10 +138,13 @@ func TestTargetFiles(t *testing.T) {
 	}
 }
 
-// checkServices checks that a file lists each service at its documented port.
+// checkServices checks that a file lists each service at its own port.
 func checkServices(t *testing.T, path string) {
 	t.Helper()
-	ports := map[string]string{"commande": "3001", "suivi": "3002", "analyseur": "3003", "paiement": "3004"}
+	ports := map[string]string{}
+	for _, s := range services.All() {
+		_, ports[s.Name], _ = strings.Cut(s.Address, ":")
+	}
 	for _, group := range groups(t, path) {
 		service := string(group.Labels["service"])
 		for _, target := range group.Targets {

@@ -15,7 +15,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/stack-profiles.sh
 
 project=${COMPOSE_PROJECT_NAME:-vigie}
-services="commande suivi analyseur paiement"
+
+# listed: each service and its port, a line each.
+listed() {
+	awk '/targets:/ { gsub(/[^0-9]+/, " "); port = $NF } /service:/ { gsub(/[^a-z]+/, " "); print $NF, port }' \
+		monitoring/targets/host/services.yml
+}
+services=$(listed | cut -d ' ' -f 1)
 host_data=data-$project # apart from ./data, which belongs to the embedded broker
 
 # up SERVICE…: start them (all where none is named) and wait until each is
@@ -48,11 +54,8 @@ start() {
 	export VIGIE_SERVICES=containers
 	up
 	urls
+	listed | while read -r name port; do printf '  %-14s %s\n' "$name" "http://localhost:$port"; done
 	cat <<-'URLS'
-		  commande       http://localhost:3001
-		  suivi          http://localhost:3002
-		  analyseur      http://localhost:3003
-		  paiement       http://localhost:3004
 
 		Place an order, then follow it:
 
@@ -97,14 +100,13 @@ gateway() {
 }
 
 run() {
-	local s upper port=3001 at
+	local name port upper at
 	if stack_is_up; then
 		at=$(gateway)
-		for s in $services; do
-			upper=$(printf %s "$s" | tr '[:lower:]' '[:upper:]')_ADDR
+		while read -r name port; do
+			upper=$(printf %s "$name" | tr '[:lower:]' '[:upper:]')_ADDR
 			[ -n "${!upper:-}" ] || export "$upper=127.0.0.1:$port${at:+,$at:$port}"
-			port=$((port + 1))
-		done
+		done < <(listed)
 		export VIGIE_DATA=${VIGIE_DATA:-$host_data}
 	fi
 	export KAFKA_BROKERS=${KAFKA_BROKERS:-127.0.0.1:9092}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/urfave/cli/v3"
 
@@ -47,17 +46,15 @@ func alerts(ctx context.Context, c *cli.Command) error {
 
 // startAlerts starts the server on a stack and returns where it listens.
 func startAlerts(ctx context.Context, c *cli.Command, stack *lifecycle.Stack) (string, error) {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
 	t, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: alertsName, Version: version(),
-		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: level,
+		Service: alertsName, Version: programVersion(),
+		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c),
 	})
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", alertsName, err)
 	}
 	stack.OnStop("telemetry", t.Shutdown)
-	listeners, err := httpapi.ListenAll(ctx, c.String(alertsName+"-addr"))
+	listeners, err := httpapi.ListenAll(ctx, c.String(alertsName+flagAddr))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", alertsName, err)
 	}

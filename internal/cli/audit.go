@@ -21,7 +21,6 @@ import (
 // Names of the audit's flags.
 const (
 	flagAuditPatience = "patience"
-	flagAuditLimit    = "limit"
 	defaultLimit      = 20
 )
 
@@ -34,27 +33,20 @@ func auditCommand() *cli.Command {
 		Description: "Reads the topics from their start and the services' state, and holds the two against each other: each\n" +
 			"order that was created is decided once, or dead-lettered, or in flight, to the cent. Changes nothing,\n" +
 			"and may run beside the services. Exits with 0 when all is accounted for, and with 1 when not.",
-		Flags: append(kafkaFlags(defaultBroker),
-			dataFlag(), databaseFlag(), databaseFileFlag(), retentionFlag(),
+		Flags: slices.Concat(kafkaFlags(defaultBroker), databaseFlags(), []cli.Flag{
+			retentionFlag(),
 			&cli.DurationFlag{
 				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: 10 * time.Second, Category: "Audit",
 				Usage: "how long what differs is looked at again, before it counts",
 			},
 			&cli.IntFlag{
-				Name: flagAuditLimit, Sources: cli.EnvVars("AUDIT_LIMIT"), Value: defaultLimit, Category: "Audit",
+				Name: flagLimit, Sources: cli.EnvVars("AUDIT_LIMIT"), Value: defaultLimit, Category: "Audit",
 				Usage: "how many differences are named", Validator: notNegative,
 			},
 			jsonFlag("print one JSON object"),
-		),
+		}),
 		Action: runAudit,
 	}
-}
-
-func notNegative(n int) error {
-	if n < 0 {
-		return errors.New("want a number that is not negative")
-	}
-	return nil
 }
 
 func runAudit(ctx context.Context, c *cli.Command) (err error) {
@@ -89,7 +81,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := printAudit(c.Root().Writer, report.Limit(c.Int(flagAuditLimit)), c.Bool(flagJSON)); err != nil {
+	if err := printAudit(c.Root().Writer, report.Limit(c.Int(flagLimit)), c.Bool(flagJSON)); err != nil {
 		return err
 	}
 	return verdict(report)

@@ -1,44 +1,90 @@
+// Package cli is the command vigie but for the process around it: flags,
+// environment and output, in front of the packages that do the work.
+//
+// One file tells one subcommand, or the flags of one family:
+//
+//	command.go      the tree of commands, and how a run ends
+//	hint.go         which setting fixes an error: the one place where they meet
+//	up.go           vigie up: everything in one process
+//	service.go      vigie commande and the others: one service alone
+//	broker.go       vigie broker and vigie topics
+//	reset.go        vigie reset
+//	dlq.go          vigie dlq: which letters, and what happens to them
+//	dlq_text.go     how letters are written, for people and for programs
+//	audit.go        vigie audit
+//	trace.go        vigie trace
+//	health.go       vigie health
+//	doctor.go       vigie doctor
+//	alerts.go       vigie alerts, a receiver for Alertmanager
+//	version.go      vigie version
+//	flags.go        what flags have in common; storage, logs, profiles
+//	flags_kafka.go  how Kafka is reached
+//	flags_http.go   the services' HTTP edge, from both its sides
+//	terminal.go     text for people: bars, questions, what is safe to print
+//
+// Which services there are is said by package services. The commands are given
+// that registry as a value.
 package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"runtime/debug"
+	"strings"
 
 	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/services"
 )
+
+// Run is the program but for the process around it. It returns the exit
+// status: 0 after a clean stop, 1 for an error, which it has written to stderr
+// in one line.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, services.All(), args, stdout, stderr)
+}
+
+// run is [Run] with other services.
+func run(ctx context.Context, registry services.Registry, args []string, stdout, stderr io.Writer) int {
+	if err := newCommand(registry, stdout, stderr).Run(ctx, args); err != nil {
+		line := strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors have a line each
+		fmt.Fprintf(stderr, "vigie: %s%s\n", line, hint(err))
+		return 1
+	}
+	return 0
+}
 
 // newCommand makes the command tree. urfave/cli gives help, environment
 // variables beside flags, and shell completion; it has no dependencies.
-func newCommand(stdout, stderr io.Writer) *cli.Command {
+func newCommand(registry services.Registry, stdout, stderr io.Writer) *cli.Command {
+	commands := []*cli.Command{upCommand(registry)}
+	for _, s := range registry {
+		commands = append(commands, serviceCommand(s))
+	}
+	commands = append(commands,
+		brokerCommand(),
+		topicsCommand(),
+		resetCommand(registry),
+		dlqCommand(),
+		auditCommand(),
+		alertsCommand(),
+		healthCommand(registry),
+		doctorCommand(registry),
+		traceCommand(),
+		versionCommand(),
+	)
 	root := &cli.Command{
-		Name:  "vigie",
-		Usage: "a Kafka banking system whose telemetry can be believed",
-		Description: "Start everything with `vigie up`, then place an order:\n\n" +
-			"   " + exampleCurl("http://127.0.0.1:3001"),
-		Version:               version(),
+		Name:                  "vigie",
+		Usage:                 "a Kafka banking system whose telemetry can be believed",
+		Description:           firstSteps(registry),
+		Version:               programVersion(),
 		EnableShellCompletion: true,
 		Suggest:               true,
 		Writer:                stdout,
 		ErrWriter:             stderr,
 		// Errors are printed in one place, by run.
 		ExitErrHandler: func(_ context.Context, _ *cli.Command, _ error) {},
-		Commands: []*cli.Command{
-			upCommand(),
-			commandeCommand(),
-			paiementCommand(),
-			suiviCommand(),
-			analyseurCommand(),
-			brokerCommand(),
-			topicsCommand(),
-			resetCommand(),
-			dlqCommand(),
-			auditCommand(),
-			alertsCommand(),
-			healthCommand(),
-			doctorCommand(),
-			traceCommand(),
-		},
+		Commands:       commands,
 	}
 	// A wrong flag is one line too; --help is there for the rest.
 	for _, c := range append(root.Commands, root) {
@@ -47,17 +93,18 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 	return root
 }
 
-// version is the module's version, or "dev" for a build from a work tree.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "dev"
+// firstSteps says what to try, with the first example that a service has.
+func firstSteps(registry services.Registry) string {
+	text := "Start everything with `vigie up`"
+	for _, s := range registry {
+		if s.Example != "" {
+			return text + ", then try " + s.Name + ":\n\n   " + example(s, "http://"+s.Address)
+		}
 	}
-	return info.Main.Version
+	return text + "."
 }
 
-// exampleCurl is an order to paste.
-func exampleCurl(commande string) string {
-	return `curl -X POST ` + commande + `/orders -H 'Content-Type: application/json' ` +
-		`-d '{"userId":"user123","amount":100.50,"items":["item1","item2"]}'`
+// example is a service's example, to paste.
+func example(s services.Service, url string) string {
+	return strings.ReplaceAll(s.Example, "{url}", url)
 }

@@ -11,10 +11,8 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
-	"github.com/vigie-dev/vigie/services/analyseur"
-	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/paiement"
-	"github.com/vigie-dev/vigie/services/suivi"
 )
 
 // contracts holds every answer that the tests of this package get from a
@@ -33,7 +31,7 @@ func openAPI(t testing.TB, name string) []byte {
 // documents are read once: that takes longer than an answer does.
 var documents = sync.OnceValues(func() (map[string]*testcontract.Document, error) {
 	all := map[string]*testcontract.Document{}
-	for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
+	for _, name := range services.All().Names() {
 		text, err := testcontract.Text(name)
 		if err != nil {
 			return nil, err

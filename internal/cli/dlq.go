@@ -19,7 +19,6 @@ import (
 
 // Names of the dlq commands' flags.
 const (
-	flagJSON       = "json"
 	flagAllLetters = "all-letters"
 	flagAgain      = "again"
 	flagOlderThan  = "older-than"
@@ -30,7 +29,7 @@ func dlqCommand() *cli.Command {
 	c := &cli.Command{
 		Name: "dlq", Usage: "list, show, replay and purge dead letters", HideHelpCommand: true,
 		Description: "A record that cannot be processed is set aside on " + banking.TopicOrdersDLQ + " or " + banking.TopicPaymentsDLQ + ",\n" +
-			"with the reason. Once the cause is mended, replay it:\n\n" +
+			"with the reason. Once the cause is fixed, replay it:\n\n" +
 			"   vigie dlq list                              what waits, the oldest first\n" +
 			"   vigie dlq show orders.dlq/1/42              one letter whole\n" +
 			"   vigie dlq replay orders.dlq/1/42            publish its record once more\n" +
@@ -55,8 +54,6 @@ func dlqHelp(_ context.Context, c *cli.Command) error {
 	}
 	return cli.ShowSubcommandHelp(c)
 }
-
-func jsonFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagJSON, Usage: usage} }
 
 // filterFlags choose letters.
 func filterFlags() []cli.Flag {

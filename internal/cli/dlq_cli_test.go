@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/vigie-dev/vigie/services"
 )
 
 // What list, show and purge say about letters, to people and to machines.
@@ -71,7 +73,7 @@ func TestLettersAreListedShownAndPurged(t *testing.T) {
 func answered(t *testing.T, answer string, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	c := newCommand(&out, &out)
+	c := newCommand(services.All(), &out, &out)
 	c.Reader = strings.NewReader(answer)
 	if err := c.Run(context.WithoutCancel(t.Context()), append([]string{"vigie"}, args...)); err != nil {
 		return err.Error()

@@ -28,7 +28,7 @@ func dlqPurgeCommand() *cli.Command {
 			"   vigie dlq purge --all-letters --yes",
 		Flags: append(filterFlags(),
 			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},
-			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
+			yesFlag(),
 			jsonFlag("one JSON object per letter and line, the last one with the totals; needs --yes")),
 		Action: dlqPurge,
 	}
@@ -39,7 +39,7 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool(flagJSON) && !c.Bool("yes") {
+	if c.Bool(flagJSON) && !c.Bool(flagYes) {
 		return errors.New("--json leaves no room for a question; confirm with --yes")
 	}
 	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
@@ -65,7 +65,7 @@ func confirmPurge(c *cli.Command, letters []deadletters.Letter) error {
 			text += ", …"
 		}
 	}
-	if c.Bool("yes") {
+	if c.Bool(flagYes) {
 		if !c.Bool(flagJSON) {
 			fmt.Fprintln(c.Root().Writer, text)
 		}

@@ -144,7 +144,7 @@ func withSettler(ctx context.Context, c *cli.Command, source deadletters.Source,
 		return err
 	}
 	t, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "vigie-dlq", Version: version(), LogWriter: io.Discard, LogLevel: slog.LevelError,
+		Service: "vigie-dlq", Version: programVersion(), LogWriter: io.Discard, LogLevel: slog.LevelError,
 		SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
 	})
 	if err != nil {

@@ -6,18 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/doctor"
-	"github.com/vigie-dev/vigie/services/analyseur"
-	"github.com/vigie-dev/vigie/services/commande"
-	"github.com/vigie-dev/vigie/services/paiement"
-	"github.com/vigie-dev/vigie/services/suivi"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // Names of the doctor's flags.
@@ -39,15 +36,13 @@ const (
 // errUnwell: the doctor found something, and has said what.
 var errUnwell = errors.New("something is wrong, see above")
 
-func doctorCommand() *cli.Command {
+func doctorCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "look at every part of a running system and say what is wrong", HideHelpCommand: true,
 		Description: "Asks the services, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
-			"and says of each part whether it is well and how to mend it. Changes nothing. Exits with 0 when all is\n" +
+			"and says of each part whether it is well and how to fix it. Changes nothing. Exits with 0 when all is\n" +
 			"well, and with 1 when not. A part whose URL is empty is left out.",
-		Flags: append(httpClientFlags(),
-			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
-			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
+		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
 			&cli.BoolFlag{Name: flagServicesOnly, Usage: "look at the services alone, as after `vigie up`", Category: "Monitoring"},
 			urlFlag(flagPrometheus, "http://127.0.0.1:9090", "Prometheus"),
 			urlFlag(flagAlertmanager, "http://127.0.0.1:9093", "Alertmanager"),
@@ -64,8 +59,8 @@ func doctorCommand() *cli.Command {
 				Category: "Monitoring",
 			},
 			jsonFlag("print one JSON object per finding"),
-		),
-		Action: runDoctor,
+		}),
+		Action: func(ctx context.Context, c *cli.Command) error { return runDoctor(ctx, c, registry) },
 	}
 }
 
@@ -73,15 +68,15 @@ func urlFlag(name, value, what string) cli.Flag {
 	return &cli.StringFlag{Name: name, Sources: env(name), Value: value, Usage: "`URL` of " + what, Category: "Monitoring"}
 }
 
-func runDoctor(ctx context.Context, c *cli.Command) error {
+func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	transport, err := clientTransport(c)
 	if err != nil {
 		return err
 	}
 	cfg := doctor.Config{Timeout: doctorTimeout, Transport: transport}
-	for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
-		if address := c.String(name + "-addr"); address != "" {
-			cfg.Services = append(cfg.Services, doctor.Service{Name: name, URL: clientScheme(c) + serviceHost(address)})
+	for _, s := range registry {
+		if c.String(s.Name+flagAddr) != "" {
+			cfg.Services = append(cfg.Services, doctor.Service{Name: s.Name, URL: serviceURL(c, s)})
 		}
 	}
 	if !c.Bool(flagServicesOnly) {
@@ -94,17 +89,6 @@ func runDoctor(ctx context.Context, c *cli.Command) error {
 		return errUnwell
 	}
 	return nil
-}
-
-// serviceHost is where the first of a service's addresses is reached from here.
-func serviceHost(addresses string) string {
-	first, _, _ := strings.Cut(addresses, ",")
-	first = strings.TrimSpace(first)
-	host, port, err := net.SplitHostPort(first)
-	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
-		first = net.JoinHostPort("127.0.0.1", port)
-	}
-	return first
 }
 
 func baseURL(c *cli.Command, flag string) string { return strings.TrimRight(c.String(flag), "/") }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vigie-dev/vigie/services"
 )
 
 // What keeps a start from succeeding is told in one line that names the
@@ -78,7 +80,7 @@ func TestStorageOfAnotherClusterIsRefused(t *testing.T) {
 
 // Every command explains itself.
 func TestHelp(t *testing.T) {
-	for _, c := range newCommand(os.Stdout, os.Stderr).Commands {
+	for _, c := range newCommand(services.All(), os.Stdout, os.Stderr).Commands {
 		p := launch(t, c.Name, "--help")
 		<-p.done
 		text := p.stdout.String()

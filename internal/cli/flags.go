@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,29 +11,29 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"github.com/vigie-dev/vigie/internal/fault"
-	"github.com/vigie-dev/vigie/internal/kafka"
-	"github.com/vigie-dev/vigie/internal/service"
-	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/internal/secret"
+	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // Names of flags that more than one place reads.
 const (
-	flagSession     = "kafka-session-timeout"
-	flagBrokerAddr  = "broker-addr"
-	flagData        = "data"
-	flagRetention   = "retention"
-	flagLogFormat   = "log-format"
-	flagLogLevel    = "log-level"
-	flagPprof       = "pprof-addr"
-	flagRejectRate  = "paiement-reject-rate"
-	flagErrorRate   = "paiement-error-rate"
-	flagLatency     = "paiement-latency"
-	flagSeed        = "paiement-seed"
-	flagAckTimeout  = "commande-ack-timeout"
-	defaultBroker   = "127.0.0.1:9092"
-	defaultDataName = "./data"
+	flagJSON  = "json"
+	flagLimit = "limit"
+	flagYes   = "yes"
+
+	flagData                = "data"
+	flagDatabase            = "database-url"
+	flagDatabaseConnections = "database-max-connections"
+	flagRetention           = "retention"
+
+	flagLogFormat = "log-format"
+	flagLogLevel  = "log-level"
+	flagPprof     = "pprof-addr"
+
+	// flagFileSuffix makes the name of the flag that names a file with what
+	// another flag would say itself.
+	flagFileSuffix = "-file"
 )
 
 // env derives a flag's environment variable from its name.
@@ -40,23 +41,81 @@ func env(flag string) cli.ValueSourceChain { return cli.EnvVars(variable(flag)) 
 
 func variable(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
-func brokerAddrFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: flagBrokerAddr, Sources: env(flagBrokerAddr), Value: defaultBroker, Category: "Kafka",
-		Usage: "`HOST:PORT` where the embedded broker listens",
+// oneOf accepts the values given.
+func oneOf(values ...string) func(string) error {
+	return func(v string) error {
+		if !slices.Contains(values, v) {
+			return fmt.Errorf("want one of %s", strings.Join(values, ", "))
+		}
+		return nil
 	}
 }
 
-func sessionFlag() cli.Flag {
-	return &cli.DurationFlag{
-		Name: flagSession, Sources: env(flagSession), Value: kafka.DefaultSessionTimeout, Category: "Kafka",
-		Usage: "how long a consumer may be silent before Kafka gives its partitions away; brokers usually take 6s to 30m",
+func notNegative(n int) error {
+	if n < 0 {
+		return errors.New("want a number that is not negative")
+	}
+	return nil
+}
+
+func positive(n int) error {
+	if n < 1 {
+		return errors.New("want a number above 0")
+	}
+	return nil
+}
+
+// secretOf reads a secret from a flag, or from the file that its partner
+// names.
+func secretOf(c *cli.Command, flag string) (secret.Value, error) {
+	path := c.String(flag + flagFileSuffix)
+	if path == "" {
+		return secret.Of(c.String(flag)), nil
+	}
+	if c.String(flag) != "" {
+		return secret.Value{}, fmt.Errorf("there are both --%s and --%[1]s%s; give one", flag, flagFileSuffix)
+	}
+	v, err := secret.Read(path)
+	if err != nil {
+		return v, fmt.Errorf("--%s%s (%s): %w", flag, flagFileSuffix, variable(flag+flagFileSuffix), err)
+	}
+	return v, nil
+}
+
+func jsonFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagJSON, Usage: usage} }
+
+func yesFlag() cli.Flag { return &cli.BoolFlag{Name: flagYes, Usage: "do not ask"} }
+
+// storageFlags say where services keep their state, how, and how long.
+func storageFlags() []cli.Flag {
+	return append(databaseFlags(),
+		&cli.IntFlag{
+			Name: flagDatabaseConnections, Sources: env(flagDatabaseConnections), Value: storage.DefaultConnections, Category: "Storage",
+			Usage: "the most connections to PostgreSQL of each service's instance", Validator: positive,
+		},
+		retentionFlag(),
+	)
+}
+
+// databaseFlags say where state is kept.
+func databaseFlags() []cli.Flag {
+	return []cli.Flag{
+		dataFlag(),
+		&cli.StringFlag{
+			Name: flagDatabase, Sources: env(flagDatabase), Category: "Storage", HideDefault: true,
+			Usage: "where the services keep their state: sqlite:FOLDER (default: the data folder) or, for several instances, " +
+				"postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full",
+		},
+		&cli.StringFlag{
+			Name: flagDatabase + flagFileSuffix, Sources: env(flagDatabase + flagFileSuffix), Category: "Storage",
+			Usage: "`FILE` with that URL; better where it has a password, since others may see a process's arguments",
+		},
 	}
 }
 
 func dataFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: flagData, Sources: cli.EnvVars("VIGIE_DATA"), Value: defaultDataName, Category: "Storage",
+		Name: flagData, Sources: cli.EnvVars("VIGIE_DATA"), Value: "./data", Category: "Storage",
 		Usage: "`FOLDER` for the embedded broker's log and the services' state",
 	}
 }
@@ -67,6 +126,22 @@ func retentionFlag() cli.Flag {
 		Usage: "how long decided orders are kept, at least the dead letters' 720h",
 	}
 }
+
+// databaseURL is where a command's flags say that state is kept. It may hold a
+// password: what is shown is [storage.Redacted].
+func databaseURL(c *cli.Command) (string, error) {
+	url, err := secretOf(c, flagDatabase)
+	if err != nil {
+		return "", err
+	}
+	if url.Present() {
+		return url.Reveal(), nil
+	}
+	return "sqlite:" + c.String(flagData), nil
+}
+
+// logFormatAuto is the same as text: lines for people, coloured on a terminal.
+const logFormatAuto = "auto"
 
 func logFlags() []cli.Flag {
 	return []cli.Flag{
@@ -81,96 +156,29 @@ func logFlags() []cli.Flag {
 	}
 }
 
+// logFormat returns the log's format for telemetry, which does not know what it
+// writes to. Who sets NO_COLOR wants no colours anywhere; see
+// https://no-color.org.
+func logFormat(c *cli.Command) string {
+	switch {
+	case c.String(flagLogFormat) == telemetry.LogJSON:
+		return telemetry.LogJSON
+	case os.Getenv("NO_COLOR") == "" && isTerminal(c.Root().ErrWriter):
+		return telemetry.LogColored
+	default:
+		return telemetry.LogText
+	}
+}
+
+// logLevel is the level that the flag asks for.
+func logLevel(c *cli.Command) (level slog.Level) {
+	_ = level.UnmarshalText([]byte(c.String(flagLogLevel))) // validated with the flag
+	return level
+}
+
 func pprofFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: flagPprof, Sources: cli.EnvVars("VIGIE_PPROF_ADDR"), Category: "Profiling",
 		Usage: "loopback `HOST:PORT` that serves this process's profiles under /debug/pprof (default: none)",
-	}
-}
-
-func addrFlag(service, value string) cli.Flag {
-	name := service + "-addr"
-	return &cli.StringFlag{
-		Name: name, Sources: env(name), Value: value, Category: "HTTP",
-		Usage: "`HOST:PORT,…` where " + service + " listens",
-	}
-}
-
-func commandeFlags() []cli.Flag {
-	return []cli.Flag{&cli.DurationFlag{
-		Name: flagAckTimeout, Sources: env(flagAckTimeout), Value: 5 * time.Second, Category: "commande",
-		Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
-	}}
-}
-
-func paiementFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.FloatFlag{
-			Name: flagRejectRate, Sources: env(flagRejectRate), Value: 0.2, Category: "paiement",
-			Usage: "share of payments that the simulated authoriser rejects, 0 to 1",
-		},
-		&cli.FloatFlag{
-			Name: flagErrorRate, Sources: env(flagErrorRate), Value: 0, Category: "paiement",
-			Usage: "share of calls in which the simulated authoriser fails, 0 to 1",
-		},
-		&cli.DurationFlag{
-			Name: flagLatency, Sources: env(flagLatency), Value: 20 * time.Millisecond, Category: "paiement",
-			Usage: "how long the simulated authoriser takes",
-		},
-		&cli.Uint64Flag{
-			Name: flagSeed, Sources: env(flagSeed), Value: 1, Category: "paiement",
-			Usage: "the simulated authoriser's decision on an order follows from this number and the order's id",
-		},
-	}
-}
-
-// serviceFlags are those of a command that runs one service.
-func serviceFlags(name, address string, own ...cli.Flag) []cli.Flag {
-	return slices.Concat(kafkaFlags(defaultBroker), []cli.Flag{
-		dataFlag(), databaseFlag(), databaseFileFlag(), databaseConnectionsFlag(), retentionFlag(), addrFlag(name, address), pprofFlag(),
-	}, httpFlags(name), logFlags(), own)
-}
-
-// settings reads what a service needs from a command's flags.
-func settings(c *cli.Command, name string, brokers []string) (service.Settings, error) {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.String(flagLogLevel)))            // validated with the flag
-	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"), fault.Kill) // for tests of crashes, hence no flag
-	if err != nil {
-		return service.Settings{}, err
-	}
-	security, err := kafkaSecurity(c)
-	if err != nil {
-		return service.Settings{}, err
-	}
-	database, err := databaseURL(c)
-	if err != nil {
-		return service.Settings{}, err
-	}
-	edge, err := httpSettings(c, name)
-	if err != nil {
-		return service.Settings{}, err
-	}
-	return service.Settings{
-		HTTP: edge, KafkaSecurity: security, Version: version(), Address: c.String(name + "-addr"), Brokers: brokers,
-		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
-		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
-		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: level, Fault: injector,
-	}, nil
-}
-
-func paiementConfig(c *cli.Command) paiement.Config {
-	return paiement.Config{Simulation: paiement.Simulation{
-		RejectRate: c.Float(flagRejectRate), ErrorRate: c.Float(flagErrorRate),
-		Latency: c.Duration(flagLatency), Seed: c.Uint64(flagSeed),
-	}}
-}
-
-func oneOf(values ...string) func(string) error {
-	return func(v string) error {
-		if !slices.Contains(values, v) {
-			return fmt.Errorf("want one of %s", strings.Join(values, ", "))
-		}
-		return nil
 	}
 }

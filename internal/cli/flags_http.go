@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -11,12 +12,11 @@ import (
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
-	"github.com/vigie-dev/vigie/services/analyseur"
-	"github.com/vigie-dev/vigie/services/commande"
-	"github.com/vigie-dev/vigie/services/suivi"
+	"github.com/vigie-dev/vigie/services"
 )
 
-// Names of the flags that say whom the services answer, and how many at once.
+// Names of the flags that say where the services listen, whom they answer, and
+// how many at once.
 const (
 	flagConcurrent  = "http-max-concurrent"
 	flagConnections = "http-max-connections"
@@ -24,11 +24,30 @@ const (
 	flagHTTPKey     = "http-tls-key-file"
 	flagHTTPCA      = "http-tls-ca-file"
 	flagHTTPName    = "http-tls-server-name"
-	flagTokens      = "-tokens-file" // behind a service's name
+	flagAddr        = "-addr"        // behind a service's name
+	flagTokens      = "-tokens-file" // likewise
 )
 
-// httpFlags are those of every service, and the tokens of the services named.
-func httpFlags(services ...string) []cli.Flag {
+// addrFlag says where a service listens, or is asked.
+func addrFlag(service, value string) cli.Flag {
+	name := service + flagAddr
+	return &cli.StringFlag{
+		Name: name, Sources: env(name), Value: value, Category: "HTTP",
+		Usage: "`HOST:PORT,…` where " + service + " listens",
+	}
+}
+
+// addrFlags is an [addrFlag] for each service.
+func addrFlags(registry services.Registry) []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range registry {
+		flags = append(flags, addrFlag(s.Name, s.Address))
+	}
+	return flags
+}
+
+// httpFlags are those of every service, and the tokens of the services given.
+func httpFlags(registry ...services.Service) []cli.Flag {
 	const category = "HTTP"
 	flags := []cli.Flag{
 		&cli.IntFlag{
@@ -45,58 +64,29 @@ func httpFlags(services ...string) []cli.Flag {
 		},
 		&cli.StringFlag{Name: flagHTTPKey, Sources: env(flagHTTPKey), Category: category, Usage: "`FILE` (PEM) with its key"},
 	}
-	for _, name := range services {
-		if what := guarded(name); what != "" {
+	for _, s := range registry {
+		if s.Guards != "" {
 			flags = append(flags, &cli.StringFlag{
-				Name: name + flagTokens, Sources: env(name + flagTokens), Category: category,
-				Usage: "`FILE` with the tokens, one a line, that " + what + " asks for; read again when it changes (default: everyone is let in)",
+				Name: s.Name + flagTokens, Sources: env(s.Name + flagTokens), Category: category,
+				Usage: "`FILE` with the tokens, one a line, that " + s.Guards + " asks for; read again when it changes (default: everyone is let in)",
 			})
 		}
 	}
 	return flags
 }
 
-// guarded is what a service's tokens guard, "" where it has nothing to guard.
-func guarded(name string) string {
-	switch name {
-	case commande.Name:
-		return "POST /orders"
-	case suivi.Name:
-		return "GET /orders"
-	case analyseur.Name:
-		return "GET /statistics"
-	default:
-		return ""
-	}
-}
-
-func httpSettings(c *cli.Command, name string) (service.HTTP, error) {
+// httpSettings reads [httpFlags] for one service.
+func httpSettings(c *cli.Command, s services.Service) (service.HTTP, error) {
 	h := service.HTTP{
 		MaxConcurrent: c.Int(flagConcurrent), MaxConnections: c.Int(flagConnections), CertFile: c.String(flagHTTPCert), KeyFile: c.String(flagHTTPKey),
 	}
-	if guarded(name) != "" {
-		h.TokensFile = c.String(name + flagTokens)
+	if s.Guards != "" {
+		h.TokensFile = c.String(s.Name + flagTokens)
 	}
 	if h.MaxConcurrent < 1 || h.MaxConnections < 1 { // 0 would be the default
 		return h, service.ErrBounds
 	}
 	return h, nil
-}
-
-// whatClientsNeed is a line about what the examples leave out, "" where that is
-// nothing.
-func whatClientsNeed(c *cli.Command) string {
-	var needs []string
-	if c.String(flagHTTPCert) != "" {
-		needs = append(needs, "--cacert FILE")
-	}
-	if c.String(commande.Name+flagTokens)+c.String(suivi.Name+flagTokens)+c.String(analyseur.Name+flagTokens) != "" {
-		needs = append(needs, "-H 'Authorization: Bearer TOKEN'")
-	}
-	if len(needs) == 0 {
-		return ""
-	}
-	return "Clients need " + strings.Join(needs, " and ") + ", as docs/http.md says.\n"
 }
 
 // httpClientFlags are those of commands that ask services.
@@ -113,12 +103,19 @@ func httpClientFlags() []cli.Flag {
 	}
 }
 
-// clientScheme is how addresses without one are asked.
-func clientScheme(c *cli.Command) string {
-	if c.String(flagHTTPCA) != "" {
-		return "https://"
+// serviceURL is where a service is asked: at the first of the addresses that
+// its flag has, which may be one to listen on, such as 0.0.0.0.
+func serviceURL(c *cli.Command, s services.Service) string {
+	first, _, _ := strings.Cut(c.String(s.Name+flagAddr), ",")
+	first = strings.TrimSpace(first)
+	host, port, err := net.SplitHostPort(first)
+	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
+		first = net.JoinHostPort("127.0.0.1", port)
 	}
-	return "http://"
+	if c.String(flagHTTPCA) != "" {
+		return "https://" + first
+	}
+	return "http://" + first
 }
 
 // clientTransport is how services are asked.

@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
-	"github.com/vigie-dev/vigie/internal/secret"
 )
 
 // Names of the flags that say how to reach Kafka.
@@ -22,9 +20,10 @@ const (
 	flagSASLMechanism = "kafka-sasl-mechanism"
 	flagSASLUser      = "kafka-sasl-user"
 	flagSASLPassword  = "kafka-sasl-password" //nolint:gosec // a name
-	// flagFileSuffix makes the name of the flag that names a file with what
-	// another flag would say itself.
-	flagFileSuffix = "-file"
+	flagSession       = "kafka-session-timeout"
+	flagBrokerAddr    = "broker-addr"
+
+	defaultBroker = "127.0.0.1:9092"
 )
 
 // kafkaFlags say where Kafka is and how to be let in; otherwise is what an
@@ -90,23 +89,6 @@ func kafkaSecurity(c *cli.Command) (kafka.Security, error) {
 	return s, s.Validate()
 }
 
-// secretOf reads a secret from a flag, or from the file that its partner
-// names.
-func secretOf(c *cli.Command, flag string) (secret.Value, error) {
-	path := c.String(flag + flagFileSuffix)
-	if path == "" {
-		return secret.Of(c.String(flag)), nil
-	}
-	if c.String(flag) != "" {
-		return secret.Value{}, fmt.Errorf("there are both --%s and --%[1]s%s; give one", flag, flagFileSuffix)
-	}
-	v, err := secret.Read(path)
-	if err != nil {
-		return v, fmt.Errorf("--%s%s (%s): %w", flag, flagFileSuffix, variable(flag+flagFileSuffix), err)
-	}
-	return v, nil
-}
-
 // brokers reads the list of addresses; "" means that it was not given.
 func brokers(c *cli.Command) []string {
 	var out []string
@@ -118,11 +100,16 @@ func brokers(c *cli.Command) []string {
 	return out
 }
 
-// check says which settings to look at.
-func check(flags ...string) string {
-	names := make([]string, len(flags))
-	for i, f := range flags {
-		names[i] = "--" + f + " (" + variable(f) + ")"
+func brokerAddrFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagBrokerAddr, Sources: env(flagBrokerAddr), Value: defaultBroker, Category: "Kafka",
+		Usage: "`HOST:PORT` where the embedded broker listens",
 	}
-	return "; check " + strings.Join(names, ", ")
+}
+
+func sessionFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name: flagSession, Sources: env(flagSession), Value: kafka.DefaultSessionTimeout, Category: "Kafka",
+		Usage: "how long a consumer may be silent before Kafka gives its partitions away; brokers usually take 6s to 30m",
+	}
 }

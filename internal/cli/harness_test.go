@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // patience is how long a test waits for what should happen at once: long
@@ -59,11 +61,17 @@ type program struct {
 // launch runs vigie with arguments, as main does.
 func launch(t testing.TB, args ...string) *program {
 	t.Helper()
+	return launchWith(t, services.All(), args...)
+}
+
+// launchWith runs vigie with other services.
+func launchWith(t testing.TB, registry services.Registry, args ...string) *program {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{stdout: newOutput(), stderr: newOutput(), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.status = Run(ctx, append([]string{"vigie"}, args...), p.stdout, p.stderr)
+		p.status = run(ctx, registry, append([]string{"vigie"}, args...), p.stdout, p.stderr)
 	}()
 	t.Cleanup(func() { p.stop() })
 	return p
@@ -86,11 +94,7 @@ type system struct {
 // startSystem starts `vigie up` on free ports.
 func startSystem(t testing.TB, data string, args ...string) *system {
 	t.Helper()
-	free := []string{"up", "--data", data, "--broker-addr", "127.0.0.1:0", "--log-format", "json", "--paiement-latency", "1ms"}
-	for _, s := range []string{"commande", "suivi", "analyseur", "paiement"} {
-		free = append(free, "--"+s+"-addr", "127.0.0.1:0")
-	}
-	p := launch(t, append(free, args...)...)
+	p := launch(t, slices.Concat(freePorts(services.All()), []string{"--data", data}, args)...)
 	found := p.stdout.wait(t, `(?s)Kafka: \[(.*?)\].*commande +(\S+).*suivi +(\S+).*analyseur +(\S+).*paiement +(\S+).*Ctrl-C`, p.done)
 	if found == nil {
 		t.Fatalf("vigie up ended with %d:\n%s", p.status, p.stderr)
@@ -98,6 +102,16 @@ func startSystem(t testing.TB, data string, args ...string) *system {
 	s := &system{p, found[1], found[2], found[3], found[4], found[5]}
 	s.expectContracts(t)
 	return s
+}
+
+// freePorts are the arguments of a `vigie up` that leaves ports free and logs
+// for tests.
+func freePorts(registry services.Registry) []string {
+	args := []string{"up", "--broker-addr", "127.0.0.1:0", "--log-format", "json", "--paiement-latency", "1ms"}
+	for _, s := range registry {
+		args = append(args, "--"+s.Name+"-addr", "127.0.0.1:0")
+	}
+	return args
 }
 
 // services returns each service's address by name.

@@ -8,15 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
-	"github.com/vigie-dev/vigie/services/analyseur"
-	"github.com/vigie-dev/vigie/services/commande"
-	"github.com/vigie-dev/vigie/services/paiement"
-	"github.com/vigie-dev/vigie/services/suivi"
+	"github.com/vigie-dev/vigie/services"
 )
 
 const (
@@ -32,28 +30,25 @@ var errUnhealthy = errors.New("not healthy")
 
 // healthCommand is also the health check of containers whose image has
 // neither a shell nor a client.
-func healthCommand() *cli.Command {
+func healthCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "health", Usage: "ask whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
-		Description: "Asks each URL, or the four services where they listen by default, and exits with 0 when all answer\n" +
+		Description: "Asks each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path is asked for /health/ready.",
-		Flags: append(httpClientFlags(),
+		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
 			&cli.DurationFlag{Name: flagHealthTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
-			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
-			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress),
-		),
-		Action: health,
+		}),
+		Action: func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) },
 	}
 }
 
-func health(ctx context.Context, c *cli.Command) error {
+func health(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagHealthTimeout))
 	defer cancel()
 	asked := c.Args().Slice()
 	if len(asked) == 0 {
-		for _, name := range []string{commande.Name, suivi.Name, analyseur.Name, paiement.Name} {
-			first, _, _ := strings.Cut(c.String(name+"-addr"), ",")
-			asked = append(asked, clientScheme(c)+strings.TrimSpace(first))
+		for _, s := range registry {
+			asked = append(asked, serviceURL(c, s))
 		}
 	}
 	transport, err := clientTransport(c)

@@ -14,7 +14,7 @@ import (
 	"github.com/vigie-dev/vigie/services/commande"
 )
 
-// hint names the setting that mends an error, or returns "". This is the one
+// hint names the setting that fixes an error, or returns "". This is the one
 // place where errors meet settings.
 func hint(err error) string {
 	const database = "--database-url (DATABASE_URL)"
@@ -59,4 +59,13 @@ func hint(err error) string {
 	default:
 		return ""
 	}
+}
+
+// check says which settings to look at.
+func check(flags ...string) string {
+	names := make([]string, len(flags))
+	for i, f := range flags {
+		names[i] = "--" + f + " (" + variable(f) + ")"
+	}
+	return "; check " + strings.Join(names, ", ")
 }

@@ -1,47 +1,41 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/storage"
-	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/commande"
-	"github.com/vigie-dev/vigie/services/paiement"
-	"github.com/vigie-dev/vigie/services/suivi"
 )
 
-// errNotConfirmed ends a reset that was not confirmed.
-var errNotConfirmed = errors.New("not confirmed; nothing was changed")
-
-func resetCommand() *cli.Command {
+func resetCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "reset", Usage: "clear the services' state and consumer offsets together; the topics stay", HideHelpCommand: true,
-		Description: "paiement, suivi and analyseur forget everything and read the topics from their start when they are\n" +
+		Description: listed(registry.Consumers().Names()) + " forget everything and read the topics from their start when they are\n" +
 			"started again. Decisions that were published stay final, and order ids go on: nothing is paid twice.\n" +
 			"The services must be stopped, and without --" + flagBrokers + " the embedded broker too.\n" +
 			"To forget the orders as well, delete the data folder instead.",
 		Flags: append(kafkaFlags("the embedded broker, run from the data folder"),
-			brokerAddrFlag(), dataFlag(), databaseFlag(), databaseFileFlag(),
-			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
+			append(databaseFlags(), brokerAddrFlag(), yesFlag())...,
 		),
-		Action: reset,
+		Action: func(ctx context.Context, c *cli.Command) error { return reset(ctx, c, registry.Consumers()) },
 	}
 }
 
-func reset(ctx context.Context, c *cli.Command) (err error) {
+// reset clears what the consumers have stored and where their groups are, both
+// or nothing: either alone would have records read twice or not at all.
+func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (err error) {
 	database, err := databaseURL(c)
 	if err != nil {
 		return err
 	}
-	if err := confirm(c, "This clears what paiement, suivi and analyseur have stored in "+storage.Redacted(database)+"."); err != nil {
+	if err := confirm(c, "This clears what "+listed(consumers.Names())+" have stored in "+storage.Redacted(database)+"."); err != nil {
 		return err
 	}
 	addresses := brokers(c)
@@ -71,30 +65,21 @@ func reset(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	held, err := storage.Hold(ctx, database, paiement.Name, suivi.Name, analyseur.Name)
+	held, err := storage.Hold(ctx, database, consumers.Names()...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, held.Release()) }()
-	if err := kafka.DeleteGroups(client, banking.GroupPaiement, banking.GroupSuivi, banking.GroupAnalyseur); err != nil {
+	var groups []string
+	for _, s := range consumers {
+		groups = append(groups, s.Group)
+	}
+	if err := kafka.DeleteGroups(client, groups...); err != nil {
 		return err
 	}
 	if err := errors.Join(held.Clear(ctx), commande.SkipIDs(ctx, ids, client, cfg)); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
-	return nil
-}
-
-// confirm asks before what cannot be undone, unless --yes.
-func confirm(c *cli.Command, what string) error {
-	if c.Bool("yes") {
-		return nil
-	}
-	fmt.Fprintf(c.Root().Writer, "%s\nType yes to go on: ", what)
-	answer, _ := bufio.NewReader(c.Root().Reader).ReadString('\n') // no answer is a no
-	if strings.TrimSpace(answer) != "yes" {
-		return errNotConfirmed
-	}
 	return nil
 }

@@ -1,30 +1,23 @@
 package cli
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
+	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/telemetry"
 )
-
-// logFormatAuto is the same as text: lines for people, coloured on a terminal.
-const logFormatAuto = "auto"
-
-// logFormat returns the log's format for telemetry, which does not know what it writes to. Who sets NO_COLOR wants no
-// colours anywhere; see https://no-color.org.
-func logFormat(c *cli.Command) string {
-	switch {
-	case c.String(flagLogFormat) == telemetry.LogJSON:
-		return telemetry.LogJSON
-	case os.Getenv("NO_COLOR") == "" && isTerminal(c.Root().ErrWriter):
-		return telemetry.LogColored
-	default:
-		return telemetry.LogText
-	}
-}
 
 // isTerminal says whether somebody reads w on a terminal.
 func isTerminal(w io.Writer) bool {
@@ -33,4 +26,124 @@ func isTerminal(w io.Writer) bool {
 	}
 	file, ok := w.(*os.File)
 	return ok && (isatty.IsTerminal(file.Fd()) || isatty.IsCygwinTerminal(file.Fd()))
+}
+
+// bar shows how far a long command is, on a terminal; elsewhere it is silent.
+type bar struct {
+	w    io.Writer // nil where nobody watches
+	what string
+	bar  *progressbar.ProgressBar
+}
+
+func newBar(w io.Writer, what string) *bar {
+	if !isTerminal(w) {
+		w = nil
+	}
+	return &bar{w: w, what: what}
+}
+
+// progress is told how much is done. It is called by one goroutine at a time.
+func (b *bar) progress(done, total int64) {
+	if b.w == nil {
+		return
+	}
+	if b.bar == nil {
+		b.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(b.what), progressbar.OptionShowCount(),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
+	}
+	_ = b.bar.Set64(done) // what cannot be drawn is not drawn
+}
+
+// finish removes the bar, so that what follows starts on an empty line.
+func (b *bar) finish() {
+	if b.bar != nil {
+		_ = b.bar.Finish()
+		b.bar = nil
+	}
+}
+
+// errNotConfirmed: a question was not answered with yes.
+var errNotConfirmed = errors.New("not confirmed; nothing was changed")
+
+// confirm asks before what cannot be undone, unless --yes.
+func confirm(c *cli.Command, what string) error {
+	if c.Bool(flagYes) {
+		return nil
+	}
+	fmt.Fprintf(c.Root().Writer, "%s\nType yes to go on: ", what)
+	answer, _ := bufio.NewReader(c.Root().Reader).ReadString('\n') // no answer is a no
+	if strings.TrimSpace(answer) != "yes" {
+		return errNotConfirmed
+	}
+	return nil
+}
+
+// listed joins names for a sentence.
+func listed(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// maxCell bounds a text in a table, in runes.
+const maxCell = 40
+
+// cell makes a text fit to stand in a table; "-" stands for none.
+func cell(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return shortened(printable(text), maxCell)
+}
+
+func shortened(text string, limit int) string {
+	if utf8.RuneCountInString(text) <= limit {
+		return text
+	}
+	return string([]rune(text)[:limit-1]) + "…"
+}
+
+// printable writes what a terminal could obey, or not show, as an escape. A
+// dead letter holds whatever somebody sent.
+func printable(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// age writes a duration with two units at most, such as 2m13s or 3d4h.
+func age(d time.Duration) string {
+	d = max(0, d).Truncate(time.Second)
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Hour:
+		return d.String()
+	case d < 2*day:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }

@@ -18,7 +18,6 @@ import (
 const (
 	flagSuiviURL      = "suivi-url"
 	flagJaegerURL     = "jaeger-url"
-	flagTraceLimit    = "limit"
 	defaultTraceLimit = 200
 )
 
@@ -38,7 +37,7 @@ func traceCommand() *cli.Command {
 			"   vigie trace order-1 --json | jq -r '.spans[] | select(.failed) | .name + \": \" + .error'",
 		Flags: append(kafkaFlags(defaultBroker),
 			&cli.StringFlag{
-				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Value: "http://" + suivi.DefaultAddress, Category: where,
+				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Value: "http://" + suivi.Definition().Address, Category: where,
 				Usage: "`URL` of suivi, which knows when the order was placed; without it the whole log is read",
 			},
 			&cli.StringFlag{
@@ -46,7 +45,7 @@ func traceCommand() *cli.Command {
 				Usage: "`URL` of Jaeger; with an empty one the records tell the story",
 			},
 			&cli.IntFlag{
-				Name: flagTraceLimit, Value: defaultTraceLimit, Validator: notNegative, Category: "Output",
+				Name: flagLimit, Value: defaultTraceLimit, Validator: notNegative, Category: "Output",
 				Usage: "how many lines of the tree are printed; 0 prints all",
 			},
 			&cli.BoolFlag{Name: flagJSON, Usage: "print one JSON object", Category: "Output"},
@@ -70,7 +69,7 @@ func runTrace(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	return printTrace(c.Root().Writer, report, c.Int(flagTraceLimit), c.Bool(flagJSON))
+	return printTrace(c.Root().Writer, report, c.Int(flagLimit), c.Bool(flagJSON))
 }
 
 // askedTrace reads a trace's id, as it is or in a traceparent.

@@ -166,7 +166,7 @@ func startParts(t *testing.T, data string, services ...string) *parts {
 func (p *parts) startPaiement(t *testing.T, authoriser paiement.Authoriser) (stop func()) {
 	t.Helper()
 	s, err := paiement.Start(t.Context(), service.Settings{
-		Version: version(), Address: "127.0.0.1:0", Brokers: []string{p.brokers}, DatabaseURL: "sqlite:" + p.data, LogWriter: io.Discard,
+		Version: programVersion(), Address: "127.0.0.1:0", Brokers: []string{p.brokers}, DatabaseURL: "sqlite:" + p.data, LogWriter: io.Discard,
 	}, paiement.Config{Authoriser: authoriser})
 	if err != nil {
 		t.Fatal(err)

@@ -6,16 +6,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/service"
-	"github.com/vigie-dev/vigie/services/analyseur"
-	"github.com/vigie-dev/vigie/services/commande"
-	"github.com/vigie-dev/vigie/services/paiement"
-	"github.com/vigie-dev/vigie/services/suivi"
+	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
@@ -24,24 +22,21 @@ const (
 	readyPoll    = 20 * time.Millisecond
 )
 
-func upCommand() *cli.Command {
+func upCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name:  "up",
 		Usage: "start the whole system in this process",
 		Description: "Starts the embedded broker (unless --" + flagBrokers + " names another), creates the topics,\n" +
-			"starts commande, paiement, suivi and analyseur, and says where to look.\n\n" + telemetryHelp,
+			"starts " + listed(registry.Names()) + ", and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
-		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{
-			sessionFlag(), brokerAddrFlag(), dataFlag(), databaseFlag(), databaseFileFlag(), databaseConnectionsFlag(), retentionFlag(),
-			addrFlag(commande.Name, commande.DefaultAddress), addrFlag(suivi.Name, suivi.DefaultAddress),
-			addrFlag(analyseur.Name, analyseur.DefaultAddress), addrFlag(paiement.Name, paiement.DefaultAddress), pprofFlag(),
-		}, httpFlags(commande.Name, suivi.Name, analyseur.Name), logFlags(), commandeFlags(), paiementFlags()),
-		Action: up,
+		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{sessionFlag(), brokerAddrFlag()}, storageFlags(),
+			addrFlags(registry), []cli.Flag{pprofFlag()}, httpFlags(registry...), logFlags(), ownFlags(registry...)),
+		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
 }
 
-func up(ctx context.Context, c *cli.Command) (err error) {
-	// Four services share one writer: their lines must not mix.
+func up(ctx context.Context, c *cli.Command, registry services.Registry) (err error) {
+	// The services share one writer: their lines must not mix.
 	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
 	profiles, err := startProfiles(ctx, c)
 	if err != nil {
@@ -57,28 +52,35 @@ func up(ctx context.Context, c *cli.Command) (err error) {
 		defer func() { err = errors.Join(err, broker.Close()) }()
 		addresses = []string{broker.Address()}
 	}
-	all, err := startAll(ctx, c, addresses)
+	all, err := startAll(ctx, c, registry, addresses)
 	if err != nil {
 		return err
 	}
-	printWelcome(c.Root().Writer, addresses, all, whatClientsNeed(c)+whereTelemetryGoes()+profiles.where())
+	printWelcome(c.Root().Writer, registry, addresses, all, whatClientsNeed(c, registry)+whereTelemetryGoes()+profiles.where())
 	failure := watch(ctx, all...)
 	fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
-	// commande first: no new orders while the others finish theirs.
+	// What reads no topic first: no new orders while the others finish theirs.
+	var sources, others []*service.Service
+	for i, s := range registry {
+		if s.Group == "" {
+			sources = append(sources, all[i])
+		} else {
+			others = append(others, all[i])
+		}
+	}
 	stopping, cancel := stopContext(ctx)
 	defer cancel()
-	return errors.Join(failure, stopAll(stopping, all[0]), stopAll(stopping, all[1:]...))
+	return errors.Join(failure, stopAll(stopping, sources...), stopAll(stopping, others...))
 }
 
 // startAll starts the services side by side and waits until each is ready.
 // On an error nothing is left running.
-func startAll(ctx context.Context, c *cli.Command, brokers []string) ([]*service.Service, error) {
-	starters := []starter{startCommande, startSuivi, startAnalyseur, startPaiement}
-	all := make([]*service.Service, len(starters))
+func startAll(ctx context.Context, c *cli.Command, registry services.Registry, brokers []string) ([]*service.Service, error) {
+	all := make([]*service.Service, len(registry))
 	var group errgroup.Group
-	for i, start := range starters {
+	for i, s := range registry {
 		group.Go(func() (err error) {
-			all[i], err = start(ctx, c, brokers)
+			all[i], err = startService(ctx, c, s, brokers)
 			return err
 		})
 	}
@@ -96,12 +98,12 @@ func startAll(ctx context.Context, c *cli.Command, brokers []string) ([]*service
 }
 
 // waitReady returns when every service can do its work.
-func waitReady(ctx context.Context, services []*service.Service) error {
+func waitReady(ctx context.Context, running []*service.Service) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
-	for _, s := range services {
+	for _, s := range running {
 		for err := s.Ready(ctx); err != nil; err = s.Ready(ctx) {
 			select {
 			case failure := <-s.Failed():
@@ -116,14 +118,35 @@ func waitReady(ctx context.Context, services []*service.Service) error {
 }
 
 // printWelcome says where to look and what to try; notes are whole lines.
-func printWelcome(w io.Writer, brokers []string, services []*service.Service, notes string) {
+func printWelcome(w io.Writer, registry services.Registry, brokers []string, running []*service.Service, notes string) {
 	fmt.Fprintf(w, "\nVigie is up. Kafka: %v\n\n", brokers)
-	for _, s := range services {
+	for _, s := range running {
 		fmt.Fprintf(w, "  %-10s %s  (metrics: %[2]s/metrics)\n", s.Name(), s.URL())
 	}
 	if notes != "" {
 		fmt.Fprintf(w, "\n%s", notes)
 	}
-	fmt.Fprintf(w, "\nPlace an order, then follow it:\n\n  %s\n  curl %s/orders/order-1/status\n  curl %s/statistics\n\nCtrl-C stops everything.\n\n",
-		exampleCurl(services[0].URL()), services[1].URL(), services[2].URL())
+	fmt.Fprint(w, "\nPlace an order, then follow it:\n\n")
+	for i, s := range registry {
+		if s.Example != "" {
+			fmt.Fprintf(w, "  %s\n", example(s, running[i].URL()))
+		}
+	}
+	fmt.Fprint(w, "\nCtrl-C stops everything.\n\n")
+}
+
+// whatClientsNeed is a line about what the examples leave out, "" where that is
+// nothing.
+func whatClientsNeed(c *cli.Command, registry services.Registry) string {
+	var needs []string
+	if c.String(flagHTTPCert) != "" {
+		needs = append(needs, "--cacert FILE")
+	}
+	if slices.ContainsFunc(registry, func(s services.Service) bool { return s.Guards != "" && c.String(s.Name+flagTokens) != "" }) {
+		needs = append(needs, "-H 'Authorization: Bearer TOKEN'")
+	}
+	if len(needs) == 0 {
+		return ""
+	}
+	return "Clients need " + strings.Join(needs, " and ") + ", as docs/http.md says.\n"
 }

@@ -36,9 +36,11 @@ const (
 
 // Definition is what distinguishes one service from another.
 type Definition struct {
-	Name       string
+	Name       string              // in settings, labels, logs and traces
+	Does       string              // what it does, in a few words for a list
+	Address    string              // where it listens unless told otherwise
 	Catalogue  telemetry.Catalogue // added to the common metrics
-	Migrations fs.FS               // of the service's own tables
+	Migrations fs.FS               // of the service's own tables, in a folder migrations; nil for none
 	Group      string              // consumer group, "" for none
 	Consumes   []string
 	Produces   []string
@@ -163,8 +165,13 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 
 func (s *Service) store(ctx context.Context, settings Settings) (err error) {
 	b := s.base
-	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, b.Definition.Migrations,
-		storage.MaxConnections(settings.DatabaseConnections))
+	own := b.Definition.Migrations
+	if own != nil {
+		if own, err = fs.Sub(own, "migrations"); err != nil {
+			return fmt.Errorf("read migrations: %w", err)
+		}
+	}
+	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, own, storage.MaxConnections(settings.DatabaseConnections))
 	if err != nil {
 		return err
 	}

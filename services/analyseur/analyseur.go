@@ -5,8 +5,6 @@ package analyseur
 import (
 	"context"
 	"embed"
-	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -20,22 +18,21 @@ var migrations embed.FS
 // Name is the service's name in labels, logs and traces.
 const Name = "analyseur"
 
-// DefaultAddress is where analyseur listens unless told otherwise.
-const DefaultAddress = "127.0.0.1:3003"
-
 const batchSize = 500
+
+// Definition is analyseur.
+func Definition() service.Definition {
+	return service.Definition{
+		Name: Name, Does: "keep running statistics", Address: "127.0.0.1:3003",
+		Migrations: migrations, OpenAPI: openAPI, Group: banking.GroupAnalyseur, Wire: wire,
+		Consumes: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
+		Produces: []string{banking.TopicPaymentsDLQ},
+	}
+}
 
 // Start starts analyseur and returns when it can answer.
 func Start(ctx context.Context, settings service.Settings) (*service.Service, error) {
-	own, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
-	}
-	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Migrations: own, OpenAPI: openAPI, Group: banking.GroupAnalyseur, Wire: wire,
-		Consumes: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
-		Produces: []string{banking.TopicPaymentsDLQ},
-	})
+	return service.Start(ctx, settings, Definition())
 }
 
 func wire(ctx context.Context, b *service.Base) error {

@@ -20,9 +20,6 @@ import (
 // Name is the service's name in labels, logs and traces.
 const Name = "commande"
 
-// DefaultAddress is where commande listens unless told otherwise.
-const DefaultAddress = "127.0.0.1:3001"
-
 // Names of the metrics that commande adds.
 const (
 	ordersTotal       = "orders_total"
@@ -57,20 +54,22 @@ type Config struct {
 	AckTimeout time.Duration
 }
 
-// Start starts commande and returns when it can take orders.
-func Start(ctx context.Context, settings service.Settings, cfg Config) (*service.Service, error) {
+// Definition is commande with its own settings.
+func Definition(cfg Config) service.Definition {
 	if cfg.AckTimeout <= 0 {
 		cfg.AckTimeout = 5 * time.Second
 	}
-	own, err := ownMigrations()
-	if err != nil {
-		return nil, err
-	}
-	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Catalogue: Catalogue(), Migrations: own, OpenAPI: openAPI,
+	return service.Definition{
+		Name: Name, Does: "take orders over HTTP and publish them", Address: "127.0.0.1:3001",
+		Catalogue: Catalogue(), Migrations: migrations, OpenAPI: openAPI,
 		Produces: []string{banking.TopicOrdersCreated},
 		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
-	})
+	}
+}
+
+// Start starts commande and returns when it can take orders.
+func Start(ctx context.Context, settings service.Settings, cfg Config) (*service.Service, error) {
+	return service.Start(ctx, settings, Definition(cfg))
 }
 
 func wire(ctx context.Context, b *service.Base, cfg Config) error {

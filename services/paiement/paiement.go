@@ -6,8 +6,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
-	"io/fs"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -27,9 +25,6 @@ var openAPI []byte
 
 // Name is the service's name in labels, logs and traces.
 const Name = "paiement"
-
-// DefaultAddress is where paiement listens unless told otherwise.
-const DefaultAddress = "127.0.0.1:3004"
 
 const (
 	paymentsTotal = "payments_total"
@@ -69,21 +64,24 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Definition is paiement with its own settings, which [Config.Validate] has
+// found to be good.
+func Definition(cfg Config) service.Definition {
+	return service.Definition{
+		Name: Name, Does: "decide each payment once", Address: "127.0.0.1:3004",
+		Catalogue: Catalogue(), Migrations: migrations, OpenAPI: openAPI, Group: banking.GroupPaiement,
+		Consumes: []string{banking.TopicOrdersCreated},
+		Produces: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
+		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
+	}
+}
+
 // Start starts paiement and returns when it can decide payments.
 func Start(ctx context.Context, settings service.Settings, cfg Config) (*service.Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	own, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
-	}
-	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Catalogue: Catalogue(), Migrations: own, OpenAPI: openAPI, Group: banking.GroupPaiement,
-		Consumes: []string{banking.TopicOrdersCreated},
-		Produces: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
-		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
-	})
+	return service.Start(ctx, settings, Definition(cfg))
 }
 
 func wire(ctx context.Context, b *service.Base, cfg Config) error {

@@ -5,8 +5,6 @@ package suivi
 import (
 	"context"
 	"embed"
-	"fmt"
-	"io/fs"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
@@ -19,24 +17,23 @@ var migrations embed.FS
 // Name is the service's name in labels, logs and traces.
 const Name = "suivi"
 
-// DefaultAddress is where suivi listens unless told otherwise.
-const DefaultAddress = "127.0.0.1:3002"
-
 const batchSize = 500
 
-// Start starts suivi and returns when it can answer.
-func Start(ctx context.Context, settings service.Settings) (*service.Service, error) {
-	own, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("read migrations: %w", err)
-	}
-	return service.Start(ctx, settings, service.Definition{
-		Name: Name, Migrations: own, OpenAPI: openAPI, Group: banking.GroupSuivi, Wire: wire,
+// Definition is suivi.
+func Definition() service.Definition {
+	return service.Definition{
+		Name: Name, Does: "show every order's status and history", Address: "127.0.0.1:3002",
+		Migrations: migrations, OpenAPI: openAPI, Group: banking.GroupSuivi, Wire: wire,
 		Consumes: []string{
 			banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ,
 		},
 		Produces: []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ},
-	})
+	}
+}
+
+// Start starts suivi and returns when it can answer.
+func Start(ctx context.Context, settings service.Settings) (*service.Service, error) {
+	return service.Start(ctx, settings, Definition())
 }
 
 func wire(ctx context.Context, b *service.Base) error {

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/profiling"
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/telemetry/otlp"
+)
+
+// telemetryHelp names the settings that have no flag, since they are every
+// OpenTelemetry program's.
+const telemetryHelp = "OTEL_TRACES_EXPORTER=otlp and OTEL_LOGS_EXPORTER=otlp send traces and logs to the collector at\n" +
+	"OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4318); unset, nothing leaves the process. The other\n" +
+	"standard OTEL_* variables apply: OTEL_EXPORTER_OTLP_PROTOCOL, _HEADERS, OTEL_TRACES_SAMPLER, …"
+
+// stopTimeout bounds a graceful stop; a supervisor's own limit is usually 10 s.
+const stopTimeout = 9 * time.Second
+
+// serviceCommand runs one service alone.
+func serviceCommand(s services.Service) *cli.Command {
+	flags := slices.Concat(kafkaFlags(defaultBroker), storageFlags(), []cli.Flag{addrFlag(s.Name, s.Address), pprofFlag()},
+		httpFlags(s), logFlags(), ownFlags(s))
+	if s.Group != "" {
+		flags = append(flags, sessionFlag())
+	}
+	return &cli.Command{
+		Name: s.Name, Usage: s.Does, Description: telemetryHelp, Flags: flags, HideHelpCommand: true,
+		Action: func(ctx context.Context, c *cli.Command) (err error) {
+			addresses := brokers(c)
+			if len(addresses) == 0 {
+				addresses = []string{defaultBroker}
+			}
+			profiles, err := startProfiles(ctx, c)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, profiles.stop(ctx)) }()
+			running, err := startService(ctx, c, s, addresses)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n%s%s", s.Name, running.URL(), whereTelemetryGoes(), profiles.where())
+			failure := watch(ctx, running)
+			stopping, cancel := stopContext(ctx)
+			defer cancel()
+			return errors.Join(failure, stopAll(stopping, running))
+		},
+	}
+}
+
+// ownFlags are those of the services' own settings.
+func ownFlags(registry ...services.Service) []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range registry {
+		if s.Flags != nil {
+			flags = append(flags, s.Flags()...)
+		}
+	}
+	return flags
+}
+
+// startService starts a service as a command's flags say.
+func startService(ctx context.Context, c *cli.Command, s services.Service, brokers []string) (*service.Service, error) {
+	settings, err := settings(c, s, brokers)
+	if err != nil {
+		return nil, err
+	}
+	return s.Start(ctx, settings, c)
+}
+
+// settings reads what a service needs from a command's flags.
+func settings(c *cli.Command, s services.Service, brokers []string) (service.Settings, error) {
+	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"), fault.Kill) // for tests of crashes, hence no flag
+	if err != nil {
+		return service.Settings{}, err
+	}
+	security, err := kafkaSecurity(c)
+	if err != nil {
+		return service.Settings{}, err
+	}
+	database, err := databaseURL(c)
+	if err != nil {
+		return service.Settings{}, err
+	}
+	edge, err := httpSettings(c, s)
+	if err != nil {
+		return service.Settings{}, err
+	}
+	return service.Settings{
+		HTTP: edge, KafkaSecurity: security, Version: programVersion(), Address: c.String(s.Name + flagAddr), Brokers: brokers,
+		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
+		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
+		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c), Fault: injector,
+	}, nil
+}
+
+// watch waits for the signal to stop, or for a service to fail.
+func watch(ctx context.Context, running ...*service.Service) error {
+	failed := make(chan error, len(running))
+	for _, s := range running {
+		go func() {
+			select {
+			case err := <-s.Failed():
+				failed <- fmt.Errorf("%s: %w", s.Name(), err)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// stopContext is the context of a graceful stop, whatever ended the run.
+func stopContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+}
+
+// stopAll stops services side by side, within ctx.
+func stopAll(ctx context.Context, running ...*service.Service) error {
+	errs := make([]error, len(running))
+	var group sync.WaitGroup
+	for i, s := range running {
+		group.Go(func() { errs[i] = s.Stop(ctx) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// whereTelemetryGoes is a line about traces and logs that leave the process,
+// "" where none do.
+func whereTelemetryGoes() string {
+	traces, logs := otlp.Destinations()
+	switch {
+	case traces != "" && logs != "":
+		return fmt.Sprintf("Traces go to %s, logs to %s.\n", traces, logs)
+	case traces != "":
+		return fmt.Sprintf("Traces go to %s.\n", traces)
+	case logs != "":
+		return fmt.Sprintf("Logs go to %s.\n", logs)
+	default:
+		return ""
+	}
+}
+
+// profileServer is the server of the process's profiles, one for all its services,
+// or none.
+type profileServer struct {
+	stack lifecycle.Stack
+	url   string
+}
+
+// startProfiles serves them where the flag says so.
+func startProfiles(ctx context.Context, c *cli.Command) (*profileServer, error) {
+	p := &profileServer{}
+	address := c.String(flagPprof)
+	if address == "" {
+		return p, nil
+	}
+	var err error
+	p.url, err = profiling.Start(ctx, &p.stack, address)
+	return p, err
+}
+
+// where is a line for people.
+func (p *profileServer) where() string {
+	if p.url == "" {
+		return ""
+	}
+	return fmt.Sprintf("Profiles of this process are at %s.\n", p.url)
+}
+
+func (p *profileServer) stop(ctx context.Context) error {
+	ctx, cancel := stopContext(ctx)
+	defer cancel()
+	return p.stack.Stop(ctx)
+}

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"encoding/json"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+)
+
+// The command, --version and telemetry say the same version.
+func TestVersion(t *testing.T) {
+	text := launch(t, "version")
+	flag := launch(t, "--version")
+	object := launch(t, "version", "--json")
+	for _, p := range []*program{text, flag, object} {
+		<-p.done
+		if p.status != 0 || p.stderr.String() != "" {
+			t.Fatalf("status %d: %s", p.status, p.stderr)
+		}
+	}
+	first, rest, _ := strings.Cut(text.stdout.String(), "\n")
+	if want := "vigie version " + programVersion(); first != want || flag.stdout.String() != want+"\n" {
+		t.Errorf("vigie version begins with %q, --version is %q, want %q", first, flag.stdout, want)
+	}
+	if !strings.HasSuffix(rest, runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH+"\n") {
+		t.Errorf("the Go version is not in %q", rest)
+	}
+	var b build
+	if err := json.Unmarshal([]byte(object.stdout.String()), &b); err != nil || b.Version != programVersion() || b.Go != runtime.Version() {
+		t.Errorf("--json: %s (%v)", object.stdout, err)
+	}
+}
+
+func TestBuildInfo(t *testing.T) {
+	const commit = "5ac1b0de6bd5c2f3a5a8e9a5f1c7e6b2d3f4a5b6"
+	checkout := []debug.BuildSetting{{Key: "vcs.revision", Value: commit}, {Key: "vcs.time", Value: "2026-11-28T06:00:00Z"}}
+	for name, tt := range map[string]struct {
+		info  *debug.BuildInfo
+		want  build
+		first string
+	}{
+		"no build info": {nil, build{Version: "dev"}, "vigie version dev\ngo"},
+		"a work tree":   {&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, build{Version: "dev"}, "vigie version dev\ngo"},
+		"a test":        {&debug.BuildInfo{}, build{Version: "dev"}, "vigie version dev\ngo"},
+		"a module":      {&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}, build{Version: "v1.2.3"}, "vigie version v1.2.3\ngo"},
+		"a checkout": {
+			&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: append(checkout, debug.BuildSetting{Key: "vcs.modified", Value: "false"})},
+			build{Version: "v1.2.3", Commit: commit, Time: "2026-11-28T06:00:00Z"},
+			"vigie version v1.2.3\ncommit " + commit + " of 2026-11-28T06:00:00Z\ngo",
+		},
+		"changes": {
+			&debug.BuildInfo{Main: debug.Module{Version: "v1.2.4+dirty"}, Settings: append(checkout, debug.BuildSetting{Key: "vcs.modified", Value: "true"})},
+			build{Version: "v1.2.4+dirty", Commit: commit, Time: "2026-11-28T06:00:00Z", Modified: true},
+			"vigie version v1.2.4+dirty\ncommit " + commit + " of 2026-11-28T06:00:00Z, with changes that are not committed\ngo",
+		},
+	} {
+		got := readBuild(tt.info, tt.info != nil)
+		tt.want.Go, tt.want.Platform = runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH
+		if got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+		if text := got.text("vigie"); !strings.HasPrefix(text, tt.first) || !strings.HasSuffix(text, "\n") {
+			t.Errorf("%s reads %q, want %q first", name, text, tt.first)
+		}
+	}
+}

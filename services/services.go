@@ -1,0 +1,137 @@
+// Package services is the registry of the services: which there are, and how
+// the command starts each. The command, its documents, the targets of
+// Prometheus and the tests read it, so that a service is added in one place;
+// docs/architecture.md shows how. What a service is (name, address, consumer
+// group, topics) is said by its own package.
+//
+// Only the command and tests import this package: services meet through topics.
+package services
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
+)
+
+// Service is one service as the command runs it.
+type Service struct {
+	service.Definition
+
+	// Guards names the routes that the service's tokens guard, for the help of
+	// the flag; "" where it has nothing to guard, and then has no such flag.
+	Guards string
+	// Example is a command line to try on the running service, with {url} for
+	// where it answers; "" for none.
+	Example string
+	// Flags makes the flags of the service's own settings, each named after
+	// the service; nil for none.
+	Flags func() []cli.Flag
+	// Start starts the service with the values of its flags.
+	Start func(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error)
+}
+
+// Registry is the services, in the order in which they are listed.
+type Registry []Service
+
+// All returns every service of the system.
+func All() Registry {
+	return Registry{
+		{
+			Definition: commande.Definition(commande.Config{}), Guards: "POST /orders",
+			Example: `curl -X POST {url}/orders -H 'Content-Type: application/json' ` +
+				`-d '{"userId":"user123","amount":100.50,"items":["item1","item2"]}'`,
+			Flags: commandeFlags, Start: startCommande,
+		},
+		{
+			Definition: suivi.Definition(), Guards: "GET /orders", Example: "curl {url}/orders/order-1/status",
+			Start: withoutFlags(suivi.Start),
+		},
+		{
+			Definition: analyseur.Definition(), Guards: "GET /statistics", Example: "curl {url}/statistics",
+			Start: withoutFlags(analyseur.Start),
+		},
+		{
+			Definition: paiement.Definition(paiement.Config{}),
+			Flags:      paiementFlags, Start: startPaiement,
+		},
+	}
+}
+
+// Names returns the services' names.
+func (r Registry) Names() []string {
+	names := make([]string, len(r))
+	for i, s := range r {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// Consumers returns the services that have a consumer group, and with it a
+// position in the topics and state that follows from them.
+func (r Registry) Consumers() Registry {
+	return slices.DeleteFunc(slices.Clone(r), func(s Service) bool { return s.Group == "" })
+}
+
+// withoutFlags is the start of a service that has no settings of its own.
+func withoutFlags(start func(context.Context, service.Settings) (*service.Service, error),
+) func(context.Context, service.Settings, *cli.Command) (*service.Service, error) {
+	return func(ctx context.Context, settings service.Settings, _ *cli.Command) (*service.Service, error) {
+		return start(ctx, settings)
+	}
+}
+
+const ackTimeout = "commande-ack-timeout"
+
+func commandeFlags() []cli.Flag {
+	return []cli.Flag{&cli.DurationFlag{
+		Name: ackTimeout, Sources: cli.EnvVars("COMMANDE_ACK_TIMEOUT"), Value: 5 * time.Second, Category: commande.Name,
+		Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
+	}}
+}
+
+func startCommande(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error) {
+	return commande.Start(ctx, settings, commande.Config{AckTimeout: flags.Duration(ackTimeout)})
+}
+
+const (
+	rejectRate = "paiement-reject-rate"
+	errorRate  = "paiement-error-rate"
+	latency    = "paiement-latency"
+	seed       = "paiement-seed"
+)
+
+func paiementFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.FloatFlag{
+			Name: rejectRate, Sources: cli.EnvVars("PAIEMENT_REJECT_RATE"), Value: 0.2, Category: paiement.Name,
+			Usage: "share of payments that the simulated authoriser rejects, 0 to 1",
+		},
+		&cli.FloatFlag{
+			Name: errorRate, Sources: cli.EnvVars("PAIEMENT_ERROR_RATE"), Value: 0, Category: paiement.Name,
+			Usage: "share of calls in which the simulated authoriser fails, 0 to 1",
+		},
+		&cli.DurationFlag{
+			Name: latency, Sources: cli.EnvVars("PAIEMENT_LATENCY"), Value: 20 * time.Millisecond, Category: paiement.Name,
+			Usage: "how long the simulated authoriser takes",
+		},
+		&cli.Uint64Flag{
+			Name: seed, Sources: cli.EnvVars("PAIEMENT_SEED"), Value: 1, Category: paiement.Name,
+			Usage: "the simulated authoriser's decision on an order follows from this number and the order's id",
+		},
+	}
+}
+
+func startPaiement(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error) {
+	return paiement.Start(ctx, settings, paiement.Config{Simulation: paiement.Simulation{
+		RejectRate: flags.Float(rejectRate), ErrorRate: flags.Float(errorRate),
+		Latency: flags.Duration(latency), Seed: flags.Uint64(seed),
+	}})
+}

@@ -1,0 +1,89 @@
+package services_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/services"
+)
+
+// Every service can be told apart, reached and explained, and reads and writes
+// topics that exist.
+func TestTheRegistry(t *testing.T) {
+	var topics []string
+	for _, topic := range banking.Topics() {
+		topics = append(topics, topic.Name)
+	}
+	seen := map[string]string{}
+	unique := func(what, value, service string) {
+		if other, found := seen[what+value]; found && value != "" {
+			t.Errorf("%s and %s have the same %s, %s", other, service, what, value)
+		}
+		seen[what+value] = service
+	}
+	for _, s := range services.All() {
+		unique("name", s.Name, s.Name)
+		unique("address", s.Address, s.Name)
+		unique("consumer group", s.Group, s.Name)
+		if host, _, err := net.SplitHostPort(s.Address); err != nil || host != "127.0.0.1" {
+			t.Errorf("%s listens at %q unless told otherwise, want a port of 127.0.0.1", s.Name, s.Address)
+		}
+		if s.Name == "" || s.Does == "" || s.Start == nil || len(s.OpenAPI) == 0 {
+			t.Errorf("%q lacks a name, what it does, a start, or its OpenAPI document", s.Name)
+		}
+		if (s.Group == "") != (len(s.Consumes) == 0) {
+			t.Errorf("%s reads %v as group %q", s.Name, s.Consumes, s.Group)
+		}
+		for _, topic := range slices.Concat(s.Consumes, s.Produces) {
+			if !slices.Contains(topics, topic) {
+				t.Errorf("%s reads or writes %s, which is no topic", s.Name, topic)
+			}
+		}
+		if strings.Contains(s.Example, "localhost") || s.Example != "" && !strings.Contains(s.Example, "{url}") {
+			t.Errorf("%s's example %q says where it listens, want {url}", s.Name, s.Example)
+		}
+		if s.Flags == nil {
+			continue
+		}
+		for _, flag := range s.Flags() {
+			if name := flag.Names()[0]; !strings.HasPrefix(name, s.Name+"-") {
+				t.Errorf("%s has a flag --%s, want --%s-…", s.Name, name, s.Name)
+			}
+		}
+	}
+}
+
+// docker-compose.yml has a container for each service, by its name and port.
+func TestComposeRunsEachService(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "docker-compose.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compose struct {
+		Services map[string]struct {
+			Command yaml.Node
+			Ports   []string
+		}
+	}
+	if err := yaml.Unmarshal(text, &compose); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range services.All() {
+		container, found := compose.Services[s.Name]
+		var command []string
+		if err := container.Command.Decode(&command); !found || err != nil || !slices.Equal(command, []string{s.Name}) {
+			t.Errorf("docker-compose.yml has %s: %v, with the command %v (%v)", s.Name, found, command, err)
+		}
+		_, port, _ := net.SplitHostPort(s.Address)
+		if want := s.Address + ":" + port; !slices.Contains(container.Ports, want) {
+			t.Errorf("%s in docker-compose.yml has the ports %v, want %s", s.Name, container.Ports, want)
+		}
+	}
+}
