@@ -83,7 +83,7 @@ func uid(t *testing.T, file string) string {
 	return board.UID
 }
 
-// Whoever is woken by an alert is told what it means and what to do.
+// Whoever is woken by an alert learns what it means and what to do.
 func TestAlertsAreComplete(t *testing.T) {
 	boards := map[string]bool{}
 	for _, file := range files(t, "grafana/dashboards/*.json") {
@@ -201,7 +201,7 @@ func TestRunbooks(t *testing.T) {
 		for _, heading := range headings {
 			got = append(got, heading[1])
 		}
-		if want := []string{"Meaning", "Impact", "First look", "Causes", "Mending", "Escalate"}; !slices.Equal(got, want) {
+		if want := []string{"Meaning", "Impact", "First look", "Causes", "Fix", "Escalate"}; !slices.Equal(got, want) {
 			t.Errorf("%s: sections %v, want %v", file, got, want)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
 )
 
-// A docker that answers as told, and notes what it is asked.
+// A docker that answers as its settings say, and notes what it is asked.
 const fakeDocker = `#!/bin/sh
 echo "$*" >>"$CALLS"
 case "$1 $2" in
@@ -26,7 +26,7 @@ case "$1 $2" in
 esac
 `
 
-// What is missing is told in one line, before anything is started.
+// What is missing is said in one line, before anything is started.
 func TestPreflight(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -172,17 +172,17 @@ func TestProfilesSwitchOnWhatTheyNeed(t *testing.T) {
 				if sample != "" {
 					env = append(env, "TAIL_SAMPLING=1")
 				}
-				out, told, err := runStack(t, t.TempDir(), tellingDocker, "", []string{command}, env)
+				out, given, err := runStack(t, t.TempDir(), tellingDocker, "", []string{command}, env)
 				if err != nil {
 					t.Fatalf("%v, %s", err, out)
 				}
 				var got []string
-				for line := range strings.Lines(told) {
+				for line := range strings.Lines(given) {
 					_, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 					got = append(got, value)
 				}
 				if strings.Join(got, "|") != strings.Join(want, "|") {
-					t.Errorf("docker compose was given\n%s, want %q", told, want)
+					t.Errorf("docker compose was given\n%s, want %q", given, want)
 				}
 			})
 		}
@@ -200,7 +200,7 @@ esac
 `
 
 // Services on the host listen on loopback and where the stack's containers
-// reach them, and keep their state apart; without the stack they are told
+// reach them, and keep their state apart; without the stack they learn
 // nothing but the broker.
 func TestServicesOnTheHost(t *testing.T) {
 	const debian, desktop, stopped = "Debian GNU/Linux", "Docker Desktop", "#!/bin/sh\n"

@@ -1,4 +1,4 @@
-# What has to be there before anything starts, each told in one line. Sourced
+# What has to be there before anything starts, each said in one line. Sourced
 # by stack.sh.
 
 fail() {

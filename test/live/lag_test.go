@@ -252,7 +252,7 @@ func (k *lagKafka) transactional() sarama.SyncProducer {
 	return producer
 }
 
-// transaction appends n records to each partition and ends as told.
+// transaction appends n records to each partition and ends it.
 func (k *lagKafka) transaction(producer sarama.SyncProducer, n int, end func() error) {
 	k.t.Helper()
 	if err := producer.BeginTxn(); err != nil {

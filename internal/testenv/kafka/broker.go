@@ -6,19 +6,15 @@
 // tests use it.
 //
 //   - broker.go tells a broker's life: start, kill, stop, restart.
-//   - settings.go says what it is configured with, and what a test may change.
+//   - settings.go prepares it: its configuration, and what a test may change in it.
 package kafka
 
 import (
 	"context"
-	"crypto/rand"
 	_ "embed" // for pom.xml
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -109,7 +105,7 @@ func create(ctx context.Context, folder string, o options) (*Broker, error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	b := &Broker{java: java, folder: folder, options: o}
-	if err := errors.Join(b.configure(), b.format(ctx)); err != nil {
+	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
 	return b, b.Restart(ctx)
@@ -171,37 +167,6 @@ func (b *Broker) Process() *proc.Process { return b.process }
 func (b *Broker) LogTail() string { return proc.Tail(b.path("broker.log")) }
 
 func (b *Broker) path(name string) string { return filepath.Join(b.folder, name) }
-
-func (b *Broker) configure() error {
-	addresses, err := proc.FreeAddresses(2)
-	if err != nil {
-		return err
-	}
-	broker, controller := addresses[0], addresses[1]
-	b.address = broker
-	for name, text := range map[string]string{
-		"server.properties": properties(b.folder, broker, controller, b.options.guard), "log4j2.properties": string(logging),
-	} {
-		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("configure broker: %w", err)
-		}
-	}
-	return nil
-}
-
-// format prepares an empty log with a cluster id of its own.
-func (b *Broker) format(ctx context.Context) error {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	id[0] &= 0x7f           // ids that begin with a dash would be taken for an option
-	args := append(b.jvm(quick()...), "kafka.tools.StorageTool", "format", "--standalone",
-		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.path("server.properties"))
-	args = append(args, b.options.guard.users()...)
-	if output, err := exec.CommandContext(ctx, b.java.Program, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
-		return fmt.Errorf("format broker's log: %w\n%s", err, output)
-	}
-	return nil
-}
 
 // jvm are the options of every Java program here, in bounded memory.
 func (b *Broker) jvm(extra ...string) []string {

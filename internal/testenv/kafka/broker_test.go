@@ -79,7 +79,7 @@ func TestBrokersAreApart(t *testing.T) {
 }
 
 // Kafka takes who shows a certificate and knows the password, and its refusal
-// is told at once, without the password.
+// shows at once, without the password.
 func TestKafkaWithTLSAndSASL(t *testing.T) {
 	const password = "correct-horse"
 	ca := certs.New(t, "authority")

@@ -3,15 +3,61 @@
 package kafka
 
 import (
+	"context"
+	"crypto/rand"
 	_ "embed" // for log4j2.properties
+	"encoding/base64"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
 //go:embed log4j2.properties
 var logging []byte
+
+// prepare configures the broker and gives it an empty log.
+func (b *Broker) prepare(ctx context.Context) error {
+	if err := b.configure(); err != nil {
+		return err
+	}
+	return b.format(ctx)
+}
+
+func (b *Broker) configure() error {
+	addresses, err := proc.FreeAddresses(2)
+	if err != nil {
+		return err
+	}
+	broker, controller := addresses[0], addresses[1]
+	b.address = broker
+	for name, text := range map[string]string{
+		"server.properties": properties(b.folder, broker, controller, b.options.guard), "log4j2.properties": string(logging),
+	} {
+		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("configure broker: %w", err)
+		}
+	}
+	return nil
+}
+
+// format prepares an empty log with a cluster id of its own.
+func (b *Broker) format(ctx context.Context) error {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	id[0] &= 0x7f           // ids that begin with a dash would be taken for an option
+	args := append(b.jvm(quick()...), "kafka.tools.StorageTool", "format", "--standalone",
+		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.path("server.properties"))
+	args = append(args, b.options.guard.users()...)
+	if output, err := exec.CommandContext(ctx, b.java.Program, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
+		return fmt.Errorf("format broker's log: %w\n%s", err, output)
+	}
+	return nil
+}
 
 // properties are server.properties of one node that is broker and controller
 // at once. Every internal topic has one replica and few partitions: there is

@@ -39,7 +39,7 @@ func TestOnce(t *testing.T) {
 	if _, err := proc.Once("other", func(aside string) error {
 		return os.WriteFile(filepath.Join(filepath.Dir(aside), "gone", "file"), nil, 0o600)
 	}); err == nil {
-		t.Error("a failure is not told")
+		t.Error("a failure is no error")
 	}
 	entries, err := os.ReadDir(filepath.Join(home, "vigie", "servers"))
 	if err != nil {

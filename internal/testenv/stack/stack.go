@@ -51,7 +51,7 @@ type Stack struct {
 // Start starts the stack and a steady load.
 func Start(t testing.TB) *Stack {
 	t.Helper()
-	// What is missing is told before anything is started.
+	// What is missing shows before anything is started.
 	for _, program := range []string{servers.Prometheus, servers.Alertmanager, servers.NodeExporter} {
 		servers.Require(t, program)
 	}

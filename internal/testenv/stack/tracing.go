@@ -34,7 +34,7 @@ type Tracing struct {
 // StartTracing starts it; nothing is sent yet.
 func StartTracing(t testing.TB) *Tracing {
 	t.Helper()
-	// What is missing is told before anything is started.
+	// What is missing shows before anything is started.
 	for _, program := range []string{servers.Prometheus, servers.Jaeger, servers.Collector} {
 		servers.Require(t, program)
 	}
