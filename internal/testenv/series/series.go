@@ -58,9 +58,6 @@ func Load(repository string) (Known, error) {
 	return m, nil
 }
 
-// Names returns the names in order.
-func (m Known) Names() []string { return slices.Sorted(maps.Keys(m)) }
-
 // add notes a series with labels, and those that Prometheus gives every target.
 func (m Known) add(name string, labels ...string) {
 	if m[name] == nil {

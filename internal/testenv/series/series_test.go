@@ -1,7 +1,6 @@
 package series_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -37,9 +36,6 @@ func TestLoad(t *testing.T) {
 	}
 	if labels, ok := m["jvm_memory_used_bytes"]; !ok || labels != nil {
 		t.Errorf("a recorded series: %v with labels %v, want it without", ok, labels)
-	}
-	if !slices.IsSorted(m.Names()) || len(m.Names()) != len(m) {
-		t.Error("Names does not give all names in order")
 	}
 }
 
