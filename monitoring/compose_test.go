@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -196,6 +197,32 @@ func TestDockerfiles(t *testing.T) {
 				t.Errorf("%s has no %s", file, pattern)
 			}
 		}
+	}
+}
+
+// The image's build has every folder that the command is built from.
+func TestTheImageIsBuiltFromWhatTheCommandNeeds(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", "./cmd/vigie")
+	cmd.Dir = repo.Path(t)
+	packages, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dockerfile, context := repo.Read(t, "Dockerfile"), repo.Read(t, ".dockerignore")
+	folders := map[string]bool{}
+	for line := range strings.Lines(string(packages)) {
+		if inside, ok := strings.CutPrefix(strings.TrimSpace(line), "github.com/vigie-dev/vigie/"); ok {
+			folder, _, _ := strings.Cut(inside, "/")
+			folders[folder] = true
+		}
+	}
+	for folder := range folders {
+		if !strings.Contains(dockerfile, "\nCOPY "+folder+" "+folder+"\n") || !strings.Contains(context, "\n!"+folder+"\n") {
+			t.Errorf("the Dockerfile does not copy %s, or .dockerignore leaves it out", folder)
+		}
+	}
+	if !folders["cmd"] || !folders["internal"] {
+		t.Errorf("the command is built from %v", folders)
 	}
 }
 
