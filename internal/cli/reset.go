@@ -65,11 +65,11 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	held, err := storage.Hold(ctx, database, consumers.Names()...)
+	locked, err := storage.Lock(ctx, database, consumers.Names()...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, held.Release()) }()
+	defer func() { err = errors.Join(err, locked.Unlock()) }()
 	var groups []string
 	for _, s := range consumers {
 		groups = append(groups, s.Group)
@@ -77,7 +77,7 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	if err := kafka.DeleteGroups(client, groups...); err != nil {
 		return err
 	}
-	if err := errors.Join(held.Clear(ctx), commande.SkipIDs(ctx, ids, client, cfg)); err != nil {
+	if err := errors.Join(locked.Clear(ctx), commande.SkipIDs(ctx, ids, client, cfg)); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")

@@ -80,12 +80,8 @@ type machine struct {
 // newMachine gives the fixture a storage and a Kafka of its own.
 func newMachine(t *testing.T, rt *rapid.T, shared *fixture) *machine {
 	f := *shared
-	store, err := storage.Open(context.Background(), "sqlite:"+t.TempDir(), "model", nil)
-	if err != nil {
-		rt.Fatal(err)
-	}
-	rt.Cleanup(func() { _ = store.Close() })
-	f.store, f.publisher = store, &recordingPublisher{}
+	f.store, f.reader = openStorage(t, rt)
+	f.publisher = &recordingPublisher{}
 	f.deps.Store, f.deps.Publisher = f.store, f.publisher
 	if err := f.store.StartAt(context.Background(), f.partition, 0); err != nil {
 		rt.Fatal(err)
@@ -192,20 +188,14 @@ func (m *machine) zombie(rt *rapid.T) {
 // agree holds what has happened so far against the model.
 func (m *machine) agree(rt *rapid.T) {
 	want := effects(m.log[:m.f.position(m.t)])
-	pending, err := m.f.store.AllPending(context.Background())
-	if err != nil {
-		rt.Fatal(err)
-	}
 	got := m.published()
 	for name := range got {
 		if !want[name] {
 			rt.Fatalf("%q was published; processed so far: %v", name, slices.Sorted(maps.Keys(want)))
 		}
 	}
-	for _, p := range pending {
-		for _, message := range p.Messages {
-			got[effectOf(kafka.Outgoing(message))] = true
-		}
+	for _, message := range m.f.pending(m.t) {
+		got[effectOf(kafka.Outgoing(message))] = true
 	}
 	if !maps.Equal(got, want) {
 		rt.Fatalf("published or waiting %v, want %v", got, want)

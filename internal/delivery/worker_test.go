@@ -116,11 +116,31 @@ func (p *recordingPublisher) PublishAll(_ context.Context, records []*sarama.Pro
 type fixture struct {
 	telemetry *telemetrytest.Recorder
 	store     *storage.Store
+	reader    *storage.Reader // of the same
 	publisher *recordingPublisher
 	handler   *scripted
 	cfg       LoopConfig
 	deps      Deps
 	partition record.Partition
+}
+
+// openStorage opens an empty storage, and a reader of it, until a test ends.
+func openStorage(t *testing.T, ends interface {
+	Fatal(args ...any)
+	Cleanup(f func())
+}) (*storage.Store, *storage.Reader) {
+	url := "sqlite:" + t.TempDir()
+	store, err := storage.Open(context.Background(), url, "test", nil)
+	if err != nil {
+		ends.Fatal(err)
+	}
+	ends.Cleanup(func() { _ = store.Close() })
+	reader, err := storage.OpenReadOnly(context.Background(), url, "test")
+	if err != nil {
+		ends.Fatal(err)
+	}
+	ends.Cleanup(func() { _ = reader.Close() })
+	return store, reader
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -129,11 +149,7 @@ func newFixture(t *testing.T) *fixture {
 		telemetry: telemetrytest.New(t, "test", nil), publisher: &recordingPublisher{},
 		handler: &scripted{tries: map[string]int{}}, partition: record.Partition{Topic: source, ID: 0},
 	}
-	var err error
-	if f.store, err = storage.Open(t.Context(), "sqlite:"+t.TempDir(), "test", nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.store.Close() })
+	f.store, f.reader = openStorage(t, t)
 	inst, err := otelkafka.New(f.telemetry.Telemetry, otelkafka.Options{
 		ConsumerGroup: group, Consumes: []string{source}, Produces: []string{target, banking.TopicOrdersDLQ},
 	})
@@ -215,14 +231,23 @@ func (f *fixture) position(t *testing.T) int64 {
 	return next
 }
 
-func (f *fixture) waiting(t *testing.T) int64 {
+// pending is what waits in the outbox.
+func (f *fixture) pending(t *testing.T) (messages []record.Message) {
 	t.Helper()
-	n, err := f.store.OutboxSize(context.Background())
-	if err != nil {
+	var batches []storage.Pending
+	if err := f.reader.Snapshot(context.Background(), func(s *storage.Snapshot) (err error) {
+		batches, err = s.Pending(context.Background())
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
-	return n
+	for _, batch := range batches {
+		messages = append(messages, batch.Messages...)
+	}
+	return messages
 }
+
+func (f *fixture) waiting(t *testing.T) int { t.Helper(); return len(f.pending(t)) }
 
 func producerHeader(m *sarama.ProducerMessage, name string) string {
 	for _, h := range m.Headers {

@@ -56,11 +56,10 @@ func (t *Tx) SelectKeys(ctx context.Context, query string, keys []string, scan f
 // until its end. Rows are taken in the order of the keys, so that two who take
 // some of the same do not wait for each other.
 func (t *Tx) LockKeys(ctx context.Context, query string, keys []string, scan func(*sql.Rows) error) error {
-	locks := t.store.engine.rowLocks
-	if locks == "" {
+	if t.store.engine == engineSQLite { // its writer is alone
 		return t.SelectKeys(ctx, query, keys, scan)
 	}
-	return t.SelectKeys(ctx, query+locks, slices.Sorted(slices.Values(keys)), scan)
+	return t.SelectKeys(ctx, query+" FOR UPDATE", slices.Sorted(slices.Values(keys)), scan)
 }
 
 // SelectKeys is [Tx.SelectKeys] outside any transaction.
@@ -84,16 +83,6 @@ func (t *Tx) queryEach(ctx context.Context, query string, args []any, scan func(
 		return fmt.Errorf("query: %w", err)
 	}
 	return each(rows, scan)
-}
-
-func each(rows *sql.Rows, scan func(*sql.Rows) error) error {
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // inBulk cuts items into chunks of the bulk sizes.

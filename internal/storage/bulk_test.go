@@ -26,6 +26,7 @@ func rows(from, to int) (all [][]any) {
 }
 
 // collect makes a scan that notes ids.
+
 func collect(ids map[int]int) func(*sql.Rows) error {
 	return func(r *sql.Rows) error {
 		var id int
@@ -105,5 +106,22 @@ func testAScanThatFailsEndsTheQuery(t *testing.T, empty maker) {
 	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.InsertRows(ctx, insertNotes, rows(0, 2)) })
 	if err := s.SelectKeys(t.Context(), selectBodies, []string{"body-0", "body-1"}, fail); !errors.Is(err, broken) {
 		t.Errorf("select: %v", err)
+	}
+}
+
+func TestInsertRowsCounting(t *testing.T) { onEach(t, testInsertRowsCounting) }
+
+func testInsertRowsCounting(t *testing.T, empty maker) {
+	s := open(t, empty)
+	var changed []int64
+	for _, upTo := range []int{70, 90} {
+		update(t, s, func(ctx context.Context, tx *storage.Tx) error {
+			n, err := tx.InsertRowsCounting(ctx, insertNotes+` ON CONFLICT DO NOTHING`, rows(0, upTo))
+			changed = append(changed, n)
+			return err
+		})
+	}
+	if changed[0] != 70 || changed[1] != 20 {
+		t.Errorf("%v rows are new, want 70 and 20", changed)
 	}
 }

@@ -3,56 +3,49 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"github.com/pressly/goose/v3/database"
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
 )
 
-// engine is what differs between the databases. Everything else, all SQL of
-// the services included, is the same text for both.
-type engine struct {
-	dialect database.Dialect // goose's name for it
-	// numbered says that parameters in bulk statements are $1, $2, … Where
-	// they are, the driver also keeps the statements prepared by itself.
-	numbered bool
-	// rowLocks is what a query ends with that keeps its rows to the
-	// transaction; "" where a writer is alone anyway.
-	rowLocks string
-	// patience bounds each statement and transaction, so that a server that
-	// does not answer holds nobody up; 0 where there is no server.
-	patience time.Duration
-}
+// engine is the kind of database that a storage is in: what differs in the
+// SQL's surroundings goes by it. Everything else, all SQL of the services
+// included, is the same text for both.
+type engine int
 
-func sqliteEngine() engine { return engine{dialect: database.DialectSQLite3} }
+const (
+	engineSQLite engine = iota
+	enginePostgres
+)
 
-func postgresEngine() engine {
-	return engine{dialect: database.DialectPostgres, numbered: true, rowLocks: " FOR UPDATE", patience: patience}
-}
+// Codes of PostgreSQL (appendix A of its manual) and SQLite (rescode.html).
+const (
+	codeSerialization      = "40001"
+	codeDeadlock           = "40P01"
+	codeUnique             = "23505"
+	codeStarting           = "57P03"
+	codeTooManyConnections = "53300"
+	sqlitePrimaryKey       = 1555
+	sqliteUnique           = 2067
+)
 
-// isolation is what a transaction is begun with. READ COMMITTED is named since
-// a server may have another default, which would fail where it now waits.
-func (e engine) isolation() *sql.TxOptions {
-	if !e.numbered {
-		return nil
-	}
-	return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-}
-
-// limit returns a context for one statement. The function ends it.
+// limit returns a context for one statement or transaction, so that a server
+// that does not answer holds nobody up. The function ends it.
 func (e engine) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if e.patience == 0 {
+	if e != enginePostgres {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, e.patience)
+	return context.WithTimeout(ctx, statementTimeout)
 }
 
 // storable says whether the database's text can hold a string. PostgreSQL's
 // holds UTF-8 without NUL; what others send may be any bytes.
 func (e engine) storable(s string) bool {
-	return !e.numbered || utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
+	return e != enginePostgres || utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }
 
 // bind makes the arguments what the database can hold. The replacement
@@ -69,14 +62,14 @@ func (e engine) bind(args []any) []any {
 // writeParameters writes (?, ?, …) for n parameters after the first used ones.
 // SQLite looks a parameter with a name, which $1 is to it, up in a list of all
 // names, each from its start: half the time of a statement with hundreds of
-// them. PostgreSQL knows no others.
+// them. PostgreSQL knows no others than $1, $2, ….
 func (e engine) writeParameters(b *strings.Builder, used, n int) {
 	b.WriteByte('(')
 	for i := range n {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		if e.numbered {
+		if e == enginePostgres {
 			b.WriteByte('$')
 			b.WriteString(strconv.Itoa(used + i + 1))
 		} else {
@@ -84,4 +77,23 @@ func (e engine) writeParameters(b *strings.Builder, used, n int) {
 		}
 	}
 	b.WriteByte(')')
+}
+
+// IsNotFound says whether a Scan found no row.
+func IsNotFound(err error) bool { return errors.Is(err, sql.ErrNoRows) }
+
+// IsUnique says whether a row was refused because there is one of its key.
+func IsUnique(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() == sqlitePrimaryKey || e.Code() == sqliteUnique
+	}
+	return postgresCode(err) == codeUnique
+}
+
+// postgresCode is the error's SQLSTATE, or "".
+func postgresCode(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
 }

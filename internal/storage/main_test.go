@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"database/sql"
 	"io/fs"
 	"testing"
 	"testing/fstest"
@@ -18,12 +19,22 @@ const (
 	countNotes = `SELECT COUNT(*) FROM notes`
 )
 
+const (
+	addLeft   = `UPDATE pair SET value = value + $1 WHERE side = 'left'`
+	addRight  = `UPDATE pair SET value = value + $1 WHERE side = 'right'`
+	readPair  = `SELECT l.value, r.value FROM pair l, pair r WHERE l.side = 'left' AND r.side = 'right'`
+	readLeft  = `SELECT value FROM pair WHERE side = 'left'`
+	writeLeft = `UPDATE pair SET value = $1 WHERE side = 'left'`
+)
+
 // postgres is the server of all tests here, where there is one.
+
 var postgres testpostgres.Shared
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
 
 // maker gives the URL of an empty storage.
+
 type maker = func(testing.TB) string
 
 func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
@@ -34,6 +45,7 @@ func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
 func sqliteIn(t testing.TB) string { return "sqlite:" + t.TempDir() }
 
 // notes is the schema of a service that these tests make up.
+
 func notes() fs.FS {
 	return fstest.MapFS{"00001_notes.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL);
@@ -48,6 +60,7 @@ DROP TABLE notes;
 func orders() record.Partition { return record.Partition{Topic: "orders.created", ID: 1} }
 
 // reopen opens the storage at a URL; whoever calls it closes it.
+
 func reopen(t *testing.T, url string) *storage.Store {
 	t.Helper()
 	s, err := storage.Open(t.Context(), url, "clerk", notes())
@@ -58,6 +71,7 @@ func reopen(t *testing.T, url string) *storage.Store {
 }
 
 // open opens an empty storage until the test ends.
+
 func open(t *testing.T, empty maker) *storage.Store {
 	t.Helper()
 	s := reopen(t, empty(t))
@@ -100,4 +114,15 @@ func position(t *testing.T, s *storage.Store, p record.Partition) (next int64, k
 		t.Fatal(err)
 	}
 	return next, known
+}
+
+func openIn(t *testing.T, url string) *storage.Store {
+	t.Helper()
+	s := reopen(t, url)
+	t.Cleanup(func() { closed(t, s) })
+	return s
+}
+
+func scanInto(dest ...any) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error { return rows.Scan(dest...) }
 }

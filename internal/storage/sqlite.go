@@ -1,58 +1,91 @@
 package storage
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/gofrs/flock"
+	"github.com/pressly/goose/v3/database"
 	_ "modernc.org/sqlite" // the driver in pure Go: a fresh machine has no C compiler
 )
 
 const (
-	scheme = "sqlite:"
-	// readers is how many queries may read beside the one writer.
-	readers = 4
+	sqliteScheme = "sqlite:"
+	// sqliteReaders is how many queries may read beside the one writer.
+	sqliteReaders = 4
 	// synchronous(FULL): a decision that was published must not be forgotten
 	// by a power cut, or it would be taken again. WAL keeps readers apart
 	// from the writer; immediate transactions never fail half-way for a lock.
-	pragmas = "_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
+	sqlitePragmas = "_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+	// sqliteReadOnly keeps whoever only looks from changing anything: the file is
+	// opened for reading, and statements that write are refused.
+	sqliteReadOnly = "mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
 )
 
-// sqliteFolder takes the folder out of a DATABASE_URL of the form
+// sqliteFolder has a folder for each service, with its database and its lock.
+type sqliteFolder string
+
+// parseSQLite takes the folder out of a DATABASE_URL of the form
 // sqlite:FOLDER.
-func sqliteFolder(databaseURL string) (string, error) {
-	folder, ok := strings.CutPrefix(databaseURL, scheme)
+func parseSQLite(databaseURL string) (backend, error) {
+	folder, ok := strings.CutPrefix(databaseURL, sqliteScheme)
 	if !ok || folder == "" {
-		return "", fmt.Errorf("%w: want sqlite:FOLDER or %s", ErrUnsupportedURL, wantPostgres)
+		return nil, fmt.Errorf("%w: want sqlite:FOLDER or %s", ErrUnsupportedURL, wantPostgres)
 	}
-	return folder, nil
+	return sqliteFolder(folder), nil
 }
 
-func openSQLite(folder, service string) (*Store, error) {
-	dir := filepath.Join(folder, service)
-	lock, err := LockFolder(dir)
+func (f sqliteFolder) path(service string) string {
+	return filepath.Join(string(f), service, service+".db")
+}
+
+func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS, _ options) (*Store, error) {
+	path := f.path(service)
+	lock, err := LockFolder(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, service+".db")
-	write, err := openDB(path, 1)
+	write, err := openSQLite(path, sqlitePragmas, 1)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	read, err := openDB(path, readers)
+	read, err := openSQLite(path, sqlitePragmas, sqliteReaders)
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), lock.Close())
 	}
-	return &Store{engine: sqliteEngine(), write: write, read: read, gate: newGate(), release: lock.Close}, nil
+	s := &Store{engine: engineSQLite, write: write, read: read, unlock: lock.Close}
+	if err := migrate(ctx, write, database.DialectSQLite3, service, migrations); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
-func openDB(path string, connections int) (*sql.DB, error) {
+func (f sqliteFolder) openReadOnly(ctx context.Context, service string) (*Reader, error) {
+	path := f.path(service)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s has no file %s", ErrMissing, service, path)
+	} else if err != nil {
+		return nil, fmt.Errorf("look for storage of %s: %w", service, err)
+	}
+	db, err := openSQLite(path, sqliteReadOnly, 1)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return &Reader{db: db, name: path}, nil
+}
+
+func openSQLite(path, pragmas string, connections int) (*sql.DB, error) {
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: pragmas}).String()
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -64,20 +97,48 @@ func openDB(path string, connections int) (*sql.DB, error) {
 }
 
 // LockFolder creates dir if needed and takes its lock, which ends with the
-// process at the latest. It answers [ErrInUse] where another process, or
-// another part of this one, holds it, and [ErrNotWritable] where the folder
+// process at the latest. It returns [ErrInUse] where another process, or
+// another part of this one, has it, and [ErrNotWritable] where the folder
 // or its lock file cannot be made.
 func LockFolder(dir string) (*flock.Flock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotWritable, err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"))
-	held, err := lock.TryLock()
+	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotWritable, err)
 	}
-	if !held {
+	if !locked {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
 	}
 	return lock, nil
 }
+
+// sqliteLock is the lock of a service's folder.
+type sqliteLock struct {
+	path  string // of the database
+	flock *flock.Flock
+}
+
+func (f sqliteFolder) lock(_ context.Context, service string) (serviceLock, error) {
+	path := f.path(service)
+	lock, err := LockFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	return sqliteLock{path, lock}, nil
+}
+
+func (l sqliteLock) clear(context.Context) error {
+	// The write-ahead log before its database: a leftover log would be taken
+	// for that of the next database.
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		if err := os.Remove(l.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("clear storage: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l sqliteLock) unlock() error { return l.flock.Close() }

@@ -2,24 +2,38 @@
 // it still has to publish and how far it has read change together or not at
 // all. It is the truth that offsets in Kafka follow.
 //
-// Each service has one SQLite file of its own, held by one process at a time,
+// Each service has one SQLite file of its own, open in one process at a time,
 // or one schema of a PostgreSQL database, which several instances share. All
 // SQL is one text for both: numbered parameters, BIGINT microseconds for times,
 // natural keys in place of sequences.
+//
+// Its files: storage.go opens, locks and closes a storage; sqlite.go and
+// postgres.go do that for one kind of database each, and engine.go tells how
+// the two differ afterwards. read.go reads, from an open storage or beside a
+// service that runs; tx.go changes, and retries what met another's change;
+// bulk.go is for many rows. delivery.go keeps what the delivery loop needs:
+// positions, the outbox, and the stamp of the cluster they belong to.
 package storage
 
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
+	"strings"
 	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 )
 
 // Errors that a caller tells apart.
 var (
-	// ErrInUse: another process holds the service's storage.
+	// ErrInUse: another process has the service's storage open.
 	ErrInUse = errors.New("storage is in use by another process")
 	// ErrNotWritable: the folder cannot be created or written.
 	ErrNotWritable = errors.New("storage folder cannot be written")
@@ -27,22 +41,56 @@ var (
 	ErrUnsupportedURL = errors.New("unsupported DATABASE_URL")
 	// ErrUnreachable: the database does not answer, or lets nobody in.
 	ErrUnreachable = errors.New("database cannot be used")
+	// ErrMissing: the service has no storage there. It has never run with this
+	// setting, or somebody moved its file.
+	ErrMissing = errors.New("storage is not there")
+	// ErrClosed: the storage has been closed.
+	ErrClosed = errors.New("storage is closed")
 )
+
+// backend is the place that a DATABASE_URL names: another kind of database is
+// another implementation, and a case in [parseURL].
+type backend interface {
+	open(ctx context.Context, service string, migrations fs.FS, o options) (*Store, error)
+	openReadOnly(ctx context.Context, service string) (*Reader, error)
+	lock(ctx context.Context, service string) (serviceLock, error)
+}
+
+func parseURL(databaseURL string) (backend, error) {
+	if isPostgres(databaseURL) {
+		return parsePostgres(databaseURL)
+	}
+	return parseSQLite(databaseURL)
+}
+
+// Redacted returns a DATABASE_URL as it can be shown: without a password.
+func Redacted(databaseURL string) string {
+	if !isPostgres(databaseURL) {
+		return databaseURL
+	}
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return "postgres://…"
+	}
+	return (&url.URL{Scheme: "postgres", Host: u.Host, Path: u.Path}).String()
+}
+
+func isPostgres(databaseURL string) bool {
+	return strings.HasPrefix(databaseURL, "postgres://") || strings.HasPrefix(databaseURL, "postgresql://")
+}
 
 // Store is one service's storage. Its methods are safe for concurrent use.
 // Reads see the last commit. With SQLite writes go one after the other; with
 // PostgreSQL those that change different rows go side by side.
 type Store struct {
 	engine      engine
-	write, read *sql.DB // one and the same with PostgreSQL
-	gate        *gate
-	release     func() error // gives back what was taken to open the storage
+	write, read *sql.DB      // one and the same with PostgreSQL
+	unlock      func() error // gives back what was locked to open the storage
 	statements  sync.Map     // statementKey → *sql.Stmt, bounded by the SQL in the code
-}
 
-type statementKey struct {
-	db    *sql.DB
-	query string
+	mu       sync.Mutex // guards closed, and that no transaction begins after it
+	closed   bool
+	underWay sync.WaitGroup // transactions
 }
 
 // Option says more about how to open a storage.
@@ -65,31 +113,36 @@ func Alone() Option { return func(o *options) { o.alone = true } }
 // this package's own tables, then the service's migrations (files named
 // NNNNN_what.sql in goose's format). The URL is sqlite:FOLDER, whose lock is
 // taken, or postgres://….
-func Open(ctx context.Context, url, service string, migrations fs.FS, opts ...Option) (*Store, error) {
+func Open(ctx context.Context, databaseURL, service string, migrations fs.FS, opts ...Option) (*Store, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if isPostgres(url) {
-		return openPostgres(ctx, url, service, migrations, o)
-	}
-	folder, err := sqliteFolder(url)
+	at, err := parseURL(databaseURL)
 	if err != nil {
 		return nil, err
 	}
-	s, err := openSQLite(folder, service)
-	if err != nil {
-		return nil, err
+	return at.open(ctx, service, migrations, o)
+}
+
+// begin counts a transaction, so that a close lets it end. It returns
+// [ErrClosed] once the storage closes; s.underWay.Done has to follow otherwise.
+func (s *Store) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
 	}
-	if err := migrate(ctx, s.write, s.engine.dialect, service, migrations); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	s.underWay.Add(1)
+	return nil
 }
 
 // Close gives the storage back. Transactions under way end first.
 func (s *Store) Close() error {
-	s.gate.close()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.underWay.Wait()
 	errs := []error{}
 	s.statements.Range(func(_, st any) bool {
 		errs = append(errs, st.(*sql.Stmt).Close())
@@ -99,72 +152,110 @@ func (s *Store) Close() error {
 	if s.read != s.write {
 		errs = append(errs, s.read.Close())
 	}
-	return errors.Join(append(errs, s.release())...)
+	return errors.Join(append(errs, s.unlock())...)
 }
 
 // Shared says whether several instances of the service can have the storage
 // open, over connections of a [Store.Pool].
-func (s *Store) Shared() bool { return s.engine.numbered }
+func (s *Store) Shared() bool { return s.engine == enginePostgres }
 
 // Pool returns the state of the connections to a database server.
 func (s *Store) Pool() sql.DBStats { return s.write.Stats() }
 
-// Ping says whether the storage answers.
+// Ping says whether the storage answers. Its error leaves out whom a connection
+// was made as and where to: that is for the log, not for whoever asks how the
+// service is.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
-	if err := s.QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
-		return fmt.Errorf("ping storage: %w", reason(err))
+	err := s.QueryRow(ctx, "SELECT 1").Scan(&one)
+	if e, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		err = fmt.Errorf("%w: %w", ErrUnreachable, e.Unwrap())
+	}
+	if err != nil {
+		return fmt.Errorf("ping storage: %w", err)
 	}
 	return nil
 }
 
-// Query reads outside any transaction. The query text must be a constant of
-// the code: its prepared form is kept.
-func (s *Store) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
-	ctx, cancel := s.engine.limit(ctx)
-	rows, err := s.query(ctx, query, args) //nolint:rowserrcheck // whoever reads them asks
+// Locked are the storages of services that cannot start meanwhile.
+type Locked struct {
+	locks []serviceLock
+}
+
+// serviceLock keeps one service from opening its storage.
+type serviceLock interface {
+	// clear removes what the service has stored.
+	clear(ctx context.Context) error
+	unlock() error
+}
+
+// Lock locks several services' storages, so that they can be cleared. It
+// returns [ErrInUse], and locks none, where one of them is in use.
+func Lock(ctx context.Context, databaseURL string, services ...string) (*Locked, error) {
+	at, err := parseURL(databaseURL)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
-	return &Rows{Rows: rows, cancel: cancel}, nil
+	l := &Locked{}
+	for _, service := range services {
+		lock, err := at.lock(ctx, service)
+		if err != nil {
+			return nil, errors.Join(err, l.Unlock())
+		}
+		l.locks = append(l.locks, lock)
+	}
+	return l, nil
 }
 
-func (s *Store) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if s.engine.numbered {
-		return s.read.QueryContext(ctx, query, s.engine.bind(args)...)
+// Clear removes what the services have stored.
+func (l *Locked) Clear(ctx context.Context) error {
+	for _, lock := range l.locks {
+		if err := lock.clear(ctx); err != nil {
+			return err
+		}
 	}
-	st, err := s.prepared(ctx, s.read, query)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(ctx, args...)
+	return nil
 }
 
-// QueryRow is [Store.Query] for one row.
-func (s *Store) QueryRow(ctx context.Context, query string, args ...any) Row {
-	ctx, cancel := s.engine.limit(ctx)
-	if s.engine.numbered {
-		return Row{row: s.read.QueryRowContext(ctx, query, s.engine.bind(args)...), cancel: cancel}
+// Unlock lets the services start again.
+func (l *Locked) Unlock() error {
+	var errs []error
+	for _, lock := range l.locks {
+		errs = append(errs, lock.unlock())
 	}
-	st, err := s.prepared(ctx, s.read, query)
-	if err != nil {
-		return Row{err: err, cancel: cancel}
-	}
-	return Row{row: st.QueryRowContext(ctx, args...), cancel: cancel}
+	l.locks = nil
+	return errors.Join(errs...)
 }
 
-func (s *Store) prepared(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
-	key := statementKey{db, query}
-	if st, ok := s.statements.Load(key); ok {
-		return st.(*sql.Stmt), nil
-	}
-	st, err := db.PrepareContext(ctx, query)
+//go:embed migrations/*.sql
+var deliveryMigrations embed.FS
+
+// migrate applies what is missing; nobody else migrates the service meanwhile.
+// This package's tables and the service's have a version history each, so that
+// either can grow without the other.
+func migrate(ctx context.Context, db *sql.DB, dialect database.Dialect, service string, migrations fs.FS) error {
+	own, err := fs.Sub(deliveryMigrations, "migrations")
 	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", query, err)
+		return fmt.Errorf("read migrations: %w", err)
 	}
-	if first, loaded := s.statements.LoadOrStore(key, st); loaded {
-		return first.(*sql.Stmt), st.Close()
+	if err := applyMigrations(ctx, db, dialect, "delivery_version", own); err != nil {
+		return fmt.Errorf("migrate delivery tables of %s: %w", service, err)
 	}
-	return st, nil
+	if migrations == nil {
+		return nil
+	}
+	if err := applyMigrations(ctx, db, dialect, "service_version", migrations); err != nil {
+		return fmt.Errorf("migrate tables of %s: %w", service, err)
+	}
+	return nil
+}
+
+func applyMigrations(ctx context.Context, db *sql.DB, dialect database.Dialect, versions string, migrations fs.FS) error {
+	provider, err := goose.NewProvider(dialect, db, migrations,
+		goose.WithTableName(versions), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
 }

@@ -5,12 +5,21 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // ErrConflict: what the transaction has read, another has changed since. The
 // function given to [Store.Update] returns it to be run again, on what is
 // stored now.
 var ErrConflict = errors.New("another transaction came in between")
+
+// maxTries is how often a transaction that met another is tried before its
+// caller gets the conflict.
+const maxTries = 10
 
 // Tx is one storage transaction. It is used by one goroutine and ends with
 // the function given to [Store.Update].
@@ -33,12 +42,12 @@ type Tx struct {
 // The change is run again where it came into another's way (a deadlock,
 // [ErrConflict]), so it must not do anything but change the storage.
 func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
-	if err := s.gate.enter(); err != nil {
+	if err := s.begin(); err != nil {
 		return err
 	}
-	defer s.gate.leave()
+	defer s.underWay.Done()
 	t := &Tx{store: s}
-	if err := again(ctx, func() error { return s.transact(ctx, t, change) }); err != nil {
+	if err := retryConflicts(ctx, func() error { return s.transact(ctx, t, change) }); err != nil {
 		return err
 	}
 	for _, query := range t.unprepared {
@@ -52,7 +61,13 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (err error) {
 	ctx, cancel := s.engine.limit(ctx)
 	defer cancel()
-	if t.tx, err = s.write.BeginTx(ctx, s.engine.isolation()); err != nil {
+	var how *sql.TxOptions
+	if s.engine == enginePostgres {
+		// Named since a server may have another default, which would fail where
+		// this one waits.
+		how = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	if t.tx, err = s.write.BeginTx(ctx, how); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer func() { _ = t.tx.Rollback() }() // after a commit this does nothing
@@ -63,6 +78,30 @@ func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (er
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil
+}
+
+// retryConflicts does work, and does it again for as long as another's came in
+// between. Those who met wait for different times, so that they do not meet
+// again.
+func retryConflicts(ctx context.Context, work func() error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval, wait.RandomizationFactor = 10*time.Millisecond, 100*time.Millisecond, 1
+	for try := 1; ; try++ {
+		err := work()
+		if err == nil || try == maxTries || !isConflict(err) {
+			return err
+		}
+		if lifecycle.Sleep(ctx, wait.NextBackOff()) != nil {
+			return err
+		}
+	}
+}
+
+// isConflict says whether a transaction failed for no other reason than that
+// another was under way beside it.
+func isConflict(err error) bool {
+	code := postgresCode(err)
+	return errors.Is(err, ErrConflict) || code == codeSerialization || code == codeDeadlock
 }
 
 // Exec changes rows and returns how many it changed. The query text must be a
@@ -78,7 +117,7 @@ func (t *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error)
 }
 
 func (t *Tx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.store.engine.numbered {
+	if t.store.engine == enginePostgres {
 		return t.tx.ExecContext(ctx, query, t.store.engine.bind(args)...)
 	}
 	st, err := t.statement(ctx, query)
@@ -89,7 +128,7 @@ func (t *Tx) exec(ctx context.Context, query string, args []any) (sql.Result, er
 }
 
 func (t *Tx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if t.store.engine.numbered {
+	if t.store.engine == enginePostgres {
 		return t.tx.QueryContext(ctx, query, t.store.engine.bind(args)...)
 	}
 	st, err := t.statement(ctx, query)
@@ -102,7 +141,7 @@ func (t *Tx) query(ctx context.Context, query string, args []any) (*sql.Rows, er
 // QueryRow reads one row as this transaction sees it.
 func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 	ctx, cancel := t.store.engine.limit(ctx)
-	if t.store.engine.numbered {
+	if t.store.engine == enginePostgres {
 		return Row{row: t.tx.QueryRowContext(ctx, query, t.store.engine.bind(args)...), cancel: cancel}
 	}
 	st, err := t.statement(ctx, query)
@@ -126,6 +165,3 @@ func (t *Tx) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	t.unprepared = append(t.unprepared, query)
 	return st, nil
 }
-
-// IsNotFound says whether a Scan found no row.
-func IsNotFound(err error) bool { return errors.Is(err, sql.ErrNoRows) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/vigie-dev/vigie/internal/record"
@@ -61,8 +62,10 @@ func testUpdateStoresAllOrNothing(t *testing.T, empty maker) {
 	}
 }
 
-// attempt changes one thing of each kind and then ends as told; a panic that
+// attempt changes one thing of each kind and then ends by end; a panic that
+
 // comes through is returned as an error.
+
 func attempt(t *testing.T, s *storage.Store, end func(context.Context, func(), *storage.Tx) error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -86,15 +89,15 @@ func attempt(t *testing.T, s *storage.Store, end func(context.Context, func(), *
 
 func checkStored(t *testing.T, s *storage.Store, all bool) {
 	t.Helper()
-	wantNotes, wantOutbox, wantNext := 0, int64(0), int64(4)
+	wantNotes, wantOutbox, wantNext := 0, 0, int64(4)
 	if all {
 		wantNotes, wantOutbox, wantNext = 2, 1, 5
 	}
 	if n := number(t, s, countNotes); n != wantNotes {
 		t.Errorf("%d notes are stored, want %d", n, wantNotes)
 	}
-	if n, err := s.OutboxSize(t.Context()); n != wantOutbox || err != nil {
-		t.Errorf("outbox holds %d, %v; want %d", n, err, wantOutbox)
+	if n := number(t, s, `SELECT COUNT(*) FROM outbox`); n != wantOutbox {
+		t.Errorf("the outbox has %d batches, want %d", n, wantOutbox)
 	}
 	if next, _ := position(t, s, orders()); next != wantNext {
 		t.Errorf("next offset %d, want %d", next, wantNext)
@@ -150,5 +153,77 @@ func testStatementsThatAreWrong(t *testing.T, empty maker) {
 	}
 	if err := s.QueryRow(t.Context(), `SELECT id FROM notes`).Scan(new(int)); !storage.IsNotFound(err) {
 		t.Errorf("no row scanned with %v, want not found", err)
+	}
+}
+
+func TestWritersGoOneAfterTheOther(t *testing.T) {
+	const writers, rounds = 6, 20
+	s := open(t, sqliteIn)
+	var group sync.WaitGroup
+	for range writers {
+		group.Go(func() {
+			for range rounds {
+				if err := s.Update(t.Context(), func(tx *storage.Tx) error {
+					var left int
+					if err := tx.QueryRow(t.Context(), readLeft).Scan(&left); err != nil {
+						return err
+					}
+					_, err := tx.Exec(t.Context(), writeLeft, left+1)
+					return err
+				}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	if left := number(t, s, readLeft); left != writers*rounds {
+		t.Errorf("%d increments are left of %d", left, writers*rounds)
+	}
+}
+
+func TestAConflictIsTriedAgain(t *testing.T) { onEach(t, testAConflictIsTriedAgain) }
+
+func testAConflictIsTriedAgain(t *testing.T, empty maker) {
+	s := open(t, empty)
+	tries := 0
+	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
+		tries++
+		if err := note(ctx, tx, tries, "kept"); err != nil {
+			return err
+		}
+		if tries < 3 {
+			return storage.ErrConflict
+		}
+		return nil
+	})
+	if n := number(t, s, countNotes); tries != 3 || n != 1 {
+		t.Errorf("after %d tries %d notes are kept, want the third's", tries, n)
+	}
+	tries = 0
+	if err := s.Update(t.Context(), func(*storage.Tx) error { tries++; return storage.ErrConflict }); !errors.Is(err, storage.ErrConflict) || tries < 5 {
+		t.Errorf("a conflict without end: %v after %d tries", err, tries)
+	}
+}
+
+func TestIsUnique(t *testing.T) { onEach(t, testIsUnique) }
+
+func testIsUnique(t *testing.T, empty maker) {
+	s := open(t, empty)
+	twice := func(query string, args ...any) error {
+		return s.Update(t.Context(), func(tx *storage.Tx) error {
+			_, err := tx.Exec(t.Context(), query, args...)
+			return err
+		})
+	}
+	if err := twice(insertNote, 1, "one"); err != nil || storage.IsUnique(err) {
+		t.Fatal(err)
+	}
+	if err := twice(insertNote, 1, "two"); !storage.IsUnique(err) {
+		t.Errorf("a key twice: %v", err)
+	}
+	if err := twice(insertNote, 2, nil); err == nil || storage.IsUnique(err) {
+		t.Errorf("a body that is null: %v", err)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -148,5 +150,84 @@ func testALaterMigrationFindsTheOldState(t *testing.T, empty maker) {
 	}
 	if body != "old" || author != "unknown" {
 		t.Errorf("note %q by %q", body, author)
+	}
+}
+
+func TestCloseLetsATransactionEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		s := reopen(t, "sqlite:"+folder)
+		goOn, done, closing := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+		go func() {
+			done <- s.Update(t.Context(), func(tx *storage.Tx) error {
+				<-goOn
+				return note(t.Context(), tx, 1, "last")
+			})
+		}()
+		synctest.Wait() // the transaction is open
+		go func() { closing <- s.Close() }()
+		synctest.Wait() // Close has returned, or waits
+		select {
+		case err := <-closing:
+			t.Errorf("closed (%v) before the transaction ended", err)
+			closing <- nil
+		default:
+		}
+		close(goOn)
+		if err := errors.Join(<-done, <-closing); err != nil {
+			t.Error(err)
+		}
+		if err := s.Update(t.Context(), func(*storage.Tx) error { return nil }); err == nil {
+			t.Error("a closed store was changed")
+		}
+		s = reopen(t, "sqlite:"+folder)
+		defer closed(t, s)
+		if n := number(t, s, countNotes); n != 1 {
+			t.Errorf("%d notes are stored, want 1", n)
+		}
+	})
+}
+
+const password = "s3cr3t"
+
+// What is wrong with a URL is told without the URL, which may hold a password.
+
+func TestPostgresURLsThatAreRefused(t *testing.T) {
+	for _, url := range []string{
+		"postgres://user:" + password + "@host:port/db",
+		"postgres://user:" + password + "%zz@host/db",
+		"postgres://user:" + password + "@[host/db",
+		"postgres://user:" + password + "@host /db",
+		"postgres://us er:" + password + "@host/db",
+		"postgres://user:" + password + "@host/db?sslmode=perhaps",
+		"postgres://user:" + password + "@host/db?connect_timeout=" + "soon",
+		"postgres://host/db?password=" + password + "&sslmode=perhaps",
+		"postgresql://user:" + password + "`: x@host/db?sslmode=`: ",
+		"postgres://user:" + password + "@host/db?sslrootcert=/nowhere&sslmode=verify-full",
+		"postgres://user:a\n" + password + "@host/db",
+	} {
+		_, errOpen := storage.Open(t.Context(), url, "clerk", notes())
+		_, errRead := storage.OpenReadOnly(t.Context(), url, "clerk")
+		_, errLock := storage.Lock(t.Context(), url, "clerk")
+		for _, err := range []error{errOpen, errRead, errLock} {
+			if !errors.Is(err, storage.ErrUnsupportedURL) {
+				t.Errorf("%s: %v, want ErrUnsupportedURL", url, err)
+			} else if strings.Contains(err.Error(), password) {
+				t.Errorf("the password is told: %v", err)
+			}
+		}
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	for url, want := range map[string]string{
+		"sqlite:./data": "sqlite:./data",
+		"postgres://user:" + password + "@host:5432/db?password=" + password: "postgres://host:5432/db",
+		"postgresql://user:" + password + "@one,two/db":                      "postgres://one,two/db",
+		"postgres://user:" + password + "%zz@host/db":                        "postgres://…",
+	} {
+		if got := storage.Redacted(url); got != want {
+			t.Errorf("%s is shown as %s, want %s", url, got, want)
+		}
 	}
 }

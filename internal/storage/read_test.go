@@ -15,6 +15,45 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
+func TestReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T) {
+	onEach(t, testReadersSeeWholeTransactionsWhileAWriterWrites)
+}
+
+func testReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T, empty maker) {
+	const rounds, crowd = 150, 8
+	s := open(t, empty)
+	ctx, stop := context.WithCancel(t.Context())
+	var readers, started sync.WaitGroup
+	started.Add(crowd)
+	for range crowd {
+		readers.Go(func() {
+			started.Done()
+			last := 0
+			for ctx.Err() == nil {
+				var left, right int
+				if err := s.QueryRow(t.Context(), readPair).Scan(&left, &right); err != nil {
+					t.Error(err)
+					return
+				}
+				if left+right != 0 || left < last {
+					t.Errorf("saw %d and %d after %d", left, right, last)
+					return
+				}
+				last = left
+			}
+		})
+	}
+	started.Wait()
+	for range rounds {
+		moveOne(t, s)
+	}
+	stop()
+	readers.Wait()
+	if left := number(t, s, readLeft); left != rounds {
+		t.Errorf("left is %d in the end, want %d", left, rounds)
+	}
+}
+
 func openReadOnly(t *testing.T, url string) *storage.Reader {
 	t.Helper()
 	r, err := storage.OpenReadOnly(t.Context(), url, "clerk")
@@ -30,6 +69,7 @@ func openReadOnly(t *testing.T, url string) *storage.Reader {
 }
 
 // fill stores one of everything that a reader looks at.
+
 func fill(t *testing.T, s *storage.Store) {
 	t.Helper()
 	if err := s.StartAt(t.Context(), orders(), 4); err != nil {
@@ -51,6 +91,7 @@ func waiting() []record.Message {
 }
 
 // seen is what a reader finds.
+
 type seen struct {
 	Positions map[record.Partition]int64
 	Outbox    []storage.Pending
@@ -78,7 +119,9 @@ func filled() seen {
 }
 
 // What a service has stored can be read while it runs, after it has stopped,
+
 // and after it was killed with its write-ahead log open.
+
 func TestAReaderSeesWhatIsStored(t *testing.T) {
 	running := t.TempDir()
 	fill(t, openIn(t, "sqlite:"+running))
@@ -107,13 +150,6 @@ func TestAReaderSeesWhatIsStored(t *testing.T) {
 	closed(t, s)
 }
 
-func openIn(t *testing.T, url string) *storage.Store {
-	t.Helper()
-	s := reopen(t, url)
-	t.Cleanup(func() { closed(t, s) })
-	return s
-}
-
 func copyFolder(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.MkdirAll(to, 0o750); err != nil {
@@ -132,7 +168,9 @@ func copyFolder(t *testing.T, from, to string) {
 }
 
 // contents returns the folder's files that hold state. SQLite's shared memory
+
 // and an empty write-ahead log are bookkeeping.
+
 func contents(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -152,42 +190,41 @@ func contents(t *testing.T, folder string) map[string]string {
 }
 
 // Everything in a snapshot is of one moment, and looking keeps nobody from
+
 // writing.
+
 func TestASnapshotIsOfOneMoment(t *testing.T) { onEach(t, testASnapshotIsOfOneMoment) }
 
 func testASnapshotIsOfOneMoment(t *testing.T, empty maker) {
 	url := empty(t)
 	s := openIn(t, url)
 	r := openReadOnly(t, url)
-	ctx, stop := context.WithCancel(t.Context())
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		for ctx.Err() == nil {
-			update(t, s, func(ctx context.Context, tx *storage.Tx) error {
-				_, left := tx.Exec(ctx, addLeft, 1)
-				_, right := tx.Exec(ctx, addRight, -1)
-				return errors.Join(left, right)
-			})
-		}
-	})
-	last := -1
-	for range 200 {
-		if err := r.Snapshot(t.Context(), func(s *storage.Snapshot) error {
-			left, right := side(t, s, "left"), side(t, s, "right")
-			if left+right != 0 || left < last {
-				t.Errorf("saw %d and %d after %d", left, right, last)
+	for round := range 20 {
+		if err := r.Snapshot(t.Context(), func(snapshot *storage.Snapshot) error {
+			left := side(t, snapshot, "left")
+			moveOne(t, s)
+			if right := side(t, snapshot, "right"); left != round || right != -round {
+				t.Errorf("round %d saw %d and, after a change, %d", round, left, right)
 			}
-			last = left
 			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stop()
-	writer.Wait()
+}
+
+// moveOne changes both sides of the pair in one transaction.
+func moveOne(t *testing.T, s *storage.Store) {
+	t.Helper()
+	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
+		_, left := tx.Exec(ctx, addLeft, 1)
+		_, right := tx.Exec(ctx, addRight, -1)
+		return errors.Join(left, right)
+	})
 }
 
 // side reads the two halves of the pair by queries of their own.
+
 func side(t *testing.T, s *storage.Snapshot, name string) (value int) {
 	t.Helper()
 	rows, err := s.Query(t.Context(), `SELECT value FROM pair WHERE side = $1`, name)
