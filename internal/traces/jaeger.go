@@ -1,6 +1,8 @@
 package traces
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +13,69 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
+
+// Trace is what Jaeger has of one trace, in no particular order.
+type Trace struct {
+	ID    string // 32 lower-case hex digits
+	Spans []Span
+}
+
+// Span is one piece of work. Its texts are printable and short.
+type Span struct {
+	ID       string        `json:"spanId"`
+	Parent   string        `json:"parentSpanId,omitempty"`
+	Service  string        `json:"service"`
+	Name     string        `json:"name"`
+	Start    time.Time     `json:"start"`
+	Duration time.Duration `json:"-"`
+	// Failed says that the span's status is an error; Error is its message.
+	Failed bool   `json:"failed,omitempty"`
+	Error  string `json:"error,omitempty"`
+	// The attributes that tell something about an order's way. "" is none.
+	HTTPStatus string `json:"httpStatus,omitempty"`
+	Topic      string `json:"topic,omitempty"`
+	Partition  string `json:"partition,omitempty"`
+	Offset     string `json:"offset,omitempty"`
+	Attempts   string `json:"attempts,omitempty"`
+	Records    string `json:"records,omitempty"` // of a batch
+	// Batch is how many records the batch had that the span was part of; see
+	// [Jaeger.Batches].
+	Batch string `json:"batch,omitempty"`
+	Links []Link `json:"links,omitempty"`
+}
+
+// Link is a span that is related and is not the parent, often of another trace.
+type Link struct {
+	TraceID string `json:"traceId"`
+	SpanID  string `json:"spanId"`
+}
+
+// Bounds of texts, in runes, and of links.
+const (
+	maxName  = 80
+	maxText  = 60
+	maxLinks = 128 // what the SDK keeps by default
+)
+
+// title is the span's name, with the record's place where the name ends with
+// its topic: process orders.created/1/0.
+func (s Span) title() string {
+	if place := s.place(); place != "" && strings.HasSuffix(s.Name, s.Topic) {
+		return strings.TrimSuffix(s.Name, s.Topic) + place
+	}
+	return s.Name
+}
+
+// place is the record's place, TOPIC/PARTITION/OFFSET, or "".
+func (s Span) place() string {
+	if s.Topic == "" || s.Partition == "" || s.Offset == "" {
+		return ""
+	}
+	return s.Topic + "/" + s.Partition + "/" + s.Offset
+}
 
 var (
 	// ErrUnknownTrace: Jaeger answers, and has no span of the trace.
@@ -26,10 +90,12 @@ const (
 	jaegerTimeout = 10 * time.Second
 )
 
-// Jaeger is a Jaeger whose query API is asked.
+// Jaeger is a Jaeger, read by its query API.
 type Jaeger struct {
 	// URL is where its user interface is, such as http://127.0.0.1:16686.
 	URL string
+
+	timeout time.Duration // of each answer; 0 is jaegerTimeout
 }
 
 // Trace returns the spans of the trace with that id, 32 lower-case hex digits.
@@ -40,15 +106,15 @@ func (j Jaeger) Trace(ctx context.Context, id string) (Trace, error) {
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return Trace{}, fmt.Errorf("Jaeger %w: its URL is not one such as http://127.0.0.1:16686", ErrNoJaeger) //nolint:revive // a name
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: jaegerTimeout}
-	t, err := ask(ctx, client, base.JoinPath("api", "traces", id).String(), id)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: cmp.Or(j.timeout, jaegerTimeout)}
+	t, err := query(ctx, client, base.JoinPath("api", "traces", id).String(), id)
 	if err != nil {
 		return Trace{}, fmt.Errorf("Jaeger at %s %w", base.Redacted(), err) //nolint:revive // a name
 	}
 	return t, nil
 }
 
-func ask(ctx context.Context, client *http.Client, address, id string) (Trace, error) {
+func query(ctx context.Context, client *http.Client, address, id string) (Trace, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return Trace{}, fmt.Errorf("%w: %w", ErrNoJaeger, err)
@@ -78,11 +144,11 @@ func ask(ctx context.Context, client *http.Client, address, id string) (Trace, e
 
 // says is the error that an answer of Jaeger's holds, or "".
 func says(body []byte) string {
-	var a answer
-	if json.Unmarshal(body, &a) != nil || len(a.Errors) == 0 {
+	var r response
+	if json.Unmarshal(body, &r) != nil || len(r.Errors) == 0 {
 		return ""
 	}
-	return clean(a.Errors[0].Msg, maxName)
+	return clean(r.Errors[0].Msg, maxName)
 }
 
 // Reason is the error of a question over HTTP in a few words, without the
@@ -98,4 +164,227 @@ func Reason(err error) string {
 		return number.Error()
 	}
 	return err.Error()
+}
+
+// errForeignAnswer: something answered, and it is not Jaeger's query API.
+var errForeignAnswer = errors.New("not an answer of Jaeger's query API")
+
+// response is what Jaeger's query API returns for GET /api/traces/{traceID}, v1
+// and v2 alike, as far as it is read here.
+type response struct {
+	Data []struct {
+		Spans     []wireSpan `json:"spans"`
+		Processes map[string]struct {
+			ServiceName string `json:"serviceName"`
+		} `json:"processes"`
+	} `json:"data"`
+	Errors []struct {
+		Code int    `json:"code"`
+		Msg  string `json:"msg"`
+	} `json:"errors"`
+}
+
+type wireSpan struct {
+	TraceID       string          `json:"traceID"`
+	SpanID        string          `json:"spanID"`
+	ParentSpanID  string          `json:"parentSpanID"` // of old versions
+	OperationName string          `json:"operationName"`
+	References    []wireReference `json:"references"`
+	StartTime     uint64          `json:"startTime"` // µs since 1970
+	Duration      uint64          `json:"duration"`  // µs
+	Tags          []wireTag       `json:"tags"`
+	ProcessID     string          `json:"processID"`
+}
+
+type wireReference struct {
+	RefType string `json:"refType"`
+	TraceID string `json:"traceID"`
+	SpanID  string `json:"spanID"`
+}
+
+type wireTag struct {
+	Key   string          `json:"key"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Limits of what a span may say about time: the last year that RFC 3339 can
+// write, and what a time.Duration holds.
+const (
+	latestMicros  = 253_402_300_799_999_999
+	longestMicros = 100 * 365 * 24 * 3600 * 1_000_000
+)
+
+// decode reads the trace with that id, 32 lower-case hex digits, from Jaeger's
+// answer. It returns [ErrUnknownTrace] where the answer has none of its spans.
+func decode(body []byte, id string) (Trace, error) {
+	var r response
+	if err := json.Unmarshal(body, &r); err != nil {
+		return Trace{}, fmt.Errorf("%w: %w", errForeignAnswer, err)
+	}
+	t := Trace{ID: id}
+	for _, d := range r.Data {
+		for _, w := range d.Spans {
+			if padded(w.TraceID, len(id)) == id {
+				t.Spans = append(t.Spans, w.span(id, d.Processes[w.ProcessID].ServiceName))
+			}
+		}
+	}
+	if len(t.Spans) == 0 {
+		return Trace{}, ErrUnknownTrace
+	}
+	return t, nil
+}
+
+func (w wireSpan) span(trace, service string) Span {
+	s := Span{
+		ID: spanID(w.SpanID), Service: clean(service, maxText), Name: clean(w.OperationName, maxName),
+		Start:    time.UnixMicro(int64(min(w.StartTime, latestMicros))).UTC(),
+		Duration: time.Duration(min(w.Duration, uint64(longestMicros))) * time.Microsecond,
+	}
+	if w.ParentSpanID != "" {
+		s.Parent = spanID(w.ParentSpanID)
+	}
+	for _, r := range w.References {
+		link := Link{padded(clean(r.TraceID, maxText), len(trace)), spanID(r.SpanID)}
+		switch {
+		case r.RefType == "CHILD_OF" && link.TraceID == trace && (s.Parent == "" || s.Parent == link.SpanID):
+			s.Parent = link.SpanID
+		case IsTraceID(link.TraceID) && len(s.Links) < maxLinks:
+			s.Links = append(s.Links, link)
+		}
+	}
+	errorType := ""
+	for _, t := range w.Tags {
+		s.take(t, &errorType)
+	}
+	if s.Failed && s.Error == "" {
+		s.Error = errorType
+	}
+	return s
+}
+
+// take reads one attribute, if it is one that is shown. The names are those of
+// OpenTelemetry's semantic conventions, present and past.
+func (s *Span) take(t wireTag, errorType *string) {
+	switch t.Key {
+	case "error":
+		s.Failed = s.Failed || t.text() == "true"
+	case "otel.status_code":
+		s.Failed = s.Failed || t.text() == "ERROR"
+	case "otel.status_description":
+		s.Error = t.text()
+	case "error.type":
+		*errorType = t.text()
+	case "http.response.status_code", "http.status_code":
+		s.HTTPStatus = t.text()
+	case "messaging.destination.name":
+		s.Topic = t.text()
+	case "messaging.destination.partition.id", "messaging.kafka.destination.partition":
+		s.Partition = t.text()
+	case "messaging.kafka.offset", "messaging.kafka.message.offset":
+		s.Offset = t.text()
+	case "messaging.batch.message_count":
+		s.Records = t.text()
+	default:
+		if t.Key == "attempts" || strings.HasSuffix(t.Key, ".attempts") {
+			s.Attempts = t.text()
+		}
+	}
+}
+
+// text is the attribute's value, whatever its type.
+func (t wireTag) text() string {
+	var text string
+	if bytes.HasPrefix(t.Value, []byte{'"'}) && json.Unmarshal(t.Value, &text) == nil {
+		return clean(text, maxText)
+	}
+	return clean(string(t.Value), maxText)
+}
+
+// clean returns at most limit runes of a text, without what a terminal could
+// obey or not show.
+func clean(text string, limit int) string {
+	const most = utf8.UTFMax
+	if len(text) > limit*most { // before looking at every rune of a long text
+		text = text[:limit*most]
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
+	return shortened(text, limit)
+}
+
+// shortened cuts a text to limit runes, and shows that it did.
+func shortened(text string, limit int) string {
+	if utf8.RuneCountInString(text) <= limit {
+		return text
+	}
+	return string([]rune(text)[:max(limit-1, 0)]) + "…"
+}
+
+func spanID(text string) string { return padded(clean(text, maxText), 16) }
+
+// padded is an id as it is written today: lower case, with the leading zeros
+// that old versions of Jaeger leave out.
+func padded(id string, length int) string {
+	return strings.Repeat("0", max(0, length-len(id))) + strings.ToLower(id)
+}
+
+const (
+	// maxBatches bounds how many batches are asked for, and batchTimeout how
+	// long that takes: it is an ornament.
+	maxBatches   = 24
+	batchTimeout = 3 * time.Second
+)
+
+// Batches notes in the tree how many records the batches had that its spans
+// were part of. What a service does for many records at once is a trace of its
+// own; the part of it that is in a record's trace has its name and one link to
+// it. What Jaeger does not answer soon stays unsaid.
+func (j Jaeger) Batches(ctx context.Context, t Tree) {
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	defer cancel()
+	j.noteBatches(ctx, t)
+}
+
+// noteBatches is [Jaeger.Batches] without its time limit.
+func (j Jaeger) noteBatches(ctx context.Context, t Tree) {
+	batches := map[string][]Span{}
+	for i := range t.Lines {
+		l := &t.Lines[i]
+		if len(l.Links) != 1 || l.Links[0].TraceID == t.TraceID {
+			continue
+		}
+		link := l.Links[0]
+		spans, known := batches[link.TraceID]
+		if !known {
+			if len(batches) == maxBatches {
+				continue
+			}
+			spans = j.batchesIn(ctx, link.TraceID)
+			batches[link.TraceID] = spans
+		}
+		for _, s := range spans {
+			if s.ID == link.SpanID && s.Name == l.Name {
+				l.Batch = s.Records
+			}
+		}
+	}
+}
+
+// batchesIn returns the spans of a trace that were for many records.
+func (j Jaeger) batchesIn(ctx context.Context, id string) (found []Span) {
+	trace, err := j.Trace(ctx, id)
+	if err != nil {
+		return nil
+	}
+	for _, s := range trace.Spans {
+		if s.Records != "" {
+			found = append(found, s)
+		}
+	}
+	return found
 }

@@ -2,13 +2,18 @@ package traces
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 // Whatever answers, or nothing: either the trace, or one of two errors.
@@ -63,7 +68,7 @@ func TestJaegerIsAsked(t *testing.T) {
 				answers[name](w, r)
 			}))
 			defer server.Close()
-			trace, err := Jaeger{URL: server.URL + "/base/"}.Trace(t.Context(), testTrace)
+			trace, err := Jaeger{URL: server.URL + "/base/", timeout: time.Minute}.Trace(t.Context(), testTrace)
 			if !errors.Is(err, want.err) || (err != nil && !strings.Contains(err.Error(), want.text)) {
 				t.Errorf("error %v, want %v with %q", err, want.err, want.text)
 			}
@@ -100,5 +105,147 @@ func TestASilentJaegerIsLeft(t *testing.T) {
 	defer server.Close()
 	if _, err := (Jaeger{URL: server.URL}).Trace(ctx, testTrace); !errors.Is(err, ErrNoJaeger) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestSpansAreRead(t *testing.T) {
+	const id = "000000000000000000000000000000ab"
+	for name, tt := range map[string]struct {
+		span string
+		want Span
+	}{
+		"ids without their zeros": {
+			`{"traceID":"AB","spanID":"C","references":[{"refType":"CHILD_OF","traceID":"ab","spanID":"D"}]}`,
+			Span{ID: "000000000000000c", Parent: "000000000000000d"},
+		},
+		"a parent as old versions have it": {
+			`{"traceID":"ab","spanID":"c","parentSpanID":"d"}`, Span{ID: "000000000000000c", Parent: "000000000000000d"},
+		},
+		"a parent of another trace is a link": {
+			`{"traceID":"ab","spanID":"c","references":[{"refType":"CHILD_OF","traceID":"1","spanID":"2"}]}`,
+			Span{ID: "000000000000000c", Links: []Link{{"00000000000000000000000000000001", "0000000000000002"}}},
+		},
+		"the first of two parents": {
+			`{"traceID":"ab","spanID":"c","references":[{"refType":"CHILD_OF","traceID":"ab","spanID":"1"},{"refType":"CHILD_OF","traceID":"ab","spanID":"2"}]}`,
+			Span{ID: "000000000000000c", Parent: "0000000000000001", Links: []Link{{id, "0000000000000002"}}},
+		},
+		"times beyond what can be said": {
+			`{"traceID":"ab","spanID":"c","startTime":18446744073709551615,"duration":18446744073709551615}`,
+			Span{ID: "000000000000000c", Start: time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC), Duration: longestMicros * time.Microsecond},
+		},
+		"the error's type where it has no message": {
+			`{"traceID":"ab","spanID":"c","tags":[{"key":"error.type","value":"timeout"},{"key":"otel.status_code","value":"ERROR"}]}`,
+			Span{ID: "000000000000000c", Failed: true, Error: "timeout"},
+		},
+		"an error's type alone is no failure": {
+			`{"traceID":"ab","spanID":"c","tags":[{"key":"error.type","value":"timeout"},{"key":"error","value":false}]}`, Span{ID: "000000000000000c"},
+		},
+		"attributes of all types, and none but the known ones": {
+			`{"traceID":"ab","spanID":"c","tags":[{"key":"http.status_code","value":201},{"key":"vigie.attempts","value":"3"},{"key":"userId","value":"u"},{"key":"error","value":"true"}]}`,
+			Span{ID: "000000000000000c", HTTPStatus: "201", Attempts: "3", Failed: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trace, err := decode([]byte(`{"data":[{"spans":[`+tt.span+`]}]}`), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := trace.Spans[0]
+			if tt.want.Start.IsZero() {
+				got.Start = time.Time{}
+			}
+			a, _ := json.Marshal(got)
+			b, _ := json.Marshal(tt.want)
+			if string(a) != string(b) || got.Duration != tt.want.Duration {
+				t.Errorf("got  %s %d\nwant %s %d", a, got.Duration, b, tt.want.Duration)
+			}
+		})
+	}
+}
+
+// Whatever Jaeger answers, the tree has each span once and can be printed.
+func FuzzDecode(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))
+	if err != nil || len(files) == 0 {
+		f.Fatal(err, files)
+	}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	f.Add([]byte(`{"data":[{"spans":[{"traceID":"` + testTrace + `","spanID":"1","startTime":1e3}]}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		trace, err := decode(body, testTrace)
+		if err != nil {
+			if !errors.Is(err, ErrUnknownTrace) && !errors.Is(err, errForeignAnswer) {
+				t.Errorf("error of no kind: %v", err)
+			}
+			return
+		}
+		tree := NewTree(trace)
+		if len(tree.Lines) != len(once(trace.Spans)) {
+			t.Errorf("%d lines of %d spans", len(tree.Lines), len(once(trace.Spans)))
+		}
+		for _, l := range tree.Lines {
+			if l.After < 0 || l.After+l.Duration > tree.Duration {
+				t.Errorf("%s is outside the trace", l.ID)
+			}
+		}
+		report := Report{TraceID: testTrace, Tree: tree}
+		printable(t, report.Text(0))
+		if _, err := json.Marshal(report); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Where Jaeger has the batch that a span was part of, the tree says how large
+// it was; a batch of one record is none. One that it has not stays a link.
+func TestBatchesAreLookedUp(t *testing.T) {
+	const prefix = "/api/traces/000000000000000000000000ba7c400"
+	sizes := map[string]string{"1": "1", "2": "12", "3": "7"}
+	spans := map[string]string{"1": "e7", "2": "e8", "3": "an", "4": "eb"} // the third is not the one that is linked
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		n, ok := strings.CutPrefix(r.URL.Path, prefix)
+		if !ok || sizes[n] == "" {
+			http.NotFound(w, r)
+			return
+		}
+		names := map[string]string{"1": "store orders.created", "2": "store orders.created", "3": "publish"}
+		fmt.Fprintf(w, `{"data":[{"spans":[{"traceID":"ba7c400%s","spanID":"%s","operationName":"%s","tags":[{"key":"messaging.batch.message_count","value":%s}]}]}]}`,
+			n, spans[n], names[n], sizes[n])
+	}))
+	defer server.Close()
+	tree := NewTree(example(t, "batched"))
+	Jaeger{URL: server.URL, timeout: time.Minute}.noteBatches(t.Context(), tree)
+	if asked != 4 {
+		t.Errorf("Jaeger was asked %d times", asked)
+	}
+	text := Report{Order: "order-1", TraceID: testTrace, Tree: tree}.Text(0)
+	telemetrytest.Golden(t, "batched.txt", text)
+	printable(t, text)
+}
+
+// However many batches a trace is part of, few are asked for.
+func TestFewBatchesAreLookedUp(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		http.NotFound(w, r)
+	}))
+	defer server.Close()
+	trace := Trace{ID: testTrace}
+	for i := range 3 * maxBatches {
+		id := fmt.Sprintf("%032x", i+1)
+		trace.Spans = append(trace.Spans, Span{ID: fmt.Sprint(i), Links: []Link{{id, "1"}}}, Span{ID: fmt.Sprint(-i - 1), Links: []Link{{id, "2"}}})
+	}
+	Jaeger{URL: server.URL, timeout: time.Minute}.noteBatches(t.Context(), NewTree(trace))
+	if asked != maxBatches {
+		t.Errorf("Jaeger was asked %d times", asked)
 	}
 }

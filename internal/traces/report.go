@@ -1,3 +1,16 @@
+// Package traces tells the story of one order: as the tree of its trace's
+// spans where Jaeger has them, and from the order's records in Kafka where it
+// has not, since the records carry the trace id and say who caused whom even
+// when no span was kept.
+//
+// It only reads. What it says about an order names places, times and outcomes,
+// never who ordered, what, or for how much. Texts that come from elsewhere are
+// cut and cleaned before they reach a terminal.
+//
+// report.go has the [Report], for people and machines. records.go reads an
+// order's records from Kafka, and story.go puts each below what caused it.
+// jaeger.go reads a trace from Jaeger, and tree.go arranges its spans and
+// prints them.
 package traces
 
 import (
