@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,9 +48,9 @@ func flat(panels []panel) (all []panel) {
 	return all
 }
 
-// dashboards tries every panel's queries. A panel none of whose queries finds
+// checkDashboards tries every panel's queries. A panel none of whose queries finds
 // data is wrong: counters start at zero, so that even a quiet system has some.
-func (d *doctor) dashboards(ctx context.Context, prom promv1.API) {
+func (d *doctor) checkDashboards(ctx context.Context, prom promv1.API) {
 	if d.cfg.Dashboards == "" {
 		return
 	}
@@ -64,7 +65,7 @@ func (d *doctor) dashboards(ctx context.Context, prom promv1.API) {
 			d.wrong(partDashboards, err.Error(), "Compare it with the version in git.")
 			continue
 		}
-		d.dashboard(ctx, prom, board)
+		d.checkDashboard(ctx, prom, board)
 	}
 }
 
@@ -79,7 +80,7 @@ func readDashboard(file string) (board dashboard, err error) {
 	return board, nil
 }
 
-func (d *doctor) dashboard(ctx context.Context, prom promv1.API, board dashboard) {
+func (d *doctor) checkDashboard(ctx context.Context, prom promv1.API, board dashboard) {
 	var empty []string
 	queries := 0
 	for _, p := range flat(board.Panels) {
@@ -129,4 +130,44 @@ func count(ctx context.Context, prom promv1.API, expr string) (int, error) {
 	default:
 		return 1, nil
 	}
+}
+
+// variable is a variable of a dashboard.
+type variable struct {
+	Name       string `json:"name"`
+	AllValue   string `json:"allValue"`
+	IncludeAll bool   `json:"includeAll"`
+	Current    struct {
+		Value json.RawMessage `json:"value"`
+	} `json:"current"`
+}
+
+// all is what stands for everything that can be chosen, or for what is chosen
+// at first where only one can be.
+func (v variable) all() string {
+	switch {
+	case v.AllValue != "":
+		return v.AllValue
+	case v.IncludeAll:
+		return ".*"
+	}
+	var one string
+	_ = json.Unmarshal(v.Current.Value, &one) // several are chosen, or none
+	return one
+}
+
+// expand puts values in place of Grafana's variables.
+func (d dashboard) expand(expr string) string {
+	values := map[string]string{"__rate_interval": "1m", "__interval": "15s", "__range": "15m"}
+	for _, v := range d.Templating.List {
+		values[v.Name] = v.all()
+	}
+	name := regexp.MustCompile(`\$(?:\{(\w+)(?::\w+)?\}|(\w+))`)
+	return name.ReplaceAllStringFunc(expr, func(found string) string {
+		groups := name.FindStringSubmatch(found)
+		if value, ok := values[groups[1]+groups[2]]; ok {
+			return value
+		}
+		return found
+	})
 }

@@ -1,11 +1,20 @@
 // Package doctor looks at a running system the way a person on call would:
 // part by part, from the services to the dashboards, and says for each what is
-// wrong and how to mend it. It only reads.
+// wrong and how to fix it. It only reads.
+//
+// doctor.go runs the checks and has those of the services; monitoring.go checks
+// what watches them, and dashboards.go whether the panels' queries find data.
 package doctor
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -68,13 +77,9 @@ func Run(ctx context.Context, cfg Config, report func(Finding)) bool {
 		services.client = &http.Client{Transport: cfg.Transport, Timeout: cfg.Timeout}
 	}
 	for _, s := range cfg.Services {
-		services.service(ctx, s)
+		services.checkService(ctx, s)
 	}
-	d.exporter(ctx, kafkaExporter(cfg.JMX))
-	d.exporter(ctx, nodeExporter(cfg.Node))
-	d.prometheus(ctx)
-	d.alertmanager(ctx)
-	d.grafana(ctx)
+	d.checkMonitoring(ctx)
 	return well && ctx.Err() == nil
 }
 
@@ -82,4 +87,81 @@ func (d *doctor) ok(part, detail string) { d.report(Finding{Part: part, OK: true
 
 func (d *doctor) wrong(part, detail, remedy string) {
 	d.report(Finding{Part: part, Detail: detail, Remedy: remedy})
+}
+
+// checkService asks a service whether it lives, is ready, and shows its metrics.
+func (d *doctor) checkService(ctx context.Context, s Service) {
+	status, body, err := d.get(ctx, s.URL+"/health/ready")
+	switch {
+	case err != nil:
+		d.wrong(s.Name, fmt.Sprintf("does not answer at %s: %s", s.URL, reason(err)),
+			"Start it with `make run`, `make start-all` or `make start`; if it listens elsewhere, say so with --"+s.Name+"-addr.")
+		return
+	case status != http.StatusOK:
+		d.wrong(s.Name, fmt.Sprintf("is not ready: %s", problem(status, body)),
+			"The reason names the part that it waits for; its log says more.")
+		return
+	}
+	status, body, err = d.get(ctx, s.URL+"/metrics")
+	if err != nil {
+		d.wrong(s.Name, "is ready, but its metrics page fails: "+reason(err), "Look into its log; a slow page points to an overloaded host.")
+		return
+	}
+	own := fmt.Sprintf("process_uptime_seconds{service=%q}", s.Name)
+	if status != http.StatusOK || !hasMetric(body, own) {
+		d.wrong(s.Name, fmt.Sprintf("is ready, but %s/metrics (status %d) has no %s", s.URL, status, own),
+			"Something else answers at this address: compare with `curl "+s.URL+"/`, which names the service.")
+		return
+	}
+	d.ok(s.Name, "is ready and shows its metrics at "+s.URL+"/metrics")
+}
+
+// problem is what a problem document says, or the status where it is none.
+func problem(status int, body string) string {
+	var document struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal([]byte(body), &document) == nil && document.Detail != "" {
+		return document.Detail
+	}
+	return fmt.Sprintf("status %d", status)
+}
+
+// maxAnswer bounds what is read of any answer.
+const maxAnswer = 16 << 20
+
+// get asks for a URL and returns the answer's status and body.
+func (d *doctor) get(ctx context.Context, address string) (status int, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	if d.cfg.GrafanaUser != "" && d.cfg.Grafana != "" && strings.HasPrefix(address, d.cfg.Grafana) {
+		request.SetBasicAuth(d.cfg.GrafanaUser, d.cfg.GrafanaPass)
+	}
+	response, err := d.client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return 0, "", fmt.Errorf("read the answer: %w", err)
+	}
+	return response.StatusCode, string(content), nil
+}
+
+// reason is an error in as few words as tell it: without the URL, which is
+// said before it.
+func reason(err error) string {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	return err.Error()
+}
+
+// hasMetric says whether an exposition page has a sample of a metric whose
+// name starts so.
+func hasMetric(page, prefix string) bool {
+	return strings.HasPrefix(page, prefix) || strings.Contains(page, "\n"+prefix)
 }

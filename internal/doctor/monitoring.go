@@ -1,0 +1,250 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+)
+
+// checkMonitoring looks at what watches the services, from the sources of
+// metrics to the dashboards.
+func (d *doctor) checkMonitoring(ctx context.Context) {
+	d.checkExporter(ctx, kafkaExporter(d.cfg.JMX))
+	d.checkExporter(ctx, nodeExporter(d.cfg.Node))
+	d.checkPrometheus(ctx)
+	d.checkAlertmanager(ctx)
+	d.checkGrafana(ctx)
+}
+
+// exporter is a page that is not a service's.
+type exporter struct {
+	name, url string
+	// metrics that the page must have, each with what its absence means.
+	metrics []expected
+	start   string // how to start it
+}
+
+type expected struct{ prefix, absence, remedy string }
+
+func kafkaExporter(url string) exporter {
+	return exporter{
+		name: "JMX exporter", url: url, start: "Start it with `make monitoring-up`; `docker compose logs kafka-jmx-exporter` says why it ended.",
+		metrics: []expected{
+			{"jmx_scrape_error 0", "answers, and Kafka does not answer it", "It does not reach the broker's JMX port: see that Kafka runs with JMX on 1099, then restart the exporter."},
+			{"kafka_server_", "reaches Kafka and shows none of its figures", "Its rules match nothing: compare monitoring/jmx/kafka.yml with the broker's version."},
+		},
+	}
+}
+
+func nodeExporter(url string) exporter {
+	return exporter{
+		name: "node exporter", url: url, start: "Start it with `make monitoring-up`; `docker compose logs node-exporter` says why it ended.",
+		metrics: []expected{{"node_cpu_seconds_total", "has no node_cpu_seconds_total", "Something else answers at this address."}},
+	}
+}
+
+func (d *doctor) checkExporter(ctx context.Context, e exporter) {
+	if e.url == "" {
+		return
+	}
+	status, page, err := d.get(ctx, e.url)
+	switch {
+	case err != nil:
+		d.wrong(e.name, fmt.Sprintf("does not answer at %s: %s", e.url, reason(err)), e.start)
+		return
+	case status != http.StatusOK:
+		d.wrong(e.name, fmt.Sprintf("answers %s with status %d", e.url, status), e.start)
+		return
+	}
+	for _, m := range e.metrics {
+		if !hasMetric(page, m.prefix) {
+			d.wrong(e.name, m.absence, m.remedy)
+			return
+		}
+	}
+	d.ok(e.name, "shows its metrics at "+e.url)
+}
+
+const partPrometheus = "Prometheus"
+
+// checkPrometheus looks at the targets, the rules, the way to Alertmanager, and
+// whether the dashboards' queries find data.
+func (d *doctor) checkPrometheus(ctx context.Context) {
+	if d.cfg.Prometheus == "" {
+		return
+	}
+	client, err := api.NewClient(api.Config{Address: d.cfg.Prometheus, Client: d.client})
+	if err != nil {
+		d.wrong(partPrometheus, "cannot be asked: "+err.Error(), "Give a URL with --prometheus.")
+		return
+	}
+	prom := promv1.NewAPI(client)
+	targets, err := prom.Targets(ctx)
+	if err != nil {
+		d.wrong(partPrometheus, fmt.Sprintf("does not answer at %s: %s", d.cfg.Prometheus, reason(err)),
+			"Start it with `make monitoring-up`; `docker compose logs prometheus` shows a mistake in its configuration.")
+		return
+	}
+	d.checkTargets(targets.Active)
+	d.checkRules(ctx, prom)
+	d.checkNotifications(ctx, prom)
+	d.checkDashboards(ctx, prom)
+}
+
+func (d *doctor) checkTargets(targets []promv1.ActiveTarget) {
+	up := 0
+	for _, t := range targets {
+		if t.Health == promv1.HealthGood {
+			up++
+			continue
+		}
+		what := string(t.Labels["job"])
+		if s := t.Labels["service"]; s != "" {
+			what = string(s)
+		}
+		state := "is " + string(t.Health)
+		if t.LastError != "" {
+			state += ": " + t.LastError
+		}
+		d.wrong(partPrometheus, fmt.Sprintf("target %s at %s %s", what, t.ScrapeURL, state),
+			"If that part answers here but not for Prometheus, it listens where Prometheus cannot reach it.")
+	}
+	switch {
+	case len(targets) == 0:
+		d.wrong(partPrometheus, "has no targets", "See that monitoring/targets is mounted beside its configuration.")
+	case up == len(targets):
+		d.ok(partPrometheus, fmt.Sprintf("reaches all %d targets", up))
+	}
+}
+
+// checkRules looks for rules that cannot be evaluated.
+func (d *doctor) checkRules(ctx context.Context, prom promv1.API) {
+	all, err := prom.Rules(ctx, nil)
+	if err != nil {
+		d.wrong(partPrometheus, "does not tell its rules: "+reason(err), "See its log.")
+		return
+	}
+	rules, broken := 0, 0
+	for _, group := range all.Groups {
+		for _, rule := range group.Rules {
+			rules++
+			if name, failure := ruleFailure(rule); failure != "" {
+				broken++
+				d.wrong(partPrometheus, fmt.Sprintf("rule %s in %s fails: %s", name, group.Name, failure), "Fix it in monitoring/rules.")
+			}
+		}
+	}
+	switch {
+	case rules == 0:
+		d.wrong(partPrometheus, "has no rules", "See that monitoring/rules is mounted beside its configuration.")
+	case broken == 0:
+		d.ok(partPrometheus, fmt.Sprintf("evaluates all %d rules", rules))
+	}
+}
+
+func ruleFailure(rule any) (name, failure string) {
+	switch r := rule.(type) {
+	case promv1.AlertingRule:
+		return r.Name, r.LastError
+	case promv1.RecordingRule:
+		return r.Name, r.LastError
+	default:
+		return "", ""
+	}
+}
+
+func (d *doctor) checkNotifications(ctx context.Context, prom promv1.API) {
+	managers, err := prom.AlertManagers(ctx)
+	switch {
+	case err != nil:
+		d.wrong(partPrometheus, "does not tell its Alertmanagers: "+reason(err), "See its log.")
+	case len(managers.Active) == 0:
+		d.wrong(partPrometheus, "sends its alerts nowhere", "Start Alertmanager, and see the section alerting of monitoring/prometheus.yml.")
+	default:
+		d.ok(partPrometheus, "sends its alerts to "+strings.TrimSuffix(managers.Active[0].URL, "/api/v2/alerts"))
+	}
+}
+
+const partAlertmanager = "Alertmanager"
+
+func (d *doctor) checkAlertmanager(ctx context.Context) {
+	if d.cfg.Alertmanager == "" {
+		return
+	}
+	const remedy = "Start it with `make monitoring-up`; `docker compose logs alertmanager` shows a mistake in its configuration."
+	switch status, _, err := d.get(ctx, d.cfg.Alertmanager+"/-/ready"); {
+	case err != nil:
+		d.wrong(partAlertmanager, fmt.Sprintf("does not answer at %s: %s", d.cfg.Alertmanager, reason(err)), remedy)
+	case status != http.StatusOK:
+		d.wrong(partAlertmanager, fmt.Sprintf("is not ready: status %d", status), remedy)
+	default:
+		d.ok(partAlertmanager, "is ready at "+d.cfg.Alertmanager)
+	}
+}
+
+const partGrafana = "Grafana"
+
+// dashboardTitles are the dashboards that come with the system.
+func dashboardTitles() []string {
+	return []string{"Kafka Banking System Overview", "Microservices Health Dashboard", "Kafka Broker & JVM", "Host"}
+}
+
+// checkGrafana looks whether it is healthy, lets us in and has the dashboards.
+func (d *doctor) checkGrafana(ctx context.Context) {
+	if d.cfg.Grafana == "" {
+		return
+	}
+	status, _, err := d.get(ctx, d.cfg.Grafana+"/api/health")
+	switch {
+	case err != nil:
+		d.wrong(partGrafana, fmt.Sprintf("does not answer at %s: %s", d.cfg.Grafana, reason(err)),
+			"Start it with `make monitoring-up`; `docker compose logs grafana` says why it ended.")
+		return
+	case status != http.StatusOK:
+		d.wrong(partGrafana, fmt.Sprintf("is not healthy: status %d", status), "See `docker compose logs grafana`.")
+		return
+	}
+	status, body, err := d.get(ctx, d.cfg.Grafana+"/api/search?type=dash-db")
+	if err != nil {
+		d.wrong(partGrafana, "does not tell its dashboards: "+reason(err), "See `docker compose logs grafana`.")
+		return
+	}
+	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+		d.wrong(partGrafana, "does not let us look at its dashboards", "Give its user and password in GRAFANA_USER and GRAFANA_PASSWORD.")
+		return
+	}
+	d.checkProvisioning(status, body)
+}
+
+func (d *doctor) checkProvisioning(status int, body string) {
+	var found []struct {
+		Title string `json:"title"`
+	}
+	if err := json.Unmarshal([]byte(body), &found); err != nil || status != http.StatusOK {
+		d.wrong(partGrafana, fmt.Sprintf("answers the search for dashboards with status %d and something else than a list", status),
+			"See that nothing else listens at this address.")
+		return
+	}
+	var missing []string
+	for _, title := range dashboardTitles() {
+		if !slices.ContainsFunc(found, func(f struct {
+			Title string `json:"title"`
+		}) bool {
+			return f.Title == title
+		}) {
+			missing = append(missing, title)
+		}
+	}
+	if len(missing) > 0 {
+		d.wrong(partGrafana, "lacks "+strings.Join(missing, ", "),
+			"See that monitoring/grafana is mounted; its log names a dashboard that it cannot read.")
+		return
+	}
+	d.ok(partGrafana, fmt.Sprintf("is healthy and has all %d dashboards", len(dashboardTitles())))
+}
