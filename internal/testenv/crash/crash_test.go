@@ -82,9 +82,6 @@ func TestCrashMatrix(t *testing.T) {
 	if cfg.Binary, err = testsystem.Build(t.Context(), t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Audit = crashtest.VigieAudit(t.Context(), cfg.Binary); cfg.Audit == nil {
-		fmt.Println("without vigie audit, which this build does not have")
-	}
 	fmt.Printf("seed %d\n%s\n", cfg.Seed, crashtest.Header())
 	ran := false
 	for _, kind := range []struct {

@@ -1,31 +1,54 @@
+//go:build unix
+
 package crash
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
+	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// order is everything that the topics say about one order.
-type order struct {
-	event   event
-	cents   int64
-	copies  int // of its OrderCreated
-	result  event
-	topic   string // of the result, "" where there is none
-	letters map[string]bool
+// evidence is all that is known after a round: what the clients were told, what
+// we put into the topics ourselves, what clients can see, and the audit's report.
+type evidence struct {
+	Replies []reply
+	Records map[string][]record.Record     // of orders.created and the dead-letter topics
+	Poison  map[record.Place]record.Record // records that we put among them
+	Audit   audit.Report
+	views
 }
 
-// judge holds the four sides against each other.
+// verdict is what the evidence amounts to.
+type verdict struct {
+	Acknowledged int // orders that clients were told of
+	Unanswered   int // requests whose outcome their client does not know
+	DeadLettered int64
+	// Republished counts records beyond the first with their event id, which
+	// readers have to drop.
+	Republished int64
+	// Back is how long after the repair orders were taken again, and Rest how
+	// long after the load's end everything had been processed.
+	Back, Rest time.Duration
+	// Violations are broken promises, each with the order it concerns.
+	Violations []string
+}
+
+// judge checks what only clients and we ourselves can know, and takes the
+// audit's word for the rest: that every order is decided once, or a dead
+// letter, and that the services' state says so too.
 func judge(e evidence) verdict {
-	j := &judgement{evidence: e, orders: map[string]*order{}}
-	j.created()
-	j.answered()
-	j.decided()
-	j.setAside()
-	j.accounted()
-	j.views()
+	j := &judgement{evidence: e, orders: map[string]order{}}
+	j.readOrders()
+	j.checkReplies()
+	j.checkLetters()
+	j.checkAudit()
+	j.checkViews()
 	return j.verdict
 }
 
@@ -33,18 +56,23 @@ func judge(e evidence) verdict {
 type judgement struct {
 	evidence
 	verdict
-	orders map[string]*order
+	orders map[string]order // by event id
+}
+
+// order is one order in the log.
+type order struct {
+	event
+	cents int64
 }
 
 func (j *judgement) violated(format string, args ...any) {
 	j.Violations = append(j.Violations, fmt.Sprintf(format, args...))
 }
 
-// created reads the orders: an id stands for one event only, however often it
-// was published.
-func (j *judgement) created() {
+// readOrders reads the orders of the log. An event may be there several times.
+func (j *judgement) readOrders() {
 	for _, r := range j.Records[banking.TopicOrdersCreated] {
-		if _, ours := j.Poison[r.position]; ours {
+		if _, ours := j.Poison[r.Place]; ours {
 			continue
 		}
 		e, amount, err := decode(r)
@@ -52,37 +80,55 @@ func (j *judgement) created() {
 			j.violated("an order cannot be read: %v", err)
 			continue
 		}
-		known := j.orders[e.OrderID]
-		switch {
-		case known == nil:
-			j.orders[e.OrderID] = &order{event: e, cents: amount, copies: 1, letters: map[string]bool{}}
-			j.Created++
-		case known.event == e:
-			known.copies++
-			j.Republished++
-		default:
-			j.violated("%s: the id was given twice, to events %s and %s", e.OrderID, known.event.EventID, e.EventID)
-		}
+		j.orders[e.EventID] = order{e, amount}
 	}
 }
 
-// answered holds what clients sent and were told against the orders in the
+// event is what a record's value says; absent fields are empty.
+type event struct {
+	EventID string      `json:"eventId"`
+	OrderID string      `json:"orderId"`
+	UserID  string      `json:"userId"`
+	Amount  json.Number `json:"amount"`
+	Status  string      `json:"status"`
+}
+
+// decode reads an event out of a record and holds it against the record's key
+// and headers.
+func decode(r record.Record) (e event, amount int64, err error) {
+	if err := json.Unmarshal(r.Value, &e); err != nil {
+		return e, 0, fmt.Errorf("%s: %w", r.Place, err)
+	}
+	switch {
+	case e.OrderID != string(r.Key):
+		return e, 0, fmt.Errorf("%s: key %q, orderId %q", r.Place, r.Key, e.OrderID)
+	case e.EventID == "" || e.EventID != r.Header(record.HeaderEventID):
+		return e, 0, fmt.Errorf("%s: eventId %q, header %q", r.Place, e.EventID, r.Header(record.HeaderEventID))
+	}
+	amount, err = cents(e.Amount)
+	if err != nil {
+		return e, 0, fmt.Errorf("%s: %w", r.Place, err)
+	}
+	return e, amount, nil
+}
+
+// checkReplies compares what clients sent and were told with the orders in the
 // log. Every request has a user of its own, so that a request that became two
 // orders shows, and one that was never made.
-func (j *judgement) answered() {
-	byRequest := map[string]*order{}
-	for id, o := range j.orders {
-		if other := byRequest[o.event.UserID]; other != nil {
-			j.violated("%s: the request of %s is also %s", id, o.event.UserID, other.event.OrderID)
+func (j *judgement) checkReplies() {
+	byRequest := map[string]order{}
+	for _, o := range j.orders {
+		if other, twice := byRequest[o.UserID]; twice {
+			j.violated("%s: the request of %s is also %s", o.OrderID, o.UserID, other.OrderID)
 		}
-		byRequest[o.event.UserID] = o
+		byRequest[o.UserID] = o
 	}
 	given := map[string]bool{}
-	for _, a := range j.Answers {
-		o := byRequest[a.Request]
+	for _, a := range j.Replies {
+		o, found := byRequest[a.Request]
 		delete(byRequest, a.Request)
-		if o != nil && o.cents != a.Cents {
-			j.violated("%s: %d cents in the log, %d were sent", o.event.OrderID, o.cents, a.Cents)
+		if found && o.cents != a.Cents {
+			j.violated("%s: %d cents in the log, %d were sent", o.OrderID, o.cents, a.Cents)
 		}
 		if a.Status != http.StatusCreated {
 			if a.Status != 0 && a.Status != http.StatusServiceUnavailable {
@@ -97,64 +143,146 @@ func (j *judgement) answered() {
 		}
 		given[a.OrderID] = true
 		switch {
-		case o == nil:
+		case !found:
 			j.violated("%s: acknowledged and not in the log", a.OrderID)
-		case o.event.OrderID != a.OrderID || o.event.EventID != a.EventID:
-			j.violated("%s: the log has the request as %s, event %s", a.OrderID, o.event.OrderID, o.event.EventID)
+		case o.OrderID != a.OrderID || o.EventID != a.EventID:
+			j.violated("%s: the log has the request as %s, event %s", a.OrderID, o.OrderID, o.EventID)
 		}
 	}
 	for request, o := range byRequest {
-		j.violated("%s: nobody sent the request of %s", o.event.OrderID, request)
+		j.violated("%s: nobody sent the request of %s", o.OrderID, request)
 	}
 }
 
-// decided reads the results: one for an order, of its event and amount.
-func (j *judgement) decided() {
-	for _, topic := range []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected} {
+// checkLetters looks for a dead letter of each poison record for each group that
+// read it. Any other dead letter is of an order that paiement could not decide.
+func (j *judgement) checkLetters() {
+	due := map[string]record.Record{} // group and position of the poison → the poison
+	for p, r := range j.Poison {
+		for _, group := range readersOf(p.Topic) {
+			due[group+" "+p.String()] = r
+		}
+	}
+	seen := map[string]bool{}
+	for _, topic := range []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} {
 		for _, r := range j.Records[topic] {
-			if _, ours := j.Poison[r.position]; ours {
-				continue
-			}
-			e, amount, err := decode(r)
+			origin, _, err := record.ParseOrigin(r)
 			if err != nil {
-				j.violated("a result cannot be read: %v", err)
+				j.violated("%s cannot be read: %v", r.Place, err)
 				continue
 			}
-			o := j.orders[e.OrderID]
-			switch {
-			case o == nil:
-				j.violated("%s: decided and never created", e.OrderID)
-			case amount != o.cents || e.UserID != o.event.UserID:
-				j.violated("%s: decided for %d cents of %s, created for %d of %s", e.OrderID, amount, e.UserID, o.cents, o.event.UserID)
-			case r.Headers["originalEventId"] != o.event.EventID:
-				j.violated("%s: decided for event %s, created as %s", e.OrderID, r.Headers["originalEventId"], o.event.EventID)
-			case o.topic == "":
-				o.result, o.topic = e, topic
-				j.Decided++
-			case o.result == e:
-				j.Republished++
-			default:
-				j.violated("%s: decided twice, events %s (%s) and %s (%s)", e.OrderID, o.result.EventID, o.result.Status, e.EventID, e.Status)
+			name := origin.Group + " " + origin.Place.String()
+			if seen[name] { // published again after a crash
+				continue
+			}
+			seen[name] = true
+			if poison, ok := due[name]; ok {
+				delete(due, name)
+				j.checkPoison(name, poison, r)
+				continue
+			}
+			o := j.orders[origin.EventID]
+			if o.OrderID != string(r.Key) || origin.Group != banking.GroupPaiement || origin.Place.Topic != banking.TopicOrdersCreated {
+				j.violated("%s: an unexplained dead letter of %s: %s", r.Key, name, origin.Message)
 			}
 		}
 	}
+	for name := range due {
+		j.violated("poison: no dead letter of %s", name)
+	}
 }
 
-// accounted wants every order decided once or among the dead letters. Only an
-// order that was published twice may be both: its second record is a second
-// try.
-func (j *judgement) accounted() {
-	for id, o := range j.orders {
-		if len(o.letters) > 0 {
-			j.DeadLettered++
+func (j *judgement) checkPoison(name string, poison, letter record.Record) {
+	if !bytes.Equal(poison.Key, letter.Key) || !bytes.Equal(poison.Value, letter.Value) || (poison.Value == nil) != (letter.Value == nil) {
+		j.violated("poison: the dead letter of %s has key %q and value %q", name, letter.Key, letter.Value)
+	}
+}
+
+// checkAudit passes on what the audit finds wrong, and makes sure that it has
+// looked at everything that we know of.
+func (j *judgement) checkAudit() {
+	r := j.Audit
+	for _, d := range r.Differences {
+		j.violated("audit: %s %s: %s", d.OrderID, d.Kind.Words(), d.Detail)
+	}
+	if !r.AccountedFor {
+		j.violated("audit: differences: %d", r.DifferenceCount)
+	}
+	var want audit.Sum
+	for _, o := range j.orders {
+		want.Count, want.Amount = want.Count+1, want.Amount+banking.Money(o.cents)
+	}
+	if r.Created != want {
+		j.violated("the audit has seen %d orders of %s, the log has %d of %s", r.Created.Count, r.Created.Amount, want.Count, want.Amount)
+	}
+	if decided := r.Authorized.Count + r.Rejected.Count; decided+r.DeadLettered.Count != r.Created.Count {
+		j.violated("audit: of %d orders, %d are decided and %d dead letters", r.Created.Count, decided, r.DeadLettered.Count)
+	}
+	var poison audit.Unreadable
+	for p := range j.Poison {
+		if p.Topic == banking.TopicOrdersCreated {
+			poison.Orders, poison.OrdersDeadLettered = poison.Orders+1, poison.OrdersDeadLettered+1
+		} else {
+			poison.Elsewhere++
 		}
-		switch {
-		case o.topic == "" && len(o.letters) == 0:
-			j.violated("%s: neither decided nor among the dead letters", id)
-		case o.topic != "" && len(o.letters) > 0 && o.copies == 1:
-			j.violated("%s: decided and among the dead letters", id)
-		case len(o.letters) > o.copies:
-			j.violated("%s: %d dead letters of %d records", id, len(o.letters), o.copies)
+	}
+	if r.Unreadable != poison {
+		j.violated("the audit has seen unreadable records %+v, we put %+v", r.Unreadable, poison)
+	}
+	if len(r.Services) == 0 {
+		j.violated("the audit has looked at no service")
+	}
+	for _, s := range r.Services {
+		if !s.LookedAt || s.Unread > 0 || s.Outbox > 0 {
+			j.violated("the audit has seen %+v, which was to be at rest", s)
 		}
+	}
+	j.DeadLettered = r.DeadLettered.Count
+	j.Republished = r.Republished.Orders + r.Republished.Results + r.Republished.DeadLetters
+}
+
+// checkViews compares what suivi and analyseur show their clients with what
+// the clients sent and with the audit's sums, which are of the storage.
+func (j *judgement) checkViews() {
+	for _, o := range j.orders {
+		j.checkView(o)
+	}
+	if j.SuiviTotal != j.Audit.Created.Count {
+		j.violated("suivi counts %d orders, the audit %d", j.SuiviTotal, j.Audit.Created.Count)
+	}
+	authorized, rejected := j.Audit.Authorized, j.Audit.Rejected
+	want := totals{
+		Transactions: authorized.Count + rejected.Count, Authorized: authorized.Count, Rejected: rejected.Count,
+		Cents: int64(authorized.Amount + rejected.Amount),
+	}
+	if j.Totals != want {
+		j.violated("analyseur says %+v, the audit %+v", j.Totals, want)
+	}
+}
+
+// checkView compares suivi's view of an order with what was sent, and its
+// status with its history.
+func (j *judgement) checkView(o order) {
+	got, ok := j.Suivi[o.OrderID]
+	if !ok {
+		j.violated("%s: suivi does not know it", o.OrderID)
+		return
+	}
+	var status banking.OrderStatus
+	creations, decisions, known := 0, 0, true
+	for _, eventType := range got.Events {
+		after := banking.StatusAfter(eventType)
+		if known = known && after != ""; after.Replaces(status) {
+			status = after
+		}
+		if after == banking.OrderStatusCreated {
+			creations++
+		}
+		if after.Decided() {
+			decisions++
+		}
+	}
+	if !known || creations != 1 || decisions > 1 || got.Status != status || got.Cents != o.cents {
+		j.violated("%s: suivi shows %+v, of %d cents that were sent", o.OrderID, got, o.cents)
 	}
 }

@@ -1,5 +1,15 @@
 //go:build unix
 
+// Package crash shows that nothing is lost or doubled, whatever crashes. It
+// runs the system as processes, has clients place orders and injects one fault
+// a round. Afterwards it judges: `vigie audit` says whether topics and state
+// hold every order once, and the judge adds what only clients know. `make crash`
+// runs it; only tests use it.
+//
+// matrix.go plans the rounds and prints their table, round.go goes through one.
+// faults.go injects what goes wrong, and disk_*.go makes a disk that can be
+// filled. clients.go places orders and sees what the services show; topics.go
+// reads topics and waits for them to come to rest. judge.go is the judge.
 package crash
 
 import (
@@ -13,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/record"
 	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
@@ -29,9 +40,6 @@ type Config struct {
 	Rounds      int
 	Only        string // if set, the only breakage
 	Away        time.Duration
-	// Audit, if any, is a second opinion: what it finds wrong. The database is
-	// "" where state is in the data folder.
-	Audit func(ctx context.Context, data, database, brokers string) []string
 	// Postgres has the services' state in a PostgreSQL server of each round,
 	// which Instances of each service share; 0 is one.
 	Postgres  bool
@@ -58,7 +66,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error)
 		if err != nil {
 			return failed, err
 		}
-		r := &round{cfg: cfg, breakage: b, random: rand.New(rand.NewPCG(seed, 0)), poison: map[position]record{}} //nolint:gosec // repeatable on purpose
+		r := &round{cfg: cfg, breakage: b, random: rand.New(rand.NewPCG(seed, 0)), poison: map[record.Place]record.Record{}} //nolint:gosec // repeatable on purpose
 		if err := r.newFolder(); err != nil {
 			return failed, err
 		}
@@ -119,7 +127,7 @@ func (c Config) plan(n int) (breakage, uint64, error) {
 		}
 	}
 	if len(all) == 0 {
-		return breakage{}, 0, fmt.Errorf("%w %q; there are %s", errNoSuchFault, c.Only, strings.Join(Faults(), ", "))
+		return breakage{}, 0, fmt.Errorf("%w %q; there are %s", errNoSuchFault, c.Only, strings.Join(faultNames(), ", "))
 	}
 	cycle, place := (n-1)/len(all), (n-1)%len(all)
 	order := rand.New(rand.NewPCG(c.Seed, uint64(cycle))).Perm(len(all))                 //nolint:gosec // repeatable on purpose
@@ -138,8 +146,8 @@ func (c Config) breakages() []breakage {
 
 var errNoSuchFault = errors.New("no such fault")
 
-// Faults lists what a round can suffer, by the names that Config.Only takes.
-func Faults() []string {
+// faultNames lists what a round can suffer, by the names that Config.Only takes.
+func faultNames() []string {
 	var names []string
 	for _, b := range append(breakages(), databaseBreakages()...) {
 		names = append(names, b.name)

@@ -3,20 +3,26 @@
 package crash
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/record"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
@@ -27,9 +33,9 @@ const (
 	underWay = 50
 	// recovery bounds the time until orders are taken again, and then until
 	// everything has come to rest: past it the system hangs.
-	recovery = 60 * time.Second
-	// stopPatience is more than a graceful stop takes.
-	stopPatience = 15 * time.Second
+	recovery = 3 * time.Minute
+	// stopPatience is much more than a graceful stop takes.
+	stopPatience = time.Minute
 )
 
 // round is one round: a fresh system that suffers one breakage.
@@ -39,7 +45,7 @@ type round struct {
 	random   *rand.Rand
 	folder   string // of everything, kept when the round fails
 	data     string // the services' data folder
-	poison   map[position]record
+	poison   map[record.Place]record.Record
 	broker   testsystem.Broker
 	system   *testsystem.System
 	database *testpostgres.Server // nil where state is in the data folder
@@ -70,8 +76,8 @@ func (r *round) run(ctx context.Context) (verdict, error) {
 		return verdict{Acknowledged: r.load.acknowledged()}, err
 	}
 	back := time.Since(repaired)
-	answers := r.load.stop()
-	v, err := r.judge(ctx, answers)
+	replies := r.load.stop()
+	v, err := r.judge(ctx, replies)
 	v.Back = back
 	if err != nil || len(v.Violations) > 0 {
 		return v, err
@@ -96,7 +102,7 @@ func (r *round) start(ctx context.Context) error {
 	if r.broker, err = r.cfg.StartBroker(ctx, r.data, r.folder); err != nil {
 		return err
 	}
-	if err := r.makeTopics(ctx); err != nil {
+	if err := makeTopics(ctx, r.broker.Address()); err != nil {
 		return err
 	}
 	if r.breakage.before != nil {
@@ -129,13 +135,24 @@ func (r *round) start(ctx context.Context) error {
 	return r.system.Start(ctx)
 }
 
-func (r *round) makeTopics(ctx context.Context) error {
-	client, err := kafka.Connect(ctx, kafka.Config{Brokers: []string{r.broker.Address()}, ClientID: "crashtest"}, recovery)
-	if err != nil {
-		return err
+// startDatabase starts the round's PostgreSQL, where the matrix has one, and
+// returns the services' DATABASE_URL.
+func (r *round) startDatabase(ctx context.Context) (url string, err error) {
+	if !r.cfg.Postgres {
+		return "", nil
 	}
-	_, err = kafka.EnsureTopics(client, banking.Topics())
-	return errors.Join(err, client.Close())
+	if r.database, err = testpostgres.New(ctx); err != nil {
+		return "", err
+	}
+	return r.database.Create(ctx)
+}
+
+// makeTopics makes the topics that are not there.
+func makeTopics(ctx context.Context, address string) error {
+	return connected(ctx, address, func(client sarama.Client) error {
+		_, err := kafka.EnsureTopics(client, banking.Topics())
+		return err
+	})
 }
 
 // taken waits until n more orders are acknowledged. A process that ends
@@ -168,31 +185,28 @@ func (r *round) alive() error {
 
 // judge waits for rest and judges. What looks wrong is looked at again for as
 // long as recovery lasts, so that only what stays wrong counts.
-func (r *round) judge(ctx context.Context, answers []answer) (verdict, error) {
+func (r *round) judge(ctx context.Context, replies []reply) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, recovery)
 	defer cancel()
 	v := verdict{Acknowledged: r.load.acknowledged()}
 	start := time.Now()
 	var rest time.Duration
 	for {
-		if err := settled(ctx, r.broker.Address()); err != nil {
+		if err := awaitRest(ctx, r.broker.Address()); err != nil {
 			return v, errors.Join(r.alive(), err)
 		}
 		if rest == 0 {
 			rest = time.Since(start)
 		}
-		e, err := r.gather(ctx, answers)
+		e, err := r.gather(ctx, replies)
 		if err == nil {
 			v = judge(e)
 			v.Rest = rest
 		}
-		if err == nil && len(v.Violations) == 0 && r.cfg.Audit != nil {
-			v.Violations = r.cfg.Audit(ctx, r.data, r.url, r.broker.Address())
-		}
 		if err == nil && len(v.Violations) == 0 {
 			return v, r.alive()
 		}
-		if lifecycle.Sleep(ctx, settlePoll) != nil {
+		if lifecycle.Sleep(ctx, restPoll) != nil {
 			if len(v.Violations) > 0 {
 				return v, nil // err says no more than that the time is over
 			}
@@ -201,27 +215,43 @@ func (r *round) judge(ctx context.Context, answers []answer) (verdict, error) {
 	}
 }
 
-// gather asks all four sides.
-func (r *round) gather(ctx context.Context, answers []answer) (evidence, error) {
-	e := evidence{Answers: answers, Poison: r.poison}
+// gather reads the topics, has the audit look at them and at the services'
+// state, and asks suivi and analyseur as clients do.
+func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
+	e := evidence{Replies: replies, Poison: r.poison}
 	var err error
-	if e.Records, err = readTopics(ctx, r.broker.Address()); err != nil {
+	if e.Records, err = readTopics(ctx, r.broker.Address(), banking.TopicOrdersCreated, banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ); err != nil {
+		return e, err
+	}
+	if e.Audit, err = r.audit(ctx); err != nil {
 		return e, err
 	}
 	var ids []string
 	for _, o := range e.Records[banking.TopicOrdersCreated] {
-		if _, ours := e.Poison[o.position]; !ours {
-			ids = append(ids, o.Key)
+		if _, ours := e.Poison[o.Place]; !ours {
+			ids = append(ids, string(o.Key))
 		}
 	}
 	slices.Sort(ids)
-	client := &http.Client{Timeout: recovery, Transport: &http.Transport{MaxIdleConnsPerHost: readers}}
-	defer client.CloseIdleConnections()
-	if e.Suivi, e.SuiviTotal, err = viewOrders(ctx, client, r.system.URL(testsystem.Suivi), slices.Compact(ids)); err != nil {
-		return e, err
-	}
-	e.Totals, err = viewTotals(ctx, client, r.system.URL(testsystem.Analyseur))
+	e.views, err = readViews(ctx, r.system.URL(testsystem.Suivi), r.system.URL(testsystem.Analyseur), slices.Compact(ids))
 	return e, err
+}
+
+// audit runs `vigie audit`. That it finds something wrong is no error.
+func (r *round) audit(ctx context.Context) (report audit.Report, err error) {
+	cmd := exec.CommandContext(ctx, r.cfg.Binary, "audit", "--json", "--limit", strconv.Itoa(maxShown),
+		"--data", r.data, "--kafka-brokers", r.broker.Address()) //nolint:gosec // our own
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+r.url)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	output, failed := cmd.Output()
+	if err := json.Unmarshal(output, &report); err != nil {
+		return report, fmt.Errorf("vigie audit --json: %w\n%s%s", errors.Join(failed, err), output, &stderr)
+	}
+	if report.AccountedFor != (failed == nil) {
+		return report, fmt.Errorf("vigie audit ends with %v and says %s", failed, output)
+	}
+	return report, nil
 }
 
 // stop stops everything as an operator does, which has to work after whatever
@@ -248,6 +278,15 @@ func (r *round) end() {
 	if r.unmount != nil {
 		r.unmount()
 	}
+}
+
+// endDatabase leaves the end of its log with the round's.
+func (r *round) endDatabase() {
+	if r.database == nil {
+		return
+	}
+	_ = os.WriteFile(filepath.Join(r.folder, "postgres.log"), []byte(r.database.LogTail()), 0o600)
+	_ = r.database.Close()
 }
 
 // newFolder makes the round's folders.

@@ -1,114 +1,135 @@
+//go:build unix
+
 package crash
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/rcrowley/go-metrics"
 
 	"github.com/vigie-dev/vigie/internal/banking"
-	vigie "github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// offsets are a position for each partition of each topic.
-type offsets map[string]map[int32]int64
-
-// clientConfig is sarama's default but for a registry of our own, which is
-// the only one that stops.
-func clientConfig() *sarama.Config {
-	cfg := sarama.NewConfig()
-	cfg.MetricRegistry = metrics.NewRegistry()
-	cfg.Net.DialTimeout, cfg.Net.ReadTimeout = 3*time.Second, 10*time.Second
-	return cfg
+// cluster is the broker's address as our own clients take it.
+func cluster(address string) kafka.Config {
+	return kafka.Config{Brokers: []string{address}, ClientID: "crashtest"}
 }
 
 // connected runs work with a client of the broker.
-func connected(address string, cfg *sarama.Config, work func(sarama.Client) error) (err error) {
-	client, err := sarama.NewClient([]string{address}, cfg)
+func connected(ctx context.Context, address string, work func(sarama.Client) error) (err error) {
+	client, err := kafka.Connect(ctx, cluster(address), recovery)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", address, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	return work(client)
 }
 
-// ends returns where every topic's partitions end.
-func ends(client sarama.Client) (offsets, error) {
-	out := offsets{}
-	for _, t := range banking.Topics() {
-		out[t.Name] = map[int32]int64{}
-		for p := range t.Partitions {
-			end, err := client.GetOffset(t.Name, p, sarama.OffsetNewest)
-			if err != nil {
-				return nil, fmt.Errorf("end of %s/%d: %w", t.Name, p, err)
-			}
-			out[t.Name][p] = end
-		}
-	}
-	return out, nil
-}
-
-// readTopics reads every topic from its start to its end.
-func readTopics(ctx context.Context, address string) (map[string][]record, error) {
-	out := map[string][]record{}
-	err := connected(address, clientConfig(), func(client sarama.Client) (err error) {
-		upTo, err := ends(client)
+// readTopics reads topics from their start to their end.
+func readTopics(ctx context.Context, address string, topics ...string) (map[string][]record.Record, error) {
+	out := map[string][]record.Record{}
+	err := connected(ctx, address, func(client sarama.Client) error {
+		spans, err := kafka.Bounds(client, topics...)
 		if err != nil {
 			return err
 		}
-		consumer, err := sarama.NewConsumerFromClient(client)
-		if err != nil {
-			return fmt.Errorf("make consumer: %w", err)
-		}
-		defer func() { err = errors.Join(err, consumer.Close()) }()
-		for topic, parts := range upTo {
-			for p, end := range parts {
-				records, err := readPartition(ctx, consumer, topic, p, end)
-				if err != nil {
-					return err
-				}
-				out[topic] = append(out[topic], records...)
-			}
-		}
-		return nil
+		var mu sync.Mutex
+		return kafka.Scan(ctx, cluster(address), spans, func(r record.Record) error {
+			mu.Lock()
+			defer mu.Unlock()
+			out[r.Topic] = append(out[r.Topic], r)
+			return nil
+		})
 	})
 	return out, err
 }
 
-func readPartition(ctx context.Context, consumer sarama.Consumer, topic string, p int32, end int64) (out []record, err error) {
-	if end == 0 {
-		return nil, nil
-	}
-	part, err := consumer.ConsumePartition(topic, p, 0)
-	if err != nil {
-		return nil, fmt.Errorf("read %s/%d: %w", topic, p, err)
-	}
-	defer func() { err = errors.Join(err, part.Close()) }()
+// restPoll is longer than the services take between two commits of their
+// offsets: what did not move from one look to the next is at rest.
+const restPoll = 700 * time.Millisecond
+
+// awaitRest waits until the topics have stopped growing and every group's
+// offset in Kafka stands at their ends.
+func awaitRest(ctx context.Context, address string) error {
+	var before []kafka.Span
 	for {
-		select {
-		case m := <-part.Messages():
-			if m.Offset != int64(len(out)) {
-				return out, fmt.Errorf("read %s/%d: offset %d where %d was due", topic, p, m.Offset, len(out))
+		var now []kafka.Span
+		var behind string
+		err := connected(ctx, address, func(client sarama.Client) (err error) {
+			if now, err = kafka.Bounds(client, topicNames()...); err != nil {
+				return err
 			}
-			out = append(out, newRecord(m))
-			if m.Offset == end-1 {
-				return out, nil
-			}
-		case <-ctx.Done():
-			return out, fmt.Errorf("read %s/%d: %d of %d records: %w", topic, p, len(out), end, ctx.Err())
+			behind, err = backlog(client, now)
+			return err
+		})
+		if err == nil && behind == "" && slices.Equal(before, now) {
+			return nil
+		}
+		before = now
+		if lifecycle.Sleep(ctx, restPoll) != nil {
+			return errors.Join(fmt.Errorf("the system does not come to rest: %s", cmp.Or(behind, "it goes on growing")), err)
 		}
 	}
 }
 
-func newRecord(m *sarama.ConsumerMessage) record {
-	r := record{position: vigie.At(m.Topic, m.Partition, m.Offset), Key: string(m.Key), Value: m.Value, Headers: map[string]string{}}
-	for _, h := range m.Headers {
-		if _, seen := r.Headers[string(h.Key)]; !seen {
-			r.Headers[string(h.Key)] = string(h.Value)
+func topicNames() (names []string) {
+	for _, t := range banking.Topics() {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// groups returns what each consumer group reads.
+func groups() map[string][]string {
+	return map[string][]string{
+		banking.GroupPaiement:  {banking.TopicOrdersCreated},
+		banking.GroupSuivi:     {banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
+		banking.GroupAnalyseur: {banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
+	}
+}
+
+// readersOf returns the groups that read a topic.
+func readersOf(topic string) (readers []string) {
+	for group, topics := range groups() {
+		if slices.Contains(topics, topic) {
+			readers = append(readers, group)
 		}
 	}
-	return r
+	return readers
+}
+
+// backlog names a partition that a group has not read to its end, or "".
+func backlog(client sarama.Client, logs []kafka.Span) (string, error) {
+	admin, err := sarama.NewClusterAdminFromClient(client) // shares the client, which the caller closes
+	if err != nil {
+		return "", fmt.Errorf("ask for groups: %w", err)
+	}
+	for group, topics := range groups() {
+		partitions := map[string][]int32{}
+		for _, log := range logs {
+			if slices.Contains(topics, log.Topic) {
+				partitions[log.Topic] = append(partitions[log.Topic], log.ID)
+			}
+		}
+		response, err := admin.ListConsumerGroupOffsets(group, partitions)
+		if err != nil {
+			return "", fmt.Errorf("offsets of %s: %w", group, err)
+		}
+		for _, log := range logs {
+			block := response.GetBlock(log.Topic, log.ID)
+			if slices.Contains(topics, log.Topic) && log.End > 0 && (block == nil || block.Offset < log.End) {
+				return fmt.Sprintf("%s has not read %s to its end at %d", group, log.Partition, log.End), nil
+			}
+		}
+	}
+	return "", nil
 }

@@ -1,0 +1,303 @@
+//go:build unix
+
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
+)
+
+const (
+	clients = 8
+	// ackTimeout is how long commande waits for Kafka.
+	ackTimeout = 2 * time.Second
+	// maxRequests bounds the load of a round, whatever the fault.
+	maxRequests = 6000
+	// maxPause is the longest that a client waits after an answer; half of it
+	// is usual.
+	maxPause = 80 * time.Millisecond
+	// refusedPause is how long a client waits that got no order.
+	refusedPause = 100 * time.Millisecond
+	// clientPatience is how long a client waits for an answer. It is longer
+	// than commande takes to give up.
+	clientPatience = 2*ackTimeout + time.Second
+	maxAnswer      = 64 << 10
+)
+
+// reply is what a client was told about one request.
+type reply struct {
+	Request string // the order's userId, which no other request has
+	Cents   int64
+	Status  int // 0: no response came
+	OrderID string
+	EventID string
+}
+
+// load is clients that place orders and remember what they were told.
+type load struct {
+	url    string
+	http   *http.Client
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+
+	mu      sync.Mutex
+	sent    int
+	replies []reply
+	acked   int
+	changed chan struct{} // closed and replaced by every answer
+}
+
+// startLoad has clients place orders until [load.stop].
+func startLoad(url string, seed uint64) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{url: url, cancel: cancel, changed: make(chan struct{}), http: &http.Client{
+		Timeout: clientPatience, Transport: &http.Transport{MaxIdleConnsPerHost: clients},
+	}}
+	for c := range clients {
+		random := rand.New(rand.NewPCG(seed, uint64(c))) //nolint:gosec // repeatable on purpose
+		l.group.Go(func() {
+			for n := 0; l.more(ctx); n++ {
+				l.place(fmt.Sprintf("client-%d-%d", c, n), 1+random.Int64N(500_000))
+				pause := time.Duration(random.Int64N(int64(maxPause)))
+				if !l.lastWasTaken() {
+					pause += refusedPause
+				}
+				_ = lifecycle.Sleep(ctx, pause)
+			}
+		})
+	}
+	return l
+}
+
+// more says whether to go on, and counts the request.
+func (l *load) more(ctx context.Context) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent++
+	return ctx.Err() == nil && l.sent <= maxRequests
+}
+
+// place posts one order. Its context is not the load's: what has been sent is
+// waited for, so that the log cannot hold an order that nobody sent.
+func (l *load) place(request string, amount int64) {
+	a := reply{Request: request, Cents: amount}
+	body := fmt.Sprintf(`{"userId":%q,"amount":%s,"items":["item"]}`, request, euros(amount))
+	response, err := l.http.Post(l.url+"/orders", "application/json", strings.NewReader(body)) //nolint:noctx // see above
+	if err == nil {
+		var placed struct{ OrderID, EventID string }
+		a.Status = response.StatusCode
+		if a.Status == http.StatusCreated {
+			err = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&placed)
+		}
+		if err != nil {
+			a.Status = 0 // cut off: the client knows nothing
+		}
+		a.OrderID, a.EventID = placed.OrderID, placed.EventID
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
+		_ = response.Body.Close()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.replies = append(l.replies, a)
+	if a.Status == http.StatusCreated {
+		l.acked++
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// euros writes cents as clients send them.
+func euros(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
+
+func (l *load) lastWasTaken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.replies) > 0 && l.replies[len(l.replies)-1].Status == http.StatusCreated
+}
+
+// acknowledged is how many orders were.
+func (l *load) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acked
+}
+
+// errSpent: the load's bound came before what was waited for.
+var errSpent = errors.New("the load is spent")
+
+// await waits until n orders have been acknowledged.
+func (l *load) await(ctx context.Context, n int) error {
+	for {
+		l.mu.Lock()
+		acked, over, changed := l.acked, l.sent > maxRequests, l.changed
+		l.mu.Unlock()
+		if acked >= n {
+			return nil
+		}
+		if over {
+			return fmt.Errorf("%w: %d orders were acknowledged, waited for %d", errSpent, acked, n)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d orders were acknowledged, waited for %d: %w", acked, n, ctx.Err())
+		}
+	}
+}
+
+// stop ends the load and returns what the clients were told.
+func (l *load) stop() []reply {
+	l.cancel()
+	l.group.Wait()
+	l.http.CloseIdleConnections()
+	return l.replies
+}
+
+// cents reads an amount with at most two decimals, exactly.
+func cents(n json.Number) (int64, error) {
+	euros, part, _ := strings.Cut(n.String(), ".")
+	if euros == "" || len(part) > 2 {
+		return 0, fmt.Errorf("amount %q is not one of at most two decimals", n)
+	}
+	sum, err := strconv.ParseInt(euros+(part + "00")[:2], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("amount %q is not a number: %w", n, err)
+	}
+	return sum, nil
+}
+
+// shown is what suivi shows of an order.
+type shown struct {
+	Status banking.OrderStatus
+	Cents  int64
+	Events []string // types
+}
+
+// totals is what analyseur says.
+type totals struct {
+	Transactions, Authorized, Rejected int64
+	Cents                              int64
+}
+
+// views are what suivi and analyseur show their clients.
+type views struct {
+	Suivi map[string]shown // by order
+	// SuiviTotal is how many orders suivi says there are.
+	SuiviTotal int64
+	Totals     totals
+}
+
+// readViews asks for everything that the services show of the orders.
+func readViews(ctx context.Context, suivi, analyseur string, ids []string) (v views, err error) {
+	client := &http.Client{Timeout: recovery, Transport: &http.Transport{MaxIdleConnsPerHost: readers}}
+	defer client.CloseIdleConnections()
+	if v.Suivi, v.SuiviTotal, err = viewOrders(ctx, client, suivi, ids); err != nil {
+		return v, err
+	}
+	v.Totals, err = viewTotals(ctx, client, analyseur)
+	return v, err
+}
+
+// readers ask suivi at once.
+const readers = 4
+
+// viewOrders asks suivi about every order, one by one as a client would, and
+// for their number.
+func viewOrders(ctx context.Context, client *http.Client, suivi string, ids []string) (map[string]shown, int64, error) {
+	var list struct{ TotalCount int64 }
+	if _, err := getJSON(ctx, client, suivi+"/orders?limit=1", &list); err != nil {
+		return nil, 0, err
+	}
+	out := map[string]shown{}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for _, id := range ids {
+		group.Go(func() error {
+			s, found, err := viewOrder(ctx, client, suivi, id)
+			if err == nil && found {
+				mu.Lock()
+				out[id] = s
+				mu.Unlock()
+			}
+			return err
+		})
+	}
+	return out, list.TotalCount, group.Wait()
+}
+
+func viewOrder(ctx context.Context, client *http.Client, suivi, id string) (shown, bool, error) {
+	var o struct {
+		OrderID string
+		Status  banking.OrderStatus
+		Details struct{ Amount json.Number }
+		Events  []struct{ Type string }
+	}
+	status, err := getJSON(ctx, client, suivi+"/orders/"+id+"/status", &o)
+	if status == http.StatusNotFound {
+		return shown{}, false, nil
+	}
+	if err != nil {
+		return shown{}, false, err
+	}
+	amount, err := cents(o.Details.Amount)
+	if err != nil || o.OrderID != id {
+		return shown{}, false, fmt.Errorf("%s: suivi shows %+v: %w", id, o, err)
+	}
+	s := shown{Status: o.Status, Cents: amount}
+	for _, e := range o.Events {
+		s.Events = append(s.Events, e.Type)
+	}
+	return s, true, nil
+}
+
+// viewTotals asks analyseur.
+func viewTotals(ctx context.Context, client *http.Client, analyseur string) (totals, error) {
+	var s struct {
+		TotalTransactions, AuthorizedTransactions, RejectedTransactions int64
+		TotalAmount                                                     json.Number
+	}
+	if _, err := getJSON(ctx, client, analyseur+"/statistics", &s); err != nil {
+		return totals{}, err
+	}
+	amount, err := cents(s.TotalAmount)
+	return totals{s.TotalTransactions, s.AuthorizedTransactions, s.RejectedTransactions, amount}, err
+}
+
+// getJSON reads a document; a status other than 200 is an error beside it.
+func getJSON(ctx context.Context, client *http.Client, url string, into any) (status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, fmt.Errorf("ask %s: %w", url, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("ask %s: %w", url, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return response.StatusCode, fmt.Errorf("read %s: %w", url, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return response.StatusCode, fmt.Errorf("GET %s = %d: %s", url, response.StatusCode, body)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return response.StatusCode, fmt.Errorf("GET %s: %w in %s", url, err, body)
+	}
+	return response.StatusCode, nil
+}
