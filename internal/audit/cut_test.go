@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -211,6 +213,26 @@ func TestAnOrderIDGivenAgainAfterTheCut(t *testing.T) {
 	got := w.audit()
 	if !got.AccountedFor || got.DeadLettered.Count != 1 {
 		t.Errorf("%v, %v", got.Differences, got.DeadLettered)
+	}
+}
+
+// A decision may be of a record that has left the log, so that it says nothing
+// against it that each record that is left is a dead letter, or has another
+// event. Before the cut it does.
+func TestADecisionOfARecordThatIsCut(t *testing.T) {
+	for event, want := range map[string]string{"event-3": "decided_and_dead_lettered order-3", "another": "cause_differs order-3"} {
+		w := aged(banking.TopicOrdersCreated)
+		_, at := w.createAs("order-3", event, 301)
+		w.paiement[at.Partition]++
+		w.publish(deadLetter(w.at(at), banking.GroupPaiement, delivery.ReasonAuthoriser))
+		w.settle()
+		if got := w.audit(); !got.AccountedFor {
+			t.Errorf("%s: %v", event, got.Differences)
+		}
+		clear(w.start)
+		if got := named(w.audit()); !slices.Contains(got, want) {
+			t.Errorf("%s, as though nothing had been cut: %v, want %s", event, got, want)
+		}
 	}
 }
 

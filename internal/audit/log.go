@@ -1,9 +1,15 @@
 package audit
 
 import (
+	"hash/fnv"
+	"io"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -108,4 +114,154 @@ func (l *Log) resolution(of *letters) (r resolution) {
 		r.replayed, r.purged = r.replayed || m.replayed, r.purged || m.purged
 	}
 	return r
+}
+
+// creation is a record that says an order was created.
+type creation struct {
+	at     record.Place
+	event  string
+	user   uint64
+	amount banking.Money
+	time   time.Time // the record's
+}
+
+// result is a record that says an order was decided.
+type result struct {
+	at     record.Place
+	event  string
+	cause  string // the order's event, "" if the record does not say
+	user   uint64
+	status string
+	amount banking.Money
+	time   time.Time // of the decision
+}
+
+// shown is the status that the decision gives to its order.
+func (f result) shown() banking.OrderStatus {
+	if f.status == banking.StatusAuthorized {
+		return banking.OrderStatusAuthorized
+	}
+	return banking.OrderStatusRejected
+}
+
+// letter is a dead letter: a record that a group set aside.
+type letter struct {
+	at      record.Place // of the letter itself
+	origin  record.Place // of the record that was set aside
+	group   string
+	reason  string
+	orderID string // "" if the letter holds no order that can be read
+	event   string
+	amount  banking.Money
+}
+
+// unreadable is a record that is not what its topic promises.
+type unreadable struct{ at record.Place }
+
+// decode reads one record of the log: a fact about the order of that id. What
+// cannot be read is a fact too.
+func decode(r record.Record) (orderID string, fact any) {
+	if r.Topic == banking.TopicOrdersDLQ || r.Topic == banking.TopicPaymentsDLQ {
+		return decodeLetter(r)
+	}
+	event, err := delivery.Decode(r)
+	if err != nil {
+		return "", unreadable{r.Place}
+	}
+	cause := r.Header(record.HeaderOriginalEventID)
+	switch e := event.(type) {
+	case banking.OrderCreated:
+		return e.OrderID, creation{r.Place, e.EventID, userKey(e.UserID), e.Amount, r.Time}
+	case banking.PaymentAuthorized:
+		return e.OrderID, result{r.Place, e.EventID, cause, userKey(e.UserID), e.Status, e.Amount, e.ProcessedAt}
+	case banking.PaymentRejected:
+		return e.OrderID, result{r.Place, e.EventID, cause, userKey(e.UserID), e.Status, e.Amount, e.ProcessedAt}
+	default:
+		return "", unreadable{r.Place}
+	}
+}
+
+// userKey tells users apart in less memory than their ids take.
+func userKey(id string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, id) // into memory
+	return h.Sum64()
+}
+
+// decodeLetter reads a record of a dead-letter topic: a dead letter, or a
+// marker.
+func decodeLetter(r record.Record) (orderID string, fact any) {
+	origin, held, err := record.ParseOrigin(r)
+	if err != nil {
+		m, err := record.ParseMarker(r)
+		if err != nil {
+			return "", unreadable{r.Place}
+		}
+		return "", m
+	}
+	l := letter{at: r.Place, origin: origin.Place, group: origin.Group, reason: origin.Reason}
+	if order, err := delivery.DecodeAs[banking.OrderCreated](held); err == nil {
+		l.orderID, l.event, l.amount = order.OrderID, order.EventID, order.Amount
+	}
+	return l.orderID, l
+}
+
+// Extent is the part of a partition's log that has been read.
+type Extent struct {
+	Start int64     // where the log begins; above 0 where retention has cut it
+	End   int64     // the first offset that was not asked for
+	From  time.Time // of the first record after a cut; zero where there is none
+}
+
+// Extend says that the records of these spans are about to be added. A
+// partition's spans follow each other.
+func (l *Log) Extend(spans []kafka.Span) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range spans {
+		if e, ok := l.extents[s.Partition]; ok {
+			e.End = s.End
+			continue
+		}
+		l.extents[s.Partition] = &Extent{Start: s.Start, End: s.End}
+	}
+}
+
+// cut says whether retention has cut one of the topics.
+func (l *Log) cut(topics ...string) bool {
+	for p, e := range l.extents {
+		if e.Start > 0 && slices.Contains(topics, p.Topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// samePartition returns the partition in which the topic has the records of the
+// same key, or -1 where it cannot be told.
+func (l *Log) samePartition(topic string, at record.Place) int32 {
+	n := map[string]int{}
+	for p := range l.extents {
+		n[p.Topic]++
+	}
+	if n[topic] != n[at.Topic] {
+		return -1
+	}
+	return at.ID
+}
+
+// lostBefore says whether a record of that time may have been on the part of
+// the topic's log that retention has cut. The partition narrows it down where
+// it is known; -1 stands for any.
+func (l *Log) lostBefore(topic string, partition int32, t time.Time) bool {
+	for p, e := range l.extents {
+		if p.Topic != topic || e.Start == 0 || partition >= 0 && p.ID != partition {
+			continue
+		}
+		// An empty log may have held anything.
+		if e.From.IsZero() || !t.After(e.From) {
+			return true
+		}
+	}
+	return false
 }

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -161,6 +162,15 @@ func defects() map[string]defect {
 			w.createAs(id, "another", w.ledger[id].Amount)
 			w.settle()
 			return CreatedTwice, id
+		},
+		"dead letters added": func(t *rapid.T, w *world) (Kind, string) {
+			id := anyKey(t, w.ledger)
+			for _, r := range w.log[partitionOf(banking.TopicOrdersCreated, id)] {
+				if string(r.Key) == id {
+					w.publish(deadLetter(r, banking.GroupPaiement, delivery.ReasonAuthoriser))
+				}
+			}
+			return DecidedAndDeadLettered, id
 		},
 		"view gone": func(t *rapid.T, w *world) (Kind, string) {
 			id := anyKey(t, w.views)

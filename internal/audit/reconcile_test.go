@@ -265,6 +265,23 @@ func TestEachDifferenceIsFound(t *testing.T) {
 			w.publish(m)
 			w.ledger["order-12"] = LedgerRow{"order-12", "event-12", banking.ResultEventID("event-12"), banking.StatusAuthorized, 1201, w.now}
 		}, []string{"amount_differs order-12"}},
+		"decided for another user": {func(w *world, _ record.Place) {
+			order, at := w.create(1)
+			w.paiement[at.Partition]++
+			order.UserID = "another"
+			w.publish(w.outcome(order, banking.ResultEventID("event-12"), true))
+			w.ledger["order-12"] = LedgerRow{"order-12", "event-12", banking.ResultEventID("event-12"), banking.StatusAuthorized, 1, w.now}
+		}, []string{"user_differs order-12"}},
+		"decided for another event": {func(w *world, _ record.Place) {
+			order, at := w.create(1)
+			w.paiement[at.Partition]++
+			order.EventID = "another"
+			w.publish(w.outcome(order, banking.ResultEventID("event-12"), true))
+			w.ledger["order-12"] = LedgerRow{"order-12", "event-12", banking.ResultEventID("event-12"), banking.StatusAuthorized, 1, w.now}
+		}, []string{"cause_differs order-12"}},
+		"decided and dead-lettered": {func(w *world, _ record.Place) {
+			w.publish(deadLetter(w.first(banking.TopicOrdersCreated, "order-3"), banking.GroupPaiement, delivery.ReasonAuthoriser))
+		}, []string{"decided_and_dead_lettered order-3"}},
 		"decided without an order": {func(w *world, _ record.Place) {
 			w.publish(w.outcome(orderOf("order-99", 1), "forged", true))
 		}, []string{"result_without_order order-99"}},

@@ -1,7 +1,10 @@
 package audit
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -116,12 +119,250 @@ func (r Report) Limit(n int) Report {
 	return r
 }
 
-// settle counts the differences that are left.
-func (r *Report) settle(differences []Difference) {
+// conclude counts the differences that are left.
+func (r *Report) conclude(differences []Difference) {
 	sortDifferences(differences)
 	r.Differences, r.Kinds = differences, map[Kind]int64{}
 	for _, d := range differences {
 		r.Kinds[d.Kind]++
 	}
 	r.DifferenceCount, r.AccountedFor = int64(len(differences)), len(differences) == 0
+}
+
+// sortDifferences puts them into the order of the order ids, numbers by their
+// value; what concerns no order comes first.
+func sortDifferences(all []Difference) {
+	slices.SortFunc(all, func(a, b Difference) int {
+		return cmp.Or(compareIDs(a.OrderID, b.OrderID), cmp.Compare(a.Kind.rank(), b.Kind.rank()),
+			strings.Compare(a.subject, b.subject), strings.Compare(a.Detail, b.Detail))
+	})
+}
+
+// compareIDs compares ids such as order-9 and order-10.
+func compareIDs(a, b string) int {
+	textA, numberA := splitID(a)
+	textB, numberB := splitID(b)
+	return cmp.Or(strings.Compare(textA, textB), cmp.Compare(len(numberA), len(numberB)), strings.Compare(numberA, numberB),
+		strings.Compare(a, b))
+}
+
+// splitID parts an id from the number that it ends with, without leading zeros.
+func splitID(id string) (text, number string) {
+	text = strings.TrimRight(id, "0123456789")
+	return text, strings.TrimLeft(id[len(text):], "0")
+}
+
+// Kind says what is wrong. Its text is part of the JSON output.
+type Kind string
+
+// The kinds of differences.
+const (
+	Lost                   Kind = "lost"
+	Undecided              Kind = "undecided"
+	CreatedTwice           Kind = "created_twice"
+	DecidedTwice           Kind = "decided_twice"
+	AmountDiffers          Kind = "amount_differs"
+	UserDiffers            Kind = "user_differs"
+	CauseDiffers           Kind = "cause_differs"
+	DecidedAndDeadLettered Kind = "decided_and_dead_lettered"
+	ResultWithoutOrder     Kind = "result_without_order"
+	ResultWithoutLedger    Kind = "result_without_ledger"
+	LedgerWithoutResult    Kind = "ledger_without_result"
+	LedgerDisagrees        Kind = "ledger_disagrees"
+	DeadLetterWithoutOrder Kind = "dead_letter_without_order"
+	ViewMissing            Kind = "view_missing"
+	ViewWrong              Kind = "view_wrong"
+	ViewWithoutOrder       Kind = "view_without_order"
+	NotCounted             Kind = "not_counted"
+	CountedWrong           Kind = "counted_wrong"
+	CountedWithoutResult   Kind = "counted_without_result"
+	TotalsWrong            Kind = "totals_wrong"
+	OutsideLog             Kind = "outside_log"
+)
+
+// kinds gives each kind, in the order in which one order's are told, its words.
+func kinds() []struct {
+	Kind  Kind
+	Words string
+} {
+	return []struct {
+		Kind  Kind
+		Words string
+	}{
+		{OutsideLog, "a position is outside the log"},
+		{TotalsWrong, "analyseur's totals are wrong"},
+		{Lost, "lost"},
+		{Undecided, "undecided, and paiement's state was not looked at"},
+		{DecidedTwice, "decided twice"},
+		{CreatedTwice, "created twice"},
+		{AmountDiffers, "decided for another amount"},
+		{UserDiffers, "decided for another user"},
+		{CauseDiffers, "decided for another event"},
+		{DecidedAndDeadLettered, "decided and dead-lettered"},
+		{ResultWithoutOrder, "decided without an order"},
+		{ResultWithoutLedger, "decided without a ledger row"},
+		{LedgerWithoutResult, "in the ledger without a published result"},
+		{LedgerDisagrees, "ledger and result disagree"},
+		{DeadLetterWithoutOrder, "dead-lettered without an order"},
+		{ViewMissing, "missing in suivi"},
+		{ViewWrong, "wrong in suivi"},
+		{ViewWithoutOrder, "in suivi without a record"},
+		{NotCounted, "not counted by analyseur"},
+		{CountedWrong, "counted wrong by analyseur"},
+		{CountedWithoutResult, "counted by analyseur without a result"},
+	}
+}
+
+// Words says the kind in English.
+func (k Kind) Words() string {
+	for _, each := range kinds() {
+		if each.Kind == k {
+			return each.Words
+		}
+	}
+	return string(k)
+}
+
+func (k Kind) rank() int {
+	for i, each := range kinds() {
+		if each.Kind == k {
+			return i
+		}
+	}
+	return len(kinds())
+}
+
+// Difference is one thing that is not as it should be.
+type Difference struct {
+	Kind Kind `json:"kind"`
+	// OrderID is the order concerned; "" where it is none in particular.
+	OrderID string `json:"orderId"`
+	// Detail says in one line what was found where.
+	Detail string `json:"detail"`
+
+	subject string // tells differences of one kind and order apart
+	missing Sum    // what it takes out of the account
+}
+
+// differenceKey names a difference from one look to the next.
+type differenceKey struct {
+	kind             Kind
+	orderID, subject string
+}
+
+func (d Difference) key() differenceKey { return differenceKey{d.Kind, d.OrderID, d.subject} }
+
+// Text is the report for people: a short table, what has to be known to read
+// it, and the differences.
+func (r Report) Text() string {
+	var b strings.Builder
+	rows := r.rows()
+	width := len(rows[0].sum.Amount.String())
+	fmt.Fprintf(&b, "%-16s%10s  %*s\n", "", "orders", max(width, 10), "euros")
+	for _, row := range rows {
+		fmt.Fprintf(&b, "%-16s%10d  %*s\n", row.name, row.sum.Count, max(width, 10), row.sum.Amount)
+	}
+	b.WriteByte('\n')
+	for _, line := range r.notes() {
+		b.WriteString(line + "\n")
+	}
+	for i, d := range r.Differences {
+		if i == 0 {
+			fmt.Fprintf(&b, "\ndifferences: %d\n", r.DifferenceCount)
+		}
+		fmt.Fprintf(&b, "  %s%s\n", d.title(), d.Detail)
+	}
+	if more := r.DifferenceCount - int64(len(r.Differences)); more > 0 && len(r.Differences) > 0 {
+		fmt.Fprintf(&b, "  and %d more; --limit shows more of them\n", more)
+	}
+	if r.AccountedFor {
+		b.WriteString("\nevery order is accounted for once\n")
+	}
+	return b.String()
+}
+
+// title begins the line of a difference.
+func (d Difference) title() string {
+	if d.OrderID == "" {
+		return d.Kind.Words() + ": "
+	}
+	return d.OrderID + " " + d.Kind.Words() + ": "
+}
+
+type row struct {
+	name string
+	sum  Sum
+}
+
+func (r Report) rows() []row {
+	rows := []row{
+		{"created", r.Created}, {"authorized", r.Authorized}, {"rejected", r.Rejected}, {"dead-lettered", r.DeadLettered},
+		{"purged", r.Purged}, {"in flight", r.InFlight},
+	}
+	if r.CannotTell.Count > 0 {
+		rows = append(rows, row{"cannot tell", r.CannotTell})
+	}
+	return append(rows, row{"unaccounted for", r.Unaccounted})
+}
+
+// notes are the lines that there is something to say in.
+func (r Report) notes() (lines []string) {
+	lines = append(lines, fmt.Sprintf("log: records read: %d", r.Records))
+	for _, s := range r.Services {
+		lines = append(lines, s.text())
+	}
+	for _, c := range r.Cut {
+		from := "which is its end"
+		if c.From != nil {
+			from = "of " + c.From.Format(time.RFC3339)
+		}
+		lines = append(lines, fmt.Sprintf("cut: %s/%d can be told from offset %d on, %s", c.Topic, c.Partition, c.Offset, from))
+	}
+	lines = append(lines, counts("older than the log", count{r.OlderThanLog.Ledger, "ledger rows"}, count{r.OlderThanLog.Results, "results"},
+		count{r.OlderThanLog.DeadLetters, "dead letters"}, count{r.OlderThanLog.Views, "views of suivi"},
+		count{r.OlderThanLog.Transactions, "transactions of analyseur"})...)
+	lines = append(lines, counts("republished under the same event id", count{r.Republished.Orders, "orders"},
+		count{r.Republished.Results, "results"}, count{r.Republished.DeadLetters, "dead letters"})...)
+	if u := r.Unreadable; u.Orders > 0 {
+		lines = append(lines, fmt.Sprintf("unreadable records on orders.created: %d (%d dead-lettered, %d in flight)",
+			u.Orders, u.OrdersDeadLettered, u.OrdersInFlight))
+	}
+	if n := r.Unreadable.Elsewhere; n > 0 {
+		lines = append(lines, fmt.Sprintf("unreadable records on other topics: %d", n))
+	}
+	for _, d := range r.OtherDeadLetters {
+		lines = append(lines, fmt.Sprintf("dead letters of %s, from %s, %s: %d waiting, %d replayed, %d purged",
+			d.Group, d.Topic, d.Reason, d.Waiting, d.Replayed, d.Purged))
+	}
+	return lines
+}
+
+func (s Service) text() string {
+	if !s.LookedAt {
+		return fmt.Sprintf("%s: not looked at: %s", s.Name, s.Problem)
+	}
+	text := fmt.Sprintf("%s: records to read: %d", s.Name, s.Unread)
+	if s.Outbox > 0 {
+		text += fmt.Sprintf(", messages to publish: %d", s.Outbox)
+	}
+	return text
+}
+
+type count struct {
+	n    int64
+	what string
+}
+
+// counts makes one line of what is not zero, or none.
+func counts(title string, all ...count) []string {
+	var parts []string
+	for _, c := range all {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", c.what, c.n))
+		}
+	}
+	if parts == nil {
+		return nil
+	}
+	return []string{title + ": " + strings.Join(parts, ", ")}
 }

@@ -3,18 +3,22 @@ package audit
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // over is an audit of a world; before is called before each look's state is
 // read, with the number of the look.
@@ -182,4 +186,34 @@ func TestRetentionOfTheServices(t *testing.T) {
 			t.Errorf("retention %v: %v, %v", retention, named(got), err)
 		}
 	}
+}
+
+// BenchmarkAudit takes 20,000 decided orders into a log and reconciles them:
+// what an audit costs beside reading records from Kafka and rows from storage.
+func BenchmarkAudit(b *testing.B) {
+	const orders = 20_000
+	w := newWorld()
+	for range orders {
+		w.create(101)
+	}
+	w.settle()
+	state, spans := w.state(), w.spans(topics()...)
+	var before, after runtime.MemStats
+	var kept uint64
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		l := NewLog()
+		l.Extend(spans)
+		_ = w.scan(spans, func(r record.Record) error { l.Add(r); return nil })
+		if report := Reconcile(l, state, time.Time{}); !report.AccountedFor {
+			b.Fatal(report.Differences)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		kept = after.HeapAlloc - before.HeapAlloc
+		runtime.KeepAlive(l)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/orders, "ns/order")
+	b.ReportMetric(float64(kept)/orders, "B-kept/order")
 }
