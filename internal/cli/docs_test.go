@@ -90,7 +90,7 @@ func metricsDocument() string {
 			sections = append(sections, telemetry.Section{Title: s.Name, Catalogue: s.Catalogue})
 		}
 	}
-	sections = append(sections, telemetry.Section{Title: "Storage in PostgreSQL", Catalogue: service.Catalogue()})
+	sections = append(sections, telemetry.Section{Title: "Storage in PostgreSQL", Catalogue: service.PostgresCatalogue()})
 	sections = append(sections, common[1:]...)
 	b.WriteString(telemetry.Document(sections...))
 	return b.String()

@@ -1,7 +1,11 @@
-// Package service builds a service out of the parts that all four have:
+// Package service builds a service out of the parts that all have:
 // telemetry, storage, Kafka, HTTP. What is particular to one service is its
 // Definition; everything else is started, watched and stopped here, the same
 // way for all.
+//
+// Its files: service.go tells the steps of a start, in order, and so of a stop;
+// store.go opens, watches and prunes a service's storage; consume.go runs its
+// consumer; settings.go says what a service can be told.
 package service
 
 import (
@@ -10,10 +14,15 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/netip"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
@@ -27,6 +36,8 @@ import (
 )
 
 const (
+	// readyInterval is how old the metric service_ready may be.
+	readyInterval = 2 * time.Second
 	// healthInterval is how old readiness's knowledge of Kafka may be.
 	healthInterval = 2 * time.Second
 	// flushTime bounds what a collector that hangs adds to a stop, which
@@ -74,6 +85,12 @@ type Service struct {
 	ready     *readiness
 }
 
+// edge is what stands between a service and its clients.
+type edge struct {
+	tokens      *httpapi.Tokens      // nil: everyone is let in
+	certificate *httpapi.Certificate // nil: no TLS
+}
+
 // Start starts a service and returns once it serves. An error leaves nothing
 // running.
 func Start(ctx context.Context, settings Settings, def Definition) (*Service, error) {
@@ -82,8 +99,17 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
 	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention}}
+	// What every service does at its start. Each step puts its undoing on the
+	// stack: a stop goes through them from the last to the first.
 	for _, step := range []func(context.Context, Settings) error{
-		s.observe, s.open, s.listen, s.store, s.connect, s.route, s.wire, s.serve,
+		s.observe,   // so that what follows is logged and measured
+		s.guard,     // before anybody can ask
+		s.listen,    // a port in use is an error before anything else happens
+		s.openStore, // lock, migrations
+		s.connect,   // Kafka, the topics, whether the storage belongs to them
+		s.route,     // the common routes
+		s.wire,      // the service's own part: routes, publisher, consumer
+		s.serve,     // what came in meanwhile has waited
 	} {
 		if err := step(ctx, settings); err != nil {
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.KafkaPatience)
@@ -99,13 +125,20 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 // URL is where the service answers; of several addresses it is the first.
 func (s *Service) URL() string { return s.edge.scheme() + s.listeners[0].Addr().String() }
 
+func (e edge) scheme() string {
+	if e.certificate != nil {
+		return "https://"
+	}
+	return "http://"
+}
+
 // Name is the service's name.
 func (s *Service) Name() string { return s.base.Definition.Name }
 
 // Ready returns nil once the service can do its work, else what it waits for.
 func (s *Service) Ready(ctx context.Context) error { return s.ready.look(ctx) }
 
-// Failed tells of a part that ended by itself: the service should be stopped.
+// Failed reports a part that ended by itself: the service should be stopped.
 func (s *Service) Failed() <-chan error { return s.base.Stack.Failed() }
 
 // Stop takes no more requests, finishes what is under way, and closes
@@ -126,7 +159,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return err
 	}
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
-		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), Catalogue()),
+		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), PostgresCatalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
 		SpanProcessors: settings.SpanProcessors, SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
 	})
@@ -149,7 +182,43 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	return err
 }
 
-// listen binds early, so that a port in use is told before anything starts.
+// guard reads the tokens and the certificate, and keeps them up to date: before
+// the service listens, so that nobody is let in without them.
+func (s *Service) guard(ctx context.Context, settings Settings) (err error) {
+	b, cfg := s.base, settings.HTTP
+	if cfg.TokensFile != "" {
+		if s.edge.tokens, err = httpapi.OpenTokens(cfg.TokensFile); err != nil {
+			return err
+		}
+		b.Stack.Go("tokens", func(ctx context.Context) error { return s.edge.tokens.Run(ctx, cfg.ReloadInterval, b.Log) })
+	}
+	if cfg.CertFile != "" {
+		if s.edge.certificate, err = httpapi.OpenCertificate(cfg.CertFile, cfg.KeyFile); err != nil {
+			return err
+		}
+		b.Stack.Go("certificate", func(ctx context.Context) error { return s.edge.certificate.Run(ctx, cfg.ReloadInterval, b.Log) })
+	}
+	if cfg.TokensFile != "" && cfg.CertFile == "" && leavesMachine(settings.Address) {
+		b.Log.WarnContext(ctx, "clients' tokens cross the network readable: there is no certificate")
+	}
+	return nil
+}
+
+// leavesMachine says whether any of the addresses is other than loopback.
+func leavesMachine(addresses string) bool {
+	for address := range strings.SplitSeq(addresses, ",") {
+		host, _, err := net.SplitHostPort(strings.TrimSpace(address))
+		if err != nil || host == "localhost" {
+			continue
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+			return true
+		}
+	}
+	return false
+}
+
+// listen binds; requests wait until [Service.serve].
 func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 	s.listeners, err = httpapi.ListenAll(ctx, settings.Address)
 	if err != nil {
@@ -160,31 +229,6 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 		_ = s.listeners.Close() // the server has usually closed it
 		return nil
 	})
-	return nil
-}
-
-func (s *Service) store(ctx context.Context, settings Settings) (err error) {
-	b := s.base
-	own := b.Definition.Migrations
-	if own != nil {
-		if own, err = fs.Sub(own, "migrations"); err != nil {
-			return fmt.Errorf("read migrations: %w", err)
-		}
-	}
-	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, own, storage.MaxConnections(settings.DatabaseConnections))
-	if err != nil {
-		return err
-	}
-	b.Stack.OnStop("storage", func(context.Context) error { return b.Store.Close() })
-	b.Ready.Add("storage", b.Store.Ping)
-	if !b.Store.Shared() {
-		return nil
-	}
-	pool, err := watchPool(b.Telemetry.Instruments(), b.Store)
-	if err != nil {
-		return err
-	}
-	b.Stack.OnStop("pool", func(context.Context) error { return pool.Unregister() })
 	return nil
 }
 
@@ -251,4 +295,59 @@ func (s *Service) serve(_ context.Context, settings Settings) error {
 	b.Stack.OnStop("http requests", server.Shutdown)
 	b.Stack.Go("readiness", s.ready.run) // the last part: it ends before requests are turned away
 	return nil
+}
+
+// readyMetric is the name of the metric that says whether a service can do its work.
+const readyMetric = "service_ready"
+
+// Common returns the metrics that every service has beside [telemetry.Common].
+func Common() telemetry.Catalogue {
+	return append(telemetry.Catalogue{{
+		Name: readyMetric, Kind: telemetry.Gauge,
+		Help: "1 while the service can do its work, as /health/ready says, else 0.",
+	}}, httpapi.Catalogue()...)
+}
+
+// readiness is the metric service_ready. A scrape reads what the last look
+// found and asks nobody: it must not hang when storage does.
+type readiness struct {
+	check func(context.Context) error
+	ready atomic.Int64
+}
+
+// newReadiness registers the metric, which is 0 until the first look.
+func newReadiness(instruments *telemetry.Instruments, check func(context.Context) error) (*readiness, error) {
+	r := &readiness{check: check}
+	_, err := instruments.Int64ObservableGauge(readyMetric, func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(r.ready.Load())
+		return nil
+	})
+	return r, err
+}
+
+// run looks at once and then in intervals, until ctx ends. A service that
+// stops is not ready.
+func (r *readiness) run(ctx context.Context) error {
+	defer r.ready.Store(0)
+	ticker := time.NewTicker(readyInterval)
+	defer ticker.Stop()
+	for {
+		_ = r.look(ctx) // the metric says it
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// look asks now, and has the metric say the same.
+func (r *readiness) look(ctx context.Context) error {
+	err := r.check(ctx)
+	var ready int64
+	if err == nil {
+		ready = 1
+	}
+	r.ready.Store(ready)
+	return err
 }

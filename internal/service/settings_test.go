@@ -7,17 +7,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 )
 
-func TestTokensThatLeaveTheMachine(t *testing.T) {
-	for addresses, want := range map[string]bool{
-		"127.0.0.1:3001": false, "[::1]:3001": false, "localhost:3001": false, "127.0.0.1:3001, 127.0.0.2:3001": false,
-		":3001": true, "0.0.0.0:3001": true, "192.0.2.1:3001": true, "clerk.example:3001": true, "127.0.0.1:3001,172.17.0.1:3001": true,
-	} {
-		if got := leavesMachine(addresses); got != want {
-			t.Errorf("%s: %v, want %v", addresses, got, want)
-		}
-	}
-}
-
 func TestHTTPSettings(t *testing.T) {
 	for name, tt := range map[string]struct {
 		settings HTTP
