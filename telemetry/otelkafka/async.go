@@ -22,8 +22,8 @@ func DiscardSuccesses() AsyncOption {
 }
 
 // WrapAsyncProducer returns a producer that sends by p, with one span "send <topic>" per record, from Input to its
-// acknowledgement or failure, and every record that Kafka acknowledged counted. The parent of a span is what
-// [WithContext] says. config is the configuration that p was made with; nil stands for sarama's default.
+// acknowledgement or failure, and every record that Kafka acknowledged counted. The parent of a span is that of
+// [WithContext]. config is the configuration that p was made with; nil stands for sarama's default.
 //
 // What holds of p holds of the wrapper:
 //
@@ -54,7 +54,7 @@ func WrapAsyncProducer(
 		stopMark:      &sarama.ProducerMessage{},
 		flushed:       make(chan struct{}),
 		returned:      make(chan struct{}),
-		flight:        flight{spans: make(map[*sarama.ProducerMessage]*SendSpan)},
+		spans:         make(map[*sarama.ProducerMessage]*SendSpan),
 	}
 	for _, option := range options {
 		option(w)
@@ -82,7 +82,11 @@ type asyncProducer struct {
 	stop                sync.Once
 	returned            chan struct{} // closed when sarama has closed both of its channels
 
-	flight flight
+	// spans are those of records that sarama has, by the record itself: Metadata stays the user's, also for
+	// partitioners and interceptors. Without the conventions' metrics only sampled records are in it, and never more
+	// than sarama has in hand.
+	spansMu sync.Mutex
+	spans   map[*sarama.ProducerMessage]*SendSpan
 }
 
 func (p *asyncProducer) start() {
@@ -119,56 +123,25 @@ func (p *asyncProducer) feed() {
 		case nil: // sarama logs it
 			next <- nil
 		default:
-			p.send(msg)
+			p.startSpan(msg)
 			next <- msg
 		}
 	}
 }
 
-// send starts the record's span, and ends it where nothing more will be heard of the record.
-func (p *asyncProducer) send(msg *sarama.ProducerMessage) {
+// startSpan starts the record's span, and ends it where nothing more will be heard of the record.
+func (p *asyncProducer) startSpan(msg *sarama.ProducerMessage) {
 	span := p.inst.newSend(p.inst.takeContext(msg), msg)
-	switch {
-	case p.tracked && (span.SpanContext().IsSampled() || p.inst.convention != nil):
-		p.flight.put(msg, span)
-	default:
+	if !p.tracked || (p.inst.convention == nil && !span.SpanContext().IsSampled()) {
 		span.span.End()
+		return
 	}
-}
-
-// shutDown closes sarama's producer. Until it is closed, records that come too late fail as sarama fails them;
-// after that, sending panics as it does with sarama.
-func (p *asyncProducer) shutDown() {
-	select {
-	case <-p.returned:
-	default:
-		p.AsyncProducer.AsyncClose()
-	}
-	for {
-		select {
-		case msg := <-p.input:
-			p.refuse(msg)
-		case <-p.returned:
-			close(p.input)
-			for msg := range p.input {
-				p.refuse(msg)
-			}
-			p.flight.abandon()
-			close(p.errors)
-			return
-		}
-	}
-}
-
-func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
-	switch {
-	case msg == p.flushMark:
-		p.flushed <- struct{}{}
-	case msg != nil && p.returnsErrors:
-		if s, ok := msg.Metadata.(*sending); ok {
-			msg.Metadata = s.metadata
-		}
-		p.errors <- &sarama.ProducerError{Msg: msg, Err: sarama.ErrShuttingDown}
+	p.spansMu.Lock()
+	earlier := p.spans[msg]
+	p.spans[msg] = &span
+	p.spansMu.Unlock()
+	if earlier != nil { // a record sent twice at once: nothing can tell the two apart
+		earlier.span.End()
 	}
 }
 
@@ -176,7 +149,7 @@ func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
 func (p *asyncProducer) passSuccesses() {
 	defer close(p.successes)
 	for msg := range p.AsyncProducer.Successes() {
-		p.end(msg, nil)
+		p.endSpan(msg, nil)
 		if !p.discard {
 			p.successes <- msg
 		}
@@ -187,44 +160,18 @@ func (p *asyncProducer) passSuccesses() {
 func (p *asyncProducer) passErrors() {
 	for failed := range p.AsyncProducer.Errors() {
 		if failed.Msg != nil {
-			p.end(failed.Msg, failed.Err)
+			p.endSpan(failed.Msg, failed.Err)
 		}
 		p.errors <- failed
 	}
 }
 
-// flight holds the spans of records that sarama has, by the record itself: Metadata stays the user's, also for
-// partitioners and interceptors. Only sampled records are in it, and never more than sarama has in hand.
-type flight struct {
-	mu    sync.Mutex
-	spans map[*sarama.ProducerMessage]*SendSpan
-}
-
-func (f *flight) put(msg *sarama.ProducerMessage, span SendSpan) {
-	f.mu.Lock()
-	earlier := f.spans[msg]
-	f.spans[msg] = &span
-	f.mu.Unlock()
-	if earlier != nil { // a record sent twice at once: nothing can tell the two apart
-		earlier.span.End()
-	}
-}
-
-// take returns the record's span, if it has one, and forgets it.
-func (f *flight) take(msg *sarama.ProducerMessage) *SendSpan {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	span := f.spans[msg]
-	delete(f.spans, msg)
-	return span
-}
-
-// end ends the record's span, if it has one, and counts the record if it was acknowledged.
-func (p *asyncProducer) end(msg *sarama.ProducerMessage, err error) {
-	var span *SendSpan
-	if p.inst.convention != nil || !saysUnsampled(msg) {
-		span = p.flight.take(msg)
-	}
+// endSpan ends the record's span, if it has one, and counts the record if it was acknowledged.
+func (p *asyncProducer) endSpan(msg *sarama.ProducerMessage, err error) {
+	p.spansMu.Lock()
+	span := p.spans[msg]
+	delete(p.spans, msg)
+	p.spansMu.Unlock()
 	switch {
 	case span != nil:
 		span.End(msg.Partition, msg.Offset, err)
@@ -233,24 +180,30 @@ func (p *asyncProducer) end(msg *sarama.ProducerMessage, err error) {
 	}
 }
 
-// saysUnsampled tells from the header that Inject wrote last that the record has no span to look for. After an
-// interceptor that added headers it does not know, and says false.
-func saysUnsampled(msg *sarama.ProducerMessage) bool {
-	if len(msg.Headers) == 0 {
-		return false
-	}
-	last := msg.Headers[len(msg.Headers)-1]
-	return len(last.Value) == parentLen && string(last.Key) == parentName && last.Value[parentLen-1]&1 == 0 // '0' or '2'
+// flush waits until sarama has all records that were put into input before.
+func (p *asyncProducer) flush() {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
+	p.input <- p.flushMark
+	<-p.flushed
 }
 
-// abandon ends what a producer closed without a word about it.
-func (f *flight) abandon() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for msg, span := range f.spans {
-		span.End(0, 0, sarama.ErrShuttingDown)
-		delete(f.spans, msg)
-	}
+// BeginTxn implements [sarama.AsyncProducer]. Records put into Input before it are no part of the transaction.
+func (p *asyncProducer) BeginTxn() error {
+	p.flush()
+	return p.AsyncProducer.BeginTxn()
+}
+
+// CommitTxn implements [sarama.AsyncProducer]. Records put into Input before it are part of the transaction.
+func (p *asyncProducer) CommitTxn() error {
+	p.flush()
+	return p.AsyncProducer.CommitTxn()
+}
+
+// AbortTxn implements [sarama.AsyncProducer]. Records put into Input before it are part of the transaction.
+func (p *asyncProducer) AbortTxn() error {
+	p.flush()
+	return p.AsyncProducer.AbortTxn()
 }
 
 // AsyncClose implements [sarama.AsyncProducer].
@@ -280,28 +233,48 @@ func (p *asyncProducer) Close() error {
 	return nil
 }
 
-// flush waits until sarama has all records that were put into input before.
-func (p *asyncProducer) flush() {
-	p.flushing.Lock()
-	defer p.flushing.Unlock()
-	p.input <- p.flushMark
-	<-p.flushed
+// shutDown closes sarama's producer. Until it is closed, records that come too late fail as sarama fails them;
+// after that, sending panics as it does with sarama.
+func (p *asyncProducer) shutDown() {
+	select {
+	case <-p.returned:
+	default:
+		p.AsyncProducer.AsyncClose()
+	}
+	for {
+		select {
+		case msg := <-p.input:
+			p.refuse(msg)
+		case <-p.returned:
+			close(p.input)
+			for msg := range p.input {
+				p.refuse(msg)
+			}
+			p.abandonSpans()
+			close(p.errors)
+			return
+		}
+	}
 }
 
-// BeginTxn implements [sarama.AsyncProducer]. Records put into Input before it are no part of the transaction.
-func (p *asyncProducer) BeginTxn() error {
-	p.flush()
-	return p.AsyncProducer.BeginTxn()
+func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
+	switch {
+	case msg == p.flushMark:
+		p.flushed <- struct{}{}
+	case msg != nil && p.returnsErrors:
+		if s, ok := msg.Metadata.(*sending); ok {
+			msg.Metadata = s.metadata
+		}
+		p.errors <- &sarama.ProducerError{Msg: msg, Err: sarama.ErrShuttingDown}
+	}
 }
 
-// CommitTxn implements [sarama.AsyncProducer]. Records put into Input before it are part of the transaction.
-func (p *asyncProducer) CommitTxn() error {
-	p.flush()
-	return p.AsyncProducer.CommitTxn()
-}
-
-// AbortTxn implements [sarama.AsyncProducer]. Records put into Input before it are part of the transaction.
-func (p *asyncProducer) AbortTxn() error {
-	p.flush()
-	return p.AsyncProducer.AbortTxn()
+// abandonSpans ends those of records that sarama's producer closed without a word about.
+func (p *asyncProducer) abandonSpans() {
+	p.spansMu.Lock()
+	defer p.spansMu.Unlock()
+	for msg, span := range p.spans {
+		span.End(0, 0, sarama.ErrShuttingDown)
+		delete(p.spans, msg)
+	}
 }

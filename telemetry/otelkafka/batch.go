@@ -22,8 +22,8 @@ type BatchSpan struct {
 }
 
 // StartBatch starts an INTERNAL span for work that is done for many records at once (a storage transaction, a
-// publish, a commit), and links the records' spans that are sampled. [BatchSpan.End] tells each of those records'
-// traces of it too. Give only the records that the work is done for; invalid span contexts count, and are left out
+// publish, a commit), and links the records' spans that are sampled. [BatchSpan.End] adds a span to each of those
+// records' traces too. Give only the records that the work is done for; invalid span contexts count, and are left out
 // otherwise.
 //
 // Where ctx holds no span, the batch's is the root of a trace of its own: work for many traces is a part of none. It is
@@ -110,8 +110,8 @@ type HandleBatch func(ctx context.Context, session sarama.ConsumerGroupSession, 
 
 // NewBatchHandler returns a consumer group's handler that calls handle for the records that are there, 1 to most of
 // them, without waiting for more. Around each call is one span "process <topic>", the root of its own trace, with a
-// link to each record's sender that is sampled; it is sampled if one of them is. The SDK keeps 128 links unless told
-// otherwise (OTEL_SPAN_LINK_COUNT_LIMIT); the attribute messaging.batch.message_count has the true number.
+// link to each record's sender that is sampled; it is sampled if one of them is. The SDK keeps 128 links unless
+// OTEL_SPAN_LINK_COUNT_LIMIT has another number; the attribute messaging.batch.message_count has the true number.
 //
 // If handle returns nil, the batch is marked and its records are counted as consumed. An error fails the span and
 // ends the claim with that error, the batch unmarked.

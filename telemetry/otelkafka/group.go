@@ -8,7 +8,7 @@ import (
 )
 
 // WrapConsumerGroupHandler gives process spans to a handler that has its own loop over claim.Messages(), without a
-// change to it. Such a loop tells nobody when it is done with a record, so a record's span begins when the handler
+// change to it. Nobody sees when such a loop is done with a record, so a record's span begins when the handler
 // receives it and ends when the handler does the first of these:
 //
 //   - marks it, or a later offset of the partition, in the session that it was given;
@@ -101,7 +101,7 @@ func (c *watchedClaim) pass() {
 			c.watch.offer(msg)
 			select {
 			case c.messages <- msg:
-				c.watch.received(msg)
+				c.watch.receive(msg)
 			case <-c.done:
 				c.watch.offer(nil)
 				return
@@ -125,13 +125,13 @@ type watchedSession struct {
 
 // MarkMessage implements [sarama.ConsumerGroupSession].
 func (s *watchedSession) MarkMessage(msg *sarama.ConsumerMessage, metadata string) {
-	s.watch.marked(msg.Topic, msg.Partition, msg.Offset+1)
+	s.watch.mark(msg.Topic, msg.Partition, msg.Offset+1)
 	s.ConsumerGroupSession.MarkMessage(msg, metadata)
 }
 
 // MarkOffset implements [sarama.ConsumerGroupSession].
 func (s *watchedSession) MarkOffset(topic string, partition int32, offset int64, metadata string) {
-	s.watch.marked(topic, partition, offset)
+	s.watch.mark(topic, partition, offset)
 	s.ConsumerGroupSession.MarkOffset(topic, partition, offset, metadata)
 }
 
@@ -165,8 +165,8 @@ func (w *inHand) offer(msg *sarama.ConsumerMessage) {
 	w.settled.Broadcast()
 }
 
-// received ends the span of the record before, and starts this one's.
-func (w *inHand) received(msg *sarama.ConsumerMessage) {
+// receive ends the span of the record before, and starts this one's.
+func (w *inHand) receive(msg *sarama.ConsumerMessage) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.end(nil)
@@ -179,8 +179,8 @@ func (w *inHand) received(msg *sarama.ConsumerMessage) {
 	w.settled.Broadcast()
 }
 
-// marked ends the span of the record in hand if its offset is below next.
-func (w *inHand) marked(topic string, partition int32, next int64) {
+// mark ends the span of the record in hand if its offset is below next.
+func (w *inHand) mark(topic string, partition int32, next int64) {
 	if topic != w.topic || partition != w.partition {
 		return
 	}
@@ -200,7 +200,7 @@ func (w *inHand) endLast(err error) {
 	w.end(err)
 }
 
-// end ends the current span, if there is one. The lock is held.
+// end ends the current span, if there is one. The caller holds the lock.
 func (w *inHand) end(err error) {
 	if w.current == nil {
 		return

@@ -109,8 +109,8 @@ func TestWrappedLoopThatIsFaster(t *testing.T) {
 	h := newInHand(inst, &stubSession{ctx: t.Context()}, &stubClaim{})
 	msg := &sarama.ConsumerMessage{Topic: "in", Partition: 2, Offset: 7}
 	h.offer(msg)
-	h.marked("in", 2, 8)
-	h.received(msg)
+	h.mark("in", 2, 8)
+	h.receive(msg)
 	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 1 || len(r.Spans()) != 1 {
 		t.Errorf("consumed %v with %d spans, want 1", got, len(r.Spans()))
 	}

@@ -2,7 +2,6 @@ package otelkafka
 
 import (
 	"context"
-	"encoding/hex"
 
 	"github.com/IBM/sarama"
 	"github.com/dnwe/otelsarama"
@@ -19,17 +18,34 @@ const maxHeader = 8192
 // once. What an earlier send left there under these names is removed; all other headers stay as they are, in their
 // order. The headers get a slice of their own, so that records may share one before. It makes no span.
 func (i *Instrumentation) Inject(ctx context.Context, msg *sarama.ProducerMessage) {
-	span := trace.SpanContextFromContext(ctx)
-	if span.IsValid() && span.TraceState().Len() == 0 && baggage.FromContext(ctx).Len() == 0 {
-		i.injectParent(span, msg)
-		return
+	c := &sendCarrier{ProducerMessageCarrier: otelsarama.NewProducerMessageCarrier(msg), msg: msg}
+	c.free = c.text[:0]
+	headers := c.list[:0]
+	if len(msg.Headers) >= len(c.list) {
+		headers = make([]sarama.RecordHeader, 0, len(msg.Headers)+len(i.fields))
 	}
-	msg.Headers = i.otherHeaders(make([]sarama.RecordHeader, 0, len(msg.Headers)+len(i.fields)), msg)
-	i.propagator.Inject(ctx, otelsarama.NewProducerMessageCarrier(msg))
+	for _, h := range msg.Headers {
+		if !i.isContext(h.Key) {
+			headers = append(headers, h)
+		}
+	}
+	msg.Headers = headers
+	i.propagator.Inject(ctx, c)
 }
 
 // Fields returns the names of the headers that [Instrumentation.Inject] writes. The slice is not to be changed.
 func (i *Instrumentation) Fields() []string { return i.fields }
+
+// isContext says whether a header of that name carries trace context. Comparing here, and not by package slices,
+// makes no string of the name.
+func (i *Instrumentation) isContext(name []byte) bool {
+	for _, field := range i.fields {
+		if string(name) == field {
+			return true
+		}
+	}
+	return false
+}
 
 // Extract returns ctx with the span context and the baggage from the record's headers, and with these alone:
 // a span in ctx, such as a batch's, does not become the parent of a record that has no context. Of several headers
@@ -43,141 +59,69 @@ func (i *Instrumentation) Extract(ctx context.Context, msg *sarama.ConsumerMessa
 	if baggage.FromContext(ctx).Len() > 0 {
 		ctx = baggage.ContextWithoutBaggage(ctx)
 	}
-	if parent, ok := i.remoteParent(msg.Headers); ok {
-		return trace.ContextWithSpanContext(ctx, parent)
-	}
-	return i.propagator.Extract(ctx, boundedCarrier{otelsarama.NewConsumerMessageCarrier(msg), msg})
+	return i.propagator.Extract(ctx, receiveCarrier{msg})
 }
 
-// boundedCarrier reads headers whose size is the sender's to choose.
-type boundedCarrier struct {
-	propagation.TextMapCarrier
-	msg *sarama.ConsumerMessage
+// sendCarrier is otelsarama's carrier, in one piece of memory with what most records need: room for a traceparent and
+// for the headers beside it. Every record sent needs one, and these would be three pieces.
+type sendCarrier struct {
+	otelsarama.ProducerMessageCarrier
+	msg  *sarama.ProducerMessage
+	text [len("traceparent") + len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]byte
+	free []byte // what is left of text
+	list [4]sarama.RecordHeader
 }
+
+// Set appends a header. [Instrumentation.Inject] has removed those of the same name.
+func (c *sendCarrier) Set(name, value string) {
+	text := append(append(c.free, name...), value...)
+	key, rest := text[:len(name):len(name)], text[len(name):]
+	c.free = rest[len(rest):]
+	c.msg.Headers = append(c.msg.Headers, sarama.RecordHeader{Key: key, Value: rest[:len(rest):len(rest)]})
+}
+
+// Get returns the first header of that name, which may have come from elsewhere, and none that is too large.
+func (c *sendCarrier) Get(name string) string {
+	value := c.ProducerMessageCarrier.Get(name)
+	if len(value) > maxHeader {
+		return ""
+	}
+	return value
+}
+
+var (
+	_ propagation.TextMapCarrier = (*sendCarrier)(nil)
+	_ propagation.TextMapCarrier = receiveCarrier{}
+)
+
+// receiveCarrier is otelsarama's carrier for headers whose size is the sender's to choose.
+type receiveCarrier struct{ msg *sarama.ConsumerMessage }
 
 // Get returns the first header of that name. One that is too large is not even copied.
-func (c boundedCarrier) Get(key string) string {
+func (c receiveCarrier) Get(name string) string {
 	for _, h := range c.msg.Headers {
-		if h != nil && string(h.Key) == key {
+		if h != nil && string(h.Key) == name {
 			if len(h.Value) > maxHeader {
 				return ""
 			}
 			break
 		}
 	}
-	return c.TextMapCarrier.Get(key)
+	return otelsarama.NewConsumerMessageCarrier(c.msg).Get(name)
+}
+
+// Set implements [propagation.TextMapCarrier].
+func (c receiveCarrier) Set(name, value string) {
+	otelsarama.NewConsumerMessageCarrier(c.msg).Set(name, value)
 }
 
 // Keys is here because the carrier's own fails on a nil header.
-func (c boundedCarrier) Keys() []string {
-	keys := make([]string, 0, len(c.msg.Headers))
+func (c receiveCarrier) Keys() []string {
+	names := make([]string, 0, len(c.msg.Headers))
 	for _, h := range c.msg.Headers {
 		if h != nil {
-			keys = append(keys, string(h.Key))
+			names = append(names, string(h.Key))
 		}
 	}
-	return keys
-}
-
-// parentName is the header of W3C Trace Context, section 3.2; parentLen the length of its value in version 00.
-const (
-	parentName = "traceparent"
-	parentLen  = 2 + 1 + 32 + 1 + 16 + 1 + 2
-)
-
-// inlineHeaders holds the headers of one record in one piece of memory.
-type inlineHeaders struct {
-	name  [len(parentName)]byte
-	value [parentLen]byte
-	list  [4]sarama.RecordHeader
-}
-
-// injectParent writes what the propagator writes for a span without trace state or baggage, as most are. Doing it
-// here costs every record sent one allocation instead of four.
-func (i *Instrumentation) injectParent(span trace.SpanContext, msg *sarama.ProducerMessage) {
-	held := &inlineHeaders{}
-	list := held.list[:0]
-	if len(msg.Headers) >= len(held.list) {
-		list = make([]sarama.RecordHeader, 0, len(msg.Headers)+1)
-	}
-	copy(held.name[:], parentName)
-	putParent(&held.value, span)
-	msg.Headers = append(i.otherHeaders(list, msg), sarama.RecordHeader{Key: held.name[:], Value: held.value[:]})
-}
-
-// putParent writes version 00 of the header.
-func putParent(value *[parentLen]byte, span trace.SpanContext) {
-	id, parent := span.TraceID(), span.SpanID()
-	flags := [1]byte{byte(span.TraceFlags() & (trace.FlagsSampled | trace.FlagsRandom))}
-	copy(value[:], "00-")
-	hex.Encode(value[3:], id[:])
-	value[35] = '-'
-	hex.Encode(value[36:], parent[:])
-	value[52] = '-'
-	hex.Encode(value[53:], flags[:])
-}
-
-// otherHeaders appends to list the record's headers that are no trace context.
-func (i *Instrumentation) otherHeaders(list []sarama.RecordHeader, msg *sarama.ProducerMessage) []sarama.RecordHeader {
-	for _, h := range msg.Headers {
-		if !i.isContext(h.Key) {
-			list = append(list, h)
-		}
-	}
-	return list
-}
-
-// isContext says whether a header of that name carries trace context. Comparing here, and not by package slices,
-// makes no string of the name.
-func (i *Instrumentation) isContext(name []byte) bool {
-	for _, field := range i.fields {
-		if string(name) == field {
-			return true
-		}
-	}
-	return false
-}
-
-// remoteParent returns the span context in the record's headers if traceparent, version 00, is the only one that
-// carries any context, and well formed; false leaves the headers to the propagator. It is the common case, and costs
-// nothing here but the reading.
-func (i *Instrumentation) remoteParent(headers []*sarama.RecordHeader) (trace.SpanContext, bool) {
-	var value []byte
-	for _, h := range headers {
-		if h == nil || !i.isContext(h.Key) {
-			continue
-		}
-		if value != nil || string(h.Key) != parentName || len(h.Value) != parentLen {
-			return trace.SpanContext{}, false
-		}
-		value = h.Value
-	}
-	if value == nil {
-		return trace.SpanContext{}, false
-	}
-	return readParent(value)
-}
-
-// readParent reads version 00 of the header, of the right length.
-func readParent(value []byte) (trace.SpanContext, bool) {
-	var config trace.SpanContextConfig
-	var flags [1]byte
-	if string(value[:3]) != "00-" || value[35] != '-' || value[52] != '-' ||
-		!readHex(config.TraceID[:], value[3:35]) || !readHex(config.SpanID[:], value[36:52]) || !readHex(flags[:], value[53:]) {
-		return trace.SpanContext{}, false
-	}
-	config.TraceFlags, config.Remote = trace.TraceFlags(flags[0]), true
-	span := trace.NewSpanContext(config)
-	return span, span.IsValid() && config.TraceFlags <= trace.FlagsSampled|trace.FlagsRandom
-}
-
-// readHex reads lower-case digits alone, as the specification has them.
-func readHex(to, from []byte) bool {
-	for _, digit := range from {
-		if digit >= 'A' && digit <= 'F' {
-			return false
-		}
-	}
-	_, err := hex.Decode(to, from)
-	return err == nil
+	return names
 }

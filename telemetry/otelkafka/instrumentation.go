@@ -5,9 +5,9 @@
 // done for many records at once has a span of its own that links them. The metrics are those of
 // [telemetry.Common]; their topics are exported as zero from the start, so that rate() sees the first record.
 //
-// A service wraps its producers with [WrapSyncProducer] or [WrapAsyncProducer], says with [WithContext] in which
+// A service wraps its producers with [WrapSyncProducer] or [WrapAsyncProducer], sets with [WithContext] in which
 // context a record is sent, and handles records through [NewHandler] or [NewBatchHandler]; a handler of its own goes
-// through [WrapConsumerGroupHandler]. [Lag] and [Rebalances] tell how far it is behind and how its group does, and
+// through [WrapConsumerGroupHandler]. [Lag] and [Rebalances] show how far it is behind and how its group does, and
 // [ObserveSarama] shows what sarama measures itself.
 //
 // Header carriers come from dnwe/otelsarama. Spans follow one version of the semantic conventions for messaging.
@@ -24,7 +24,7 @@
 //   - batch.go: work for many records at once, and the handler of batches
 //   - failures.go: counting the records that could not be processed
 //   - lag.go: what is left to process in each partition, and its age
-//   - lagbroker.go: asking the brokers where logs begin, end, and hold a record
+//   - lagbroker.go: where logs begin, end, and hold a record, as the brokers say
 //   - rebalance.go: a group member's rebalances by cause
 //   - saramametrics.go: what sarama itself measures
 package otelkafka
@@ -34,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -42,12 +41,13 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // scope is the name of this package's tracer.
 const scope = "github.com/vigie-dev/vigie/telemetry/otelkafka"
 
-// Options says what the service does with Kafka.
+// Options is what the service does with Kafka.
 type Options struct {
 	// ConsumerGroup is the group's id, an attribute of process spans. Empty for a service that only produces.
 	ConsumerGroup string
@@ -166,38 +166,25 @@ type topicOptions struct {
 // topicTable keeps the options of each topic seen, as many as the metrics have room for.
 type topicTable struct {
 	spans      spanAttributes
-	budget     *telemetry.Budget
 	convention *conventions // nil if off
-	mu         sync.RWMutex
-	topics     map[string]*topicOptions
+	kept       *labels.Cache[string, *topicOptions]
 }
 
 func newTopicTable(instruments *telemetry.Instruments, spans spanAttributes, convention *conventions) *topicTable {
-	return &topicTable{
-		spans: spans, convention: convention, topics: make(map[string]*topicOptions),
-		budget: instruments.Budget(telemetry.KafkaMessagesProducedTotal, 1),
-	}
+	t := &topicTable{spans: spans, convention: convention}
+	budget := instruments.Budget(telemetry.KafkaMessagesProducedTotal, 1)
+	t.kept = labels.NewCache(func(topic string) bool { return budget.Admit(topic) },
+		func(topic string) *topicOptions { return t.make(topic, topic) })
+	return t
 }
 
-// get returns the topic's options, making them the first time. A topic beyond those that the metrics have room for
-// is _OTHER there; its spans still carry its name, and its options are made anew for each record.
+// get returns the topic's options. A topic beyond those that the metrics have room for is _OTHER there; its spans still
+// carry its name, and its options are made anew for each record.
 func (t *topicTable) get(topic string) *topicOptions {
-	t.mu.RLock()
-	found := t.topics[topic]
-	t.mu.RUnlock()
-	if found != nil {
-		return found
+	if kept, ok := t.kept.Get(topic); ok {
+		return kept
 	}
-	if !t.budget.Admit(topic) {
-		return t.make(topic, telemetry.LabelOther)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if found = t.topics[topic]; found == nil {
-		found = t.make(topic, topic)
-		t.topics[topic] = found
-	}
-	return found
+	return t.make(topic, telemetry.LabelOther)
 }
 
 func (t *topicTable) make(topic, label string) *topicOptions {

@@ -40,7 +40,7 @@ const (
 //
 // A poll costs each broker one ListOffsets request, a second one where records are left, and where it is not
 // known of any record that it is there, as after a standstill of the consumer, one Fetch of at most 1 MiB that
-// waits for nothing; that needs the topic's READ permission, as the consumer does. A broker that does not answer
+// waits for nothing; that needs the topic's READ permission, as the consumer does. A broker that does not respond
 // delays a poll by the interval, at least one second and at most ten; its partitions keep their last values, and it
 // is not asked again before the client's network timeout.
 type Lag struct {
@@ -120,7 +120,7 @@ func (l *Lag) Assign(topic string, partition int32, next int64) {
 	}
 }
 
-// Advance says that next is now the first offset not processed. nextRecordTime is the timestamp of the first record
+// Advance sets next, the first offset not processed. nextRecordTime is the timestamp of the first record
 // not processed if it is in hand, else zero; next may then be that record's own offset, so that offsets without a
 // record before it do not count. A partition that is not assigned is ignored.
 func (l *Lag) Advance(topic string, partition int32, next int64, nextRecordTime time.Time) {
@@ -196,28 +196,28 @@ func (l *Lag) poll(ctx context.Context) error {
 func (l *Lag) pollEnds(ctx context.Context) error {
 	return l.pollOffsets(ctx, sarama.OffsetNewest,
 		func(*progress) bool { return true },
-		func(p *progress, end int64) { p.ended(end, l.now()) })
+		func(p *progress, end int64) { p.setEnd(end, l.now()) })
 }
 
 // pollStarts leaves out what is processed to its end: no deletion changes its lag.
 func (l *Lag) pollStarts(ctx context.Context) error {
 	return l.pollOffsets(ctx, sarama.OffsetOldest,
 		func(p *progress) bool { return p.next == sarama.OffsetOldest || p.open() },
-		(*progress).started)
+		(*progress).setStart)
 }
 
 func (l *Lag) pollOffsets(ctx context.Context, at int64, which func(*progress) bool, take func(*progress, int64)) error {
-	asked := l.pick(which)
-	if len(asked) == 0 {
+	picked := l.pick(which)
+	if len(picked) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	offsets, err := l.source.Offsets(ctx, at, keys(asked))
+	offsets, err := l.source.Offsets(ctx, at, keys(picked))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for partition, offset := range offsets {
-		if p := asked[partition]; p != nil && offset >= 0 {
+		if p := picked[partition]; p != nil && offset >= 0 {
 			take(p, offset)
 		}
 	}
@@ -226,13 +226,13 @@ func (l *Lag) pollOffsets(ctx context.Context, at int64, which func(*progress) b
 
 // pollFirst looks into the logs where something is left that may be no record.
 func (l *Lag) pollFirst(ctx context.Context) error {
-	asked := l.pick((*progress).unseen)
-	if l.finder == nil || len(asked) == 0 {
+	picked := l.pick((*progress).unseen)
+	if l.finder == nil || len(picked) == 0 {
 		return nil
 	}
-	from := make(map[TopicPartition]int64, len(asked))
+	from := make(map[TopicPartition]int64, len(picked))
 	l.mu.Lock()
-	for partition, p := range asked {
+	for partition, p := range picked {
 		from[partition] = p.position()
 	}
 	l.mu.Unlock()
@@ -242,8 +242,8 @@ func (l *Lag) pollFirst(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for partition, first := range found {
-		if p := asked[partition]; p != nil {
-			p.looked(from[partition], first)
+		if p := picked[partition]; p != nil {
+			p.setFirst(from[partition], first)
 		}
 	}
 	return err
@@ -339,8 +339,8 @@ func (p *progress) advance(next int64, recordTime time.Time) {
 	p.forget()
 }
 
-// ended takes a polled end. An end below the last one means that the log was cut or made anew; it is believed.
-func (p *progress) ended(end int64, at time.Time) {
+// setEnd takes a polled end. An end below the last one means that the log was cut or made anew; it is believed.
+func (p *progress) setEnd(end int64, at time.Time) {
 	if p.next == sarama.OffsetNewest {
 		p.next = end
 	}
@@ -361,8 +361,8 @@ func (p *progress) ended(end int64, at time.Time) {
 	p.seen = append(p.seen, sighting{end, at})
 }
 
-// started takes a polled start.
-func (p *progress) started(start int64) {
+// setStart takes a polled start.
+func (p *progress) setStart(start int64) {
 	if p.next == sarama.OffsetOldest {
 		p.next = start
 	}
@@ -370,8 +370,8 @@ func (p *progress) started(start int64) {
 	p.forget()
 }
 
-// looked takes what the log holds from an offset on. It says nothing about a consumer that has gone back since.
-func (p *progress) looked(from int64, first FirstRecord) {
+// setFirst takes what the log holds from an offset on. It says nothing about a consumer that has gone back since.
+func (p *progress) setFirst(from int64, first FirstRecord) {
 	if p.next < 0 || p.position() < from {
 		return
 	}
@@ -440,37 +440,4 @@ func dated(timestamp time.Time) bool { return timestamp.Unix() > 0 }
 // caughtUp: a record in hand is not processed, though the log may have lost it meanwhile.
 func (p *progress) caughtUp() bool {
 	return p.known && p.next >= 0 && (p.next >= p.goal || (p.inHand.IsZero() && p.position() >= p.goal))
-}
-
-// TopicPartition names one partition.
-type TopicPartition struct {
-	Topic     string
-	Partition int32
-}
-
-// OffsetSource knows where logs start and end.
-type OffsetSource interface {
-	// Offsets returns, for each partition it can, the log's end (at sarama.OffsetNewest: the offset after the last
-	// one that a consumer may read) or start (sarama.OffsetOldest). It may return both some offsets and an error
-	// for the rest, and returns soon after ctx has ended.
-	Offsets(ctx context.Context, at int64, partitions []TopicPartition) (map[TopicPartition]int64, error)
-}
-
-// RecordFinder is what an [OffsetSource] may be as well: it can look into the logs. Without it every offset counts
-// as a record, also the markers with which transactions end.
-type RecordFinder interface {
-	// FirstRecords returns, for each partition it can, the first record at or after an offset. It may look at
-	// part of a log only, may return both some answers and an error for the rest, and returns soon after ctx
-	// has ended.
-	FirstRecords(ctx context.Context, from map[TopicPartition]int64) (map[TopicPartition]FirstRecord, error)
-}
-
-// FirstRecord is what a log holds from an offset on.
-type FirstRecord struct {
-	// Offset is where the record stands. With none found, it is how far was looked: no record stands before it.
-	Offset int64
-	// Found says that there is a record.
-	Found bool
-	// Timestamp is the record's; zero if it has none.
-	Timestamp time.Time
 }

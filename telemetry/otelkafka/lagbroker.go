@@ -10,9 +10,43 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 )
+
+// TopicPartition names one partition.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// OffsetSource knows where logs start and end.
+type OffsetSource interface {
+	// Offsets returns, for each partition it can, the log's end (at sarama.OffsetNewest: the offset after the last
+	// one that a consumer may read) or start (sarama.OffsetOldest). It may return both some offsets and an error
+	// for the rest, and returns soon after ctx has ended.
+	Offsets(ctx context.Context, at int64, partitions []TopicPartition) (map[TopicPartition]int64, error)
+}
+
+// RecordFinder is what an [OffsetSource] may be as well: it can look into the logs. Without it every offset counts
+// as a record, also the markers with which transactions end.
+type RecordFinder interface {
+	// FirstRecords returns, for each partition it can, the first record at or after an offset. It may look at
+	// part of a log only, may return both some records and an error for the rest, and returns soon after ctx
+	// has ended.
+	FirstRecords(ctx context.Context, from map[TopicPartition]int64) (map[TopicPartition]FirstRecord, error)
+}
+
+// FirstRecord is what a log holds from an offset on.
+type FirstRecord struct {
+	// Offset is where the record stands. With none found, it is how far was looked: no record stands before it.
+	Offset int64
+	// Found says that there is a record.
+	Found bool
+	// Timestamp is the record's; zero if it has none.
+	Timestamp time.Time
+}
 
 // brokerLogs asks the partitions' leaders, with one request each.
 type brokerLogs struct {
@@ -39,26 +73,26 @@ func askLeaders[A any](
 	if err != nil {
 		return nil, fmt.Errorf("find leaders: %w", err)
 	}
-	type answer struct {
+	type result struct {
 		found map[TopicPartition]A
 		err   error
 	}
-	answers := make(chan answer, len(known.partitions)+1)
+	results := make(chan result, len(known.partitions)+1)
 	for leader, theirs := range known.partitions {
 		go func() {
 			found, err := call(ctx, &b.calls, leader.ID(), func() (map[TopicPartition]A, error) { return ask(leader, theirs) })
 			if err != nil {
 				err = fmt.Errorf("ask broker %d: %w", leader.ID(), err)
 			}
-			answers <- answer{found, err}
+			results <- result{found, err}
 		}()
 	}
-	go func() { answers <- answer{err: b.findAnew(ctx, known.failures)} }()
+	go func() { results <- result{err: b.findLeaders(ctx, known.failures)} }()
 	all := make(map[TopicPartition]A, len(partitions))
-	for range cap(answers) {
-		a := <-answers
-		err = errors.Join(err, a.err)
-		maps.Copy(all, a.found)
+	for range cap(results) {
+		r := <-results
+		err = errors.Join(err, r.err)
+		maps.Copy(all, r.found)
 	}
 	return all, err
 }
@@ -99,8 +133,8 @@ func (b *brokerLogs) leaders(partitions []TopicPartition) leaders {
 	return known
 }
 
-// findAnew reports what has no leader and has the client ask for it, in one request.
-func (b *brokerLogs) findAnew(ctx context.Context, failures *partitionErrors) error {
+// findLeaders reports what has no leader and has the client ask for it, in one request.
+func (b *brokerLogs) findLeaders(ctx context.Context, failures *partitionErrors) error {
 	if failures.count == 0 {
 		return nil
 	}
@@ -160,7 +194,7 @@ func (b *brokerLogs) refresh(failures *partitionErrors) error {
 	return err
 }
 
-// blockOffset reads a partition's answer. Versions 0 and later of the response both fill Offsets.
+// blockOffset reads what the response has of a partition. Versions 0 and later of the response both fill Offsets.
 func blockOffset(block *sarama.OffsetResponseBlock) (int64, error) {
 	switch {
 	case block == nil:
@@ -317,8 +351,8 @@ type calls struct {
 // call runs f unless a call with that key is running, and returns its results unless ctx ends first.
 func call[A any](ctx context.Context, c *calls, key int32, f func() (A, error)) (A, error) {
 	type result struct {
-		answer A
-		err    error
+		value A
+		err   error
 	}
 	var none A
 	if !c.begin(key) {
@@ -327,13 +361,13 @@ func call[A any](ctx context.Context, c *calls, key int32, f func() (A, error)) 
 	done := make(chan result, 1)
 	c.all.Go(func() {
 		var r result
-		r.answer, r.err = f()
+		r.value, r.err = f()
 		c.end(key) // before the caller goes on: it may call again at once
 		done <- r
 	})
 	select {
 	case r := <-done:
-		return r.answer, r.err
+		return r.value, r.err
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}

@@ -24,10 +24,10 @@ import (
 // With an eager strategy, [Rebalances.Watch] sees all there is: each rebalance ends a session and begins another. The
 // time is that from the session's end, so the handlers' winding up counts, to the new session's beginning.
 //
-// With a cooperative strategy the session outlives a rebalance, and sarama tells its handler nothing. Give sarama the
+// With a cooperative strategy the session outlives a rebalance, and its handler learns nothing of it. Give sarama the
 // strategy through [Rebalances.Strategy] too: then every generation that the member joins counts as a rebalance (one
-// that takes partitions away has two), and its time is that from asking to join to the answer. Without, rebalances are
-// told from the generation when the page is made: counted, all as group_changed, and not timed.
+// that takes partitions away has two), and its time is that from its request to join to the broker's response. Without,
+// rebalances are counted by the generation when the page is made, all as group_changed, and not timed.
 //
 // Only the group's leader learns that a topic has more partitions. To the others it is group_changed. The new
 // KIP-848 protocol is not sarama's to join.
@@ -37,14 +37,14 @@ type Rebalances struct {
 	registrations []metric.Registration
 	now           func() time.Time
 
-	mu      sync.Mutex
-	counts  map[string]int64
-	session *memberSession // nil between sessions
-	lostAt  time.Time      // when the last session ended, zero unless it ended against the service's will
-	hooked  bool           // the strategy tells of each assignment
-	joining time.Time      // when a member that has a session asked to join again, zero once it has its answer
-	sizes   map[string]int // partitions of each topic, as the leader last saw them
-	grown   bool           // the leader has seen another number of them
+	mu       sync.Mutex
+	counts   map[string]int64
+	session  *memberSession // nil between sessions
+	lostAt   time.Time      // when the last session ended, zero unless it ended against the service's will
+	notified bool           // sarama notifies the strategy of each assignment, and so this
+	joining  time.Time      // when a member that has a session asked to join again, zero once it has joined
+	sizes    map[string]int // partitions of each topic, as the leader last saw them
+	resized  bool           // the leader has seen another number of them
 }
 
 // memberSession is a session that goes on.
@@ -83,7 +83,7 @@ func (r *Rebalances) Close() error {
 	return errors.Join(errs...)
 }
 
-// Setup says that a session begins. It always returns nil, so that it can stand where [OnSetup] wants a function.
+// Setup takes note of a session that begins. It always returns nil, so that it can stand where [OnSetup] wants a function.
 // Call it first, for what follows does not belong to the rebalance.
 func (r *Rebalances) Setup(session sarama.ConsumerGroupSession) error {
 	s := &memberSession{ConsumerGroupSession: session, generation: session.GenerationID()}
@@ -94,31 +94,31 @@ func (r *Rebalances) Setup(session sarama.ConsumerGroupSession) error {
 	} else {
 		r.duration.Record(context.Background(), r.now().Sub(r.lostAt).Seconds())
 	}
-	r.session, r.lostAt, r.joining, r.grown = s, time.Time{}, time.Time{}, false
-	context.AfterFunc(session.Context(), func() { r.ended(s) })
+	r.session, r.lostAt, r.joining, r.resized = s, time.Time{}, time.Time{}, false
+	context.AfterFunc(session.Context(), func() { r.endSession(s) })
 	return nil
 }
 
-// Cleanup says that the session's claims have ended. It always returns nil; see [Rebalances.Setup].
+// Cleanup takes note that the session's claims have ended. It always returns nil; see [Rebalances.Setup].
 func (r *Rebalances) Cleanup(sarama.ConsumerGroupSession) error {
 	r.mu.Lock()
 	s := r.session
 	r.mu.Unlock()
 	if s != nil && s.Context().Err() != nil {
-		r.ended(s)
+		r.endSession(s)
 	}
 	return nil
 }
 
-// ended takes note of a session's end, once.
-func (r *Rebalances) ended(s *memberSession) {
+// endSession takes note of a session's end, once.
+func (r *Rebalances) endSession(s *memberSession) {
 	cause := causeOf(context.Cause(s.Context()))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.session != s {
 		return
 	}
-	r.catchUp()
+	r.countGenerations()
 	if cause == "" && !r.joining.IsZero() {
 		cause = causeSessionLost // sarama gives up a session that fails to join again without a cause
 	}
@@ -129,9 +129,9 @@ func (r *Rebalances) ended(s *memberSession) {
 	}
 }
 
-// catchUp counts the generations that a session has gone through where the strategy does not tell.
-func (r *Rebalances) catchUp() {
-	if r.session == nil || r.hooked {
+// countGenerations counts the generations that a session has gone through where sarama notifies no strategy.
+func (r *Rebalances) countGenerations() {
+	if r.session == nil || r.notified {
 		return
 	}
 	generation := r.session.GenerationID()
@@ -167,51 +167,51 @@ func (h watchedHandler) Cleanup(session sarama.ConsumerGroupSession) error {
 	return h.ConsumerGroupHandler.Cleanup(session)
 }
 
-// Strategy returns the strategy with each join and each assignment seen. Give it to sarama in place of a cooperative
+// Strategy returns the strategy with each join and each assignment counted and timed. Give it to sarama in place of a cooperative
 // one, in Config.Consumer.Group.Rebalance.GroupStrategies; what it decides does not change. A strategy that does not
 // take part in sarama's joins and assignments, as the eager ones do not, is returned as it is: there is nothing to see.
 func (r *Rebalances) Strategy(strategy sarama.BalanceStrategy) sarama.BalanceStrategy {
-	if s, ok := strategy.(tellingStrategy); ok {
+	if s, ok := strategy.(notifiedStrategy); ok {
 		return watchedStrategy{s, r}
 	}
 	return strategy
 }
 
-// tellingStrategy is what sarama's cooperative strategy is: sarama calls it just before each request to join and
+// notifiedStrategy is what sarama's cooperative strategy is: sarama calls it just before each request to join and
 // just after each assignment.
-type tellingStrategy interface {
+type notifiedStrategy interface {
 	sarama.RebalanceProtocolBalanceStrategy
 	sarama.SubscriptionUserDataBalanceStrategy
 	sarama.OnAssignmentBalanceStrategy
 }
 
 type watchedStrategy struct {
-	tellingStrategy
+	notifiedStrategy
 	rebalances *Rebalances
 }
 
 // SubscriptionUserData implements [sarama.SubscriptionUserDataBalanceStrategy].
 func (s watchedStrategy) SubscriptionUserData(topics []string) ([]byte, error) {
-	s.rebalances.asked()
-	return s.tellingStrategy.SubscriptionUserData(topics)
+	s.rebalances.beginJoin()
+	return s.notifiedStrategy.SubscriptionUserData(topics)
 }
 
 // Plan implements [sarama.BalanceStrategy]; sarama calls it where this member leads the group.
 func (s watchedStrategy) Plan(
 	members map[string]sarama.ConsumerGroupMemberMetadata, topics map[string][]int32,
 ) (sarama.BalanceStrategyPlan, error) {
-	s.rebalances.planned(topics)
-	return s.tellingStrategy.Plan(members, topics)
+	s.rebalances.compareSizes(topics)
+	return s.notifiedStrategy.Plan(members, topics)
 }
 
 // OnAssignment implements [sarama.OnAssignmentBalanceStrategy].
 func (s watchedStrategy) OnAssignment(assignment *sarama.ConsumerGroupMemberAssignment, generation int32) {
-	s.tellingStrategy.OnAssignment(assignment, generation)
-	s.rebalances.answered(generation)
+	s.notifiedStrategy.OnAssignment(assignment, generation)
+	s.rebalances.countAssignment(generation)
 }
 
-// asked notes that a member which has a session asks to join again. Further tries belong to the same rebalance.
-func (r *Rebalances) asked() {
+// beginJoin notes that a member which has a session asks to join again. Further tries belong to the same rebalance.
+func (r *Rebalances) beginJoin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.session != nil && r.joining.IsZero() {
@@ -219,37 +219,37 @@ func (r *Rebalances) asked() {
 	}
 }
 
-// planned compares the topics' sizes with those of the last plan.
-func (r *Rebalances) planned(topics map[string][]int32) {
+// compareSizes compares the topics' sizes with those of the last plan.
+func (r *Rebalances) compareSizes(topics map[string][]int32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sizes := make(map[string]int, len(topics))
 	for topic, partitions := range topics {
 		sizes[topic] = len(partitions)
 		if before, known := r.sizes[topic]; known && before != len(partitions) {
-			r.grown = true
+			r.resized = true
 		}
 	}
 	r.sizes = sizes
 }
 
-// answered counts and times a rebalance within a session. That of a session's beginning is Setup's to count.
-func (r *Rebalances) answered(generation int32) {
+// countAssignment counts and times a rebalance within a session. That of a session's beginning is Setup's to count.
+func (r *Rebalances) countAssignment(generation int32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hooked = true
+	r.notified = true
 	if r.session == nil {
 		return
 	}
 	cause := causeGroupChanged
-	if r.grown {
+	if r.resized {
 		cause = causePartitionsChanged
 	}
 	r.counts[cause]++
 	if !r.joining.IsZero() {
 		r.duration.Record(context.Background(), r.now().Sub(r.joining).Seconds())
 	}
-	r.session.generation, r.joining, r.grown = generation, time.Time{}, false
+	r.session.generation, r.joining, r.resized = generation, time.Time{}, false
 }
 
 // Values of the label cause of kafka_consumer_rebalances_total.
@@ -296,7 +296,7 @@ func causeOf(err error) string {
 	}
 }
 
-// isConnectionFailure recognises what sarama's heartbeats end with where the coordinator does not answer them.
+// isConnectionFailure recognises what sarama's heartbeats end with where the coordinator does not respond.
 func isConnectionFailure(err error) bool {
 	var network net.Error
 	var malformed sarama.PacketDecodingError
@@ -318,7 +318,7 @@ func isAny(err error, targets ...error) bool {
 func (r *Rebalances) observeCounts(_ context.Context, o telemetry.Observation) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.catchUp()
+	r.countGenerations()
 	for _, cause := range causes() {
 		set := metric.WithAttributeSet(attribute.NewSet(attribute.String("cause", cause)))
 		o.Counter(telemetry.KafkaConsumerRebalancesTotal, r.counts[cause], set)

@@ -13,6 +13,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // schemaURL names the version of the semantic conventions that this package is written against: 1.43.0.
@@ -117,9 +118,10 @@ type conventions struct {
 	sendBudget         *telemetry.Budget
 	processBudget      *telemetry.Budget
 
-	mu     sync.RWMutex
-	kinds  map[string]struct{}
-	failed map[failedSeries]*conventionOptions
+	failures *labels.Cache[failedSeries, *conventionOptions]
+
+	mu    sync.Mutex
+	kinds map[string]struct{} // of errors, that have a value of error.type
 }
 
 // failedSeries is one kind of failure of an operation on a topic.
@@ -133,10 +135,12 @@ type conventionOptions struct {
 
 func newConventions(instruments *telemetry.Instruments, group string) (*conventions, error) {
 	c := &conventions{
-		group: group, kinds: make(map[string]struct{}), failed: make(map[failedSeries]*conventionOptions),
+		group: group, kinds: make(map[string]struct{}),
 		sendBudget:    instruments.Budget(telemetry.MessagingClientSentMessages, 2),
 		processBudget: instruments.Budget(telemetry.MessagingProcessDuration, 2),
 	}
+	bounded := func(failedSeries) bool { return true } // by its topic, which is a label, and its kind
+	c.failures = labels.NewCache(bounded, c.newFailure)
 	var errs [4]error
 	c.operation, errs[0] = instruments.Float64Histogram(telemetry.MessagingClientOperationDuration)
 	c.process, errs[1] = instruments.Float64Histogram(telemetry.MessagingProcessDuration)
@@ -173,6 +177,13 @@ func (c *conventions) processed(topic, kind string) *conventionOptions {
 	return &conventionOptions{add: []metric.AddOption{set}, record: []metric.RecordOption{set}}
 }
 
+func otherKind(kind string) string {
+	if kind == "" {
+		return ""
+	}
+	return telemetry.LabelOther
+}
+
 func commonAttributes(operation, topic, kind string) []attribute.KeyValue {
 	list := []attribute.KeyValue{
 		semconv.MessagingSystemKafka, semconv.MessagingOperationName(operation), semconv.MessagingDestinationName(topic),
@@ -183,26 +194,38 @@ func commonAttributes(operation, topic, kind string) []attribute.KeyValue {
 	return list
 }
 
-// failure returns the kept options of a failure, making them the first time.
-func (c *conventions) failure(operation, topic string, err error) *conventionOptions {
-	key := failedSeries{operation, topic, c.kind(errorType(err).Value.AsString())}
-	c.mu.RLock()
-	found := c.failed[key]
-	c.mu.RUnlock()
-	if found != nil {
-		return found
+func (c *conventions) newFailure(series failedSeries) *conventionOptions {
+	if series.operation == operationProcess {
+		return c.processed(series.topic, series.kind)
 	}
-	build := c.sent
-	if operation == operationProcess {
-		build = c.processed
+	return c.sent(series.topic, series.kind)
+}
+
+// failure returns the attribute sets of an operation on a topic that failed.
+func (c *conventions) failure(operation, topic string, err error) *conventionOptions {
+	options, _ := c.failures.Get(failedSeries{operation, topic, c.kind(err)})
+	return options
+}
+
+// Bounds of error.type in metrics: its values, and their length in bytes. All else is _OTHER.
+const (
+	maxErrorKinds = 20
+	maxErrorKind  = 128
+)
+
+// kind names the kind of an error if it is among the first.
+func (c *conventions) kind(err error) string {
+	name := errorType(err).Value.AsString()
+	if len(name) > maxErrorKind || !utf8.ValidString(name) {
+		return telemetry.LabelOther
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if found = c.failed[key]; found == nil {
-		found = build(key.topic, key.kind)
-		c.failed[key] = found
+	if _, known := c.kinds[name]; !known && len(c.kinds) >= maxErrorKinds {
+		return telemetry.LabelOther
 	}
-	return found
+	c.kinds[name] = struct{}{}
+	return name
 }
 
 // sendEnded records a send that took that many seconds. One that succeeded is counted by [Instrumentation.Produced].
@@ -223,38 +246,4 @@ func (c *conventions) processEnded(ctx context.Context, options *topicOptions, s
 	}
 	c.deliveries.Add(ctx, 1, set.add...)
 	c.process.Record(ctx, seconds, set.record...)
-}
-
-// Bounds of error.type in metrics: its values, and their length in bytes. All else is _OTHER.
-const (
-	maxErrorKinds = 20
-	maxErrorKind  = 128
-)
-
-// kind folds what is not among the first kinds of error.
-func (c *conventions) kind(name string) string {
-	c.mu.RLock()
-	_, known := c.kinds[name]
-	full := len(c.kinds) >= maxErrorKinds
-	c.mu.RUnlock()
-	if known {
-		return name
-	}
-	if full || len(name) > maxErrorKind || !utf8.ValidString(name) {
-		return telemetry.LabelOther
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.kinds) >= maxErrorKinds {
-		return telemetry.LabelOther
-	}
-	c.kinds[name] = struct{}{}
-	return name
-}
-
-func otherKind(kind string) string {
-	if kind == "" {
-		return ""
-	}
-	return telemetry.LabelOther
 }

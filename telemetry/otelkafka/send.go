@@ -94,7 +94,7 @@ func fail(span trace.Span, err error) {
 	span.SetAttributes(kind)
 }
 
-// WithContext says in which context a record is sent by a producer of [WrapSyncProducer] or [WrapAsyncProducer],
+// WithContext sets in which context a record is sent by a producer of [WrapSyncProducer] or [WrapAsyncProducer],
 // and returns the record:
 //
 //	producer.Input() <- otelkafka.WithContext(ctx, msg)
@@ -128,28 +128,15 @@ func (i *Instrumentation) takeContext(msg *sarama.ProducerMessage) context.Conte
 	}
 	for _, h := range msg.Headers {
 		if i.isContext(h.Key) {
-			return i.propagator.Extract(context.Background(), sendCarrier{otelsarama.NewProducerMessageCarrier(msg)})
+			return i.propagator.Extract(context.Background(), &sendCarrier{ProducerMessageCarrier: otelsarama.NewProducerMessageCarrier(msg)})
 		}
 	}
 	return context.Background()
 }
 
-// sendCarrier bounds what is read from headers that may have come from elsewhere, as boundedCarrier does.
-type sendCarrier struct {
-	otelsarama.ProducerMessageCarrier
-}
-
-func (c sendCarrier) Get(key string) string {
-	value := c.ProducerMessageCarrier.Get(key)
-	if len(value) > maxHeader {
-		return ""
-	}
-	return value
-}
-
 // WrapSyncProducer returns a producer that sends by p, with one span "send <topic>" per record and every record
 // that Kafka acknowledged counted. Each record's span has its own outcome, also in SendMessages. The parent of a
-// span is what [WithContext] says. All other methods, transactions included, are p's own. The record comes back as
+// span is that of [WithContext]. All other methods, transactions included, are p's own. The record comes back as
 // it was given, but for the headers that carry its trace context; the wrapper starts no goroutine.
 //
 // Kafka must know headers: sarama's Config.Version must be V0_11_0_0 or newer, as its default is.

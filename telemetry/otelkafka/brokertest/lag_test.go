@@ -106,7 +106,7 @@ func (w *watched) want(step, partition string, want float64) {
 	w.t.Helper()
 	labels := map[string]string{"topic": "t", "partition": partition}
 	eventually(w.t, fmt.Sprintf("%s: lag of partition %s is %v", step, partition, want), func() bool {
-		return w.r.Metric(telemetry.KafkaConsumerLag, labels) == want
+		return w.r.Series(telemetry.KafkaConsumerLag, labels) == 1 && w.r.Metric(telemetry.KafkaConsumerLag, labels) == want
 	})
 }
 
