@@ -4,6 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Class says what becomes of a record that could not simply be processed.
@@ -57,10 +62,10 @@ func (f *Failure) ErrorType() string { return string(f.Reason) }
 // ErrDuplicate says that the record has been processed before.
 var ErrDuplicate = errors.New("processed before")
 
-// Reject makes a failure that no try can mend.
+// Reject makes a failure that no other try can change.
 func Reject(reason Reason, err error) error { return &Failure{ClassReject, reason, err} }
 
-// Transient makes a failure that another try may mend.
+// Transient makes a failure that another try may not meet.
 func Transient(reason Reason, err error) error { return &Failure{ClassTransient, reason, err} }
 
 // ClassOf returns an error's class. What nobody classified is the
@@ -73,6 +78,13 @@ func ClassOf(err error) Class {
 		return f.Class
 	}
 	return ClassRetry
+}
+
+func reasonOf(err error) Reason {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f.Reason
+	}
+	return ""
 }
 
 // consequence is what a class means: the table that the loop follows.
@@ -100,4 +112,37 @@ func (c Class) consequences() consequence {
 	default:
 		return consequence{name: "retry", level: slog.LevelWarn, spanFails: true}
 	}
+}
+
+// setAside makes the dead letter of a record that failed for good: the
+// original key, value and headers, and, before them, its origin.
+func (l *Loop[State, Change]) setAside(r record.Record, err error, c consequence) []record.Message {
+	topic := l.cfg.DeadLetters(r.Topic)
+	if !c.deadLetter || topic == "" {
+		return nil
+	}
+	origin := record.Origin{
+		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: l.cfg.Group, Attempts: c.tries,
+		Class: c.name, Reason: string(reasonOf(err)), Message: err.Error(), FailedAt: time.Now(),
+	}
+	value, headers := fitting(r)
+	return []record.Message{{Topic: topic, Key: r.Key, Value: value, Headers: slices.Concat(origin.Headers(), headers)}}
+}
+
+// letterRoom is what a dead letter may need beside the record's own bytes: its
+// added headers, the trace context and the record's framing.
+const letterRoom = 16 << 10
+
+// fitting returns the record's value and headers, cut where the dead letter
+// would be larger than Kafka takes. Only a record twice as large as any event
+// is; the whole of it stays where the letter says that it came from.
+func fitting(r record.Record) (value []byte, headers []record.Header) {
+	const framing = 16 // of a header, at most
+	left := kafka.MaxRecordBytes - letterRoom - len(r.Key)
+	for i, h := range r.Headers {
+		if left -= len(h.Key) + len(h.Value) + framing; left < 0 {
+			return nil, r.Headers[:i]
+		}
+	}
+	return r.Value[:min(len(r.Value), left)], r.Headers
 }

@@ -1,3 +1,9 @@
+// Package delivery is the one loop by which a consumer turns records into
+// stored state and further records without losing or repeating any.
+//
+// loop.go has what a service gives and gets, and where partitions begin;
+// worker.go follows a record through the loop; failure.go says what becomes of
+// one that cannot be processed; codec.go turns records into events and back.
 package delivery
 
 import (
@@ -7,16 +13,46 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/kafka"
-	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/retry"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
+
+// Handler is what one service does with its records. The loop calls the steps
+// in this order for every batch; a batch holds each key at most once, and all
+// of its records come from one partition.
+//
+// State is what the batch's decisions need to know, Change what one record
+// changes.
+type Handler[State, Change any] interface {
+	// Load reads what deciding the batch needs, outside any transaction.
+	Load(ctx context.Context, batch []record.Record) (State, error)
+	// Handle decides one record: what changes and what is published. It
+	// changes nothing itself, so that it can be repeated, and may be called
+	// for several records of a batch at once. Its error has a [Class].
+	Handle(ctx context.Context, state State, r record.Record) (Change, []record.Message, error)
+	// Store stores the batch's changes inside the transaction that also
+	// stores the outgoing messages and the offset.
+	Store(ctx context.Context, tx *storage.Tx, decided []Decided[Change]) error
+	// Stored is told once that the changes are stored for good: the place
+	// for business metrics and logs.
+	Stored(decided []Decided[Change])
+}
+
+// Decided is one record's decision.
+type Decided[Change any] struct {
+	// Context carries the record's process span.
+	Context context.Context
+	Record  record.Record
+	Change  Change
+}
 
 // LoopConfig is what a service says about its consumer.
 type LoopConfig struct {
@@ -84,26 +120,34 @@ func NewLoop[State, Change any](cfg LoopConfig, deps Deps, handler Handler[State
 	return l, nil
 }
 
-// Run consumes until ctx ends, which it answers by finishing the batches under
-// way. It goes on through rebalances and brokers that go away; what it returns
-// is a state that waiting cannot mend, such as [ErrLogMismatch].
+// Run consumes until ctx ends; then it finishes the batches under way. It goes
+// on through rebalances and brokers that go away; what it returns is a state
+// that waiting cannot change, such as [ErrLogMismatch].
 func (l *Loop[State, Change]) Run(ctx context.Context) error {
-	wait := retryBackoff()
+	lost := away(func(err error, _ time.Duration) {
+		l.deps.Log.WarnContext(ctx, "consumer group lost, joining again", "group", l.cfg.Group, "error", err)
+	})
 	for ctx.Err() == nil {
-		err := l.group.Consume(ctx, l.cfg.Topics, l)
+		err := lost.Do(ctx, func() error {
+			err := l.group.Consume(ctx, l.cfg.Topics, l) // nil: a rebalance
+			if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, ErrLogMismatch) {
+				return retry.Stop(err)
+			}
+			return err
+		})
 		switch {
 		case ctx.Err() != nil, errors.Is(err, sarama.ErrClosedConsumerGroup):
 			return nil //nolint:nilerr // being told to stop is no failure
-		case errors.Is(err, ErrLogMismatch):
-			return err
 		case err != nil:
-			l.deps.Log.WarnContext(ctx, "consumer group lost, joining again", "group", l.cfg.Group, "error", err)
-			_ = lifecycle.Sleep(ctx, wait.NextBackOff()) // the loop's condition looks at ctx
-		default: // a rebalance
-			wait.Reset()
+			return err
 		}
 	}
 	return nil
+}
+
+// away is how to wait for surroundings that are away: for as long as it takes.
+func away(waiting func(err error, delay time.Duration)) retry.Policy {
+	return retry.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second, Waiting: waiting}
 }
 
 // Close leaves the group and ends the connections. Run has returned by then.
@@ -125,6 +169,98 @@ func (l *Loop[State, Change]) CheckJoined(context.Context) error {
 	return nil
 }
 
+// ErrLogMismatch: storage's position does not fit the partition's log. Records
+// would be skipped or processed again, so nothing is processed at all.
+var ErrLogMismatch = errors.New("storage and log do not fit")
+
+// Setup sets every assigned partition to storage's position before the first
+// record arrives.
+func (l *Loop[State, Change]) Setup(session sarama.ConsumerGroupSession) error {
+	if err := l.deps.Rebalances.Setup(session); err != nil {
+		return err
+	}
+	ctx := session.Context()
+	committed, err := l.committed(session.Claims())
+	if err != nil {
+		return err
+	}
+	for topic, ids := range session.Claims() {
+		for _, id := range ids {
+			p := record.Partition{Topic: topic, ID: id}
+			next, err := l.start(ctx, p, committed.GetBlock(topic, id))
+			if err != nil {
+				return fmt.Errorf("assign %s: %w", p, err)
+			}
+			// One of the two applies, whichever way Kafka's offset differs.
+			session.ResetOffset(topic, id, next, "")
+			session.MarkOffset(topic, id, next, "")
+			l.starts.Store(p, next)
+			l.deps.Lag.Assign(topic, id, next)
+		}
+	}
+	l.joined.Store(true)
+	l.deps.Log.Debug("partitions assigned", "group", l.cfg.Group, "claims", session.Claims())
+	return nil
+}
+
+// Cleanup forgets the partitions: their lag is another's to report.
+func (l *Loop[State, Change]) Cleanup(session sarama.ConsumerGroupSession) error {
+	for topic, ids := range session.Claims() {
+		for _, id := range ids {
+			l.deps.Lag.Revoke(topic, id)
+			l.starts.Delete(record.Partition{Topic: topic, ID: id})
+		}
+	}
+	return l.deps.Rebalances.Cleanup(session)
+}
+
+// committed asks for the group's offsets in Kafka.
+func (l *Loop[State, Change]) committed(claims map[string][]int32) (*sarama.OffsetFetchResponse, error) {
+	admin, err := sarama.NewClusterAdminFromClient(l.deps.Control) // not closed: the client is shared
+	if err != nil {
+		return nil, fmt.Errorf("ask for the group's offsets: %w", err)
+	}
+	offsets, err := admin.ListConsumerGroupOffsets(l.cfg.Group, claims)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the group's offsets: %w", err)
+	}
+	return offsets, nil
+}
+
+// start finds where to go on, checks it against the log and the group's
+// offset, and stores the log's start for a partition that is new here.
+func (l *Loop[State, Change]) start(ctx context.Context, p record.Partition, committed *sarama.OffsetFetchResponseBlock) (int64, error) {
+	oldest, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetOldest)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the log's start: %w", err)
+	}
+	next, known, err := l.deps.Store.Position(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	// After the position, which the partition's last owner may still move: an
+	// end that is older would seem to lie before it.
+	end, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetNewest)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("ask for the log's end: %w", err)
+	case !known:
+		return oldest, l.deps.Store.StartAt(ctx, p, oldest)
+	case next < oldest:
+		return 0, fmt.Errorf("%w: records %d to %d were deleted before they were processed", ErrLogMismatch, next, oldest-1)
+	case next > end:
+		return 0, fmt.Errorf("%w: storage has processed %d records, the log has %d", ErrLogMismatch, next, end)
+	case committed != nil && next < committed.Offset:
+		// The group's offset follows storage. It can only be ahead of a
+		// storage that has gone back: an older copy.
+		return 0, fmt.Errorf("%w: storage has processed %d records, the group has committed %d", ErrLogMismatch, next, committed.Offset)
+	}
+	return next, nil
+}
+
+// grace is how long a batch may go on after its session has ended.
+const grace = 5 * time.Second
+
 // ConsumeClaim processes one partition until the session ends.
 func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	p := record.Partition{Topic: claim.Topic(), ID: claim.Partition()}
@@ -133,7 +269,7 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 		return fmt.Errorf("claim of %s without a start", p)
 	}
 	w := &worker[State, Change]{
-		loop: l, partition: p, next: start.(int64), published: -1,
+		loop: l, partition: p, grace: grace, next: start.(int64), published: -1,
 		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
 	}
 	return w.run(session.Context(), claim.Messages())

@@ -3,49 +3,77 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/retry"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
-// grace is how long a batch may go on after its session has ended.
-const grace = 5 * time.Second
+// A batch's way through its worker, with what a crash after each step leaves to
+// the partition's next owner:
+//
+//	received   batcher cuts it              nothing: it is received again
+//	decided    decide, handle, try          nothing: it is decided again
+//	stored     store; reported              its messages in the outbox: publishLeftovers sends them
+//	published  startPublication, publish    the same: they are sent a second time, with the same event ids
+//	committed  finishPublication            the same
+//	marked     store of the next, or mark   nothing
+//
+// Two batches are under way at a time: while one is being published, the next
+// is decided. It is stored once the first has been published, and its
+// transaction marks the first.
 
-// worker processes one assigned partition, batch by batch. While a stored
-// batch's messages are on their way to Kafka, the next batch is decided; it is
-// stored once they have arrived.
+// worker processes one assigned partition, batch by batch.
 type worker[State, Change any] struct {
 	loop      *Loop[State, Change]
 	partition record.Partition
+	grace     time.Duration    // how long a batch may go on after its session has ended
 	next      int64            // the first offset that storage does not contain
 	commit    func(next int64) // has the group's offset follow
-	flight    *flight          // the stored batch that is being published, if any
+	// publication is the stored batch that is being published, if any.
+	publication *publication
 	// published is the last offset of a batch whose messages Kafka has and the
 	// outbox still holds, or -1. The next batch's transaction takes them out;
 	// where no batch is at hand, one of their own does.
 	published int64
 }
 
+// publication is a stored batch whose messages are on their way to Kafka.
+type publication struct {
+	next     int64 // the first offset after the batch
+	messages bool  // whether it has any
+	done     chan error
+}
+
 // run publishes what an earlier owner left behind and then processes batches
 // until the session ends.
 func (w *worker[State, Change]) run(session context.Context, messages <-chan *sarama.ConsumerMessage) error {
-	if err := w.publishLeftovers(session); err != nil {
-		return stopped(err)
+	err := w.publishLeftovers(session)
+	if err == nil {
+		err = w.batches(session, &batcher{messages: messages, limit: max(1, w.loop.cfg.BatchSize)})
+		err = errors.Join(err, w.finishPublication(nil))
 	}
-	err := w.batches(session, &batcher{messages: messages, limit: w.loop.cfg.BatchSize})
-	return stopped(errors.Join(err, w.land(nil)))
+	if errors.Is(err, errSessionOver) {
+		return nil // that is how a worker is told to stop
+	}
+	return err
 }
 
 // batches processes batches until the session ends.
 func (w *worker[State, Change]) batches(session context.Context, source *batcher) error {
 	for {
 		batch := source.atHand(session)
-		if batch == nil && w.flight != nil {
-			if err := w.land(nil); err != nil {
+		if batch == nil && w.publication != nil {
+			if err := w.finishPublication(nil); err != nil {
 				return err
 			}
 			continue // records may have come in the meantime
@@ -64,36 +92,187 @@ func (w *worker[State, Change]) batches(session context.Context, source *batcher
 	}
 }
 
-// process decides and stores one batch and sends its messages on their way. On
+// process decides and stores one batch and begins to publish its messages. On
 // an error the batch is either untouched or stored with its outbox for the
 // partition's next owner.
 func (w *worker[State, Change]) process(session context.Context, batch []*sarama.ConsumerMessage) error {
-	ctx, cancel := withGrace(session)
+	ctx, cancel := w.withGrace(session)
 	defer cancel()
 	l := w.loop
-	if w.flight == nil {
+	if w.publication == nil {
 		l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, batch[0].Offset, batch[0].Timestamp)
 	}
 	decisions, err := w.decide(ctx, session, batch)
 	if err != nil {
 		return err
 	}
-	if err := w.land(batch[0]); err != nil {
+	if err := w.finishPublication(batch[0]); err != nil {
 		return err
 	}
-	last, outgoing := batch[len(batch)-1].Offset, messages(decisions)
+	next, outgoing := batch[len(batch)-1].Offset+1, messages(decisions)
 	l.deps.Fault.At(fault.BeforeStore)
-	if err := w.store(ctx, session, decisions, outgoing, last+1); err != nil {
+	if err := w.store(ctx, session, decisions, outgoing, next); err != nil {
 		return err
 	}
 	if w.published >= 0 { // the batch before left the outbox with it
 		l.deps.Fault.At(fault.AfterMark)
 	}
-	w.next, w.published = last+1, -1
+	w.next, w.published = next, -1
 	l.deps.Fault.At(fault.AfterStore)
 	l.report(ctx, w.partition, decisions)
-	w.launch(session, decisions, outgoing)
+	w.startPublication(session, decisions, outgoing)
 	return nil
+}
+
+// batcher cuts a partition's records into batches: as many as are at hand,
+// never waiting for more, each key once, so that a batch's records can be
+// decided side by side.
+type batcher struct {
+	messages <-chan *sarama.ConsumerMessage
+	limit    int                     // the most records of a batch, 1 or more
+	first    *sarama.ConsumerMessage // of the next batch, where it was received
+}
+
+// atHand returns the next batch if its first record is there, without waiting.
+func (b *batcher) atHand(ctx context.Context) (batch []*sarama.ConsumerMessage) {
+	if ctx.Err() != nil {
+		return nil
+	}
+	keys := map[string]struct{}{}
+	for len(batch) < b.limit {
+		if b.first == nil {
+			select {
+			case b.first = <-b.messages: // nil where the claim is over
+			default:
+			}
+		}
+		if b.first == nil {
+			break
+		}
+		if _, seen := keys[string(b.first.Key)]; seen {
+			break
+		}
+		keys[string(b.first.Key)] = struct{}{}
+		batch = append(batch, b.first)
+		b.first = nil
+	}
+	return batch
+}
+
+// next waits for a record and returns it with those that follow at once. It
+// returns nothing when the claim or the session is over.
+func (b *batcher) next(ctx context.Context) []*sarama.ConsumerMessage {
+	if b.first == nil {
+		select {
+		case b.first = <-b.messages:
+		case <-ctx.Done():
+		}
+	}
+	return b.atHand(ctx)
+}
+
+// decision is a record's outcome on its way to storage.
+type decision[Change any] struct {
+	Decided[Change]
+	messages []record.Message
+	err      error // nil where the record was processed
+}
+
+// decide has the handler decide the batch's records, several at a time.
+func (w *worker[State, Change]) decide(ctx, session context.Context, batch []*sarama.ConsumerMessage) ([]decision[Change], error) {
+	l := w.loop
+	records := make([]record.Record, len(batch))
+	for i, m := range batch {
+		records[i] = kafka.Received(m)
+	}
+	var state State
+	if err := w.retry(session, "load state", func() (err error) {
+		state, err = l.handler.Load(ctx, records)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	decisions := make([]decision[Change], len(batch))
+	var group errgroup.Group
+	group.SetLimit(max(1, l.cfg.Concurrency))
+	for i := range batch {
+		group.Go(func() (err error) {
+			decisions[i], err = w.handle(ctx, session, state, batch[i], records[i])
+			return err
+		})
+	}
+	return decisions, group.Wait()
+}
+
+// handle decides one record, in as many tries as its failure's class allows,
+// and turns a failure for good into a dead letter. Its error means that the
+// session is over.
+func (w *worker[State, Change]) handle(
+	ctx, session context.Context, state State, m *sarama.ConsumerMessage, r record.Record,
+) (d decision[Change], err error) {
+	l, tries := w.loop, 0
+	err = away(nil).Do(session, func() error {
+		tries++
+		d = w.try(ctx, state, m, r)
+		if d.err == nil {
+			return nil
+		}
+		c := ClassOf(d.err).consequences()
+		log := l.deps.Log.With("topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", tries, "error", d.err)
+		if c.tries == 0 || tries < c.tries {
+			log.Log(d.Context, c.level, "record failed, trying again")
+			return d.err
+		}
+		log.Log(d.Context, c.level, "record not processed")
+		d.messages = l.setAside(r, d.err, c)
+		l.carryContext(d.Context, d.messages)
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errSessionOver, err)
+	}
+	return d, err
+}
+
+// try has the handler see the record once, inside the record's process span:
+// the span covers this try and nothing else, and what the record causes
+// carries the context of the try that succeeded.
+func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.ConsumerMessage, r record.Record) decision[Change] {
+	l := w.loop
+	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}}
+	d.Change, d.messages, d.err = l.handler.Handle(ctx, state, r)
+	if d.err != nil && !ClassOf(d.err).consequences().spanFails {
+		span.End(nil)
+	} else {
+		span.End(d.err)
+	}
+	l.carryContext(ctx, d.messages)
+	return d
+}
+
+// carryContext gives outgoing records the process span's context, stored with
+// them so that it survives the outbox. What a dead letter's original carried
+// under these names gives way to it.
+func (l *Loop[State, Change]) carryContext(ctx context.Context, messages []record.Message) {
+	if len(messages) == 0 {
+		return
+	}
+	carrier := &sarama.ProducerMessage{}
+	l.deps.Instrument.Inject(ctx, carrier)
+	fields := l.deps.Instrument.Fields()
+	for i, m := range messages {
+		headers := make([]record.Header, 0, len(m.Headers)+len(carrier.Headers))
+		for _, h := range m.Headers {
+			if !slices.Contains(fields, h.Key) {
+				headers = append(headers, h)
+			}
+		}
+		for _, h := range carrier.Headers {
+			headers = append(headers, record.Header{Key: string(h.Key), Value: h.Value})
+		}
+		messages[i].Headers = headers
+	}
 }
 
 // store commits the batch: changes, outgoing messages and position together.
@@ -104,7 +283,7 @@ func (w *worker[State, Change]) store(
 	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, spansOf(decisions))
 	defer func() { span.End(err) }()
 	applied := changes(decisions)
-	return l.retry(session, "store batch", func() error {
+	return w.retry(session, "store batch", func() error {
 		return l.deps.Store.Update(ctx, func(tx *storage.Tx) error {
 			if err := tx.Advance(ctx, w.partition, w.next, next); err != nil {
 				return err
@@ -125,11 +304,236 @@ func (w *worker[State, Change]) store(
 	})
 }
 
-// stopped hides the end of the session: that is how a worker is told to stop,
-// not a fault of its own.
-func stopped(err error) error {
-	if errors.Is(err, errSessionOver) {
+// report counts a batch once its transaction is stored: what storage has is
+// what the metrics say, whatever was tried again before.
+func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, decisions []decision[Change]) {
+	l.deps.Instrument.Consumed(ctx, p.Topic, int64(len(decisions)))
+	for _, d := range decisions {
+		switch {
+		case d.err == nil:
+		case ClassOf(d.err).consequences().duplicate:
+			l.deps.Failures.Duplicate(d.Context, p.Topic)
+		default:
+			reason := string(reasonOf(d.err))
+			l.deps.Failures.Failed(d.Context, p.Topic, reason)
+			if len(d.messages) > 0 {
+				l.deps.Failures.DeadLettered(d.Context, p.Topic, reason)
+			}
+		}
+	}
+	if applied := changes(decisions); len(applied) > 0 {
+		l.handler.Stored(applied)
+	}
+}
+
+// changes returns what the processed records change.
+func changes[Change any](decisions []decision[Change]) []Decided[Change] {
+	out := make([]Decided[Change], 0, len(decisions))
+	for _, d := range decisions {
+		if d.err == nil {
+			out = append(out, d.Decided)
+		}
+	}
+	return out
+}
+
+// messages returns what a batch's decisions cause, in the records' order.
+func messages[Change any](decisions []decision[Change]) []record.Message {
+	var out []record.Message
+	for _, d := range decisions {
+		out = append(out, d.messages...)
+	}
+	return out
+}
+
+// startPublication begins to publish the messages of the batch that was just
+// stored. [worker.finishPublication] has to follow.
+func (w *worker[State, Change]) startPublication(session context.Context, decisions []decision[Change], outgoing []record.Message) {
+	p := &publication{next: w.next, messages: len(outgoing) > 0, done: make(chan error, 1)}
+	w.publication = p
+	if !p.messages {
+		p.done <- nil
+		return
+	}
+	go func() {
+		ctx, cancel := w.withGrace(session)
+		defer cancel()
+		p.done <- w.publish(ctx, session, outgoing, publishers(decisions))
+	}()
+}
+
+// finishPublication waits until Kafka has the stored batch's messages, and has
+// the group's offset follow. first is the first record after the batch, where
+// it is known.
+func (w *worker[State, Change]) finishPublication(first *sarama.ConsumerMessage) error {
+	p := w.publication
+	if p == nil {
 		return nil
 	}
-	return err
+	w.publication = nil
+	if err := <-p.done; err != nil {
+		return err
+	}
+	if p.messages {
+		w.arrived(p.next - 1)
+	}
+	w.loop.deps.Fault.At(fault.BeforeCommit)
+	w.commit(p.next)
+	// The offset of a record in hand leaves out what lies before it and is no
+	// record: markers, and what compaction took.
+	next, since := p.next, time.Time{}
+	if first != nil {
+		next, since = first.Offset, first.Timestamp
+	}
+	w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, next, since)
+	return nil
+}
+
+// publishLeftovers publishes what was stored but perhaps not published before
+// this partition came to us. What was published after all is sent a second
+// time, with the same event ids.
+func (w *worker[State, Change]) publishLeftovers(session context.Context) error {
+	ctx, cancel := w.withGrace(session)
+	defer cancel()
+	for {
+		var pending storage.Pending
+		var found bool
+		if err := w.retry(session, "read outbox", func() (err error) {
+			pending, found, err = w.loop.deps.Store.Outbox(ctx, w.partition)
+			return err
+		}); err != nil || !found {
+			return err
+		}
+		w.loop.deps.Log.InfoContext(ctx, "publishing what was left in the outbox", "topic", w.partition.Topic,
+			"partition", w.partition.ID, "messages", len(pending.Messages))
+		if err := w.publish(ctx, session, pending.Messages, w.loop.carriedSpans(pending.Messages)); err != nil {
+			return err
+		}
+		w.arrived(pending.LastOffset)
+		if err := w.mark(session); err != nil {
+			return err
+		}
+	}
+}
+
+// publish sends messages until Kafka has them all, in a span that is linked to
+// those that caused them.
+func (w *worker[State, Change]) publish(
+	ctx, session context.Context, messages []record.Message, causes []trace.SpanContext,
+) (err error) {
+	l := w.loop
+	ctx, span := l.deps.Instrument.StartBatch(ctx, "publish", causes)
+	defer func() { span.End(err) }()
+	if err := w.retry(session, "publish outbox", func() error {
+		records := make([]*sarama.ProducerMessage, len(messages))
+		for i, m := range messages {
+			records[i] = kafka.Outgoing(m)
+		}
+		return l.deps.Publisher.PublishAll(ctx, records)
+	}); err != nil {
+		return err
+	}
+	perTopic := map[string]int64{}
+	for _, m := range messages {
+		perTopic[m.Topic]++
+	}
+	for topic, n := range perTopic {
+		l.deps.Instrument.Produced(ctx, topic, n)
+	}
+	return nil
+}
+
+// arrived notes that Kafka has the messages of the batch that ends with last.
+func (w *worker[State, Change]) arrived(last int64) {
+	w.loop.deps.Fault.At(fault.AfterPublish)
+	w.published = last
+}
+
+// mark takes what was published out of the outbox.
+func (w *worker[State, Change]) mark(session context.Context) error {
+	if w.published < 0 {
+		return nil
+	}
+	ctx, cancel := w.withGrace(session)
+	defer cancel()
+	if err := w.retry(session, "mark outbox", func() error {
+		return w.loop.deps.Store.Update(ctx, func(tx *storage.Tx) error {
+			return tx.MarkPublished(ctx, w.partition, w.published)
+		})
+	}); err != nil {
+		return err
+	}
+	w.published = -1
+	w.loop.deps.Fault.At(fault.AfterMark)
+	return nil
+}
+
+// spansOf returns the process span of each decision.
+func spansOf[Change any](decisions []decision[Change]) []trace.SpanContext {
+	out := make([]trace.SpanContext, len(decisions))
+	for i, d := range decisions {
+		out[i] = trace.SpanContextFromContext(d.Context)
+	}
+	return out
+}
+
+// publishers returns the process spans of those decisions that cause messages.
+func publishers[Change any](decisions []decision[Change]) []trace.SpanContext {
+	return spansOf(slices.DeleteFunc(slices.Clone(decisions), func(d decision[Change]) bool { return len(d.messages) == 0 }))
+}
+
+// carriedSpans returns the process spans that caused messages which an earlier
+// owner stored, each once: the messages carry them.
+func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.SpanContext {
+	var out []trace.SpanContext
+	for _, m := range messages {
+		carrier := &sarama.ConsumerMessage{}
+		for _, h := range m.Headers {
+			carrier.Headers = append(carrier.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+		}
+		span := trace.SpanContextFromContext(l.deps.Instrument.Extract(context.Background(), carrier))
+		same := func(s trace.SpanContext) bool { return s.SpanID() == span.SpanID() && s.TraceID() == span.TraceID() }
+		if span.IsValid() && !slices.ContainsFunc(out, same) {
+			out = append(out, span)
+		}
+	}
+	return out
+}
+
+// errSessionOver ends a retry: the partition is no longer ours to wait for.
+var errSessionOver = errors.New("the session is over")
+
+// retry does work until it succeeds, until it finds that another owner has
+// the partition, or until the session is over.
+func (w *worker[State, Change]) retry(session context.Context, what string, work func() error) error {
+	waiting := func(err error, delay time.Duration) {
+		w.loop.deps.Log.WarnContext(session, "waiting to try again", "operation", what, "delay", delay, "error", err)
+	}
+	err := away(waiting).Do(session, func() error {
+		err := work()
+		if errors.Is(err, storage.ErrFenced) {
+			return retry.Stop(err)
+		}
+		return err
+	})
+	if err == nil || errors.Is(err, storage.ErrFenced) {
+		return err
+	}
+	return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
+}
+
+// withGrace returns a context that ends a grace after its parent, so that
+// work under way can finish when a session ends.
+func (w *worker[State, Change]) withGrace(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() {
+		timer := time.NewTimer(w.grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); cancel() }
 }

@@ -2,13 +2,12 @@ package kafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 
 	"github.com/IBM/sarama"
+	"github.com/xdg-go/scram"
 
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/secret"
@@ -44,7 +43,7 @@ func Mechanisms() []string {
 	return []string{sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512}
 }
 
-// Validate answers [ErrTLS] or [ErrSASL] where the settings contradict each
+// Validate returns [ErrTLS] or [ErrSASL] where the settings contradict each
 // other or name files that cannot be used.
 func (s Security) Validate() error {
 	_, tlsErr := s.tls()
@@ -118,48 +117,36 @@ func (s Security) apply(sc *sarama.Config) error {
 	return nil
 }
 
-// refusal is why the first broker that answers will not have us; nil where
-// none answers, or one would. sarama's client keeps it to itself.
-func (c Config) refusal() error {
-	for _, address := range c.Brokers {
-		sc := c.control()
-		if err := c.Security.apply(sc); err != nil {
-			return err
-		}
-		broker := sarama.NewBroker(address)
-		if err := broker.Open(sc); err != nil {
-			return fmt.Errorf("open broker %s: %w", address, err)
-		}
-		// The handshake of TLS waits for the first request.
-		_, err := broker.GetMetadata(sarama.NewMetadataRequest(sc.Version, []string{}))
-		_ = broker.Close()
-		if class := refused(err); class != nil {
-			return fmt.Errorf("%w: broker %s: %w", class, address, err)
-		}
-	}
-	return nil
+// scramClient is sarama's view of one SCRAM conversation (RFC 5802).
+type scramClient struct {
+	hash         scram.HashGeneratorFcn
+	conversation *scram.ClientConversation
 }
 
-// refused tells brokers that answer, and will not have us, from brokers that
-// are away: asking again does not help.
-func refused(err error) error {
-	var (
-		authority x509.UnknownAuthorityError
-		invalid   x509.CertificateInvalidError
-		host      x509.HostnameError
-		verify    *tls.CertificateVerificationError
-		remote    *net.OpError
-		record    tls.RecordHeaderError
-	)
-	switch {
-	case errors.Is(err, sarama.ErrSASLAuthenticationFailed), errors.Is(err, sarama.ErrUnsupportedSASLMechanism),
-		errors.Is(err, sarama.ErrIllegalSASLState):
-		return ErrSASL
-	case errors.As(err, &authority), errors.As(err, &invalid), errors.As(err, &host), errors.As(err, &verify), errors.As(err, &record):
-		return ErrTLS
-	case errors.As(err, &remote) && remote.Op == "remote error": // what crypto/tls makes of the other side's alert
-		return ErrTLS
+// scramOf makes conversations for a mechanism; nil for those that need none.
+func scramOf(mechanism string) func() sarama.SCRAMClient {
+	switch mechanism {
+	case sarama.SASLTypeSCRAMSHA256:
+		return func() sarama.SCRAMClient { return &scramClient{hash: scram.SHA256} }
+	case sarama.SASLTypeSCRAMSHA512:
+		return func() sarama.SCRAMClient { return &scramClient{hash: scram.SHA512} }
 	default:
 		return nil
 	}
 }
+
+// Begin implements [sarama.SCRAMClient].
+func (c *scramClient) Begin(user, password, authorization string) error {
+	client, err := c.hash.NewClient(user, password, authorization)
+	if err != nil {
+		return fmt.Errorf("prepare user and password: %w", err)
+	}
+	c.conversation = client.NewConversation()
+	return nil
+}
+
+// Step implements [sarama.SCRAMClient].
+func (c *scramClient) Step(challenge string) (string, error) { return c.conversation.Step(challenge) }
+
+// Done implements [sarama.SCRAMClient].
+func (c *scramClient) Done() bool { return c.conversation.Done() }

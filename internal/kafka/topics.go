@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 )
@@ -62,9 +61,7 @@ func EnsureTopics(client sarama.Client, topics []banking.Topic) (created []strin
 // awaitTopics waits until the client sees the topics and their leaders: Kafka
 // acknowledges a new topic a moment before every broker has heard of it.
 func awaitTopics(client sarama.Client, names []string) error {
-	_, err := backoff.Retry(context.Background(), func() (struct{}, error) {
-		return struct{}{}, client.RefreshMetadata(names...)
-	}, backoff.WithMaxElapsedTime(topicPatience), backoff.WithBackOff(startBackoff()))
+	err := starting(topicPatience).Do(context.Background(), func() error { return client.RefreshMetadata(names...) })
 	if err != nil {
 		return fmt.Errorf("wait for new topics: %w", err)
 	}
@@ -77,4 +74,25 @@ func names(topics []banking.Topic) []string {
 		out[i] = t.Name
 	}
 	return out
+}
+
+// ErrGroupInUse: a consumer group still has members.
+var ErrGroupInUse = errors.New("consumer group has members")
+
+// DeleteGroups removes consumer groups and their offsets. Groups that do not
+// exist are no error; one that has members is [ErrGroupInUse].
+func DeleteGroups(client sarama.Client, groups ...string) error {
+	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
+	if err != nil {
+		return fmt.Errorf("delete consumer groups: %w", err)
+	}
+	for _, g := range groups {
+		switch err := admin.DeleteConsumerGroup(g); {
+		case errors.Is(err, sarama.ErrNonEmptyGroup):
+			return fmt.Errorf("%w: %s", ErrGroupInUse, g)
+		case err != nil && !errors.Is(err, sarama.ErrGroupIDNotFound):
+			return fmt.Errorf("delete consumer group %s: %w", g, err)
+		}
+	}
+	return nil
 }

@@ -15,28 +15,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
-// cluster starts a broker with all topics.
-func cluster(t *testing.T) (kafka.Config, sarama.Client) {
-	t.Helper()
-	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	cfg := kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
-	client, err := kafka.Connect(t.Context(), cfg, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	if _, err := kafka.EnsureTopics(client, banking.Topics()); err != nil {
-		t.Fatal(err)
-	}
-	return cfg, client
-}
-
-const patience = 10 * time.Second
-
 // Where a partition goes on: at storage's position, which has to lie within
 // the log.
 func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
@@ -112,68 +90,22 @@ func fill(t *testing.T, cfg kafka.Config, n int64) int64 {
 	return n
 }
 
-// What was acknowledged is in the log, what could not be is an error that says
-// so, and closing leaves no goroutine.
-func TestPublisher(t *testing.T) {
-	cfg, client := cluster(t)
-	p, err := kafka.NewPublisher(cfg)
+// cluster starts a broker with all topics.
+func cluster(t *testing.T) (kafka.Config, sarama.Client) {
+	t.Helper()
+	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var batch []*sarama.ProducerMessage
-	for i := range 50 {
-		batch = append(batch, kafka.Outgoing(record.Message{Topic: source, Key: fmt.Append(nil, i), Value: []byte("v")}))
-	}
-	if err := p.PublishAll(t.Context(), batch); err != nil {
-		t.Fatal(err)
-	}
-	var total int64
-	for id := range int32(banking.Partitions) {
-		end, err := client.GetOffset(source, id, sarama.OffsetNewest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		total += end
-	}
-	if total != 50 {
-		t.Errorf("%d records in the log, want 50", total)
-	}
-	huge := kafka.Outgoing(record.Message{Topic: source, Value: make([]byte, kafka.MaxRecordBytes+1)})
-	if err := p.Publish(t.Context(), huge); !errors.Is(err, kafka.ErrUnacknowledged) {
-		t.Errorf("publishing too large a record: %v, want kafka.ErrUnacknowledged", err)
-	}
-	if err := p.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-// The largest record that a topic takes still fits among the dead letters with
-// everything that is added to it.
-func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
-	cfg, _ := cluster(t)
-	p, err := kafka.NewPublisher(cfg)
+	t.Cleanup(func() { _ = b.Close() })
+	cfg := kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
+	client, err := kafka.Connect(t.Context(), cfg, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = p.Close() }()
-	l := &Loop[int, string]{cfg: LoopConfig{Group: group, DeadLetters: banking.DeadLetterTopic}}
-	for name, r := range map[string]record.Record{
-		"value":   {Value: make([]byte, kafka.MaxRecordBytes-200)},
-		"headers": {Headers: []record.Header{{Key: "h", Value: make([]byte, kafka.MaxRecordBytes-200)}}},
-	} {
-		r.Topic, r.Key = source, []byte("k")
-		if err := p.Publish(t.Context(), kafka.Outgoing(record.Message{Topic: source, Key: r.Key, Value: r.Value, Headers: r.Headers})); err != nil {
-			t.Fatalf("large %s: the source topic refuses it: %v", name, err)
-		}
-		letters := l.setAside(r, Reject(ReasonOversized, errors.New("too large")), ClassReject.consequences())
-		if len(letters) != 1 {
-			t.Fatalf("large %s: %d letters", name, len(letters))
-		}
-		if err := p.Publish(t.Context(), kafka.Outgoing(letters[0])); err != nil {
-			t.Errorf("large %s: its dead letter is refused: %v", name, err)
-		}
-		if _, _, err := record.ParseOrigin(record.Record{Headers: letters[0].Headers}); err != nil {
-			t.Errorf("large %s: the dead letter cannot be read: %v", name, err)
-		}
+	t.Cleanup(func() { _ = client.Close() })
+	if _, err := kafka.EnsureTopics(client, banking.Topics()); err != nil {
+		t.Fatal(err)
 	}
+	return cfg, client
 }

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -38,4 +39,35 @@ func TestADeadLetterGivesTheOriginalHeadersBack(t *testing.T) {
 			t.Fatalf("the letter says %+v", origin)
 		}
 	})
+}
+
+// The largest record that a topic takes still fits among the dead letters with
+// everything that is added to it.
+func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
+	cfg, _ := cluster(t)
+	p, err := kafka.NewPublisher(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	l := deadLetterLoop()
+	for name, r := range map[string]record.Record{
+		"value":   {Value: make([]byte, kafka.MaxRecordBytes-200)},
+		"headers": {Headers: []record.Header{{Key: "h", Value: make([]byte, kafka.MaxRecordBytes-200)}}},
+	} {
+		r.Topic, r.Key = source, []byte("k")
+		if err := p.Publish(t.Context(), kafka.Outgoing(record.Message{Topic: source, Key: r.Key, Value: r.Value, Headers: r.Headers})); err != nil {
+			t.Fatalf("large %s: the source topic refuses it: %v", name, err)
+		}
+		letters := l.setAside(r, Reject(ReasonOversized, errors.New("too large")), ClassReject.consequences())
+		if len(letters) != 1 {
+			t.Fatalf("large %s: %d letters", name, len(letters))
+		}
+		if err := p.Publish(t.Context(), kafka.Outgoing(letters[0])); err != nil {
+			t.Errorf("large %s: its dead letter is refused: %v", name, err)
+		}
+		if _, _, err := record.ParseOrigin(record.Record{Headers: letters[0].Headers}); err != nil {
+			t.Errorf("large %s: the dead letter cannot be read: %v", name, err)
+		}
+	}
 }
