@@ -7,22 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/url"
+	"os"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 )
-
-// arguments are the server's. Its durability stays on, as it is delivered:
-// what is tested is what survives.
-func (s *Server) arguments() []string {
-	host, port, _ := net.SplitHostPort(s.address) // ours
-	return []string{
-		"-D", s.path("data"), "-p", port, "-c", "listen_addresses=" + host, "-c", "unix_socket_directories=",
-		"-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "log_min_messages=warning", "-c", "deadlock_timeout=200ms",
-	}
-}
 
 // URL is the DATABASE_URL of one of the server's databases.
 func (s *Server) URL(database string) string {
@@ -62,4 +53,62 @@ func (s *Server) Do(ctx context.Context, database, statement string) (err error)
 		return fmt.Errorf("have the server do %q: %w", statement, err)
 	}
 	return nil
+}
+
+// Shared is one server for all tests of a package: starting it takes a second,
+// making a database in it a tenth. It is started when it is first asked for.
+type Shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Database returns the DATABASE_URL of an empty database of the test's own.
+func (s *Shared) Database(t testing.TB) string { t.Helper(); return s.Server(t).Database(t) }
+
+// Server returns the server, which is not the test's to stop.
+func (s *Shared) Server(t testing.TB) *Server {
+	t.Helper()
+	Require(t)
+	s.once.Do(func() { s.server, s.err = New(context.Background()) })
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.server
+}
+
+// around is what [Shared.Around]
+// gives to goleak.VerifyTestMain.
+type around struct {
+	shared *Shared
+	tests  interface{ Run() int }
+}
+
+// Around wraps a package's tests so that the server ends after the last one,
+// before goroutines are counted.
+func (s *Shared) Around(tests interface{ Run() int }) interface{ Run() int } { return around{s, tests} }
+
+// Run implements goleak.TestingM.
+func (a around) Run() int {
+	status := a.tests.Run()
+	if a.shared.server != nil {
+		if err := a.shared.server.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return status
+}
+
+// OnEach runs a test on every database of the tier: on SQLite in `make test`,
+// also on PostgreSQL in `make test-integration`. The test gets a function that
+// gives the DATABASE_URL of an empty storage.
+func (s *Shared) OnEach(t *testing.T, test func(t *testing.T, empty func(testing.TB) string)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, func(t testing.TB) string { t.Helper(); return "sqlite:" + t.TempDir() })
+	})
+	if integration {
+		t.Run("postgres", func(t *testing.T) { Require(t); test(t, s.Database) })
+	}
 }

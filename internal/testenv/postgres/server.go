@@ -1,14 +1,26 @@
 //go:build unix
 
+// Package postgres runs a real PostgreSQL for tests: what several instances
+// of a service do to one database shows on nothing else. The server is that of
+// the system's packages, with its durability on, a password, and a folder of
+// its own. Only tests use it.
+//
+// server.go finds, starts, freezes and ends a server; database.go makes
+// databases in it, and shares one server among the tests of a package.
 package postgres
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -141,6 +153,16 @@ func (s *Server) LogTail() string { return testproc.Tail(s.path("log")) }
 
 func (s *Server) path(name string) string { return filepath.Join(s.folder, name) }
 
+// arguments are the server's. Its durability stays on, as it is delivered:
+// what is tested is what survives.
+func (s *Server) arguments() []string {
+	host, port, _ := net.SplitHostPort(s.address) // ours
+	return []string{
+		"-D", s.path("data"), "-p", port, "-c", "listen_addresses=" + host, "-c", "unix_socket_directories=",
+		"-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "log_min_messages=warning", "-c", "deadlock_timeout=200ms",
+	}
+}
+
 // initialise makes an empty cluster of databases.
 func (s *Server) initialise(ctx context.Context) error {
 	if err := os.WriteFile(s.path("password"), []byte(Password), 0o600); err != nil {
@@ -162,4 +184,105 @@ func (s *Server) initialise(ctx context.Context) error {
 		return fmt.Errorf("initialise server: %w\n%s", err, output)
 	}
 	return nil
+}
+
+// Freeze has the server stand still with its connections open, until
+// [Server.Thaw]. It works on Linux.
+func (s *Server) Freeze() error {
+	// The one that takes connections first: it starts no more.
+	if err := s.process.Freeze(); err != nil {
+		return err
+	}
+	return s.signalChildren(syscall.SIGSTOP)
+}
+
+// Thaw has a frozen server go on.
+func (s *Server) Thaw() error {
+	return errors.Join(s.signalChildren(syscall.SIGCONT), s.process.Thaw())
+}
+
+// signalChildren signals the processes that the server has for its connections
+// and for itself.
+func (s *Server) signalChildren(signal syscall.Signal) error {
+	pid := s.process.ID()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return fmt.Errorf("look for the server's processes: %w", err)
+	}
+	for field := range strings.FieldsSeq(string(text)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			return fmt.Errorf("look for the server's processes: %w", err)
+		}
+		if err := syscall.Kill(child, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("send %v to process %d: %w", signal, child, err)
+		}
+	}
+	return nil
+}
+
+// errMissing: this machine lacks what a server needs; the text says what.
+var errMissing = errors.New("real PostgreSQL cannot run here")
+
+// installation is where the programs are and whom they run as.
+type installation struct {
+	bin        string
+	credential *syscall.Credential // nil: the test's own user
+}
+
+// Require skips a test where there is no PostgreSQL, or fails it in continuous
+// integration.
+func Require(t testing.TB) {
+	t.Helper()
+	_, err := find()
+	if errors.Is(err, errMissing) {
+		testproc.Missing(t, "%v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// find looks for a server where Debian and its kin put theirs, newest first,
+// and then in the PATH.
+func find() (installation, error) {
+	folders, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is valid
+	slices.SortFunc(folders, func(a, b string) int { return release(b) - release(a) })
+	if path, err := exec.LookPath("postgres"); err == nil {
+		folders = append(folders, filepath.Dir(path))
+	}
+	for _, bin := range folders {
+		if _, err := os.Stat(filepath.Join(bin, "initdb")); err == nil {
+			credential, err := whom()
+			return installation{bin: bin, credential: credential}, err
+		}
+	}
+	return installation{}, fmt.Errorf("%w: no postgres in /usr/lib/postgresql/*/bin or the PATH (Debian's package is postgresql)", errMissing)
+}
+
+// release is the major release in a folder's name, /usr/lib/postgresql/17/bin.
+func release(bin string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(bin))) // 0 for what is no number
+	return n
+}
+
+// whom returns an unprivileged user where the test runs as root, as whom the
+// server refuses to run.
+func whom() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil //nolint:nilnil // no credential is needed
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, badUID := strconv.ParseUint(u.Uid, 10, 32)
+		gid, badGID := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(badUID, badGID); err != nil {
+			return nil, fmt.Errorf("read user %s: %w", name, err)
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, fmt.Errorf("%w: it does not run as root, and there is no user postgres or nobody", errMissing)
 }
