@@ -1,57 +1,83 @@
-package telemetry_test
+package telemetry
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
-	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
+// The options of each label set are kept: measuring a request makes none anew.
 func TestRecordingARequestAllocatesNothing(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")
 	}
-	r := telemetrytest.New(t, "shop", nil)
-	req := request(http.MethodGet, "/orders/1")
+	tel, err := Setup(t.Context(), Config{Service: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tel.Shutdown(t.Context()) }()
+	req := httptest.NewRequest(http.MethodGet, "/orders/1", nil)
+	recorded := 0
 	allocated := testing.AllocsPerRun(1000, func() {
-		telemetry.RecordHTTP(r.Telemetry, req, "/orders/{id}", http.StatusOK, time.Millisecond)
+		recorded++
+		tel.http.record(req.Context(), req.Method, "/orders/{id}", http.StatusOK, time.Millisecond)
+		tel.http.convention.record(req, "/orders/{id}", http.StatusOK, false, time.Millisecond)
 	})
 	if allocated != 0 {
 		t.Errorf("%v allocations for one request", allocated)
 	}
-	if got := r.Metric(telemetry.HTTPServerRequestDuration, nil); got != 1001 {
-		t.Errorf("recorded %v requests, want 1001", got)
-	}
-}
-
-// TestAPageOfTwoThousandSeriesIsCheap takes the cheapest of several rounds, which other work on the machine makes
-// dearer and never cheaper.
-func TestAPageOfTwoThousandSeriesIsCheap(t *testing.T) {
-	if raceDetector || testing.Short() {
-		t.Skip("times mean nothing here")
-	}
-	const rounds, pages = 40, 10
-	r, w := withSeries(t, 2000), discarded{http.Header{}}
-	page, req := r.MetricsHandler(), request(http.MethodGet, "/metrics")
-	cheapest := time.Hour
-	for range rounds {
-		before := cpuTime()
-		for range pages {
-			page.ServeHTTP(w, req)
+	for _, name := range []string{HTTPRequestDurationSeconds, HTTPServerRequestDuration} {
+		if got := measurements(t, tel, name); got != recorded {
+			t.Errorf("%s has %d measurements, want %d", name, got, recorded)
 		}
-		cheapest = min(cheapest, (cpuTime()-before)/pages)
-	}
-	t.Logf("%d series in %v", seriesOn(r), cheapest)
-	if cheapest > 5*time.Millisecond {
-		t.Errorf("a page takes %v of the processor, want under 5ms", cheapest)
 	}
 }
 
-// discarded is an answer that nobody reads.
-type discarded struct{ header http.Header }
+// measurements returns how many a histogram has.
+func measurements(t *testing.T, tel *Telemetry, name string) (n int) {
+	t.Helper()
+	families, err := tel.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				n += int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return n
+}
 
-func (d discarded) Header() http.Header         { return d.header }
-func (d discarded) Write(b []byte) (int, error) { return len(b), nil }
-func (d discarded) WriteHeader(int)             {}
+// The service's label costs each series a list of labels of its own, and the page nothing else: to wrap the collectors
+// instead would describe each series anew at each scrape, for several allocations each.
+func TestTheServiceLabelCostsOneAllocationPerSeries(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	const series = 500
+	own := prometheus.NewRegistry()
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "requests_total"}, []string{"route"})
+	own.MustRegister(requests)
+	for i := range series {
+		requests.WithLabelValues(strconv.Itoa(i)).Inc()
+	}
+	gather := func(g prometheus.Gatherer) float64 {
+		return testing.AllocsPerRun(20, func() {
+			families, err := g.Gather()
+			if err != nil || len(families) != 1 || len(families[0].GetMetric()) != series {
+				t.Fatalf("gathered %v, %v", families, err)
+			}
+		})
+	}
+	bare, labelled := gather(own), gather(newLabelled("shop", own, prometheus.NewRegistry()))
+	// Gathering starts goroutines, which allocate a few more or fewer each time.
+	if more := labelled - bare; more > series*1.2 {
+		t.Errorf("%d series take %v allocations more with the label, want one each", series, more)
+	}
+}

@@ -1,8 +1,12 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Kind is the type of a metric as Prometheus sees it.
@@ -70,4 +74,180 @@ func (c Catalogue) Names() []string {
 		names[i] = m.Name
 	}
 	return names
+}
+
+// Validate reports every declaration that Prometheus or this package could not honour.
+func (c Catalogue) Validate() error {
+	var errs []error
+	seen := make(map[string]bool, len(c))
+	for _, m := range c {
+		if seen[m.Name] {
+			errs = append(errs, fmt.Errorf("metric %s is declared twice", m.Name))
+		}
+		seen[m.Name] = true
+		if err := m.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("metric %q: %w", m.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m Metric) validate() error {
+	identifier := regexp.MustCompile(`^[a-z][a-zA-Z0-9]*(_[a-zA-Z0-9]+)*$`)
+	var errs []error
+	if !identifier.MatchString(m.Name) {
+		errs = append(errs, errors.New("name is not in snake case"))
+	}
+	if m.Help == "" || strings.ContainsAny(m.Help, "\n\r") {
+		errs = append(errs, errors.New("help must be one line"))
+	}
+	for i, label := range m.Labels {
+		if !identifier.MatchString(label) || label == ServiceLabel || label == "le" || slices.Contains(m.Labels[:i], label) {
+			errs = append(errs, fmt.Errorf("label %q is malformed, reserved or repeated", label))
+		}
+	}
+	if len(m.Labels) > 0 && m.Bound == "" {
+		errs = append(errs, errors.New("has labels but does not say what bounds their values"))
+	}
+	if m.MaxSeries < 0 || m.MaxSeries > MaxLabelSets {
+		errs = append(errs, fmt.Errorf("at most %d series are stated; want 0 to %d", m.MaxSeries, MaxLabelSets))
+	}
+	for _, label := range m.Conditional {
+		if !slices.Contains(m.Labels, label) {
+			errs = append(errs, fmt.Errorf("conditional label %q is none of its labels", label))
+		}
+	}
+	if wanted := suffix(m.Unit); wanted != "" && !strings.HasSuffix(strings.TrimSuffix(m.Name, "_total"), wanted) {
+		errs = append(errs, fmt.Errorf("unit %q needs a name that ends in %s", m.Unit, wanted))
+	}
+	return errors.Join(append(errs, m.validateKind())...)
+}
+
+func (m Metric) validateKind() error {
+	switch m.Kind {
+	case Counter, Gauge:
+		if len(m.Buckets) > 0 {
+			return errors.New("only histograms have buckets")
+		}
+		if total := strings.HasSuffix(m.Name, "_total"); total != (m.Kind == Counter) {
+			return errors.New("names of counters, and of nothing else, end in _total")
+		}
+	case Histogram:
+		if len(m.Buckets) == 0 {
+			return errors.New("histogram without buckets")
+		}
+		for i := 1; i < len(m.Buckets); i++ {
+			if m.Buckets[i] <= m.Buckets[i-1] {
+				return errors.New("buckets must ascend")
+			}
+		}
+	default:
+		return fmt.Errorf("unknown kind %d", int(m.Kind))
+	}
+	return nil
+}
+
+// suffix returns the ending that the Prometheus exporter derives from a unit it knows.
+func suffix(unit string) string {
+	switch unit {
+	case "s":
+		return "_seconds"
+	case "By":
+		return "_bytes"
+	default:
+		return ""
+	}
+}
+
+// Section is one part of the reference of metrics, with a heading of its own.
+type Section struct {
+	Title     string
+	Text      string // what the reader needs to know before the table; may be empty
+	Catalogue Catalogue
+}
+
+// Sections returns the library's own parts of the reference: what every service has, then, apart, what a service
+// has where it asks for it.
+func Sections() []Section {
+	return []Section{
+		{Title: "Every service", Catalogue: Common()},
+		{
+			Title: "By option: semantic conventions",
+			Text: "OpenTelemetry's semantic conventions 1.43.0, beside the documented metrics. `otelkafka.Options.Conventions` " +
+				"records those of messaging, `telemetry.WithConventions()` that of HTTP. Off by default.",
+			Catalogue: Conventions(),
+		},
+		{
+			Title: "By option: the Kafka client",
+			Text: "Read from sarama's own registry by `otelkafka.ObserveSarama`. Percentiles are of a sample of up to 1,028 " +
+				"of a client's latest measurements, weighted towards the last five minutes of traffic: take their maximum, " +
+				"never their sum or mean. Off by default.",
+			Catalogue: SaramaMetrics(),
+		},
+	}
+}
+
+// Document renders the sections in their order, each under a heading of the second level.
+func Document(sections ...Section) string {
+	var b strings.Builder
+	for i, s := range sections {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "## %s\n\n", s.Title)
+		if s.Text != "" {
+			b.WriteString(s.Text + "\n\n")
+		}
+		b.WriteString(Markdown(s.Catalogue))
+	}
+	return b.String()
+}
+
+// Markdown renders the reference table of the catalogues given, in their order: one row per metric. A metric
+// declared in several appears once, as declared first. The column series is the most label sets in one service.
+func Markdown(catalogues ...Catalogue) string {
+	var b strings.Builder
+	b.WriteString("| name | type | labels | buckets | unit | bound | series | help |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	seen := make(map[string]bool)
+	for _, catalogue := range catalogues {
+		for _, m := range catalogue {
+			if !seen[m.Name] {
+				seen[m.Name] = true
+				b.WriteString(row(m))
+			}
+		}
+	}
+	return b.String()
+}
+
+func row(m Metric) string {
+	name := "`" + m.Name + "`"
+	if m.Instrument != "" {
+		name += " (`" + m.Instrument + "`)"
+	}
+	series := ""
+	switch {
+	case m.MaxSeries > 0:
+		series = strconv.Itoa(m.MaxSeries)
+	case len(m.Labels) == 0:
+		series = "1"
+	}
+	labels := append(append([]string(nil), m.Labels...), ServiceLabel)
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", name, m.Kind, cell(strings.Join(labels, ", ")),
+		cell(buckets(m.Buckets)), cell(m.Unit), cell(m.Bound), series, cell(m.Help))
+}
+
+// buckets writes upper bounds as short as they can be read back.
+func buckets(bounds []float64) string {
+	words := make([]string, len(bounds))
+	for i, bound := range bounds {
+		words[i] = strconv.FormatFloat(bound, 'g', -1, 64)
+	}
+	return strings.Join(words, " ")
+}
+
+// cell keeps text from ending the table's cell or row.
+func cell(s string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ").Replace(s)
 }

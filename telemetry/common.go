@@ -1,6 +1,8 @@
 package telemetry
 
-import "slices"
+import (
+	"slices"
+)
 
 // Names of the metrics that every service has. They are contracts; see [Common].
 const (
@@ -101,5 +103,243 @@ func processMetrics() Catalogue {
 				"external what the Go runtime holds outside the heap. Services of one process report the same figures: " +
 				"take their maximum, never their sum.",
 		},
+	}
+}
+
+// Names of the metrics about telemetry that was lost on its way out of the process.
+const (
+	SpansDroppedTotal      = "otel_spans_dropped_total"
+	LogRecordsDroppedTotal = "otel_log_records_dropped_total"
+)
+
+// exportMetrics are 0 where nothing is exported.
+func exportMetrics() Catalogue {
+	const bound = "queue_full, export_failed, rejected"
+	return Catalogue{
+		{
+			Name: SpansDroppedTotal, Kind: Counter, Labels: []string{"reason"}, Bound: bound, MaxSeries: 3,
+			Help: "Sampled spans that did not reach the collector.",
+		},
+		{
+			Name: LogRecordsDroppedTotal, Kind: Counter, Labels: []string{"reason"}, Bound: bound, MaxSeries: 3,
+			Help: "Log records that did not reach the collector; they are in the service's own log.",
+		},
+	}
+}
+
+// Names of the metrics about records that could not simply be processed.
+const (
+	KafkaMessagesFailedTotal = "kafka_messages_failed_total"
+	KafkaDeadLettersTotal    = "kafka_dead_letters_total"
+	KafkaDuplicatesTotal     = "kafka_duplicates_total"
+)
+
+// failureMetrics are counted after the record's outcome is stored.
+func failureMetrics() Catalogue {
+	const bound = "topics the service is configured with; reasons are a closed set that it names; " +
+		"combinations beyond the first 1,000 share _OTHER"
+	const most = 1000 + 1
+	return Catalogue{
+		{
+			Name: KafkaMessagesFailedTotal, Kind: Counter, Labels: []string{"topic", "reason"}, Bound: bound, MaxSeries: most,
+			Help: "Records that failed for good, by the topic they were read from.",
+		},
+		{
+			Name: KafkaDeadLettersTotal, Kind: Counter, Labels: []string{"topic", "reason"}, Bound: bound, MaxSeries: most,
+			Help: "Records set aside among the dead letters, by the topic they were read from.",
+		},
+		{
+			Name: KafkaDuplicatesTotal, Kind: Counter, Labels: []string{"topic"}, MaxSeries: maxTopicSeries,
+			Bound: "topics the service is configured with; those beyond the first 200 share _OTHER",
+			Help:  "Records that had been processed before and changed nothing.",
+		},
+	}
+}
+
+// Names of the metrics about a consumer group's rebalances and what they assign to this instance.
+const (
+	KafkaConsumerRebalancesTotal    = "kafka_consumer_rebalances_total"
+	KafkaConsumerRebalanceDuration  = "kafka_consumer_rebalance_duration_seconds"
+	KafkaConsumerAssignedPartitions = "kafka_consumer_assigned_partitions"
+)
+
+// rebalanceCauses is the number of values of the label cause.
+const rebalanceCauses = 8
+
+// rebalanceMetrics are fed by the package otelkafka's Rebalances.
+func rebalanceMetrics() Catalogue {
+	return Catalogue{
+		{
+			Name: KafkaConsumerRebalancesTotal, Kind: Counter, Labels: []string{"cause"}, MaxSeries: rebalanceCauses,
+			Bound: "joined, group_changed, partitions_changed, session_lost, coordinator_lost, revocation_timeout, " +
+				"claim_exited, _OTHER",
+			Help: "Times that this instance got, lost or renewed its assignment, by cause; joined is its own start.",
+		},
+		{
+			Name: KafkaConsumerRebalanceDuration, Kind: Histogram, Unit: "s", MaxSeries: 1,
+			Buckets: []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+			Help: "Time that a rebalance took this instance: with an eager strategy from the end of the old assignment " +
+				"to the new one, with a cooperative one, which leaves kept partitions working, from asking to join to the answer.",
+		},
+		{
+			Name: KafkaConsumerAssignedPartitions, Kind: Gauge, Labels: []string{"topic"}, MaxSeries: maxTopicSeries,
+			Bound: "topics the service is configured with; those beyond the first 200 share _OTHER",
+			Help:  "Partitions assigned to this instance, 0 while it has none.",
+		},
+	}
+}
+
+// Names, as on the page, of the metrics of OpenTelemetry's semantic conventions; see [Conventions].
+const (
+	MessagingClientOperationDuration = "messaging_client_operation_duration_seconds"
+	MessagingClientSentMessages      = "messaging_client_sent_messages_total"
+	MessagingClientConsumedMessages  = "messaging_client_consumed_messages_total"
+	MessagingProcessDuration         = "messaging_process_duration_seconds"
+	HTTPServerRequestDuration        = "http_server_request_duration_seconds"
+)
+
+// ConventionBuckets returns the upper bounds, in seconds, that the semantic conventions advise for the durations of
+// [Conventions]. Each call gives a new slice.
+func ConventionBuckets() []float64 {
+	return []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
+}
+
+// Conventions returns the metrics of OpenTelemetry's semantic conventions, version 1.43.0, that can be recorded
+// beside the documented ones: by the option Conventions of the package otelkafka, and by [WithConventions].
+// Attributes are those that the conventions require, as far as a caller of sarama or of net/http can know them.
+//
+// They leave out messaging.destination.partition.id, which is recommended, for it would multiply the series by
+// the partitions; and server.address and server.port, for sarama does not say which broker answered.
+//
+// See https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/ and
+// https://opentelemetry.io/docs/specs/semconv/http/http-metrics/.
+func Conventions() Catalogue {
+	const bound = "topics the service is configured with, its groups, and 20 kinds of error; all else, as " +
+		"combinations beyond the first 1,000, is _OTHER"
+	const most = 1000 + 2
+	send := []string{"messaging_operation_name", "messaging_system", "messaging_destination_name", "error_type"}
+	process := append([]string{"messaging_consumer_group_name"}, send...)
+	failed, grouped := []string{"error_type"}, []string{"error_type", "messaging_consumer_group_name"}
+	return Catalogue{
+		{
+			Name: MessagingClientOperationDuration, Instrument: "messaging.client.operation.duration", Kind: Histogram,
+			Unit: "s", Labels: append([]string{"messaging_operation_type"}, send...), Conditional: failed,
+			Buckets: ConventionBuckets(), Bound: bound, MaxSeries: most,
+			Help: "Duration of messaging operation initiated by a producer or consumer client.",
+		},
+		{
+			Name: MessagingClientSentMessages, Instrument: "messaging.client.sent.messages", Kind: Counter,
+			Unit: "{message}", Labels: send, Conditional: failed, Bound: bound, MaxSeries: most,
+			Help: "Number of messages producer attempted to send to the broker.",
+		},
+		{
+			Name: MessagingClientConsumedMessages, Instrument: "messaging.client.consumed.messages", Kind: Counter,
+			Unit: "{message}", Labels: process, Conditional: grouped, Bound: bound, MaxSeries: most,
+			Help: "Number of messages that were delivered to the application.",
+		},
+		{
+			Name: MessagingProcessDuration, Instrument: "messaging.process.duration", Kind: Histogram,
+			Unit: "s", Labels: process, Conditional: grouped, Buckets: ConventionBuckets(), Bound: bound, MaxSeries: most,
+			Help: "Duration of processing operation.",
+		},
+		httpConvention(),
+	}
+}
+
+func httpConvention() Metric {
+	return Metric{
+		Name: HTTPServerRequestDuration, Instrument: "http.server.request.duration", Kind: Histogram, Unit: "s",
+		Labels: []string{
+			"http_request_method", "url_scheme", "http_response_status_code", "http_route", "network_protocol_version", "error_type",
+		},
+		Conditional: []string{"http_response_status_code", "http_route", "network_protocol_version", "error_type"},
+		Buckets:     ConventionBuckets(), MaxSeries: 1000 + 10*2,
+		Bound: "registered patterns, nine methods, two schemes, four versions and the codes 100 to 599; all else is _OTHER " +
+			"or left out, as are combinations beyond the first 1,000",
+		Help: "Duration of HTTP server requests.",
+	}
+}
+
+// Names of the metrics that are read from sarama's own registry; see [SaramaMetrics].
+const (
+	KafkaClientRequestsTotal           = "kafka_client_requests_total"
+	KafkaClientRequestLatencySeconds   = "kafka_client_request_latency_seconds"
+	KafkaClientRequestsInFlight        = "kafka_client_requests_in_flight"
+	KafkaClientFetchesTotal            = "kafka_client_fetches_total"
+	KafkaClientThrottledResponsesTotal = "kafka_client_throttled_responses_total"
+	KafkaClientSentBytesTotal          = "kafka_client_sent_bytes_total"
+	KafkaClientReceivedBytesTotal      = "kafka_client_received_bytes_total"
+	KafkaClientRecordsSentTotal        = "kafka_client_records_sent_total"
+	KafkaClientBatchesSentTotal        = "kafka_client_batches_sent_total"
+	KafkaClientBatchSizeBytes          = "kafka_client_batch_size_bytes"
+	KafkaClientRecordsPerRequest       = "kafka_client_records_per_request"
+	KafkaClientCompressionRatio        = "kafka_client_compression_ratio"
+	KafkaClientGroupJoinsTotal         = "kafka_client_group_joins_total"
+	KafkaClientGroupJoinFailuresTotal  = "kafka_client_group_join_failures_total"
+)
+
+// Bounds of [SaramaMetrics]: clients that a service observes, and brokers over all of them.
+const (
+	MaxSaramaClients = 8
+	maxSaramaBrokers = 500 + MaxSaramaClients
+	percentiles      = 3
+)
+
+// SaramaMetrics returns what the package otelkafka's ObserveSarama reads from the registry of a sarama client:
+// counters from sarama's counts, whose rates Prometheus is left to take, and percentiles.
+//
+// Those percentiles are sarama's: of a sample of up to 1,028 of its latest measurements, weighted towards the last
+// five minutes of traffic. They describe the recent past of one client and stand still while it does nothing; they
+// cannot be averaged or summed over clients, brokers or instances. Take the maximum.
+func SaramaMetrics() Catalogue {
+	return append(brokerMetrics(), clientMetrics()...)
+}
+
+func brokerMetrics() Catalogue {
+	counter := func(name, unit, help string) Metric {
+		return Metric{
+			Name: name, Kind: Counter, Unit: unit, Labels: []string{"client", "broker"}, MaxSeries: maxSaramaBrokers,
+			Bound: "8 clients; brokers of the cluster, those beyond the first 500 share _OTHER", Help: help,
+		}
+	}
+	latency := counter(KafkaClientRequestLatencySeconds, "s",
+		"Recent percentiles of the time from a request to its answer, in whole milliseconds; _OTHER is the slowest broker's.")
+	latency.Kind, latency.Labels, latency.MaxSeries = Gauge, append(latency.Labels, "percentile"), percentiles*maxSaramaBrokers
+	latency.Bound += "; percentiles 50, 95, 99"
+	inFlight := counter(KafkaClientRequestsInFlight, "", "Requests that await the broker's answer.")
+	inFlight.Kind = Gauge
+	return Catalogue{
+		counter(KafkaClientRequestsTotal, "", "Requests sent to the broker."),
+		latency,
+		inFlight,
+		counter(KafkaClientFetchesTotal, "", "Fetch requests sent to the broker."),
+		counter(KafkaClientThrottledResponsesTotal, "", "Answers with which the broker made the client wait for its quota."),
+		counter(KafkaClientSentBytesTotal, "By", "Bytes sent to the broker."),
+		counter(KafkaClientReceivedBytesTotal, "By", "Bytes received from the broker."),
+	}
+}
+
+func clientMetrics() Catalogue {
+	const bound = "8 clients"
+	counter := func(name, help string) Metric {
+		return Metric{
+			Name: name, Kind: Counter, Labels: []string{"client"}, Bound: bound, MaxSeries: MaxSaramaClients, Help: help,
+		}
+	}
+	sample := func(name, unit, help string) Metric {
+		return Metric{
+			Name: name, Kind: Gauge, Unit: unit, Labels: []string{"client", "percentile"}, Help: help,
+			MaxSeries: percentiles * MaxSaramaClients, Bound: bound + "; percentiles 50, 95, 99",
+		}
+	}
+	return Catalogue{
+		counter(KafkaClientRecordsSentTotal, "Records written into produce requests, those sent again included."),
+		counter(KafkaClientBatchesSentTotal, "Record batches, one for each partition of a request, written into produce requests."),
+		sample(KafkaClientBatchSizeBytes, "By", "Recent percentiles of the size of a record batch as sent."),
+		sample(KafkaClientRecordsPerRequest, "", "Recent percentiles of the number of records in a produce request."),
+		sample(KafkaClientCompressionRatio, "", "Recent percentiles of a compressed batch's size before, over its size after."),
+		counter(KafkaClientGroupJoinsTotal, "Requests to join a consumer group."),
+		counter(KafkaClientGroupJoinFailuresTotal,
+			"Requests to join a consumer group that were not granted; a new member's first is refused by design."),
 	}
 }

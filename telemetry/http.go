@@ -1,12 +1,17 @@
 package telemetry
 
 import (
+	"io"
 	"net/http"
 	"path"
 	"strings"
 	"time"
 
+	"github.com/felixge/httpsnoop"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -38,6 +43,40 @@ func HTTPMiddleware(
 	traced := tracing(t, chosen.quiet)
 	return func(next http.Handler) http.Handler {
 		return traced(measured(t.http, route, chosen, next))
+	}
+}
+
+// HTTPOption changes what [HTTPMiddleware] does.
+type HTTPOption func(*httpChoices)
+
+type httpChoices struct {
+	conventions bool
+	quiet       func(*http.Request) bool
+}
+
+// WithConventions records http.server.request.duration of OpenTelemetry's semantic conventions beside the documented
+// metrics. Its error.type is the status of answers from 500 on, or "panic". Its url.scheme is that of the connection,
+// whatever a proxy in front says.
+func WithConventions() HTTPOption { return func(c *httpChoices) { c.conventions = true } }
+
+// WithoutTraces says which requests start no trace of their own; nil means that all do. They are measured like any
+// other, and one that brings a sampled trace is part of it. By default these are the requests of [IsProbe]: a monitor
+// comes every few seconds, and its traces would bury those of users.
+func WithoutTraces(quiet func(*http.Request) bool) HTTPOption {
+	return func(c *httpChoices) { c.quiet = quiet }
+}
+
+// IsProbe reports whether a request is a monitor's: GET or HEAD of /metrics, of /health and what lies below it, or of
+// /healthz, /livez and /readyz. It is the default of [WithoutTraces].
+func IsProbe(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	switch r.URL.Path {
+	case "/metrics", "/health", "/healthz", "/livez", "/readyz":
+		return true
+	default:
+		return strings.HasPrefix(r.URL.Path, "/health/")
 	}
 }
 
@@ -95,5 +134,158 @@ func markPanicked(r *http.Request) {
 func forgetRawPattern(r *http.Request) {
 	if strings.HasSuffix(r.Pattern, "/") && !strings.HasSuffix(r.URL.Path, "/") && r.Pattern == path.Clean("/"+r.URL.Path)+"/" {
 		r.Pattern = ""
+	}
+}
+
+// TraceResponse is the response header that tells a client the trace of its request, whether or not it brought one:
+// "00-<trace id>-<span id>-<flags>", as in the section on response headers of the editor's draft of W3C Trace Context.
+// Flags 01 say that the trace is sampled.
+const TraceResponse = "traceresponse"
+
+// tracing returns the middleware that gives a request its span, and its answer the header [TraceResponse].
+func tracing(t *Telemetry, quiet func(*http.Request) bool) func(http.Handler) http.Handler {
+	span := continued(t)
+	if t.recordsSpans() {
+		span = otelhttp.NewMiddleware("",
+			otelhttp.WithTracerProvider(t.spans),
+			otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+			otelhttp.WithPropagators(t.propagator),
+		)
+	}
+	return func(next http.Handler) http.Handler {
+		traced := span(answersTrace(next))
+		if quiet == nil {
+			return traced
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if quiet(r) && !bringsSampled(t, r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			traced.ServeHTTP(w, r)
+		})
+	}
+}
+
+// recordsSpans says whether spans record anything.
+func (t *Telemetry) recordsSpans() bool {
+	_, idle := t.spans.(idleProvider)
+	return !idle
+}
+
+func bringsSampled(t *Telemetry, r *http.Request) bool {
+	ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	return trace.SpanContextFromContext(ctx).IsSampled()
+}
+
+// answersTrace has the answer name its span.
+func answersTrace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		propagation.TraceContext{}.Inject(r.Context(), responseCarrier{propagation.HeaderCarrier(w.Header())})
+		next.ServeHTTP(w, r)
+	})
+}
+
+// responseCarrier has a propagator write the context that it injects as [TraceResponse], whose form is traceparent's. An
+// answer has no trace state.
+type responseCarrier struct{ propagation.HeaderCarrier }
+
+// Set implements [propagation.TextMapCarrier].
+func (c responseCarrier) Set(name, value string) {
+	if name == "traceparent" {
+		c.HeaderCarrier.Set(TraceResponse, value)
+	}
+}
+
+// continued does what is left of otelhttp's work where spans are not recorded: it continues the trace in the
+// request's headers, or starts one. otelhttp would gather the attributes of a span that nobody reads, which costs
+// a request as much as reading its body and writing its answer do.
+func continued(t *Telemetry) func(http.Handler) http.Handler {
+	tracer := t.spans.Tracer(scope)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+			ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+			defer span.End()
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
+	}
+}
+
+// statusRecorder learns the status that a handler answers with.
+type statusRecorder struct{ code int }
+
+// wrap returns w with the same optional interfaces (Flusher, Hijacker, ReaderFrom, …) as before.
+func (s *statusRecorder) wrap(w http.ResponseWriter) http.ResponseWriter {
+	return httpsnoop.Wrap(w, httpsnoop.Hooks{
+		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
+			return func(code int) { s.set(code); next(code) }
+		},
+		Write: func(next httpsnoop.WriteFunc) httpsnoop.WriteFunc {
+			return func(b []byte) (int, error) { s.set(http.StatusOK); return next(b) }
+		},
+		WriteString: func(next httpsnoop.WriteStringFunc) httpsnoop.WriteStringFunc {
+			return func(text string) (int, error) { s.set(http.StatusOK); return next(text) }
+		},
+		ReadFrom: func(next httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
+			return func(src io.Reader) (int64, error) { s.set(http.StatusOK); return next(src) }
+		},
+		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
+			return func() { s.set(http.StatusOK); next() }
+		},
+		FlushError: func(next httpsnoop.FlushErrorFunc) httpsnoop.FlushErrorFunc {
+			return func() error { s.set(http.StatusOK); return next() }
+		},
+	})
+}
+
+// set keeps the first final status. 1xx are interim answers, but for 101, after which the connection is no
+// longer HTTP (RFC 9110 section 15.2).
+func (s *statusRecorder) set(code int) {
+	interim := code >= 100 && code < 200 && code != http.StatusSwitchingProtocols
+	if s.code == 0 && !interim {
+		s.code = code
+	}
+}
+
+// status returns the status, which is 200 if the handler wrote nothing.
+func (s *statusRecorder) status() int {
+	if s.code == 0 {
+		return http.StatusOK
+	}
+	return s.code
+}
+
+// Values of the labels route, method and status_code for what has no value of its own.
+const (
+	RouteUnmatched = "unmatched" // no registered pattern matched
+	LabelOther     = "_OTHER"    // outside the known values
+)
+
+// RoutePattern returns the pattern that [http.ServeMux] matched, without its method and host: "/orders/{id}" for
+// "GET /orders/{id}". It returns "" if nothing matched.
+func RoutePattern(r *http.Request) string {
+	_, pattern, found := strings.Cut(r.Pattern, " ")
+	if !found {
+		pattern = r.Pattern
+	}
+	slash := strings.IndexByte(pattern, '/')
+	if slash < 0 {
+		return ""
+	}
+	return strings.TrimSpace(pattern[slash:])
+}
+
+// knownMethod returns the method if it is one of RFC 9110 section 9.3 or RFC 5789, else other. Methods are case
+// sensitive.
+func knownMethod(method, other string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	case "":
+		return http.MethodGet
+	default:
+		return other
 	}
 }

@@ -1,10 +1,15 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/embedded"
 )
 
 // Instruments builds OpenTelemetry instruments from the catalogue. Asking twice for one name gives the same
@@ -104,4 +109,241 @@ func (m Metric) otelUnit() string {
 		return ""
 	}
 	return m.Unit
+}
+
+// seconds is the unit of times.
+const seconds = "s"
+
+// aggregatedHistogram has no exemplars: it measures outside any trace.
+type aggregatedHistogram struct{ metric.Float64Histogram }
+
+// Record implements [metric.Float64Histogram].
+func (h aggregatedHistogram) Record(_ context.Context, value float64, options ...metric.RecordOption) {
+	h.Float64Histogram.Record(context.Background(), value, options...)
+}
+
+// aggregatedCounter is [aggregatedHistogram] for counters.
+type aggregatedCounter struct{ metric.Float64Counter }
+
+// Add implements [metric.Float64Counter].
+func (c aggregatedCounter) Add(_ context.Context, value float64, options ...metric.AddOption) {
+	c.Float64Counter.Add(context.Background(), value, options...)
+}
+
+// maxLabelValue bounds a label's value, in bytes.
+const maxLabelValue = 1024
+
+// Budget keeps a metric within the MaxSeries of the catalogue, whatever label values come. It is safe for
+// concurrent use. It allocates and locks: ask once for each label set and keep what follows from the answer.
+type Budget struct {
+	limit int
+	mu    sync.Mutex
+	seen  map[string]struct{}
+}
+
+// Budget returns the budget of the metric of that name: its MaxSeries less spare, the label sets that refused ones
+// fold into. All callers share one budget; the first decides on spare. A metric that states no MaxSeries, or is not
+// in the catalogue, admits nothing.
+func (i *Instruments) Budget(name string, spare int) *Budget {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	b := i.budgets[name]
+	if b == nil {
+		b = &Budget{limit: i.byName[name].MaxSeries - spare, seen: make(map[string]struct{})}
+		i.budgets[name] = b
+	}
+	return b
+}
+
+// Admit says whether the label set with these values may have a series of its own: it was admitted before, or there
+// is room. The answer for a set that was admitted never changes. A value that is longer than 1,024 bytes or not UTF-8
+// is refused.
+func (b *Budget) Admit(values ...string) bool {
+	var key strings.Builder
+	for _, v := range values {
+		if len(v) > maxLabelValue || !utf8.ValidString(v) {
+			return false
+		}
+		key.WriteString(strconv.Itoa(len(v)) + " " + v)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.seen[key.String()]; ok {
+		return true
+	}
+	if len(b.seen) >= b.limit {
+		return false
+	}
+	b.seen[key.String()] = struct{}{}
+	return true
+}
+
+// Observation takes the values of one reading of several metrics; see [Instruments.Observe].
+type Observation struct {
+	observer metric.Observer
+	counters map[string]metric.Int64Observable
+	gauges   map[string]metric.Float64Observable
+}
+
+// Counter gives a counter's total so far. A total below the last one stands for a start from zero.
+func (o Observation) Counter(name string, total int64, options ...metric.ObserveOption) {
+	if c := o.counters[name]; c != nil {
+		o.observer.ObserveInt64(c, total, options...)
+	}
+}
+
+// Gauge gives a gauge's value.
+func (o Observation) Gauge(name string, value float64, options ...metric.ObserveOption) {
+	if g := o.gauges[name]; g != nil {
+		o.observer.ObserveFloat64(g, value, options...)
+	}
+}
+
+// Observe registers observe as the source of several counters and gauges that are best read together. It runs at
+// each scrape and must only read memory; a label set it leaves out is gone from the page, and a name that was not
+// registered is ignored. Sources of one counter add up. Unregister the result to stop it. It is an error if the
+// catalogue lacks a name or calls it a histogram.
+func (i *Instruments) Observe(
+	names []string, observe func(context.Context, Observation) error,
+) (metric.Registration, error) {
+	o := Observation{
+		counters: make(map[string]metric.Int64Observable), gauges: make(map[string]metric.Float64Observable),
+	}
+	var all []metric.Observable
+	for _, name := range names {
+		made, err := i.observable(name, o)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, made)
+	}
+	registration, err := i.meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
+		o := o
+		o.observer = observer
+		return observe(ctx, o)
+	}, all...)
+	if err != nil {
+		return nil, fmt.Errorf("register %d metrics: %w", len(names), err)
+	}
+	return registration, nil
+}
+
+// observable makes the instrument that the catalogue says and files it in o.
+func (i *Instruments) observable(name string, o Observation) (metric.Observable, error) {
+	if m, err := i.find(name, Counter); err == nil {
+		c, err := i.meter.Int64ObservableCounter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+		if err != nil {
+			return nil, fmt.Errorf("make counter %s: %w", name, err)
+		}
+		o.counters[name] = c
+		return c, nil
+	}
+	m, err := i.find(name, Gauge)
+	if err != nil {
+		return nil, err
+	}
+	g, err := i.meter.Float64ObservableGauge(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	if err != nil {
+		return nil, fmt.Errorf("make gauge %s: %w", name, err)
+	}
+	o.gauges[name] = g
+	return g, nil
+}
+
+// Int64ObservableSum is [Instruments.Int64ObservableGauge] for a gauge whose sources add up: two that give the same
+// label set a value each show as their sum, not as one of them.
+func (i *Instruments) Int64ObservableSum(name string, observe metric.Int64Callback) (metric.Registration, error) {
+	m, err := i.find(name, Gauge)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := i.meter.Int64ObservableUpDownCounter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	if err != nil {
+		return nil, fmt.Errorf("make gauge %s: %w", name, err)
+	}
+	registration, err := i.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		return observe(ctx, int64Observer{observer: o, gauge: sum, left: m.room()})
+	}, sum)
+	if err != nil {
+		return nil, fmt.Errorf("register gauge %s: %w", name, err)
+	}
+	return registration, nil
+}
+
+// Int64ObservableGauge registers observe as the source of the gauge of that name. It runs at each scrape and must
+// only read memory; a label set it leaves out is gone from the page. Of more label sets than the metric's MaxSeries,
+// those observed last are left out. Unregister the result to stop it. It is an error if the catalogue has no gauge of
+// that name.
+func (i *Instruments) Int64ObservableGauge(name string, observe metric.Int64Callback) (metric.Registration, error) {
+	m, err := i.find(name, Gauge)
+	if err != nil {
+		return nil, err
+	}
+	gauge, err := i.meter.Int64ObservableGauge(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	if err != nil {
+		return nil, fmt.Errorf("make gauge %s: %w", name, err)
+	}
+	registration, err := i.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		return observe(ctx, int64Observer{observer: o, gauge: gauge, left: m.room()})
+	}, gauge)
+	if err != nil {
+		return nil, fmt.Errorf("register gauge %s: %w", name, err)
+	}
+	return registration, nil
+}
+
+// Float64ObservableGauge is [Instruments.Int64ObservableGauge] for values that are not whole.
+func (i *Instruments) Float64ObservableGauge(name string, observe metric.Float64Callback) (metric.Registration, error) {
+	m, err := i.find(name, Gauge)
+	if err != nil {
+		return nil, err
+	}
+	gauge, err := i.meter.Float64ObservableGauge(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	if err != nil {
+		return nil, fmt.Errorf("make gauge %s: %w", name, err)
+	}
+	registration, err := i.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		return observe(ctx, float64Observer{observer: o, gauge: gauge, left: m.room()})
+	}, gauge)
+	if err != nil {
+		return nil, fmt.Errorf("register gauge %s: %w", name, err)
+	}
+	return registration, nil
+}
+
+// room returns a count of the label sets that one reading of the metric may give.
+func (m Metric) room() *int {
+	left := m.MaxSeries
+	if left == 0 {
+		left = MaxLabelSets
+	}
+	return &left
+}
+
+// int64Observer narrows an observer to one gauge. Callbacks given to an instrument itself can never be taken
+// back, those given to the meter can: this lets a caller write the first and have the second.
+type int64Observer struct {
+	embedded.Int64Observer
+	observer metric.Observer
+	gauge    metric.Int64Observable
+	left     *int
+}
+
+func (o int64Observer) Observe(value int64, options ...metric.ObserveOption) {
+	if *o.left--; *o.left >= 0 {
+		o.observer.ObserveInt64(o.gauge, value, options...)
+	}
+}
+
+type float64Observer struct {
+	embedded.Float64Observer
+	observer metric.Observer
+	gauge    metric.Float64ObservableGauge
+	left     *int
+}
+
+func (o float64Observer) Observe(value float64, options ...metric.ObserveOption) {
+	if *o.left--; *o.left >= 0 {
+		o.observer.ObserveFloat64(o.gauge, value, options...)
+	}
 }

@@ -1,5 +1,5 @@
 //go:build !race
 
-package telemetry_test
+package telemetry
 
 const raceDetector = false

@@ -6,12 +6,34 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
+
+// addOutlets returns what sends spans and log records to each of the configuration's exporters. log is where losses are
+// told: it must not lead back into an outlet.
+func (t *Telemetry) addOutlets(log *slog.Logger) (spans []sdktrace.SpanProcessor, records []sdklog.Processor) {
+	for _, e := range t.config.SpanExporters {
+		o := newSpanOutlet(e, t.losses.spans, log)
+		spans, t.outlets = append(spans, o), append(t.outlets, o)
+	}
+	for _, e := range t.config.LogExporters {
+		o := newLogOutlet(e, t.losses.records, log)
+		records, t.outlets = append(records, o), append(t.outlets, o)
+	}
+	return spans, records
+}
 
 const (
 	// reportInterval is the least time between two log lines about one exporter.
@@ -152,4 +174,285 @@ func batchSizes(prefix string) (queue, batch int) {
 	}
 	queue = read("MAX_QUEUE_SIZE", defaultQueue)
 	return queue, min(read("MAX_EXPORT_BATCH_SIZE", defaultBatch), queue)
+}
+
+// spanOutlet is the span processor that sends spans to an exporter in the background. OnEnd never waits: a span
+// that finds the queue full is dropped.
+type spanOutlet struct {
+	*outlet
+	batches sdktrace.SpanProcessor
+}
+
+func newSpanOutlet(exporter sdktrace.SpanExporter, losses lossCounter, log *slog.Logger) *spanOutlet {
+	queue, batch := batchSizes("OTEL_BSP_")
+	o := newOutlet("traces", queue, losses, log)
+	return &spanOutlet{o, sdktrace.NewBatchSpanProcessor(spanSender{o, exporter},
+		sdktrace.WithMaxQueueSize(queue), sdktrace.WithMaxExportBatchSize(batch))}
+}
+
+// OnStart implements [sdktrace.SpanProcessor].
+func (s *spanOutlet) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+
+// OnEnd implements [sdktrace.SpanProcessor].
+func (s *spanOutlet) OnEnd(span sdktrace.ReadOnlySpan) {
+	if span.SpanContext().IsSampled() && s.admit() {
+		s.batches.OnEnd(span)
+	}
+}
+
+// ForceFlush implements [sdktrace.SpanProcessor].
+func (s *spanOutlet) ForceFlush(ctx context.Context) error { return s.batches.ForceFlush(ctx) }
+
+// Shutdown implements [sdktrace.SpanProcessor].
+func (s *spanOutlet) Shutdown(ctx context.Context) error { return s.shutdown(ctx, s.batches.Shutdown) }
+
+// spanSender is the exporter as the batch processor sees it: one that never fails, since the processor would hand
+// its errors to the global handler.
+type spanSender struct {
+	outlet   *outlet
+	exporter sdktrace.SpanExporter
+}
+
+// ExportSpans implements [sdktrace.SpanExporter].
+func (s spanSender) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	s.outlet.export(ctx, len(spans), func(ctx context.Context) error {
+		return s.exporter.ExportSpans(ctx, encodable(spans))
+	})
+	return nil
+}
+
+// Shutdown implements [sdktrace.SpanExporter]. It is the last that the processor's worker does.
+func (s spanSender) Shutdown(ctx context.Context) error {
+	defer close(s.outlet.ended)
+	return s.exporter.Shutdown(ctx)
+}
+
+// logOutlet is the log processor that sends log records to an exporter in the background. OnEmit never waits: a
+// record that finds the queue full is dropped.
+type logOutlet struct {
+	*outlet
+	batches *sdklog.BatchProcessor
+}
+
+func newLogOutlet(exporter sdklog.Exporter, losses lossCounter, log *slog.Logger) *logOutlet {
+	queue, batch := batchSizes("OTEL_BLRP_")
+	o := newOutlet("logs", queue, losses, log)
+	return &logOutlet{o, sdklog.NewBatchProcessor(logSender{o, exporter},
+		sdklog.WithMaxQueueSize(queue), sdklog.WithExportMaxBatchSize(batch))}
+}
+
+// Enabled implements [sdklog.Processor].
+func (l *logOutlet) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
+
+// OnEmit implements [sdklog.Processor].
+func (l *logOutlet) OnEmit(ctx context.Context, record *sdklog.Record) error {
+	if !l.admit() {
+		return nil
+	}
+	return l.batches.OnEmit(ctx, record)
+}
+
+// ForceFlush implements [sdklog.Processor].
+func (l *logOutlet) ForceFlush(ctx context.Context) error { return l.batches.ForceFlush(ctx) }
+
+// Shutdown implements [sdklog.Processor].
+func (l *logOutlet) Shutdown(ctx context.Context) error { return l.shutdown(ctx, l.batches.Shutdown) }
+
+// logSender is to log records what spanSender is to spans.
+type logSender struct {
+	outlet   *outlet
+	exporter sdklog.Exporter
+}
+
+// Export implements [sdklog.Exporter].
+func (l logSender) Export(ctx context.Context, records []sdklog.Record) error {
+	if len(records) > 0 {
+		l.outlet.export(ctx, len(records), func(ctx context.Context) error { return l.exporter.Export(ctx, records) })
+	}
+	return nil
+}
+
+// ForceFlush implements [sdklog.Exporter].
+func (l logSender) ForceFlush(ctx context.Context) error { return l.exporter.ForceFlush(ctx) }
+
+// Shutdown implements [sdklog.Exporter]. It is the last that the processor's worker does.
+func (l logSender) Shutdown(ctx context.Context) error {
+	defer close(l.outlet.ended)
+	return l.exporter.Shutdown(ctx)
+}
+
+// Values of the label reason.
+const (
+	lostQueueFull    = "queue_full"    // it was recorded faster than the collector takes it
+	lostExportFailed = "export_failed" // the collector was away, too slow, or answered an error
+	lostRejected     = "rejected"      // the collector took the rest of the batch, and not this
+)
+
+// lossCounter counts what one signal lost, by reason.
+type lossCounter struct {
+	counter metric.Int64Counter
+	reasons map[string][]metric.AddOption
+}
+
+func newLossCounter(instruments *Instruments, name string) (lossCounter, error) {
+	counter, err := instruments.Int64Counter(name)
+	if err != nil {
+		return lossCounter{}, err
+	}
+	c := lossCounter{counter: counter, reasons: map[string][]metric.AddOption{}}
+	for _, reason := range []string{lostQueueFull, lostExportFailed, lostRejected} {
+		c.reasons[reason] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", reason)))}
+		c.add(0, reason)
+	}
+	return c, nil
+}
+
+func (c lossCounter) add(n int64, reason string) {
+	c.counter.Add(context.Background(), n, c.reasons[reason]...)
+}
+
+// lossOf says how many of n items an export's error stands for. A collector may take a part of a batch and say how
+// many it rejected (OTLP, partial success); OpenTelemetry's exporters hold the number in types of their own
+// internal packages, so it is read from the text. A partial success of 0 is a remark.
+func lossOf(err error, n int64) (lost int64, reason string) {
+	match := regexp.MustCompile(`OTLP partial success: (?s:.*) \((\d+) \w+ rejected\)`).FindStringSubmatch(err.Error())
+	if match == nil {
+		return n, lostExportFailed
+	}
+	rejected, err := strconv.ParseInt(match[1], 10, 64)
+	if err != nil {
+		return n, lostRejected
+	}
+	return min(rejected, n), lostRejected
+}
+
+// encodable returns the spans with text that is no UTF-8 repaired. Protocol buffers refuse such text, and one span
+// that holds it, a record's binary key say, would cost the whole batch.
+func encodable(spans []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
+	out := spans
+	for i, span := range spans {
+		if isEncodable(span) {
+			continue
+		}
+		if &out[0] == &spans[0] {
+			out = slices.Clone(spans) // the batch is the processor's
+		}
+		out[i] = repairedSpan{span}
+	}
+	return out
+}
+
+func isEncodable(span sdktrace.ReadOnlySpan) bool {
+	if !utf8.ValidString(span.Name()) || !utf8.ValidString(span.Status().Description) || !validTexts(span.Attributes()) {
+		return false
+	}
+	for _, e := range span.Events() {
+		if !utf8.ValidString(e.Name) || !validTexts(e.Attributes) {
+			return false
+		}
+	}
+	for _, l := range span.Links() {
+		if !validTexts(l.Attributes) {
+			return false
+		}
+	}
+	return true
+}
+
+func validTexts(attrs []attribute.KeyValue) bool {
+	return !slices.ContainsFunc(attrs, func(a attribute.KeyValue) bool {
+		return !utf8.ValidString(string(a.Key)) || !validText(a.Value)
+	})
+}
+
+func validText(v attribute.Value) bool {
+	switch v.Type() {
+	case attribute.STRING:
+		return utf8.ValidString(v.AsString())
+	case attribute.STRINGSLICE:
+		return !slices.ContainsFunc(v.AsStringSlice(), func(s string) bool { return !utf8.ValidString(s) })
+	case attribute.SLICE:
+		return !slices.ContainsFunc(v.AsSlice(), func(v attribute.Value) bool { return !validText(v) })
+	case attribute.MAP:
+		return validTexts(v.AsMap())
+	default:
+		return true
+	}
+}
+
+// repairedSpan is a span whose text is UTF-8.
+type repairedSpan struct{ sdktrace.ReadOnlySpan }
+
+// Name implements [sdktrace.ReadOnlySpan].
+func (s repairedSpan) Name() string { return repaired(s.ReadOnlySpan.Name()) }
+
+// Status implements [sdktrace.ReadOnlySpan].
+func (s repairedSpan) Status() sdktrace.Status {
+	status := s.ReadOnlySpan.Status()
+	status.Description = repaired(status.Description)
+	return status
+}
+
+// Attributes implements [sdktrace.ReadOnlySpan].
+func (s repairedSpan) Attributes() []attribute.KeyValue {
+	return repairedAll(s.ReadOnlySpan.Attributes())
+}
+
+// Events implements [sdktrace.ReadOnlySpan].
+func (s repairedSpan) Events() []sdktrace.Event {
+	events := slices.Clone(s.ReadOnlySpan.Events())
+	for i := range events {
+		events[i].Name, events[i].Attributes = repaired(events[i].Name), repairedAll(events[i].Attributes)
+	}
+	return events
+}
+
+// Links implements [sdktrace.ReadOnlySpan].
+func (s repairedSpan) Links() []sdktrace.Link {
+	links := slices.Clone(s.ReadOnlySpan.Links())
+	for i := range links {
+		links[i].Attributes = repairedAll(links[i].Attributes)
+	}
+	return links
+}
+
+func repairedAll(attrs []attribute.KeyValue) []attribute.KeyValue {
+	out := make([]attribute.KeyValue, len(attrs))
+	for i, a := range attrs {
+		out[i] = attribute.KeyValue{Key: attribute.Key(repaired(string(a.Key))), Value: repairedValue(a.Value)}
+	}
+	return out
+}
+
+func repairedValue(v attribute.Value) attribute.Value {
+	switch v.Type() {
+	case attribute.STRING:
+		return attribute.StringValue(repaired(v.AsString()))
+	case attribute.STRINGSLICE:
+		texts := v.AsStringSlice()
+		for i := range texts {
+			texts[i] = repaired(texts[i])
+		}
+		return attribute.StringSliceValue(texts)
+	case attribute.SLICE:
+		values := v.AsSlice()
+		for i := range values {
+			values[i] = repairedValue(values[i])
+		}
+		return attribute.SliceValue(values...)
+	case attribute.MAP:
+		return attribute.MapValue(repairedAll(v.AsMap())...)
+	default:
+		return v
+	}
+}
+
+func repaired(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// cut returns at most limit bytes of s, as UTF-8.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return repaired(s)
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

@@ -207,17 +207,19 @@ func TestAStuckExporterHoldsUpNobody(t *testing.T) {
 func TestShutdownGivesUpOnAnExporter(t *testing.T) {
 	for _, signal := range signals {
 		t.Run(signal.name, func(t *testing.T) {
-			release := make(chan struct{})
-			s := &sink{answer: func(context.Context) error { <-release; return nil }}
-			tel := outletTelemetry(t, signal.config(s), io.Discard)
-			signal.record(t, tel)
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			err := tel.Shutdown(ctx)
-			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "exporter of "+signal.name+" still runs") {
-				t.Errorf("Shutdown: %v", err)
-			}
-			close(release)
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				s := &sink{answer: func(context.Context) error { <-release; return nil }}
+				tel := outletTelemetry(t, signal.config(s), io.Discard)
+				signal.record(t, tel)
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				err := tel.Shutdown(ctx)
+				if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "exporter of "+signal.name+" still runs") {
+					t.Errorf("Shutdown: %v", err)
+				}
+				close(release)
+			})
 		})
 	}
 }
@@ -271,7 +273,7 @@ func TestNothingIsLostUncounted(t *testing.T) {
 				})
 			}
 			recording.Wait()
-			stop(t, tel, 10*time.Second)
+			stop(t, tel, time.Minute)
 			if _, lost := told(t, &log); s.taken+lost != workers*each || s.taken == 0 {
 				t.Errorf("%d taken and %d lost, want %d together", s.taken, lost, workers*each)
 			}
@@ -295,7 +297,7 @@ func TestPartOfABatchIsRejected(t *testing.T) {
 			if lost := dropped(t, tel, signal.dropped); lost["rejected"] != want || lost["export_failed"] != 0 {
 				t.Errorf("%q: lost %v, want %v rejected", text, lost, want)
 			}
-			stop(t, tel, 10*time.Second)
+			stop(t, tel, time.Minute)
 		}
 	}
 }
@@ -313,7 +315,7 @@ func TestSizesThatCannotBeMeant(t *testing.T) {
 			for range 10 {
 				signal.record(t, tel)
 			}
-			stop(t, tel, 10*time.Second)
+			stop(t, tel, time.Minute)
 			if s.taken != 10 {
 				t.Errorf("sizes %q: %s took %d of 10", sizes, signal.name, s.taken)
 			}
@@ -328,7 +330,7 @@ func TestUnsampledSpansAreNotCounted(t *testing.T) {
 	tel := outletTelemetry(t, signals[0].config(s), io.Discard)
 	signals[0].record(t, tel)
 	flush(t, tel)
-	defer stop(t, tel, 10*time.Second)
+	defer stop(t, tel, time.Minute)
 	if lost := dropped(t, tel, telemetry.SpansDroppedTotal); s.taken != 0 || lost["queue_full"]+lost["export_failed"] != 0 {
 		t.Errorf("%d taken, %v lost", s.taken, lost)
 	}

@@ -144,7 +144,7 @@ func unwanted(module string) string {
 		"the application":             {"vigie-dev/vigie/internal", "vigie-dev/vigie/services", "vigie-dev/vigie/monitoring"},
 	} {
 		for _, part := range parts {
-			if strings.Contains(module, part) && !stillThere(module) {
+			if strings.Contains(module, part) {
 				return what
 			}
 		}
@@ -154,6 +154,3 @@ func unwanted(module string) string {
 	}
 	return ""
 }
-
-// stillThere lists what tests of otelkafka bring into the library's module.
-func stillThere(module string) bool { return strings.HasPrefix(module, "github.com/twmb/franz-go") }

@@ -1,6 +1,6 @@
 //go:build race
 
-package telemetry_test
+package telemetry
 
 // raceDetector says that the race detector is on: it allocates, and makes everything slow.
 const raceDetector = true

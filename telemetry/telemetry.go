@@ -1,11 +1,32 @@
+// Package telemetry gives a service its metrics, traces and logs in one call, under names that dashboards and
+// alerts can rely on.
+//
+// It exists because telemetry that is set up by hand in each service drifts: a bucket differs, a label is
+// missing, a counter only appears after its first event. Here every metric is declared once, as data, in a
+// [Catalogue]; [Setup] builds the instruments, the /metrics page and the reference table from it.
+//
+// Metrics are scraped from /metrics. Spans and log records stay in the process unless [Config] names exporters for
+// them; package otlp makes these from the standard variables. Exporting never holds up who records: what a slow
+// collector has no time for is dropped, counted and told.
+//
+// The package keeps no state of its own and neither sets nor reads OpenTelemetry's global providers, so two
+// services in one process have two registries, two tracer providers and two loggers.
+//
+// telemetry.go tells the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
+// common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded.
+// page.go is /metrics, process.go the process's memory and uptime. http.go is the middleware, httpmetrics.go what it
+// measures. traces.go makes spans and samples them, logs.go writes log lines, and outlet.go sends both away.
 package telemetry
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -15,9 +36,51 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
+
+// Formats of the log, for [Config.LogFormat].
+const (
+	LogText    = "text"    // one line per record, for people
+	LogColored = "colored" // the same in ANSI colours, for a terminal
+	LogJSON    = "json"    // one object per line, for machines
+)
+
+// Config describes one service to [Setup]. Only Service is required.
+type Config struct {
+	// Service is the bare service name: the label service of every metric, the resource attribute
+	// service.name of every span and the name on every log line. Letters, digits, '.', '_' and '-', 63 at most.
+	Service string
+	// Version becomes the resource attribute service.version. Default "dev".
+	Version string
+	// Catalogue holds the service's own metrics, added to [Common].
+	Catalogue Catalogue
+	// LogWriter receives one write per log line. Default os.Stderr. Services of one process that share a
+	// writer other than an *os.File must share one [LineWriter] over it.
+	LogWriter io.Writer
+	// LogFormat is LogText (the default), LogColored or LogJSON. Whether the writer is a terminal that shows colours,
+	// and the user wants them, is for the caller to know.
+	LogFormat string
+	// LogLevel is the lowest level that is written. The zero value is slog.LevelInfo.
+	LogLevel slog.Level
+	// SpanExporters and LogExporters send spans and log records away, in batches and in the background; package
+	// [github.com/vigie-dev/vigie/telemetry/otlp] makes them from the standard variables. At most
+	// OTEL_BSP_MAX_QUEUE_SIZE spans and OTEL_BLRP_MAX_QUEUE_SIZE records (2048 each) wait; what comes while they do
+	// is dropped, so that no caller ever waits. What is lost is counted in [SpansDroppedTotal] and
+	// [LogRecordsDroppedTotal], and logged at most once a minute. [Telemetry.Shutdown] shuts them down.
+	SpanExporters []sdktrace.SpanExporter
+	LogExporters  []sdklog.Exporter
+	// SpanProcessors and LogProcessors receive spans and log records as they come: recorders in tests, mostly. They
+	// must not wait. [Telemetry.Shutdown] shuts them down.
+	//
+	// With neither exporters nor processors for spans, spans carry their context and record nothing: it travels, and
+	// logs and exemplars carry trace ids, but nothing leaves the process.
+	SpanProcessors []sdktrace.SpanProcessor
+	LogProcessors  []sdklog.Processor
+}
 
 // scope is the name of this package's meter.
 const scope = "github.com/vigie-dev/vigie/telemetry"
@@ -56,24 +119,79 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 	if err := catalogue.Validate(); err != nil {
 		return nil, fmt.Errorf("set up telemetry of %s: %w", config.Service, err)
 	}
-	t := &Telemetry{config: config, catalogue: catalogue, propagator: newPropagator()}
+	t := &Telemetry{
+		config: config, catalogue: catalogue,
+		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, silentBaggage{}),
+	}
 	resource, missing := newResource(ctx, config)
-	own, meters, err := newMeterProvider(resource)
-	t.meters, t.registry = meters, prometheus.NewRegistry()
-	t.gatherer = newLabelled(config.Service, own, t.registry)
+	err := t.addMetrics(resource)
 	if err == nil {
 		err = t.addInstruments()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("set up telemetry of %s: %w", config.Service, err)
 	}
-	t.addOutlets(resource) // the last, since it starts goroutines and cannot fail
+	wrong := t.addSpansAndLogs(resource) // the last, since it starts goroutines and cannot fail
 	t.page = newMetricsHandler(t.gatherer, t.logger)
 	t.shutdown = t.shutdownOnce()
 	if missing != nil {
 		t.logger.WarnContext(ctx, "some resource attributes are missing", "error", missing)
 	}
+	if wrong != nil {
+		t.logger.WarnContext(ctx, "a sampler's setting is ignored", "error", wrong)
+	}
 	return t, nil
+}
+
+// withDefaults returns a copy of the configuration with every unset field filled in.
+func (c Config) withDefaults() Config {
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.LogWriter == nil {
+		c.LogWriter = os.Stderr
+	}
+	if c.LogFormat == "" {
+		c.LogFormat = LogText
+	}
+	return c
+}
+
+// validate reports everything that is wrong with the configuration, not only the first thing.
+func (c Config) validate() error {
+	var errs []error
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`).MatchString(c.Service) {
+		errs = append(errs, fmt.Errorf("service name %q: want 1 to 63 letters, digits, '.', '_' or '-'", c.Service))
+	}
+	switch c.LogFormat {
+	case LogText, LogColored, LogJSON:
+	default:
+		errs = append(errs, fmt.Errorf("log format %q: want text, colored or json", c.LogFormat))
+	}
+	errs = append(errs, noNil("span processor", c.SpanProcessors), noNil("log processor", c.LogProcessors),
+		noNil("span exporter", c.SpanExporters), noNil("log exporter", c.LogExporters))
+	return errors.Join(errs...)
+}
+
+func noNil[T any](what string, all []T) error {
+	for i, v := range all {
+		if any(v) == nil {
+			return fmt.Errorf("%s %d is nil", what, i)
+		}
+	}
+	return nil
+}
+
+// newResource describes the service. OTEL_RESOURCE_ATTRIBUTES adds to it; the configuration has the last word
+// on the service's name, since several services can share one process and its environment. The resource is
+// usable even with an error.
+func newResource(ctx context.Context, config Config) (*resource.Resource, error) {
+	return resource.New(ctx,
+		resource.WithTelemetrySDK(),
+		resource.WithFromEnv(),
+		resource.WithSchemaURL(semconv.SchemaURL),
+		resource.WithAttributes(semconv.ServiceName(config.Service), semconv.ServiceVersion(config.Version)),
+	)
 }
 
 // addInstruments makes the instruments that this package itself feeds.
@@ -92,6 +210,20 @@ func (t *Telemetry) addInstruments() (err error) {
 	return err
 }
 
+// addSpansAndLogs makes the tracer provider and the logger, and what takes spans and log records from them. Its error is
+// about a sampler's setting, and is for the log.
+func (t *Telemetry) addSpansAndLogs(resource *resource.Resource) (wrong error) {
+	local := newLocalHandler(t.config)
+	spans, records := t.addOutlets(slog.New(local))
+	spans, records = slices.Concat(t.config.SpanProcessors, spans), slices.Concat(t.config.LogProcessors, records)
+	t.tracers, t.spans, wrong = newTracerProviders(resource, spans)
+	t.records, t.logger = newLogger(local, t.config.LogLevel, resource, records)
+	return wrong
+}
+
+// stopper is what has to be stopped in its time.
+type stopper interface{ Shutdown(context.Context) error }
+
 // shutdownOnce returns the function that stops everything the first time it is called and gives that call's
 // result ever after.
 func (t *Telemetry) shutdownOnce() func(context.Context) error {
@@ -107,6 +239,17 @@ func (t *Telemetry) shutdownOnce() func(context.Context) error {
 		})
 		return result
 	}
+}
+
+// stopSideBySide lets no outlet wait for another one's collector.
+func stopSideBySide(ctx context.Context, all []stopper) error {
+	errs := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, s := range all {
+		group.Go(func() { errs[i] = s.Shutdown(ctx) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
 }
 
 // Service returns the service's name.

@@ -2,36 +2,32 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"strconv"
+	"strings"
 
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
 )
 
-// newResource describes the service. OTEL_RESOURCE_ATTRIBUTES adds to it; the configuration has the last word
-// on the service's name, since several services can share one process and its environment. The resource is
-// usable even with an error.
-func newResource(ctx context.Context, config Config) (*resource.Resource, error) {
-	return resource.New(ctx,
-		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(),
-		resource.WithSchemaURL(semconv.SchemaURL),
-		resource.WithAttributes(semconv.ServiceName(config.Service), semconv.ServiceVersion(config.Version)),
-	)
-}
-
-// maxSpanText bounds, in characters, the text of an attribute of a span: a request's path, say, is the caller's to
-// choose, and collectors refuse large batches. OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT and its like go before it.
-const maxSpanText = 4 << 10
-
-// newTracerProvider leaves the limits to the SDK, which reads them from OTEL_SPAN_*. Panics are not recorded in spans: a
-// panic's text can hold anything.
-func newTracerProvider(
-	resource *resource.Resource, sampler sdktrace.Sampler, processors []sdktrace.SpanProcessor,
-) *sdktrace.TracerProvider {
+// newTracerProviders returns the SDK's provider and the one that makes the service's spans: the same where somebody reads
+// spans or a sampler was asked for, else one that records nothing. The error is about a sampler's setting; the providers
+// are usable all the same.
+//
+// Limits are left to the SDK, which reads them from OTEL_SPAN_*. Panics are not recorded in spans: a panic's text can hold
+// anything.
+func newTracerProviders(
+	resource *resource.Resource, processors []sdktrace.SpanProcessor,
+) (*sdktrace.TracerProvider, trace.TracerProvider, error) {
+	sampler, wrong := samplerFromEnvironment()
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording(), sdktrace.WithRawSpanLimits(spanLimits()),
 		sdktrace.WithSampler(linkFollower{sampler}),
@@ -39,8 +35,16 @@ func newTracerProvider(
 	for _, p := range processors {
 		options = append(options, sdktrace.WithSpanProcessor(p))
 	}
-	return sdktrace.NewTracerProvider(options...)
+	sdk := sdktrace.NewTracerProvider(options...)
+	if len(processors) == 0 && os.Getenv(samplerName) == "" {
+		return sdk, idleProvider{}, wrong
+	}
+	return sdk, sdk, wrong
 }
+
+// maxSpanText bounds, in characters, the text of an attribute of a span: a request's path, say, is the caller's to
+// choose, and collectors refuse large batches. OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT and its like go before it.
+const maxSpanText = 4 << 10
 
 func spanLimits() sdktrace.SpanLimits {
 	limits := sdktrace.NewSpanLimits()
@@ -50,20 +54,145 @@ func spanLimits() sdktrace.SpanLimits {
 	return limits
 }
 
-// spanSource makes spans by the SDK where somebody reads them or a sampler was asked for.
-func spanSource(sdk *sdktrace.TracerProvider, processors []sdktrace.SpanProcessor) trace.TracerProvider {
-	if len(processors) == 0 && os.Getenv(samplerName) == "" {
-		return idleProvider{}
+// The variables that choose a sampler.
+const (
+	samplerName     = "OTEL_TRACES_SAMPLER"
+	samplerArgument = "OTEL_TRACES_SAMPLER_ARG"
+)
+
+// linkFollower samples a root that starts with links where a child of one of the linked spans would be sampled. A batch's
+// span is such a root: decided by its own trace id it would be missing from the traces that were kept, and kept where
+// none of its records was. Everything else is the configured sampler's to decide, as is every link.
+type linkFollower struct{ configured sdktrace.Sampler }
+
+// ShouldSample implements [sdktrace.Sampler].
+func (f linkFollower) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if len(p.Links) == 0 || trace.SpanContextFromContext(p.ParentContext).IsValid() {
+		return f.configured.ShouldSample(p)
 	}
-	return sdk
+	var last sdktrace.SamplingResult
+	for _, link := range p.Links {
+		child := p
+		child.ParentContext, child.TraceID = trace.ContextWithSpanContext(context.Background(), link.SpanContext), link.SpanContext.TraceID()
+		last = f.configured.ShouldSample(child)
+		if last.Decision == sdktrace.RecordAndSample {
+			break
+		}
+	}
+	last.Tracestate = trace.TraceState{} // the linked trace's
+	return last
 }
 
-// recordsSpans says whether spans record anything.
-func (t *Telemetry) recordsSpans() bool {
-	_, idle := t.spans.(idleProvider)
-	return !idle
+// Description implements [sdktrace.Sampler].
+func (f linkFollower) Description() string { return "LinkFollower{" + f.configured.Description() + "}" }
+
+// samplerFromEnvironment returns the sampler of OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG. As the OpenTelemetry
+// specification says (Environment Variable Specification, "General SDK Configuration"), the default is
+// parentbased_always_on, the default ratio is 1, and a value that means nothing counts as unset: the error says so, and
+// the sampler is usable all the same. The SDK reads the variables alike, and gives nobody the sampler to wrap.
+func samplerFromEnvironment() (sdktrace.Sampler, error) {
+	name := strings.ToLower(strings.TrimSpace(os.Getenv(samplerName)))
+	kind, ofParent := strings.CutPrefix(name, "parentbased_")
+	var root sdktrace.Sampler
+	var err error
+	switch kind {
+	case "always_on":
+		root = sdktrace.AlwaysSample()
+	case "always_off":
+		root = sdktrace.NeverSample()
+	case "traceidratio":
+		var ratio float64
+		ratio, err = ratioFromEnvironment()
+		root = sdktrace.TraceIDRatioBased(ratio)
+	default:
+		root, ofParent = sdktrace.AlwaysSample(), true
+		if name != "" {
+			err = fmt.Errorf("%s %q: no sampler of that name, using parentbased_always_on", samplerName, name)
+		}
+	}
+	if ofParent {
+		root = sdktrace.ParentBased(root)
+	}
+	return root, err
 }
 
-func newPropagator() propagation.TextMapPropagator {
-	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, silentBaggage{})
+func ratioFromEnvironment() (float64, error) {
+	text := strings.TrimSpace(os.Getenv(samplerArgument))
+	if text == "" {
+		return 1, nil
+	}
+	ratio, err := strconv.ParseFloat(text, 64)
+	if err == nil && !(ratio >= 0 && ratio <= 1) { // also refuses NaN
+		err = errors.New("out of range")
+	}
+	if err != nil {
+		return 1, fmt.Errorf("%s %q: want a ratio from 0 to 1, using 1: %w", samplerArgument, text, err)
+	}
+	return ratio, nil
+}
+
+// idleProvider makes spans that carry their context and record nothing. It stands in for the SDK where spans go
+// nowhere: trace context still travels, logs and exemplars still carry trace ids, and attributes that nobody
+// would read cost nothing. Like the SDK's default it samples roots and follows a parent's decision.
+type idleProvider struct{ embedded.TracerProvider }
+
+// Tracer implements [trace.TracerProvider].
+func (idleProvider) Tracer(string, ...trace.TracerOption) trace.Tracer { return idleTracer{} }
+
+type idleTracer struct{ embedded.Tracer }
+
+// Start implements [trace.Tracer].
+func (idleTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	parent := trace.SpanContextFromContext(ctx)
+	config := trace.SpanContextConfig{TraceFlags: trace.FlagsSampled, SpanID: newSpanID()}
+	if parent.IsValid() && !startsRoot(options) {
+		config.TraceID, config.TraceFlags, config.TraceState = parent.TraceID(), parent.TraceFlags(), parent.TraceState()
+	} else {
+		config.TraceID = newTraceID()
+	}
+	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(config))
+	return ctx, trace.SpanFromContext(ctx)
+}
+
+func startsRoot(options []trace.SpanStartOption) bool {
+	if len(options) == 0 {
+		return false
+	}
+	config := trace.NewSpanStartConfig(options...)
+	return config.NewRoot()
+}
+
+// The ids need to be unlikely to meet, not hard to guess. All zeros are no id.
+
+func newTraceID() (id trace.TraceID) {
+	binary.BigEndian.PutUint64(id[:8], rand.Uint64()|1) //nolint:gosec // not a secret
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())   //nolint:gosec // not a secret
+	return id
+}
+
+func newSpanID() (id trace.SpanID) {
+	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1) //nolint:gosec // not a secret
+	return id
+}
+
+// silentBaggage propagates W3C Baggage as [propagation.Baggage] does, and drops what is malformed or beyond the
+// specification's limits without a word: the other hands the text of the first bad member in a process's life to the
+// global error handler, which writes it, whatever a client put there, to standard error.
+type silentBaggage struct{ propagation.Baggage }
+
+// Extract implements [propagation.TextMapPropagator].
+func (b silentBaggage) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	name := b.Fields()[0]
+	text := carrier.Get(name)
+	if all, ok := carrier.(propagation.ValuesGetter); ok {
+		text = strings.Join(all.Values(name), ",") // several headers are one list
+	}
+	if text == "" {
+		return ctx
+	}
+	found, _ := baggage.Parse(text) // the error names what is missing from found
+	if found.Len() == 0 {
+		return ctx
+	}
+	return baggage.ContextWithBaggage(ctx, found)
 }

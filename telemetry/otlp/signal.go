@@ -115,3 +115,14 @@ func (s signal) validate() error {
 	}
 	return nil
 }
+
+func (s signal) destination() string {
+	switch s.exporter() {
+	case exporterNone:
+		return ""
+	case exporterConsole:
+		return "the standard output"
+	default:
+		return fmt.Sprintf("%s (OTLP, %s)", s.endpoint(), s.protocol())
+	}
+}

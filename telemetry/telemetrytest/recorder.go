@@ -1,3 +1,9 @@
+// Package telemetrytest lets a test ask, in one line, what a service measured, traced and logged.
+//
+// It exists so that tests assert on what users see (the page, the spans, the log lines) and not on calls to
+// instruments.
+//
+// recorder.go tells the Recorder, its spans, logs and pages, and golden files; metrics.go asks for metrics.
 package telemetrytest
 
 import (
@@ -7,9 +13,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -127,4 +136,23 @@ func (b *buffer) copy() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return bytes.Clone(b.b.Bytes())
+}
+
+// Golden compares got with a file of the package's folder testdata, and fails the test with the difference. With
+// UPDATE_GOLDEN set in the environment it writes the file first.
+func Golden(t testing.TB, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil { //nolint:gosec // a file of the repository
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path) //nolint:gosec // chosen by the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got), UPDATE_GOLDEN=1 accepts:\n%s", path, diff)
+	}
 }

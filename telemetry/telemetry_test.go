@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
@@ -136,3 +137,5 @@ func TestShutdownOnce(t *testing.T) {
 		t.Errorf("the processor was shut down %d times", p.calls)
 	}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
