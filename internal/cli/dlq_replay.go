@@ -55,7 +55,7 @@ func settleLetters(ctx context.Context, c *cli.Command, s *settling, source dead
 		told++
 		bar.progress(told, int64(len(letters)))
 	}
-	return withSettler(ctx, c, source, func(settler deadletters.Settler) error {
+	return withSettler(ctx, c, source, func(settler deadletters.Resolver) error {
 		if s.verb == record.Purged {
 			return settler.Purge(ctx, letters, report)
 		}

@@ -138,7 +138,7 @@ const flushTime = 5 * time.Second
 // withSettler runs work with what replays and purges. Spans carry the letters'
 // traces on, and go to the collector where the environment names one; letters
 // are settled whether it takes them or not.
-func withSettler(ctx context.Context, c *cli.Command, source deadletters.Source, work func(deadletters.Settler) error) (err error) {
+func withSettler(ctx context.Context, c *cli.Command, source deadletters.Source, work func(deadletters.Resolver) error) (err error) {
 	exporters, err := otlp.FromEnvironment(ctx)
 	if err != nil {
 		return err
@@ -166,5 +166,5 @@ func withSettler(ctx context.Context, c *cli.Command, source deadletters.Source,
 		return err
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
-	return work(deadletters.Settler{Source: source, Publisher: publisher, Instrument: inst})
+	return work(deadletters.Resolver{Source: source, Publisher: publisher, Instrument: inst})
 }

@@ -1,15 +1,21 @@
-// Package deadletters reads what consumer groups have set aside and settles it:
+// Package deadletters reads what consumer groups have set aside and resolves it:
 // a letter is replayed, which publishes the record that it holds once more, or
 // purged. Nothing is deleted; a marker on the dead-letter topic says what became
 // of a letter, and the topic's retention removes both.
 //
-// It stands apart from package delivery, which sets records aside, because settling
-// is a person's work, done beside a running system.
+// It stands apart from package delivery, which sets records aside, because
+// resolving is a person's work, done beside a running system.
+//
+// letter.go has a letter as it is read, list.go finds and reads letters, and
+// resolve.go replays and purges them.
 package deadletters
 
 import (
+	"slices"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -73,3 +79,31 @@ func bounded(text string) string {
 	}
 	return text
 }
+
+// parseLetter reads a record of a dead-letter topic that is no marker. Headers
+// and value are whatever somebody sent: what does not say plainly where it
+// comes from is foreign.
+func parseLetter(r record.Record) Whole {
+	w := Whole{
+		Letter:    Letter{ID: r.Place, Key: string(r.Key), Reason: ReasonForeign, FailedAt: r.Time},
+		RecordKey: r.Key, Value: r.Value,
+	}
+	origin, own, err := record.ParseOrigin(r)
+	if err == nil && banking.DeadLetterTopic(origin.Place.Topic) == r.Topic && slices.Contains(delivery.Reasons(), origin.Reason) {
+		w.Origin, w.Group, w.Attempts, w.Class = origin.Place, origin.Group, origin.Attempts, origin.Class
+		w.Reason, w.Message, w.FailedAt = origin.Reason, origin.Message, origin.FailedAt
+	} else {
+		own = r
+	}
+	for _, h := range own.Headers {
+		if slices.Contains(traceHeaders(), h.Key) {
+			w.Trace = append(w.Trace, h)
+		} else {
+			w.Headers = append(w.Headers, h)
+		}
+	}
+	return w
+}
+
+// traceHeaders are the headers of W3C Trace Context and W3C Baggage.
+func traceHeaders() []string { return []string{"traceparent", "tracestate", "baggage"} }

@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -45,7 +47,7 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 	if err != nil {
 		return Listing{}, err
 	}
-	l := listing{matcher: newMatcher(f), resolved: map[record.Place]Resolution{}, step: stepper(progress, length(spans))}
+	l := newListing(f, stepper(progress, length(spans)))
 	if err := kafka.Scan(ctx, s.Kafka, spans, l.add); err != nil {
 		return Listing{}, fmt.Errorf("read dead letters: %w", err)
 	}
@@ -76,19 +78,23 @@ type listing struct {
 	step     func()
 }
 
+func newListing(f Filter, step func()) *listing {
+	return &listing{matcher: newMatcher(f), resolved: map[record.Place]Resolution{}, step: step}
+}
+
 func (l *listing) add(r record.Record) error {
-	of, what, marker := parseMarker(r)
+	marker, noMarker := record.ParseMarker(r)
 	var letter Letter
 	chosen := false
-	if !marker {
+	if noMarker != nil {
 		letter = parseLetter(r).Letter
 		chosen = l.matcher.matches(letter)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case marker && l.resolved[of].At.Before(what.At): // a later one has the last word
-		l.resolved[of] = what
+	case noMarker == nil && l.resolved[marker.Letter].At.Before(marker.At): // a later one has the last word
+		l.resolved[marker.Letter] = Resolution{Kind: marker.Resolution, At: marker.At}
 	case chosen:
 		l.letters = append(l.letters, letter.brief())
 	}
@@ -111,4 +117,152 @@ func (l *listing) result() Listing {
 			cmp.Compare(a.ID.Partition.ID, b.ID.Partition.ID), cmp.Compare(a.ID.Offset, b.ID.Offset))
 	})
 	return out
+}
+
+// Topics returns the dead-letter topics.
+func Topics() []string { return []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} }
+
+// Filter chooses letters. What is set must all apply; the zero value chooses
+// every letter.
+type Filter struct {
+	IDs []record.Place
+	// Topic is a dead-letter topic or one that letters come from.
+	Topic  string
+	Group  string
+	Reason string
+	Order  string // the record's key
+	// Before and After bound when the letter was set aside; neither is included.
+	Before, After time.Time
+	// Open leaves out the letters that are resolved.
+	Open bool
+}
+
+// Narrow says whether the filter asks for anything but openness: without, it
+// chooses every letter that there is.
+func (f Filter) Narrow() bool {
+	return len(f.IDs) > 0 || f.Topic != "" || f.Group != "" || f.Reason != "" || f.Order != "" ||
+		!f.Before.IsZero() || !f.After.IsZero()
+}
+
+// topics returns the dead-letter topics that can hold what the filter chooses.
+func (f Filter) topics() []string {
+	return slices.DeleteFunc(Topics(), func(topic string) bool {
+		here := func(id record.Place) bool { return id.Topic == topic }
+		return !is(f.Topic, topic) && banking.DeadLetterTopic(f.Topic) != topic ||
+			len(f.IDs) > 0 && !slices.ContainsFunc(f.IDs, here)
+	})
+}
+
+// matcher is a filter made ready for many letters. It does not look at
+// resolutions, which are known only at the end.
+type matcher struct {
+	Filter
+	ids map[record.Place]struct{}
+}
+
+func newMatcher(f Filter) matcher {
+	m := matcher{Filter: f}
+	if len(f.IDs) > 0 {
+		m.ids = make(map[record.Place]struct{}, len(f.IDs))
+		for _, id := range f.IDs {
+			m.ids[id] = struct{}{}
+		}
+	}
+	return m
+}
+
+func (m matcher) matches(l Letter) bool {
+	if m.ids != nil {
+		if _, ok := m.ids[l.ID]; !ok {
+			return false
+		}
+	}
+	return is(m.Group, l.Group) && is(m.Reason, l.Reason) && is(m.Order, l.Key) &&
+		(is(m.Topic, l.ID.Topic) || m.Topic == l.Origin.Topic) &&
+		(m.Before.IsZero() || l.FailedAt.Before(m.Before)) && (m.After.IsZero() || l.FailedAt.After(m.After))
+}
+
+// is compares with what was asked for, if anything.
+func is(asked, got string) bool { return asked == "" || asked == got }
+
+// Open reads the letters again, whole, and gives each to read: in order within
+// a partition, several partitions at a time. Letters that retention has deleted
+// meanwhile are not given.
+func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) error) error {
+	wanted := make(map[record.Place]Letter, len(letters))
+	for _, l := range letters {
+		wanted[l.ID] = l
+	}
+	spans, err := s.spans(letters)
+	if err != nil {
+		return err
+	}
+	err = kafka.Scan(ctx, s.Kafka, spans, func(r record.Record) error {
+		letter, ok := wanted[r.Place]
+		if !ok {
+			return nil
+		}
+		w := parseLetter(r)
+		w.Resolution = letter.Resolution
+		return read(w)
+	})
+	if err != nil {
+		return fmt.Errorf("read dead letters: %w", err)
+	}
+	return nil
+}
+
+// spans covers the letters, as far as they are still there, with one span for
+// each partition.
+func (s Source) spans(letters []Letter) ([]kafka.Span, error) {
+	covering := map[record.Partition]kafka.Span{}
+	for _, l := range letters {
+		p := l.ID.Partition
+		c, ok := covering[p]
+		if !ok {
+			c = kafka.Span{Partition: p, Start: l.ID.Offset}
+		}
+		c.Start, c.End = min(c.Start, l.ID.Offset), max(c.End, l.ID.Offset+1)
+		covering[p] = c
+	}
+	var topics []string
+	for p := range covering {
+		if !slices.Contains(topics, p.Topic) {
+			topics = append(topics, p.Topic)
+		}
+	}
+	present, err := s.bounds(topics)
+	if err != nil {
+		return nil, err
+	}
+	var out []kafka.Span
+	for _, b := range present {
+		c, ok := covering[b.Partition]
+		c.Start, c.End = max(c.Start, b.Start), min(c.End, b.End)
+		if ok && c.Start < c.End {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// stepper returns a function that tells of one step more. Its callers hold a
+// lock of theirs.
+func stepper(progress Progress, total int64) func() {
+	if progress == nil {
+		return func() {}
+	}
+	done := int64(0)
+	return func() {
+		done = min(done+1, total)
+		progress(done, total)
+	}
+}
+
+// length is how many offsets the spans cover.
+func length(spans []kafka.Span) (n int64) {
+	for _, s := range spans {
+		n += s.End - s.Start
+	}
+	return n
 }

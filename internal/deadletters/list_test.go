@@ -32,6 +32,21 @@ func keys(letters []Letter) string {
 	return strings.Join(out, " ")
 }
 
+// choose is what List does with records that have been read.
+func choose(t *testing.T, filter Filter, records []record.Record) Listing {
+	t.Helper()
+	l := newListing(filter, func() {})
+	for _, r := range records {
+		if !slices.Contains(filter.topics(), r.Topic) {
+			continue // would not have been read
+		}
+		if err := l.add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l.result()
+}
+
 func TestListChoosesAndSorts(t *testing.T) {
 	f := newFixture(t)
 	at := func(minutes int) time.Time { return time.Date(2026, 1, 1, 0, minutes, 0, 0, time.UTC) }
@@ -42,8 +57,8 @@ func TestListChoosesAndSorts(t *testing.T) {
 		letter{key: "d", failedAt: at(4), originOffset: "8"},
 	)
 	f.put(record.Message{Topic: banking.TopicPaymentsDLQ, Key: []byte("f"), Value: []byte("?")}) // its own time: now
-	purge := marker(Whole{Letter: Letter{ID: put[3]}, RecordKey: []byte("d")}, Resolution{record.Purged, at(9)})
-	f.put(purge)
+	f.put(record.Marker{Letter: put[3], Resolution: record.Purged, At: at(9)}.Message([]byte("d")))
+	records := slices.Concat(f.records(banking.TopicOrdersDLQ), f.records(banking.TopicPaymentsDLQ))
 	for name, tt := range map[string]struct {
 		filter Filter
 		want   string
@@ -66,7 +81,7 @@ func TestListChoosesAndSorts(t *testing.T) {
 		"all must apply":    {Filter{Group: banking.GroupPaiement, Reason: "malformed"}, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := f.list(tt.filter)
+			got := choose(t, tt.filter, records)
 			if keys(got.Letters) != tt.want || got.Hidden != tt.hidden {
 				t.Errorf("%q, %d hidden; want %q, %d", keys(got.Letters), got.Hidden, tt.want, tt.hidden)
 			}
@@ -74,6 +89,11 @@ func TestListChoosesAndSorts(t *testing.T) {
 				t.Errorf("Narrow() = %v", tt.filter.Narrow())
 			}
 		})
+	}
+	for _, filter := range []Filter{{}, {Open: true}, {Topic: banking.TopicPaymentsRejected}} {
+		if diff := cmp.Diff(choose(t, filter, records), f.list(filter)); diff != "" {
+			t.Errorf("List chooses differently from the broker:\n%s", diff)
+		}
 	}
 	d := f.list(Filter{IDs: put[3:]}).Letters[0]
 	if diff := cmp.Diff(Resolution{record.Purged, at(9)}, d.Resolution); diff != "" || !d.Resolved() {

@@ -1,8 +1,11 @@
 package deadletters
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,18 +27,18 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	patience    = 10 * time.Second
+	patience    = 2 * time.Minute // bounds a hang
 	traceID     = "0af7651916cd43dd8448eb211c80319c"
 	traceparent = "00-" + traceID + "-b7ad6b7169203331-01"
 )
 
-// fixture is a broker with all topics, and a settler for its letters.
+// fixture is a broker with all topics, and a resolver for its letters.
 type fixture struct {
 	t         *testing.T
 	source    Source
 	publisher *kafka.Publisher
 	telemetry *telemetrytest.Recorder
-	settler   Settler
+	resolver  Resolver
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -63,7 +66,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.settler = Settler{Source: f.source, Publisher: f.publisher, Instrument: inst}
+	f.resolver = Resolver{Source: f.source, Publisher: f.publisher, Instrument: inst}
 	return f
 }
 
@@ -152,23 +155,25 @@ func (f *fixture) records(topic string) []record.Record {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	var mu sync.Mutex
 	var out []record.Record
-	for _, s := range spans {
-		if err := kafka.Scan(f.t.Context(), f.source.Kafka, []kafka.Span{s}, func(r record.Record) error {
-			out = append(out, r)
-			return nil
-		}); err != nil {
-			f.t.Fatal(err)
-		}
+	if err := kafka.Scan(f.t.Context(), f.source.Kafka, spans, func(r record.Record) error {
+		mu.Lock()
+		defer mu.Unlock()
+		out = append(out, r)
+		return nil
+	}); err != nil {
+		f.t.Fatal(err)
 	}
+	slices.SortStableFunc(out, func(a, b record.Record) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
 // replay replays letters and returns the errors by letter.
-func (f *fixture) replay(ctx context.Context, settler Settler, letters []Letter) map[record.Place]error {
+func (f *fixture) replay(ctx context.Context, resolver Resolver, letters []Letter) map[record.Place]error {
 	f.t.Helper()
 	outcomes := map[record.Place]error{}
-	_ = settler.Replay(ctx, letters, func(o Outcome) {
+	_ = resolver.Replay(ctx, letters, func(o Outcome) {
 		if _, twice := outcomes[o.Letter.ID]; twice {
 			f.t.Errorf("%s was reported twice", o.Letter.ID)
 		}

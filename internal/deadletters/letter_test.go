@@ -1,10 +1,13 @@
 package deadletters
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/record"
@@ -62,35 +65,64 @@ func TestAnythingElseIsForeign(t *testing.T) {
 	}
 }
 
-func TestMarkers(t *testing.T) {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-	w := Whole{Letter: Letter{ID: record.At("orders.dlq", 2, 5)}, RecordKey: []byte("order-1")}
-	good := marker(w, Resolution{record.Purged, at})
-	if of, what, ok := parseMarker(read(good)); !ok || of != w.ID || what != (Resolution{record.Purged, at}) || string(good.Key) != "order-1" || good.Value != nil {
-		t.Errorf("marker %+v = %v, %v, %v", good, of, what, ok)
+// headersOf reads headers from lines "name=value".
+func headersOf(text string) []record.Header {
+	var out []record.Header
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		out = append(out, header(name, value))
 	}
-	with := func(name, value string) record.Message {
-		m := marker(w, Resolution{record.Replayed, at})
-		for i := range m.Headers {
-			if m.Headers[i].Key == name {
-				m.Headers[i].Value = []byte(value)
-			}
-		}
-		return m
+	return out
+}
+
+func linesOf(headers []record.Header) string {
+	var b strings.Builder
+	for _, h := range headers {
+		b.WriteString(h.Key + "=" + string(h.Value) + "\n")
 	}
-	valued, hostile := with("", ""), letter{headers: with("", "").Headers}.message()
-	valued.Value, hostile.Value = []byte{}, nil
-	for name, m := range map[string]record.Message{
-		"has a value":              valued,
-		"of another topic":         with(record.HeaderResolves, "payments.dlq/2/5"),
-		"of nothing":               with(record.HeaderResolves, ""),
-		"unknown resolution":       with(record.HeaderResolution, "lost"),
-		"no time":                  with(record.HeaderResolvedAt, "today"),
-		"headers of a dead letter": hostile,
-		"a dead letter":            letter{}.message(),
+	return b.String()
+}
+
+// Whatever a record on a dead-letter topic has for headers, it is a marker, a
+// letter whose origin is a topic that leads here, or foreign; no header is lost.
+func FuzzParse(f *testing.F) {
+	for _, l := range []letter{
+		{}, {key: "order-1", value: "{}", headers: headersOf("traceparent=" + traceparent + "\neventId=e\n")},
+		{originTopic: "x/y"}, {originOffset: "-1"}, {reason: "?"}, {attempts: "99999999999999999999"},
 	} {
-		if of, what, ok := parseMarker(read(m)); ok {
-			t.Errorf("%s: marks %v as %v", name, of, what)
-		}
+		f.Add([]byte(l.key), []byte(l.value), true, linesOf(l.message().Headers))
 	}
+	f.Add([]byte("k"), []byte(nil), false, "resolves=orders.dlq/1/2\nresolution=purged\nresolvedAt=2026-01-02T03:04:05Z\n")
+	f.Fuzz(func(t *testing.T, key, value []byte, valued bool, lines string) {
+		m := record.Message{Topic: banking.TopicOrdersDLQ, Key: key, Headers: headersOf(lines)}
+		if valued {
+			m.Value = append([]byte{}, value...)
+		}
+		r := read(m)
+		if marker, err := record.ParseMarker(r); err == nil && (valued || marker.Letter.Topic != m.Topic) {
+			t.Errorf("marks %v", marker)
+		}
+		w := parseLetter(r)
+		added := len(m.Headers) - len(w.Headers) - len(w.Trace)
+		switch {
+		case !bytes.Equal(w.Value, m.Value) || !bytes.Equal(w.RecordKey, key) || w.ID != record.At(m.Topic, 1, 42):
+			t.Errorf("the record changed: %+v", w)
+		case w.Foreign() && (added != 0 || w.Origin != record.Place{}):
+			t.Errorf("foreign, with %d headers added and origin %v", added, w.Origin)
+		case !w.Foreign() && (added == 0 || banking.DeadLetterTopic(w.Origin.Topic) != m.Topic || w.Attempts < 0):
+			t.Errorf("%d headers added, origin %v", added, w.Origin)
+		}
+		if w.Foreign() {
+			return
+		}
+		// What is restored and set aside once more is the same letter.
+		again := record.Message{Topic: m.Topic, Key: key, Value: w.Value, Headers: append(append(
+			r.Headers[:added:added], w.Headers...), w.Trace...)}
+		if diff := cmp.Diff(w, parseLetter(read(again)), cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+		if len(w.brief().Message) > maxText+len("…") || len(w.brief().Key) > maxText+len("…") {
+			t.Error("brief is long")
+		}
+	})
 }

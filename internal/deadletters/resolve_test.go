@@ -63,7 +63,7 @@ func TestAReplayedRecordIsTheOriginal(t *testing.T) {
 			group: banking.GroupAnalyseur, headers: append(own("order-2"), trace...),
 		},
 	)
-	for id, err := range f.replay(t.Context(), f.settler, f.list(Filter{}).Letters) {
+	for id, err := range f.replay(t.Context(), f.resolver, f.list(Filter{}).Letters) {
 		if err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
@@ -90,8 +90,8 @@ func TestAReplayedRecordIsTheOriginal(t *testing.T) {
 	for _, id := range put { // the marker stands where the letter stands
 		records := f.records(id.Topic)
 		m := records[len(records)-1]
-		if of, what, ok := parseMarker(m); !ok || of != id || what.Kind != record.Replayed || m.ID != id.ID || !strings.Contains(m.Header("traceparent"), traceID) {
-			t.Errorf("marker of %s: %v, %v, %v", id, of, what, ok)
+		if marker, err := record.ParseMarker(m); err != nil || marker.Letter != id || marker.Resolution != record.Replayed || m.ID != id.ID || !strings.Contains(m.Header("traceparent"), traceID) {
+			t.Errorf("marker of %s: %v, %v", id, marker, err)
 		}
 		if mark, sent := f.telemetry.Span("send "+id.Topic), f.telemetry.Span("send "+records[0].Header(record.HeaderOriginalTopic)); mark.Parent.SpanID() != sent.SpanContext.SpanID() {
 			t.Errorf("the marker's span is not a child of the replay's")
@@ -108,7 +108,7 @@ func TestNullStaysNull(t *testing.T) {
 	null, empty, both := letter{key: "e"}.message(), letter{key: "e"}.message(), letter{}.message()
 	null.Value, both.Value, both.Key = nil, nil, nil
 	f.put(null, empty, both)
-	f.replay(t.Context(), f.settler, f.list(Filter{}).Letters)
+	f.replay(t.Context(), f.resolver, f.list(Filter{}).Letters)
 	var got []string
 	for _, r := range f.records(banking.TopicOrdersCreated) {
 		got = append(got, fmt.Sprintf("%s %v %v", r.Key, r.Key == nil, r.Value == nil))
@@ -141,7 +141,7 @@ func TestOneRecordIsPublishedOnce(t *testing.T) {
 		letter{key: "a", value: "other", headers: same},
 		letter{key: "a", value: "v"},
 	)
-	outcomes := f.replay(t.Context(), f.settler, f.list(Filter{}).Letters)
+	outcomes := f.replay(t.Context(), f.resolver, f.list(Filter{}).Letters)
 	if len(outcomes) != 5 || errors.Join(values(outcomes)...) != nil {
 		t.Errorf("outcomes %v", outcomes)
 	}
@@ -162,7 +162,7 @@ func TestOneRecordOfManyLettersIsPublishedOnce(t *testing.T) {
 		same = append(same, letter{key: "a", value: "v"})
 	}
 	f.letters(same...)
-	f.replay(t.Context(), f.settler, f.list(Filter{}).Letters)
+	f.replay(t.Context(), f.resolver, f.list(Filter{}).Letters)
 	if sent, open := len(f.records(banking.TopicOrdersCreated)), f.list(Filter{Open: true}); sent != 1 || open.Hidden != n {
 		t.Errorf("published %d times, %d of %d letters resolved", sent, open.Hidden, n)
 	}
@@ -190,7 +190,7 @@ func TestManyAreReplayed(t *testing.T) {
 	if err := f.publisher.PublishAll(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
-	observed, largest := f.settler, atomic.Int64{}
+	observed, largest := f.resolver, atomic.Int64{}
 	observed.Publisher = counting{f.publisher, &largest}
 	outcomes := f.replay(t.Context(), observed, f.list(Filter{}).Letters)
 	if l := largest.Load(); l != batchLetters {
@@ -225,7 +225,7 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 		large = append(large, letter{key: "a", value: strconv.Itoa(i) + strings.Repeat("v", each)})
 	}
 	f.letters(large...)
-	observed, most := f.settler, atomic.Int64{}
+	observed, most := f.resolver, atomic.Int64{}
 	observed.Publisher = counting{f.publisher, &most}
 	outcomes := f.replay(t.Context(), observed, f.list(Filter{}).Letters)
 	if len(outcomes) != 7 || errors.Join(values(outcomes)...) != nil || most.Load() != 3 {
@@ -239,7 +239,7 @@ func TestFailuresLeaveLettersListed(t *testing.T) {
 	f := newFixture(t)
 	f.letters(letter{key: "a", value: "1"}, letter{key: "b", value: "2"}, letter{key: "c", value: "3"})
 	f.put(record.Message{Topic: banking.TopicOrdersDLQ, Key: []byte("f"), Value: []byte("?")})
-	refusing := f.settler
+	refusing := f.resolver
 	refusing.Publisher = failing{f.publisher, func(m *sarama.ProducerMessage) bool {
 		k, _ := m.Key.Encode()
 		return m.Topic == banking.TopicOrdersCreated && string(k) == "b"
@@ -256,7 +256,7 @@ func TestFailuresLeaveLettersListed(t *testing.T) {
 	if keys(left) != "b f" {
 		t.Errorf("still listed: %q", keys(left))
 	}
-	unmarking := f.settler
+	unmarking := f.resolver
 	unmarking.Publisher = failing{f.publisher, func(m *sarama.ProducerMessage) bool { return m.Topic == banking.TopicOrdersDLQ }}
 	if err := f.replay(t.Context(), unmarking, left)[left[0].ID]; !errors.Is(err, ErrUnmarked) {
 		t.Errorf("without a marker: %v", err)
@@ -264,7 +264,7 @@ func TestFailuresLeaveLettersListed(t *testing.T) {
 	if got := f.list(Filter{Open: true}).Letters; keys(got) != "b f" {
 		t.Errorf("still listed: %q", keys(got))
 	}
-	if err := f.replay(t.Context(), f.settler, left)[left[0].ID]; err != nil {
+	if err := f.replay(t.Context(), f.resolver, left)[left[0].ID]; err != nil {
 		t.Error(err)
 	}
 	if got := f.list(Filter{Open: true}).Letters; keys(got) != "f" {
@@ -283,7 +283,7 @@ func TestAnEndedContextTriesNothing(t *testing.T) {
 	letters := f.list(Filter{}).Letters
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	outcomes := f.replay(ctx, f.settler, letters)
+	outcomes := f.replay(ctx, f.resolver, letters)
 	for id, err := range outcomes {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", id, err)
@@ -299,7 +299,7 @@ func TestABatchUnderWayIsFinished(t *testing.T) {
 	f := newFixture(t)
 	f.letters(letter{key: "a", value: "1"})
 	ctx, cancel := context.WithCancel(t.Context())
-	interrupted := f.settler
+	interrupted := f.resolver
 	interrupted.Publisher = failing{f.publisher, func(*sarama.ProducerMessage) bool { cancel(); return false }}
 	for id, err := range f.replay(ctx, interrupted, f.list(Filter{}).Letters) {
 		if err != nil {
@@ -317,7 +317,7 @@ func TestADeletedLetterIsReported(t *testing.T) {
 	put := f.letters(letter{key: "a", value: "1"}, letter{key: "a", value: "2"}, letter{key: "a", value: "3"})
 	letters := f.list(Filter{}).Letters
 	deleteBefore(t, f, put[2])
-	outcomes := f.replay(t.Context(), f.settler, letters)
+	outcomes := f.replay(t.Context(), f.resolver, letters)
 	if !errors.Is(outcomes[put[0]], ErrGone) || !errors.Is(outcomes[put[1]], ErrGone) || outcomes[put[2]] != nil {
 		t.Errorf("outcomes %v", outcomes)
 	}
@@ -330,7 +330,7 @@ func TestPurge(t *testing.T) {
 	f.put(record.Message{Topic: banking.TopicPaymentsDLQ, Key: []byte("f"), Value: []byte("?")})
 	letters := f.list(Filter{}).Letters
 	n := 0
-	if err := f.settler.Purge(t.Context(), letters, func(o Outcome) {
+	if err := f.resolver.Purge(t.Context(), letters, func(o Outcome) {
 		n++
 		if o.Err != nil {
 			t.Error(o.Err)
@@ -347,7 +347,7 @@ func TestPurge(t *testing.T) {
 	if n := len(f.records(banking.TopicOrdersCreated)); n != 0 || len(got.Letters) != 3 {
 		t.Errorf("%d records published, %d letters", n, len(got.Letters))
 	}
-	if err := f.replay(t.Context(), f.settler, letters[:1])[letters[0].ID]; err != nil {
+	if err := f.replay(t.Context(), f.resolver, letters[:1])[letters[0].ID]; err != nil {
 		t.Error(err)
 	}
 	if l := f.list(Filter{Order: letters[0].Key}).Letters; l[0].Resolution.Kind != record.Replayed {
