@@ -17,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // cluster is the broker's address as our own clients take it.
@@ -90,11 +91,11 @@ func topicNames() (names []string) {
 
 // groups returns what each consumer group reads.
 func groups() map[string][]string {
-	return map[string][]string{
-		banking.GroupPaiement:  {banking.TopicOrdersCreated},
-		banking.GroupSuivi:     {banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
-		banking.GroupAnalyseur: {banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
+	out := map[string][]string{}
+	for _, s := range services.All().Consumers() {
+		out[s.Group] = s.Consumes
 	}
+	return out
 }
 
 // readersOf returns the groups that read a topic.
