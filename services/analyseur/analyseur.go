@@ -1,5 +1,8 @@
 // Package analyseur keeps running statistics of the payments decided: sums
 // that cost the same to read however many payments there were.
+//
+// handler.go tells how a record is counted, store.go what is kept, http.go what
+// is answered; this file puts them together.
 package analyseur
 
 import (
@@ -36,14 +39,14 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 }
 
 func wire(ctx context.Context, b *service.Base) error {
-	b.Prune(forget)
+	state := store{b.Store}
+	b.Prune(state.Forget)
 	progress, err := service.ConsumeTracked(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize},
-		&counter{store: b.Store, log: b.Log})
+		&counter{store: state, log: b.Log})
 	if err != nil {
 		return err
 	}
-	a := &api{store: b.Store, log: b.Log, now: time.Now, started: time.Now(), catchingUp: progress.CatchingUp}
-	b.Router.Handle("GET /statistics", a.statistics)
-	b.Router.Handle("GET /recent-transactions", a.recent)
+	a := &api{store: state, log: b.Log, now: time.Now, started: time.Now(), catchingUp: progress.CatchingUp}
+	a.serve(b.Router)
 	return nil
 }

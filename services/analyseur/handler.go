@@ -16,13 +16,13 @@ type counted map[string]string
 
 // counter is analyseur's handler: each decided payment counts once.
 type counter struct {
-	store *storage.Store
+	store store
 	log   *slog.Logger
 }
 
 // Load looks up which of the batch's orders have been counted.
 func (c *counter) Load(ctx context.Context, batch []record.Record) (counted, error) {
-	return eventsOf(ctx, c.store, record.Keys(batch))
+	return c.store.Counted(ctx, record.Keys(batch))
 }
 
 // Handle reads a decided payment.
@@ -54,17 +54,7 @@ func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.
 	for i, d := range decided {
 		transactions[i] = d.Change
 	}
-	added, err := insert(ctx, tx, transactions)
-	if err != nil {
-		return err
-	}
-	batch := newTally()
-	for _, t := range transactions {
-		if added[t.OrderID] {
-			batch.add(t)
-		}
-	}
-	return addSums(ctx, tx, batch)
+	return c.store.Add(ctx, tx, transactions)
 }
 
 // Stored logs what has been counted.

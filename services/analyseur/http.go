@@ -12,7 +12,6 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
-	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 //go:embed openapi.yaml
@@ -25,7 +24,7 @@ const (
 
 // api answers questions about the payments decided so far.
 type api struct {
-	store      *storage.Store
+	store      store
 	log        *slog.Logger
 	now        func() time.Time
 	started    time.Time
@@ -62,11 +61,17 @@ type recentTransaction struct {
 	ProcessedAt time.Time     `json:"processedAt"`
 }
 
+// serve takes the requests.
+func (a *api) serve(router *httpapi.Router) {
+	router.Handle("GET /statistics", a.statistics)
+	router.Handle("GET /recent-transactions", a.recent)
+}
+
 func (a *api) statistics(w http.ResponseWriter, r *http.Request) {
 	// Asked before the sums are read: what is still missed is then not in them.
 	catchingUp := a.catchingUp(r.Context())
 	now := a.now().UTC()
-	s, err := readStatistics(r.Context(), a.store, now)
+	s, err := a.store.Statistics(r.Context(), now)
 	if err != nil {
 		a.unavailable(w, r, err)
 		return
@@ -82,6 +87,26 @@ func (a *api) statistics(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// average is the mean amount in cents, rounded half up; 0 where there is none.
+func (s statistics) average() banking.Money {
+	all := s.all()
+	if all.count == 0 {
+		return 0
+	}
+	n := banking.Money(all.count)
+	return (all.amount + n/2) / n
+}
+
+// authorizationRate is the share of authorised payments in hundredths of a
+// percent, rounded half up; 0 where nothing was decided.
+func (s statistics) authorizationRate() int64 {
+	all := s.all().count
+	if all == 0 {
+		return 0
+	}
+	return (s.authorized.count*10_000 + all/2) / all
+}
+
 func (a *api) recent(w http.ResponseWriter, r *http.Request) {
 	limit := defaultRecent
 	if text := r.URL.Query().Get("limit"); text != "" {
@@ -95,7 +120,7 @@ func (a *api) recent(w http.ResponseWriter, r *http.Request) {
 		}
 		limit = n
 	}
-	transactions, err := readRecent(r.Context(), a.store, limit)
+	transactions, err := a.store.Recent(r.Context(), limit)
 	if err != nil {
 		a.unavailable(w, r, err)
 		return

@@ -60,7 +60,7 @@ func counterAt(t *testing.T, url string) *counter {
 			t.Error(err)
 		}
 	})
-	return &counter{store: s, log: slog.New(slog.DiscardHandler)}
+	return &counter{store: store{s}, log: slog.New(slog.DiscardHandler)}
 }
 
 // apply stores transactions as one batch.
@@ -78,7 +78,7 @@ func apply(t *testing.T, c *counter, all ...transaction) {
 
 func statisticsAt(t *testing.T, c *counter, now time.Time) statistics {
 	t.Helper()
-	s, err := readStatistics(t.Context(), c.store, now)
+	s, err := c.store.Statistics(t.Context(), now)
 	if err != nil {
 		t.Fatal(err)
 	}

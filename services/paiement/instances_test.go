@@ -16,7 +16,7 @@ func TestADecisionThatComesSecondIsFenced(t *testing.T) {
 }
 
 func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
-	d := &decider{store: openStore(t, empty)}
+	d := &decider{store: store{openStore(t, empty)}}
 	first := entry{OrderID: "order-1", EventID: "event-1", ResultEventID: "result-1", Status: banking.StatusAuthorized, Amount: 100, ProcessedAt: now()}
 	second, other := first, first
 	second.Status, other.OrderID = banking.StatusRejected, "order-2"
@@ -33,7 +33,7 @@ func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
 	if err := apply(other, second); !errors.Is(err, storage.ErrFenced) {
 		t.Errorf("a second decision: %v, want ErrFenced", err)
 	}
-	known, err := eventsOf(t.Context(), d.store, []string{"order-1", "order-2"})
+	known, err := d.store.Decided(t.Context(), []string{"order-1", "order-2"})
 	if err != nil || len(known) != 1 || known["order-1"] != "event-1" {
 		t.Errorf("the ledger has %v, %v; want the first alone", known, err)
 	}

@@ -1,5 +1,8 @@
 // Package paiement decides each payment once: what its ledger says is final,
 // and is published to payments.authorized or payments.rejected.
+//
+// handler.go tells how an order is decided and authoriser.go by whom, store.go
+// what is kept and how it is found again; this file puts them together.
 package paiement
 
 import (
@@ -98,12 +101,13 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if authoriser == nil {
 		authoriser = cfg.Simulation
 	}
-	if err := rebuild(ctx, b); err != nil {
+	state := store{b.Store}
+	if err := state.Rebuild(ctx, b); err != nil {
 		return err
 	}
-	b.Prune(forget)
+	b.Prune(state.Forget)
 	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, &decider{
-		store: b.Store, authoriser: authoriser, now: time.Now, log: b.Log,
+		store: state, authoriser: authoriser, now: time.Now, log: b.Log,
 		authorized: counting(payments, authorized), rejected: counting(payments, rejected),
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
@@ -16,13 +17,13 @@ type histories map[string][]moment
 
 // tracker is suivi's handler: it adds what records say to the orders' views.
 type tracker struct {
-	store *storage.Store
+	store store
 	log   *slog.Logger
 }
 
 // Load reads the histories of the batch's orders.
 func (t *tracker) Load(ctx context.Context, batch []record.Record) (histories, error) {
-	return readHistories(ctx, t.store, record.Keys(batch))
+	return t.store.Histories(ctx, record.Keys(batch))
 }
 
 // Handle reads what a record says. A nil fact is a dead letter that says
@@ -41,29 +42,26 @@ func (t *tracker) Handle(_ context.Context, known histories, r record.Record) (*
 	return f, nil, nil
 }
 
+// contradicts says whether a history has another event that says what the fact
+// says: an order is created once and decided once.
+func contradicts(events []moment, f fact) bool {
+	decides := func(eventType string) bool {
+		return eventType == banking.TypePaymentAuthorized || eventType == banking.TypePaymentRejected
+	}
+	return slices.ContainsFunc(events, func(m moment) bool {
+		return m.EventID != f.EventID && f.Type != banking.TypePaymentFailed && (m.Type == f.Type || decides(m.Type) && decides(f.Type))
+	})
+}
+
 // Store brings the views up to date.
 func (t *tracker) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[*fact]) error {
-	var orders []string
+	var facts []fact // a batch holds each key, and so each order, once
 	for _, d := range decided {
 		if d.Change != nil {
-			orders = append(orders, d.Change.OrderID)
+			facts = append(facts, *d.Change)
 		}
 	}
-	known, err := find(ctx, tx, orders)
-	if err != nil {
-		return err
-	}
-	// A batch holds each key, and so each order, once.
-	views := make([]view, 0, len(orders))
-	for _, d := range decided {
-		if d.Change != nil {
-			views = append(views, project(known[d.Change.OrderID], *d.Change))
-		}
-	}
-	if err := save(ctx, tx, views); err != nil {
-		return err
-	}
-	return count(ctx, tx, len(views)-len(known))
+	return t.store.Add(ctx, tx, facts)
 }
 
 // Stored logs what has become visible.

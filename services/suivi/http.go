@@ -2,8 +2,14 @@ package suivi
 
 import (
 	_ "embed" // for the document
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -16,7 +22,7 @@ var openAPI []byte
 
 // api answers questions about orders.
 type api struct {
-	store *storage.Store
+	store store
 	log   *slog.Logger
 }
 
@@ -62,8 +68,14 @@ type listedOrder struct {
 	LastUpdated time.Time           `json:"lastUpdated"`
 }
 
+// serve takes the requests.
+func (a *api) serve(router *httpapi.Router) {
+	router.Handle("GET /orders", a.list)
+	router.Handle("GET /orders/{id}/status", a.status)
+}
+
 func (a *api) status(w http.ResponseWriter, r *http.Request) {
-	v, err := scanView(a.store.QueryRow(r.Context(), selectOrder, r.PathValue("id")))
+	v, err := a.store.Order(r.Context(), r.PathValue("id"))
 	if storage.IsNotFound(err) {
 		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownOrder, Detail: "No such order is known here yet."})
 		return
@@ -101,17 +113,17 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	var answer listAnswer
-	if err := a.store.QueryRow(r.Context(), selectCount).Scan(&answer.TotalCount); err != nil {
-		a.unavailable(w, r, err)
-		return
-	}
-	views, more, err := page(r.Context(), a.store, after, limit)
+	total, err := a.store.Count(r.Context())
 	if err != nil {
 		a.unavailable(w, r, err)
 		return
 	}
-	answer.Orders, answer.Count = make([]listedOrder, len(views)), len(views)
+	views, more, err := a.store.Page(r.Context(), after, limit)
+	if err != nil {
+		a.unavailable(w, r, err)
+		return
+	}
+	answer := listAnswer{Orders: make([]listedOrder, len(views)), Count: len(views), TotalCount: total}
 	for i, v := range views {
 		answer.Orders[i] = listedOrder{v.OrderID, v.UserID, v.Amount, v.Status, known(v.CreatedAt), v.UpdatedAt}
 	}
@@ -134,4 +146,56 @@ func known(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
+}
+
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// errCursor says that a cursor is not one that this service gave.
+var errCursor = errors.New("unknown cursor")
+
+// cursor names the last order of a page; the next page begins after it.
+type cursor struct {
+	listedAt int64
+	orderID  string
+}
+
+// newest stands before the newest order.
+func newest() cursor { return cursor{math.MaxInt64, ""} }
+
+func cursorAfter(v view) cursor { return cursor{toMicros(v.ListedAt), v.OrderID} }
+
+// String encodes the cursor for clients, to whom it is opaque.
+func (c cursor) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.listedAt, 10) + "/" + c.orderID))
+}
+
+func parseCursor(text string) (cursor, error) {
+	if text == "" {
+		return newest(), nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return cursor{}, errCursor
+	}
+	at, id, ok := strings.Cut(string(raw), "/")
+	micros, err := strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || id == "" {
+		return cursor{}, errCursor
+	}
+	return cursor{micros, id}, nil
+}
+
+// parseLimit reads the query's limit; "" is the default.
+func parseLimit(text string) (int, error) {
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, fmt.Errorf("limit must be a number from 1 to %d", maxLimit)
+	}
+	return n, nil
 }

@@ -86,7 +86,7 @@ func trackerAt(t *testing.T, url string) *tracker {
 			t.Error(err)
 		}
 	})
-	return &tracker{store: s, log: slog.New(slog.DiscardHandler)}
+	return &tracker{store: store{s}, log: slog.New(slog.DiscardHandler)}
 }
 
 // apply stores facts as one batch.

@@ -1,5 +1,9 @@
 // Package suivi knows every order's status and history, gathered from what
 // the other services publish.
+//
+// handler.go tells what a record says about an order, view.go what an order looks
+// like after it, store.go how that is kept, http.go what is answered; this file
+// puts them together.
 package suivi
 
 import (
@@ -37,9 +41,9 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 }
 
 func wire(ctx context.Context, b *service.Base) error {
-	a := &api{store: b.Store, log: b.Log}
-	b.Router.Handle("GET /orders", a.list)
-	b.Router.Handle("GET /orders/{id}/status", a.status)
-	b.Prune(forget)
-	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize}, &tracker{store: b.Store, log: b.Log})
+	state := store{b.Store}
+	a := &api{store: state, log: b.Log}
+	b.Prune(state.Forget)
+	a.serve(b.Router)
+	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize}, &tracker{store: state, log: b.Log})
 }

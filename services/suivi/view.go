@@ -82,17 +82,6 @@ func seen(events []moment, id string) bool {
 	return slices.ContainsFunc(events, func(m moment) bool { return m.EventID == id })
 }
 
-// contradicts says whether a history has another event that says what the fact
-// says: an order is created once and decided once.
-func contradicts(events []moment, f fact) bool {
-	decides := func(eventType string) bool {
-		return eventType == banking.TypePaymentAuthorized || eventType == banking.TypePaymentRejected
-	}
-	return slices.ContainsFunc(events, func(m moment) bool {
-		return m.EventID != f.EventID && f.Type != banking.TypePaymentFailed && (m.Type == f.Type || decides(m.Type) && decides(f.Type))
-	})
-}
-
 // project adds a fact to what is known of an order. Facts may come in any
 // order and more than once; the result is the same, and the status never goes
 // back.

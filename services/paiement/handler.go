@@ -31,7 +31,7 @@ type entry struct {
 
 // decider is paiement's handler: each order is decided once.
 type decider struct {
-	store      *storage.Store
+	store      store
 	authoriser Authoriser
 	now        func() time.Time
 	log        *slog.Logger
@@ -41,7 +41,7 @@ type decider struct {
 
 // Load looks the batch's orders up in the ledger.
 func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error) {
-	return eventsOf(ctx, d.store, record.Keys(batch))
+	return d.store.Decided(ctx, record.Keys(batch))
 }
 
 // Handle decides one order, unless the ledger has it.
@@ -81,7 +81,7 @@ func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.
 	for i, e := range decided {
 		entries[i] = e.Change
 	}
-	return insert(ctx, tx, insertEntries, entries)
+	return d.store.Add(ctx, tx, entries)
 }
 
 // Stored counts and logs the decisions.

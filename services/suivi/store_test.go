@@ -92,7 +92,7 @@ func testForgetLeavesUndecidedOrders(t *testing.T, empty maker) {
 	for _, want := range []struct{ gone, left int64 }{{1, 4}, {1, 3}, {0, 3}} {
 		var gone int64
 		if err := tr.store.Update(t.Context(), func(tx *storage.Tx) (err error) {
-			gone, err = forget(t.Context(), tx, at(9), 1)
+			gone, err = tr.store.Forget(t.Context(), tx, at(9), 1)
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -32,8 +32,12 @@ WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LI
 	deleteOrders = `DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders
 WHERE updated_at < $1 AND status IN ('PAYMENT_AUTHORIZED', 'PAYMENT_REJECTED') LIMIT $2)`
 	addCount    = `UPDATE counters SET value = value + $1 WHERE name = 'orders'`
+	selectViews = `SELECT order_id, status, amount, events FROM orders`
 	selectCount = `SELECT value FROM counters WHERE name = 'orders'`
 )
+
+// store is suivi's state: a view of each order.
+type store struct{ *storage.Store }
 
 // scanner is a row to read from.
 type scanner interface{ Scan(dest ...any) error }
@@ -59,6 +63,58 @@ func scanView(row scanner) (view, error) {
 	return v, nil
 }
 
+// Order returns one order; [storage.IsNotFound] tells of one that nobody knows.
+func (s store) Order(ctx context.Context, id string) (view, error) {
+	return scanView(s.QueryRow(ctx, selectOrder, id))
+}
+
+// Count is how many orders there are.
+func (s store) Count(ctx context.Context) (n int64, err error) {
+	err = s.QueryRow(ctx, selectCount).Scan(&n)
+	return n, err
+}
+
+// Page reads at most limit orders after the cursor, newest first, and says
+// whether more follow. Orders that arrive meanwhile do not shift it.
+func (s store) Page(ctx context.Context, after cursor, limit int) (views []view, more bool, err error) {
+	rows, err := s.Query(ctx, selectNewest, after.listedAt, after.orderID, limit+1)
+	if err != nil {
+		return nil, false, fmt.Errorf("list orders: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		v, err := scanView(rows)
+		if err != nil {
+			return nil, false, fmt.Errorf("list orders: %w", err)
+		}
+		views = append(views, v)
+	}
+	if len(views) > limit {
+		return views[:limit], true, rows.Err()
+	}
+	return views, false, rows.Err()
+}
+
+// Add adds facts to the views of their orders, of each order at most one.
+func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
+	orders := make([]string, len(facts))
+	for i, f := range facts {
+		orders[i] = f.OrderID
+	}
+	known, err := find(ctx, tx, orders)
+	if err != nil {
+		return err
+	}
+	views := make([]view, len(facts))
+	for i, f := range facts {
+		views[i] = project(known[f.OrderID], f)
+	}
+	if err := save(ctx, tx, views); err != nil {
+		return err
+	}
+	return count(ctx, tx, len(views)-len(known))
+}
+
 // find returns those of the orders that are known, as the transaction sees
 // them, and keeps them to it.
 func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]view, error) {
@@ -74,7 +130,7 @@ func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]vi
 	return found, nil
 }
 
-// save stores views, each order's at most once. It answers
+// save stores views, each order's at most once. It returns
 // [storage.ErrConflict] where somebody has written one since it was found: an
 // order that nobody knew then cannot be kept to a transaction.
 func save(ctx context.Context, tx *storage.Tx, views []view) error {
@@ -115,10 +171,10 @@ func count(ctx context.Context, tx *storage.Tx, added int) error {
 	return err
 }
 
-// readHistories returns the events of those of the orders that are known.
-func readHistories(ctx context.Context, store *storage.Store, orderIDs []string) (histories, error) {
+// Histories returns the events of those of the orders that are known.
+func (s store) Histories(ctx context.Context, orderIDs []string) (histories, error) {
 	known := make(histories, len(orderIDs))
-	err := store.SelectKeys(ctx, selectHistories, orderIDs, func(rows *sql.Rows) error {
+	err := s.SelectKeys(ctx, selectHistories, orderIDs, func(rows *sql.Rows) error {
 		var id, text string
 		if err := rows.Scan(&id, &text); err != nil {
 			return err
@@ -151,12 +207,46 @@ func fromMicros(us int64) time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
-// forget removes at most limit decided orders that nothing has happened to
+// Forget removes at most limit decided orders that nothing has happened to
 // since a time.
-func forget(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error) {
+func (store) Forget(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error) {
 	n, err := tx.Exec(ctx, deleteOrders, before.UnixMicro(), limit)
 	if err != nil {
 		return 0, err
 	}
 	return n, count(ctx, tx, -int(n))
+}
+
+// View is an order as it is shown, as far as those who look on need it.
+type View struct {
+	OrderID string
+	Status  banking.OrderStatus
+	Amount  banking.Money
+	Events  int // in its history
+}
+
+// ReadViews gives every order to view, in no order, and ends with its first
+// error.
+func ReadViews(ctx context.Context, s *storage.Snapshot, view func(View) error) error {
+	rows, err := s.Query(ctx, selectViews)
+	if err != nil {
+		return fmt.Errorf("read views: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var v View
+		var events string
+		if err := rows.Scan(&v.OrderID, &v.Status, &v.Amount, &events); err != nil {
+			return fmt.Errorf("read views: %w", err)
+		}
+		var history []struct{}
+		if err := json.Unmarshal([]byte(events), &history); err != nil {
+			return fmt.Errorf("decode events of %s: %w", v.OrderID, err)
+		}
+		v.Events = len(history)
+		if err := view(v); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
