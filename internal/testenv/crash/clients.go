@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
@@ -42,7 +43,8 @@ const (
 type reply struct {
 	Request string // the order's userId, which no other request has
 	Cents   int64
-	Status  int // 0: no response came
+	Status  int                 // 0: no response came
+	Problem httpapi.ProblemType // of a response that is none
 	OrderID string
 	EventID string
 }
@@ -100,13 +102,14 @@ func (l *load) place(request string, amount int64) {
 	if err == nil {
 		var placed struct{ OrderID, EventID string }
 		a.Status = response.StatusCode
-		if a.Status == http.StatusCreated {
-			err = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&placed)
-		}
-		if err != nil {
+		var problem httpapi.Problem
+		decoder := json.NewDecoder(io.LimitReader(response.Body, maxAnswer))
+		if a.Status != http.StatusCreated {
+			_ = decoder.Decode(&problem) // without a type the client knows the status alone
+		} else if decoder.Decode(&placed) != nil {
 			a.Status = 0 // cut off: the client knows nothing
 		}
-		a.OrderID, a.EventID = placed.OrderID, placed.EventID
+		a.OrderID, a.EventID, a.Problem = placed.OrderID, placed.EventID, problem.Type
 		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
 		_ = response.Body.Close()
 	}

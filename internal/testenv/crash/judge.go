@@ -11,6 +11,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -133,6 +134,9 @@ func (j *judgement) checkReplies() {
 		if a.Status != http.StatusCreated {
 			if a.Status != 0 && a.Status != http.StatusServiceUnavailable {
 				j.violated("the request of %s was answered with %d", a.Request, a.Status)
+			}
+			if found && a.Problem.Facts().Effect == httpapi.NotDone {
+				j.violated("%s: the log has the request of %s, which was told that nothing was done (%s)", o.OrderID, a.Request, a.Problem)
 			}
 			j.Unanswered++
 			continue

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -111,6 +112,9 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 		}, "an order cannot be read: orders.created/1/5"},
 		"another amount in the log": {func(e *evidence) { e.Replies[0].Cents = 101 }, "order-1: 100 cents in the log, 101 were sent"},
 		"an answer that is no 503":  {func(e *evidence) { e.Replies[3].Status = 500 }, "client-4 was answered with 500"},
+		"an order that was said not to be taken": {func(e *evidence) {
+			e.Replies[3].Status, e.Replies[3].Problem = http.StatusServiceUnavailable, httpapi.StorageAway
+		}, "order-4: the log has the request of client-4, which was told that nothing was done (storage-away)"},
 		"an unexplained dead letter": {func(e *evidence) {
 			e.letter(banking.TopicOrdersDLQ, e.Records[created][0], banking.GroupSuivi)
 		}, "order-1: an unexplained dead letter"},
