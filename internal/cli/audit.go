@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,10 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
 )
 
 // Names of the audit's flags.
@@ -100,6 +105,125 @@ func checkTopics(client sarama.Client) error {
 		}
 	}
 	return nil
+}
+
+// readState reads what the services have stored, read-only and whether they
+// run or not. A service without storage there is left out, with the reason; it
+// is an error where there is none at all.
+func readState(ctx context.Context, databaseURL string, client sarama.Client) (audit.State, error) {
+	var topics []string
+	for _, t := range banking.Topics() {
+		topics = append(topics, t.Name)
+	}
+	identities, err := kafka.Identities(client, topics)
+	if err != nil {
+		return audit.State{}, err
+	}
+	state := audit.State{NotLookedAt: map[string]string{}}
+	parts := []struct {
+		service string
+		read    func(context.Context, *storage.Snapshot) error
+	}{
+		{paiement.Name, func(ctx context.Context, s *storage.Snapshot) (err error) {
+			state.Paiement, err = readPaiement(ctx, s)
+			return err
+		}},
+		{suivi.Name, func(ctx context.Context, s *storage.Snapshot) (err error) {
+			state.Suivi, err = readSuivi(ctx, s)
+			return err
+		}},
+		{analyseur.Name, func(ctx context.Context, s *storage.Snapshot) (err error) {
+			state.Analyseur, err = readAnalyseur(ctx, s)
+			return err
+		}},
+	}
+	var missing error
+	for _, p := range parts {
+		switch err := readPart(ctx, databaseURL, p.service, identities, p.read); {
+		case errors.Is(err, storage.ErrMissing):
+			state.NotLookedAt[p.service], missing = err.Error(), cmp.Or(missing, err)
+		case err != nil:
+			return audit.State{}, err
+		}
+	}
+	if len(state.NotLookedAt) == len(parts) {
+		return audit.State{}, fmt.Errorf("no service's state can be looked at: %w", missing)
+	}
+	return state, nil
+}
+
+// readPart reads one service's storage as of one moment.
+func readPart(ctx context.Context, databaseURL, service string, identities map[string]string,
+	read func(context.Context, *storage.Snapshot) error,
+) (err error) {
+	r, err := storage.OpenReadOnly(ctx, databaseURL, service)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return r.Snapshot(ctx, func(s *storage.Snapshot) error {
+		if err := s.CheckStamp(ctx, identities); err != nil {
+			return fmt.Errorf("%s: %w", service, err)
+		}
+		if err := read(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", service, err)
+		}
+		return nil
+	})
+}
+
+func readPaiement(ctx context.Context, s *storage.Snapshot) (*audit.Paiement, error) {
+	positions, err := s.Positions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &audit.Paiement{Positions: positions}
+	pending, err := s.Pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pending {
+		for _, m := range p.Messages {
+			out.Pending = append(out.Pending, record.Record{
+				Place: record.At(m.Topic, 0, 0), Key: m.Key, Value: m.Value, Headers: m.Headers,
+			})
+		}
+	}
+	return out, paiement.ReadLedger(ctx, s, func(r paiement.LedgerRow) error {
+		out.Ledger = append(out.Ledger, audit.LedgerRow(r))
+		return nil
+	})
+}
+
+func readSuivi(ctx context.Context, s *storage.Snapshot) (*audit.Suivi, error) {
+	positions, err := s.Positions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &audit.Suivi{Positions: positions}
+	return out, suivi.ReadViews(ctx, s, func(v suivi.View) error {
+		out.Views = append(out.Views, audit.View{OrderID: v.OrderID, Status: v.Status, Amount: v.Amount, Events: v.Events})
+		return nil
+	})
+}
+
+func readAnalyseur(ctx context.Context, s *storage.Snapshot) (*audit.Analyseur, error) {
+	positions, err := s.Positions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	totals, err := analyseur.ReadTotals(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	out := &audit.Analyseur{Positions: positions, Totals: map[string]audit.Sum{}}
+	for _, t := range totals {
+		out.Totals[t.Status] = audit.Sum{Count: t.Count, Amount: t.Amount}
+	}
+	return out, analyseur.ReadTransactions(ctx, s, func(t analyseur.Transaction) error {
+		out.Transactions = append(out.Transactions, audit.Transaction(t))
+		return nil
+	})
 }
 
 func printAudit(w io.Writer, report audit.Report, asJSON bool) error {

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +18,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+	"github.com/vigie-dev/vigie/telemetry/otlp"
 )
 
 // Names of the dlq commands' flags.
@@ -127,4 +133,346 @@ func listLetters(ctx context.Context, c *cli.Command, source deadletters.Source,
 		return listing, fmt.Errorf("%w; `vigie topics` creates the topics", err)
 	}
 	return listing, err
+}
+
+func dlqListCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: "list the dead letters that wait, the oldest first",
+		Description: "   vigie dlq list\n" +
+			"   vigie dlq list --reason malformed --older-than 24h\n" +
+			"   vigie dlq list --order order-7 --all\n" +
+			"   vigie dlq list --json | jq -r 'select(.attempts > 1) | .id'",
+		Flags: append(filterFlags(),
+			&cli.BoolFlag{Name: "all", Category: "Which letters", Usage: "also those that have been replayed or purged"},
+			jsonFlag("one JSON object per letter and line")),
+		Action: dlqList,
+	}
+}
+
+func dlqList(ctx context.Context, c *cli.Command) error {
+	if c.Args().Present() {
+		return fmt.Errorf("list takes no arguments, got %q; `vigie dlq show` shows one letter", c.Args().First())
+	}
+	f, err := filter(c, nil)
+	if err != nil {
+		return err
+	}
+	f.Open = !c.Bool("all")
+	return withLetters(ctx, c, f, func(_ deadletters.Source, listing deadletters.Listing) error {
+		return printLetters(c.Root().Writer, listing, f, c.Bool(flagJSON))
+	})
+}
+
+// errNoLetter: no dead letter stands at that place.
+var errNoLetter = errors.New("no such dead letter; `vigie dlq list --all` shows those that there are")
+
+func dlqShowCommand() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show one dead letter whole: error, headers, value", ArgsUsage: "ID",
+		Description: "   vigie dlq show orders.dlq/1/42\n" +
+			"   vigie dlq show --json orders.dlq/1/42 | jq .value",
+		Flags:  []cli.Flag{jsonFlag("one JSON object")},
+		Action: dlqShow,
+	}
+}
+
+func dlqShow(ctx context.Context, c *cli.Command) error {
+	if c.Args().Len() != 1 {
+		return errors.New("show takes one id, such as orders.dlq/1/42; `vigie dlq list` shows the ids")
+	}
+	f, err := filter(c, c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+		var found *deadletters.Whole
+		if err := source.Open(ctx, listing.Letters, func(w deadletters.Whole) error {
+			found = &w
+			return nil
+		}); err != nil {
+			return err
+		}
+		if found == nil {
+			return fmt.Errorf("%s: %w", f.IDs[0], errNoLetter)
+		}
+		return printLetter(c.Root().Writer, *found, c.Bool(flagJSON))
+	})
+}
+
+func dlqReplayCommand() *cli.Command {
+	return &cli.Command{
+		Name: "replay", Usage: "publish letters' records once more, to the topics they came from", ArgsUsage: "[ID…]",
+		Description: "Replays the letters that are named, or all that the filters choose. Letters that have been\n" +
+			"replayed or purged before are passed over. Replaying is safe at any time, twice, and while an\n" +
+			"earlier replay is in flight: consumers compare event ids, so an order is decided once. A record\n" +
+			"that fails again becomes a new letter.\n\n" +
+			"   vigie dlq replay orders.dlq/1/42 orders.dlq/2/7\n" +
+			"   vigie dlq replay --reason authoriser --newer-than 2h\n" +
+			"   vigie dlq replay --all-letters --json\n" +
+			"   vigie dlq replay --again orders.dlq/1/42      takes a purge back",
+		Flags: append(filterFlags(),
+			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},
+			&cli.BoolFlag{Name: flagAgain, Category: "Which letters", Usage: "also letters that have been replayed or purged"},
+			jsonFlag("one JSON object per letter and line, the last one with the totals")),
+		Action: dlqReplay,
+	}
+}
+
+func dlqReplay(ctx context.Context, c *cli.Command) error {
+	f, err := selection(c)
+	if err != nil {
+		return err
+	}
+	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+		s := newResolving(c, record.Replayed)
+		letters := s.pick(f.IDs, listing.Letters, c.Bool(flagAgain))
+		err := resolveLetters(ctx, c, s, source, letters)
+		return errors.Join(s.finish(), err)
+	})
+}
+
+// maxNamed bounds the orders that the question before a purge names.
+const maxNamed = 5
+
+func dlqPurgeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "purge", Usage: "mark letters as given up: they are not to be replayed", ArgsUsage: "[ID…]",
+		Description: "Marks the letters that are named, or all that the filters choose. Nothing is deleted; the topic's\n" +
+			"retention does that. An order whose payment is purged will never be decided: it is neither paid\n" +
+			"nor rejected. Until retention, `vigie dlq replay --again` takes a purge back.\n\n" +
+			"   vigie dlq purge orders.dlq/1/42\n" +
+			"   vigie dlq purge --reason malformed --older-than 168h\n" +
+			"   vigie dlq purge --all-letters --yes",
+		Flags: append(filterFlags(),
+			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},
+			yesFlag(),
+			jsonFlag("one JSON object per letter and line, the last one with the totals; needs --yes")),
+		Action: dlqPurge,
+	}
+}
+
+func dlqPurge(ctx context.Context, c *cli.Command) error {
+	f, err := selection(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool(flagJSON) && !c.Bool(flagYes) {
+		return errors.New("--json leaves no room for a question; confirm with --yes")
+	}
+	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+		s := newResolving(c, record.Purged)
+		letters := s.pick(f.IDs, listing.Letters, false)
+		if len(letters) > 0 {
+			if err := confirmPurge(c, letters); err != nil {
+				return err
+			}
+		}
+		err := resolveLetters(ctx, c, s, source, letters)
+		return errors.Join(s.finish(), err)
+	})
+}
+
+// confirmPurge says what a purge means and, unless --yes, asks.
+func confirmPurge(c *cli.Command, letters []deadletters.Letter) error {
+	text := fmt.Sprintf("%s will be marked as purged and not be replayed.", plural(len(letters), "dead letter"))
+	if orders := undecided(letters); len(orders) > 0 {
+		named := orders[:min(len(orders), maxNamed)]
+		text += fmt.Sprintf("\n%s will never be decided, neither paid nor rejected: %s", plural(len(orders), "order"), strings.Join(named, ", "))
+		if len(named) < len(orders) {
+			text += ", …"
+		}
+	}
+	if c.Bool(flagYes) {
+		if !c.Bool(flagJSON) {
+			fmt.Fprintln(c.Root().Writer, text)
+		}
+		return nil
+	}
+	return confirm(c, text)
+}
+
+// undecided returns the orders whose payment was not decided because of one of
+// the letters. A contradictory letter is another order under a decided one's id.
+func undecided(letters []deadletters.Letter) []string {
+	seen := map[string]bool{}
+	var out []string
+	for _, l := range letters {
+		if l.Group != banking.GroupPaiement || l.Reason == string(delivery.ReasonContradictory) || seen[l.Key] {
+			continue
+		}
+		seen[l.Key] = true
+		out = append(out, cell(l.Key))
+	}
+	return out
+}
+
+// errWhich: neither ids nor a filter say which letters are meant.
+var errWhich = errors.New("name letters by id or by a filter such as --reason, or take all with --" + flagAllLetters)
+
+// selection reads which letters are to be resolved, and refuses to guess.
+func selection(c *cli.Command) (deadletters.Filter, error) {
+	f, err := filter(c, c.Args().Slice())
+	switch all := c.Bool(flagAllLetters); {
+	case err != nil:
+		return f, err
+	case !all && !f.Narrow():
+		return f, errWhich
+	case all && f.Narrow():
+		return f, errors.New("--" + flagAllLetters + " takes every letter; leave it out, or the ids and filters")
+	}
+	return f, nil
+}
+
+// maxFailures bounds the failures that are written one by one.
+const maxFailures = 20
+
+// resolving collects what becomes of letters and writes it.
+type resolving struct {
+	verb     string // replayed or purged
+	out      io.Writer
+	err      io.Writer
+	json     bool
+	done     int
+	failed   int
+	resolved int // before
+	failures []string
+}
+
+func newResolving(c *cli.Command, verb string) *resolving {
+	return &resolving{verb: verb, out: c.Root().Writer, err: c.Root().ErrWriter, json: c.Bool(flagJSON)}
+}
+
+// pick leaves out the letters that are resolved, and counts ids that name no
+// letter as failures.
+func (s *resolving) pick(asked []record.Place, listed []deadletters.Letter, again bool) []deadletters.Letter {
+	found := map[record.Place]bool{}
+	var picked []deadletters.Letter
+	for _, l := range listed {
+		found[l.ID] = true
+		if l.Resolved() && !again {
+			s.resolved++
+			s.line(l, "already "+l.Resolution.Kind, nil)
+			continue
+		}
+		picked = append(picked, l)
+	}
+	for _, id := range asked {
+		if !found[id] {
+			found[id] = true // once, though it may be asked for twice
+			s.take(deadletters.Outcome{Letter: deadletters.Letter{ID: id}, Err: errNoLetter})
+		}
+	}
+	return picked
+}
+
+// take counts one letter's outcome.
+func (s *resolving) take(o deadletters.Outcome) {
+	if o.Err == nil {
+		s.done++
+		s.line(o.Letter, s.verb, nil)
+		return
+	}
+	s.failed++
+	s.line(o.Letter, "failed", o.Err)
+	if !s.json && len(s.failures) < maxFailures {
+		s.failures = append(s.failures, fmt.Sprintf("%s (%s): %v", o.Letter.ID, cell(o.Letter.Key), o.Err))
+	}
+}
+
+// jsonOutcome is one letter's outcome for machines.
+type jsonOutcome struct {
+	ID      string `json:"id"`
+	Order   string `json:"order,omitempty"`
+	Outcome string `json:"outcome"`
+	Error   string `json:"error,omitempty"`
+}
+
+func (s *resolving) line(l deadletters.Letter, outcome string, err error) {
+	if !s.json {
+		return
+	}
+	o := jsonOutcome{ID: l.ID.String(), Order: l.Key, Outcome: outcome}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	_ = json.NewEncoder(s.out).Encode(o) // a closed pipe ends the summary too
+}
+
+// finish writes the summary. Its error says that not all went well.
+func (s *resolving) finish() error {
+	for _, text := range s.failures {
+		fmt.Fprintln(s.err, text)
+	}
+	if more := s.failed - len(s.failures); more > 0 && !s.json {
+		fmt.Fprintf(s.err, "… and %d more\n", more)
+	}
+	var err error
+	if s.json {
+		err = json.NewEncoder(s.out).Encode(map[string]int{s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved})
+	} else {
+		_, err = fmt.Fprintf(s.out, "%s %d, failed %d, already resolved %d\n", s.verb, s.done, s.failed, s.resolved)
+	}
+	if s.failed > 0 {
+		return fmt.Errorf("%s not %s", plural(s.failed, "letter"), s.verb)
+	}
+	return err
+}
+
+// resolveLetters replays or purges letters, with a progress bar.
+func resolveLetters(ctx context.Context, c *cli.Command, s *resolving, source deadletters.Source, letters []deadletters.Letter) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	bar := newBar(c.Root().ErrWriter, s.verb)
+	defer bar.finish()
+	reported := int64(0)
+	report := func(o deadletters.Outcome) {
+		s.take(o)
+		reported++
+		bar.progress(reported, int64(len(letters)))
+	}
+	return withResolver(ctx, c, source, func(resolver deadletters.Resolver) error {
+		if s.verb == record.Purged {
+			return resolver.Purge(ctx, letters, report)
+		}
+		return resolver.Replay(ctx, letters, report)
+	})
+}
+
+// flushTime bounds how long a command that has done its work waits for the
+// collector.
+const flushTime = 5 * time.Second
+
+// withResolver runs work with what replays and purges. Spans carry the letters'
+// traces on, and go to the collector where the environment names one; letters
+// are resolved whether it takes them or not.
+func withResolver(ctx context.Context, c *cli.Command, source deadletters.Source, work func(deadletters.Resolver) error) (err error) {
+	exporters, err := otlp.FromEnvironment(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: "vigie-dlq", Version: programVersion(), LogWriter: io.Discard, LogLevel: slog.LevelError,
+		SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
+	})
+	if err != nil {
+		return errors.Join(err, exporters.Shutdown(ctx))
+	}
+	defer func() {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+		defer cancel()
+		if lost := t.Shutdown(flush); lost != nil {
+			fmt.Fprintf(c.Root().ErrWriter, "the spans of this command did not all reach the collector: %v\n", lost)
+		}
+	}()
+	inst, err := otelkafka.New(t, otelkafka.Options{})
+	if err != nil {
+		return err
+	}
+	publisher, err := kafka.NewPublisher(source.Kafka)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, publisher.Close()) }()
+	return work(deadletters.Resolver{Source: source, Publisher: publisher, Instrument: inst})
 }

@@ -1,11 +1,69 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
 	"strconv"
+	"strings"
+	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/vigie-dev/vigie/internal/deadletters"
+	"github.com/vigie-dev/vigie/internal/record"
 )
+
+// printLetters writes the letters of a list, for people or as JSON lines.
+func printLetters(w io.Writer, listing deadletters.Listing, f deadletters.Filter, asJSON bool) error {
+	if !asJSON {
+		return writeTable(w, listing, f, time.Now())
+	}
+	lines := json.NewEncoder(w)
+	for _, l := range listing.Letters {
+		if err := lines.Encode(letterJSON(l)); err != nil {
+			return fmt.Errorf("write letters: %w", err)
+		}
+	}
+	return nil
+}
+
+// printLetter writes one letter whole, for people or as a JSON object.
+func printLetter(w io.Writer, l deadletters.Whole, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(wholeJSON(l))
+	}
+	return writeLetter(w, l, time.Now())
+}
+
+// writeTable writes the letters as a table, and below it how many there are of
+// each reason.
+func writeTable(w io.Writer, listing deadletters.Listing, f deadletters.Filter, now time.Time) error {
+	if len(listing.Letters) > 0 {
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		header, state := "ID\tAGE\tREASON\tCLASS\tGROUP\tTRIES\tORDER\tFROM", ""
+		if !f.Open {
+			header += "\tSTATE"
+		}
+		fmt.Fprintln(table, header)
+		for _, l := range listing.Letters {
+			if !f.Open {
+				state = "\t" + stateOf(l, now)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", l.ID, age(now.Sub(l.FailedAt)), l.Reason, cell(l.Class),
+				cell(l.Group), tries(l), cell(l.Key), origin(l), state)
+		}
+		if err := table.Flush(); err != nil {
+			return fmt.Errorf("write letters: %w", err)
+		}
+		fmt.Fprintln(w)
+	}
+	_, err := fmt.Fprintln(w, summary(listing, f))
+	return err
+}
 
 func tries(l deadletters.Letter) string {
 	if l.Foreign() {
@@ -26,4 +84,167 @@ func stateOf(l deadletters.Letter, now time.Time) string {
 		return "waits"
 	}
 	return l.Resolution.Kind + " " + age(now.Sub(l.Resolution.At)) + " ago"
+}
+
+// summary is the line below the table.
+func summary(listing deadletters.Listing, f deadletters.Filter) string {
+	text := "no dead letters"
+	if n := len(listing.Letters); n > 0 {
+		text = fmt.Sprintf("%s: %s", plural(n, "dead letter"), byReason(listing.Letters))
+	} else if f.Narrow() {
+		text = "no dead letters match"
+	}
+	if listing.Hidden > 0 {
+		text += fmt.Sprintf(" (%d resolved not shown; --all shows them)", listing.Hidden)
+	}
+	return text
+}
+
+// byReason counts letters, the most frequent reason first.
+func byReason(letters []deadletters.Letter) string {
+	counts := map[string]int{}
+	var reasons []string
+	for _, l := range letters {
+		if counts[l.Reason]++; counts[l.Reason] == 1 {
+			reasons = append(reasons, l.Reason)
+		}
+	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return counts[b] - counts[a] })
+	for i, r := range reasons {
+		reasons[i] = fmt.Sprintf("%d %s", counts[r], r)
+	}
+	return strings.Join(reasons, ", ")
+}
+
+// writeLetter writes all that there is of a letter, for a person.
+func writeLetter(w io.Writer, l deadletters.Whole, now time.Time) error {
+	var b bytes.Buffer
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
+	row("id", l.ID.String())
+	row("order", printable(l.Key))
+	row("state", stateOf(l.Letter, now))
+	row("set aside", fmt.Sprintf("%s ago, %s", age(now.Sub(l.FailedAt)), l.FailedAt.UTC().Format(time.RFC3339)))
+	if l.Foreign() {
+		row("reason", l.Reason+": no consumer group has set it aside")
+	} else {
+		row("by", printable(l.Group))
+		row("from", l.Origin.String())
+		row("reason", fmt.Sprintf("%s (%s, tried %s)", l.Reason, printable(l.Class), plural(l.Attempts, "time")))
+		row("error", printable(l.Message))
+	}
+	writeHeaders(table, "headers", l.Headers)
+	writeHeaders(table, "trace", l.Trace)
+	_ = table.Flush() // into memory
+	b.WriteString("\n" + valueText(l.Value))
+	_, err := b.WriteTo(w)
+	return err
+}
+
+func writeHeaders(w io.Writer, title string, headers []record.Header) {
+	if len(headers) > 0 {
+		fmt.Fprintf(w, "\n%s\n", title)
+	}
+	for _, h := range headers {
+		fmt.Fprintf(w, "  %s\t%s\n", printable(h.Key), printable(string(h.Value)))
+	}
+}
+
+// valueText writes a record's value: JSON indented, other text as lines, and
+// bytes as a hex dump.
+func valueText(value []byte) string {
+	var pretty bytes.Buffer
+	switch {
+	case value == nil:
+		return "no value\n"
+	case json.Indent(&pretty, value, "", "  ") == nil:
+		return fmt.Sprintf("value, JSON, %s\n%s", plural(len(value), "byte"), printableLines(pretty.String()))
+	case utf8.Valid(value):
+		return fmt.Sprintf("value, not JSON, %s\n%s", plural(len(value), "byte"), printableLines(string(value)))
+	default:
+		return fmt.Sprintf("value, no text, %s\n%s", plural(len(value), "byte"), hex.Dump(value))
+	}
+}
+
+func printableLines(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	return b.String()
+}
+
+// jsonLetter is a letter for machines. Fields are added, never renamed.
+type jsonLetter struct {
+	ID                string          `json:"id"`
+	Order             string          `json:"order"`
+	Reason            string          `json:"reason"`
+	Class             string          `json:"class,omitempty"`
+	Message           string          `json:"message,omitempty"`
+	Group             string          `json:"group,omitempty"`
+	Attempts          int             `json:"attempts"`
+	FailedAt          time.Time       `json:"failedAt"`
+	OriginalTopic     string          `json:"originalTopic,omitempty"`
+	OriginalPartition *int32          `json:"originalPartition,omitempty"`
+	OriginalOffset    *int64          `json:"originalOffset,omitempty"`
+	Resolution        *jsonResolution `json:"resolution"` // null while the letter waits
+}
+
+type jsonResolution struct {
+	Kind string    `json:"kind"`
+	At   time.Time `json:"at"`
+}
+
+func letterJSON(l deadletters.Letter) jsonLetter {
+	out := jsonLetter{
+		ID: l.ID.String(), Order: l.Key, Reason: l.Reason, Class: l.Class, Message: l.Message, Group: l.Group,
+		Attempts: l.Attempts, FailedAt: l.FailedAt.UTC(),
+	}
+	if !l.Foreign() {
+		out.OriginalTopic, out.OriginalPartition, out.OriginalOffset = l.Origin.Topic, &l.Origin.ID, &l.Origin.Offset
+	}
+	if l.Resolved() {
+		out.Resolution = &jsonResolution{l.Resolution.Kind, l.Resolution.At}
+	}
+	return out
+}
+
+// jsonWhole is a letter with its record. A value that is JSON stands as it is,
+// another one as base64.
+type jsonWhole struct {
+	jsonLetter
+	Headers     []jsonHeader    `json:"headers"`
+	Trace       []jsonHeader    `json:"trace"`
+	Value       json.RawMessage `json:"value"`
+	ValueBase64 []byte          `json:"valueBase64,omitempty"`
+}
+
+// jsonHeader is one header; text as it is, other bytes as base64.
+type jsonHeader struct {
+	Key         string  `json:"key"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 []byte  `json:"valueBase64,omitempty"`
+}
+
+func wholeJSON(w deadletters.Whole) jsonWhole {
+	out := jsonWhole{jsonLetter: letterJSON(w.Letter), Headers: headersJSON(w.Headers), Trace: headersJSON(w.Trace)}
+	if json.Valid(w.Value) {
+		out.Value = w.Value
+	} else {
+		out.ValueBase64 = w.Value
+	}
+	return out
+}
+
+func headersJSON(headers []record.Header) []jsonHeader {
+	out := []jsonHeader{}
+	for _, h := range headers {
+		text := string(h.Value)
+		if utf8.ValidString(text) {
+			out = append(out, jsonHeader{Key: h.Key, Value: &text})
+		} else {
+			out = append(out, jsonHeader{Key: h.Key, ValueBase64: h.Value})
+		}
+	}
+	return out
 }

@@ -62,17 +62,6 @@ func TestValuesAreShownAsWhatTheyAre(t *testing.T) {
 	}
 }
 
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 999 * time.Millisecond: "0s", 133 * time.Second: "2m13s", time.Hour: "1h0m",
-		47*time.Hour + 59*time.Minute: "47h59m", 48 * time.Hour: "2d0h", 30*24*time.Hour + 5*time.Hour: "30d5h",
-	} {
-		if got := age(d); got != want {
-			t.Errorf("age(%v) = %s, want %s", d, got, want)
-		}
-	}
-}
-
 func TestTheTableIsAlignedAndCountsReasons(t *testing.T) {
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	letter := func(key, reason string, resolution deadletters.Resolution) deadletters.Letter {
@@ -122,23 +111,5 @@ func TestAnyLetterIsJSON(t *testing.T) {
 			string(back.Headers[0].ValueBase64) != "\xff" || *back.Headers[1].Value != "" {
 			t.Errorf("%q became %s", value, text)
 		}
-	}
-}
-
-func TestTheBarIsForTerminals(t *testing.T) {
-	var out bytes.Buffer
-	silent := newBar(&out, "reading")
-	silent.progress(1, 2)
-	silent.finish()
-	if out.Len() != 0 {
-		t.Errorf("a bar was drawn into %q", &out)
-	}
-	drawn := &bar{w: &out, what: "reading"}
-	for i := range int64(3) {
-		drawn.progress(i+1, 3)
-	}
-	drawn.finish()
-	if !strings.Contains(out.String(), "reading") || !strings.HasSuffix(out.String(), "\r") {
-		t.Errorf("the bar was drawn as %q", &out)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/httpapi"
-	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
 )
 
@@ -73,20 +72,6 @@ func httpFlags(registry ...services.Service) []cli.Flag {
 		}
 	}
 	return flags
-}
-
-// httpSettings reads [httpFlags] for one service.
-func httpSettings(c *cli.Command, s services.Service) (service.HTTP, error) {
-	h := service.HTTP{
-		MaxConcurrent: c.Int(flagConcurrent), MaxConnections: c.Int(flagConnections), CertFile: c.String(flagHTTPCert), KeyFile: c.String(flagHTTPKey),
-	}
-	if s.Guards != "" {
-		h.TokensFile = c.String(s.Name + flagTokens)
-	}
-	if h.MaxConcurrent < 1 || h.MaxConnections < 1 { // 0 would be the default
-		return h, service.ErrBounds
-	}
-	return h, nil
 }
 
 // httpClientFlags are those of commands that ask services.

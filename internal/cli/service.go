@@ -106,6 +106,20 @@ func settings(c *cli.Command, s services.Service, brokers []string) (service.Set
 	}, nil
 }
 
+// httpSettings reads [httpFlags] for one service.
+func httpSettings(c *cli.Command, s services.Service) (service.HTTP, error) {
+	h := service.HTTP{
+		MaxConcurrent: c.Int(flagConcurrent), MaxConnections: c.Int(flagConnections), CertFile: c.String(flagHTTPCert), KeyFile: c.String(flagHTTPKey),
+	}
+	if s.Guards != "" {
+		h.TokensFile = c.String(s.Name + flagTokens)
+	}
+	if h.MaxConcurrent < 1 || h.MaxConnections < 1 { // 0 would be the default
+		return h, service.ErrBounds
+	}
+	return h, nil
+}
+
 // watch waits for the signal to stop, or for a service to fail.
 func watch(ctx context.Context, running ...*service.Service) error {
 	failed := make(chan error, len(running))
