@@ -98,11 +98,11 @@ func (o *outlet) export(ctx context.Context, n int, send func(context.Context) e
 	unbind := context.AfterFunc(o.closing, func() { cancel(errFlushTime) })
 	defer unbind()
 	err := send(ctx)
-	o.waiting.Add(-int64(n))
 	if err != nil {
 		lost, reason := lossOf(err, int64(n))
 		o.lose(lost, reason)
 	}
+	o.waiting.Add(-int64(n)) // not before the loss is counted: what neither waits nor is lost was taken
 	o.report(err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -250,6 +251,19 @@ func TestRequestsContinueTheirTraceAlike(t *testing.T) {
 				t.Errorf("a request without a trace starts one, have %+v", seen)
 			}
 		})
+	}
+}
+
+// Text that somebody else chooses is cut: spans wait in memory, and collectors refuse large batches.
+func TestTextOfSpansIsBounded(t *testing.T) {
+	for limit, want := range map[string]int{"": 4096, "10": 10, "20000": 10_000} {
+		t.Setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)
+		r := telemetrytest.New(t, "shop", nil)
+		_, span := r.TracerProvider().Tracer("test").Start(t.Context(), "work", trace.WithAttributes(attribute.String("k", strings.Repeat("x", 10_000))))
+		span.End()
+		if got := len(r.Span("work").Attributes[0].Value.AsString()); got != want {
+			t.Errorf("limit %q leaves %d characters, want %d", limit, got, want)
+		}
 	}
 }
 

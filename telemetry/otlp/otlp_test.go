@@ -9,9 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,15 +52,33 @@ func start(t *testing.T, log io.Writer) *telemetry.Telemetry {
 	return tel
 }
 
-func stop(t *testing.T, tel *telemetry.Telemetry, within time.Duration) {
+// stop flushes and stops. It has plenty of time: what it takes depends on the machine.
+func stop(t *testing.T, tel *telemetry.Telemetry) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	if ctx.Err() != nil {
-		t.Errorf("the stop took more than %v", within)
+}
+
+// patience bounds how long a test hangs that fails.
+const patience = 2 * time.Minute
+
+// hurried is a context whose deadline is always near and that ends late. A stop plans by the deadline when it cuts exports
+// off, and has until the end to see that they did end, however slow the machine.
+type hurried struct{ context.Context }
+
+// Deadline implements [context.Context].
+func (hurried) Deadline() (time.Time, bool) { return time.Now().Add(100 * time.Millisecond), true }
+
+// stopInAHurry cuts off what a collector does not take.
+func stopInAHurry(t *testing.T, tel *telemetry.Telemetry) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := tel.Shutdown(hurried{ctx}); err != nil {
+		t.Errorf("exports outlast the stop that cuts them off: %v", err)
 	}
 }
 
@@ -95,7 +110,7 @@ func TestSpansAndLogsArrive(t *testing.T) {
 			ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "work")
 			tel.Logger().WarnContext(ctx, "inside", "topic", "orders.created")
 			span.End()
-			stop(t, tel, 10*time.Second)
+			stop(t, tel)
 			if len(c.spans) != 1 || len(c.records) != 1 || len(c.service) != 1 || !c.service["shop"] {
 				t.Fatalf("spans %v, records %v, services %v", c.spans, c.records, c.service)
 			}
@@ -143,7 +158,7 @@ func TestNothingLeavesUnlessAsked(t *testing.T) {
 			if span.IsRecording() {
 				t.Error("spans are recorded that go nowhere")
 			}
-			stop(t, tel, 10*time.Second)
+			stop(t, tel)
 		})
 	}
 	if len(c.spans)+len(c.records) != 0 {
@@ -197,8 +212,10 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
-// A collector that takes nothing: whichever way it does that, recording waits for nothing, what is lost is counted,
-// memory is bounded, and a stop ends by its deadline and leaves nothing behind, which TestMain sees.
+// A collector that takes nothing: whichever way it does that, recording waits for nothing, no more spans are kept than
+// there are places, what is lost is counted, and a stop cuts exports off and leaves nothing behind, which TestMain sees.
+//
+// An export would wait for an hour: where anything waited for one, the test would not end.
 func TestACollectorThatTakesNothing(t *testing.T) {
 	const spans, room = 1000, 200
 	hang := func(_ http.ResponseWriter, r *http.Request) {
@@ -225,22 +242,19 @@ func TestACollectorThatTakesNothing(t *testing.T) {
 			environment(t, map[string]string{
 				"OTEL_TRACES_EXPORTER": "otlp", "OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.serve(t),
 				"OTEL_EXPORTER_OTLP_PROTOCOL": collector.protocol, "OTEL_BSP_MAX_QUEUE_SIZE": fmt.Sprint(room), "OTEL_BLRP_MAX_QUEUE_SIZE": fmt.Sprint(room),
+				"OTEL_EXPORTER_OTLP_TIMEOUT": fmt.Sprint(time.Hour.Milliseconds()),
 			})
 			var log bytes.Buffer
 			tel := start(t, &log)
 			tracer := tel.TracerProvider().Tracer("test")
-			before, began := heap(), time.Now()
 			for range spans {
-				_, span := tracer.Start(t.Context(), "work", trace.WithAttributes(attribute.String("k", strings.Repeat("x", 10_000))))
+				_, span := tracer.Start(t.Context(), "work")
 				span.End()
 			}
-			if took := time.Since(began); took > 5*time.Second { // an export's time-out is 10 s
-				t.Errorf("recording took %v", took)
+			if lost := dropped(t, tel); lost < spans-room {
+				t.Errorf("%d of %d spans are dropped: more are kept than the %d that there is room for", lost, spans, room)
 			}
-			if grown := heap() - before; grown > room*6_000+4<<20 {
-				t.Errorf("%d bytes are held for %d spans in %d places", grown, spans, room)
-			}
-			stop(t, tel, 1500*time.Millisecond)
+			stopInAHurry(t, tel)
 			if lost := lost(log.String()); lost != spans {
 				t.Errorf("the log tells of %d lost spans, want %d: %s", lost, spans, log.String())
 			}
@@ -261,11 +275,21 @@ func lost(log string) (sum int) {
 	return sum
 }
 
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
+// dropped returns how many spans are counted as lost.
+func dropped(t *testing.T, tel *telemetry.Telemetry) (sum int) {
+	t.Helper()
+	families, err := tel.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == telemetry.SpansDroppedTotal {
+				sum += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return sum
 }
 
 // refusing returns the URL of a port that nobody listens on.
@@ -327,7 +351,7 @@ func TestPartialSuccessIsCounted(t *testing.T) {
 				tel.Logger().InfoContext(ctx, "inside")
 				span.End()
 			}
-			stop(t, tel, 10*time.Second)
+			stop(t, tel)
 			for _, signal := range []string{"traces", "logs"} {
 				if want := `"signal":"` + signal + `","lost":1,`; strings.Count(log.String(), want) != 1 || strings.Count(log.String(), "one is too old") != 2 {
 					t.Errorf("no %s in %s", want, log.String())
@@ -368,29 +392,8 @@ func TestHostileTextArrives(t *testing.T) {
 		span.End()
 	}
 	tel.Logger().WithGroup(evil).Info(evil, evil, evil)
-	stop(t, tel, 10*time.Second)
+	stop(t, tel)
 	if len(c.spans) != len(spans) || len(c.records) != 1 {
 		t.Errorf("%d spans and %d records arrived, want %d and 1: %s", len(c.spans), len(c.records), len(spans), log.String())
-	}
-}
-
-// Who imports telemetry alone compiles no gRPC and no OTLP.
-func TestTelemetryAloneIsLight(t *testing.T) {
-	list := func(pattern string) []string {
-		out, err := exec.Command("go", "list", "-deps", pattern).Output()
-		if err != nil {
-			t.Fatalf("go list: %v", err)
-		}
-		return strings.Fields(string(out))
-	}
-	heavy := func(p string) bool {
-		return strings.HasPrefix(p, "google.golang.org/grpc") || strings.HasPrefix(p, "go.opentelemetry.io/proto/")
-	}
-	const module = "github.com/vigie-dev/vigie/telemetry"
-	if i := slices.IndexFunc(list(module), heavy); i >= 0 {
-		t.Errorf("telemetry imports %s", list(module)[i])
-	}
-	if !slices.ContainsFunc(list(module+"/otlp"), heavy) {
-		t.Error("not even otlp does: the test looks for the wrong names")
 	}
 }
