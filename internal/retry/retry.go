@@ -4,6 +4,7 @@ package retry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,9 @@ func (p Policy) Do(ctx context.Context, work func() error) error {
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(p.Patience), backoff.WithMaxTries(p.Tries), backoff.WithNotify(p.Waiting))
 	if cause := context.Cause(ctx); err != nil && err == cause { //nolint:errorlint // the library's own word that ctx has ended
 		return fmt.Errorf("%w: %w", cause, last)
+	}
+	if stop, ok := errors.AsType[*backoff.PermanentError](err); ok { // of the last try that there may be
+		return stop.Unwrap()
 	}
 	return err
 }

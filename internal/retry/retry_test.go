@@ -3,6 +3,8 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +66,7 @@ func TestWhenItIsGivenUp(t *testing.T) {
 			return nil
 		}, tries: 3},
 		"for no try can help":        {work: func(int) error { return retry.Stop(broken) }, tries: 1, want: []error{broken}},
+		"for the last try stops":     {policy: retry.Policy{Tries: 1}, work: func(int) error { return retry.Stop(broken) }, tries: 1, want: []error{broken}},
 		"for tries are used up":      {policy: retry.Policy{Tries: 4}, work: func(int) error { return errAway }, tries: 4, want: []error{errAway}},
 		"for patience is over":       {policy: retry.Policy{Patience: time.Minute}, work: func(int) error { return errAway }, tries: 10, want: []error{errAway}},
 		"for the context has ended":  {timeout: time.Minute, work: func(int) error { return errAway }, tries: 10, want: []error{errAway, context.DeadlineExceeded}},
@@ -86,6 +89,9 @@ func TestWhenItIsGivenUp(t *testing.T) {
 					if !errors.Is(err, want) {
 						t.Errorf("%v, want %v", err, want)
 					}
+				}
+				if strings.Contains(fmt.Sprintf("%T", err), "Permanent") {
+					t.Errorf("%T: not the error itself", err)
 				}
 				if (err != nil) != (len(tt.want) > 0) || tries < tt.tries {
 					t.Errorf("%v after %d tries", err, tries)

@@ -11,13 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3/database"
 
-	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/retry"
 )
 
 const (
@@ -228,20 +227,16 @@ func (d postgresDatabase) lockSchema(ctx context.Context, service string, alone 
 func connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, time.Second
-	for {
-		conn, err := pgx.ConnectConfig(ctx, cfg)
-		if err == nil {
-			return conn, nil
-		}
+	var conn *pgx.Conn
+	starting := retry.Policy{First: 100 * time.Millisecond, Most: time.Second, Patience: startTimeout}
+	err := starting.Do(ctx, func() (err error) {
+		conn, err = pgx.ConnectConfig(ctx, cfg)
 		if code := postgresCode(err); code != "" && code != codeStarting && code != codeTooManyConnections {
-			return nil, err // an answer: such as that the password is wrong
+			return retry.Stop(err) // an answer: such as that the password is wrong
 		}
-		if lifecycle.Sleep(ctx, wait.NextBackOff()) != nil {
-			return nil, err
-		}
-	}
+		return err
+	})
+	return conn, err
 }
 
 func (l *postgresLock) wait(ctx context.Context) error {

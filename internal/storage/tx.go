@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
-	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/retry"
 )
 
 // ErrConflict: what the transaction has read, another has changed since. The
@@ -84,17 +82,14 @@ func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (er
 // between. Those who met wait for different times, so that they do not meet
 // again.
 func retryConflicts(ctx context.Context, work func() error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval, wait.RandomizationFactor = 10*time.Millisecond, 100*time.Millisecond, 1
-	for try := 1; ; try++ {
+	conflicts := retry.Policy{First: 10 * time.Millisecond, Most: 100 * time.Millisecond, Tries: maxTries}
+	return conflicts.Do(ctx, func() error {
 		err := work()
-		if err == nil || try == maxTries || !isConflict(err) {
-			return err
+		if err != nil && !isConflict(err) {
+			return retry.Stop(err)
 		}
-		if lifecycle.Sleep(ctx, wait.NextBackOff()) != nil {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // isConflict says whether a transaction failed for no other reason than that
