@@ -31,7 +31,7 @@ func start(t *testing.T) (*lifecycle.Stack, string) {
 func stop(t *testing.T, stack *lifecycle.Stack) {
 	t.Helper()
 	http.DefaultClient.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := stack.Stop(ctx); err != nil {
 		t.Error(err)

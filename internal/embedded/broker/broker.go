@@ -1,6 +1,9 @@
-// Package embedded is the broker that Vigie brings along, so that the whole
+// Package broker is the broker that Vigie brings along, so that the whole
 // system runs where there is Go and nothing else. It speaks the Kafka
 // protocol, keeps its log on disk, and is the only importer of kfake.
+//
+// Its files: broker.go starts and stops it; patient.go keeps kfake from
+// forgetting to watch members that die while they join a group.
 package broker
 
 import (

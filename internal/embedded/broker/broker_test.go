@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
-	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -18,9 +18,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
-func start(t *testing.T, folder string) *embedded.Broker {
+// patience only bounds a wait for what does not come.
+const patience = 2 * time.Minute
+
+func start(t *testing.T, folder string) *broker.Broker {
 	t.Helper()
-	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: folder})
+	b, err := broker.Start(t.Context(), broker.Config{Address: "127.0.0.1:0", Folder: folder})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +36,7 @@ func TestIdentitiesAndRecordsSurviveARestart(t *testing.T) {
 	for round := range 2 {
 		b := start(t, folder)
 		cfg := kafka.Config{Brokers: []string{b.Address()}}
-		client, err := kafka.Connect(t.Context(), cfg, 10*time.Second)
+		client, err := kafka.Connect(t.Context(), cfg, patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +102,7 @@ func TestAFolderHasOneBroker(t *testing.T) {
 	folder := t.TempDir()
 	b := start(t, folder)
 	defer func() { _ = b.Close() }()
-	_, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: folder})
+	_, err := broker.Start(t.Context(), broker.Config{Address: "127.0.0.1:0", Folder: folder})
 	if !errors.Is(err, storage.ErrInUse) {
 		t.Errorf("second broker on the folder: %v, want ErrInUse", err)
 	}
@@ -108,8 +111,8 @@ func TestAFolderHasOneBroker(t *testing.T) {
 func TestATakenPortIsNamed(t *testing.T) {
 	b := start(t, t.TempDir())
 	defer func() { _ = b.Close() }()
-	_, err := embedded.Start(t.Context(), embedded.Config{Address: b.Address(), Folder: t.TempDir()})
-	if !errors.Is(err, embedded.ErrAddress) {
+	_, err := broker.Start(t.Context(), broker.Config{Address: b.Address(), Folder: t.TempDir()})
+	if !errors.Is(err, broker.ErrAddress) {
 		t.Errorf("broker on a taken port: %v, want ErrAddress", err)
 	}
 }

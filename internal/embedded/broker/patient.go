@@ -17,8 +17,8 @@ const patience = 2 * time.Minute
 // its JoinGroup or SyncGroup; where the connection has ended by then it never
 // begins to. A process that dies while it waits to join, as in a crash loop,
 // would thus stay a member for good and keep partitions that nobody reads.
-// Kafka watches such a member all the same. So the end of a connection is told
-// when what it asked for has been answered.
+// Kafka watches such a member all the same. So kfake learns of a connection's
+// end once what was asked over it has been answered.
 type patientListener struct{ net.Listener }
 
 // Accept implements net.Listener.

@@ -2,98 +2,140 @@ package broker_test
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/IBM/sarama"
 
-	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/embedded/broker"
 )
 
-const (
-	session = 600 * time.Millisecond
-	group   = "test-svc"
-)
+const group = "test-svc"
 
-// connect opens a connection whose requests give up after a time.
-func connect(t *testing.T, b *embedded.Broker, patience time.Duration) *sarama.Broker {
+// wire is a dialer that keeps its connection, for a client that dies without
+// waiting for its answers.
+type wire struct{ net.Conn }
+
+// Dial implements proxy.Dialer.
+func (w *wire) Dial(network, address string) (_ net.Conn, err error) {
+	w.Conn, err = net.Dial(network, address)
+	return w.Conn, err
+}
+
+// connect opens a connection of its own.
+func connect(t *testing.T, b *broker.Broker) (*sarama.Broker, *wire) {
 	t.Helper()
-	cfg := sarama.NewConfig()
+	cfg, w := sarama.NewConfig(), &wire{}
 	cfg.Version = sarama.V2_3_0_0
 	cfg.Net.ReadTimeout = patience
+	cfg.Net.Proxy.Enable, cfg.Net.Proxy.Dialer = true, w
 	c := sarama.NewBroker(b.Address())
 	if err := c.Open(cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-// join joins the group as a new member, which takes two requests (KIP-394).
-func join(t *testing.T, c *sarama.Broker) (*sarama.JoinGroupResponse, error) {
-	t.Helper()
-	request := &sarama.JoinGroupRequest{
-		Version: 4, GroupId: group, SessionTimeout: int32(session.Milliseconds()), RebalanceTimeout: 60_000, ProtocolType: "consumer",
-	}
-	if err := request.AddGroupProtocolMetadata("range", &sarama.ConsumerGroupMemberMetadata{Topics: []string{"t"}}); err != nil {
+	if connected, err := c.Connected(); !connected { // Open does not wait
 		t.Fatal(err)
 	}
-	first, err := c.JoinGroup(request)
-	if err != nil || !errors.Is(first.Err, sarama.ErrMemberIdRequired) {
-		t.Fatalf("join without an id: %+v, %v", first, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c, w
+}
+
+// request asks to join the group, with a member's id once it has one.
+func request(t *testing.T, member string, session time.Duration) *sarama.JoinGroupRequest {
+	t.Helper()
+	r := &sarama.JoinGroupRequest{
+		Version: 4, GroupId: group, MemberId: member, SessionTimeout: int32(session.Milliseconds()),
+		RebalanceTimeout: int32(patience.Milliseconds()), ProtocolType: "consumer",
 	}
-	request.MemberId = first.MemberId
-	return c.JoinGroup(request)
+	if err := r.AddGroupProtocolMetadata("range", &sarama.ConsumerGroupMemberMetadata{Topics: []string{"t"}}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// member asks for the id of a new member, with which it then joins (KIP-394).
+func member(t *testing.T, c *sarama.Broker, session time.Duration) string {
+	t.Helper()
+	answer, err := c.JoinGroup(request(t, "", session))
+	if err != nil || !errors.Is(answer.Err, sarama.ErrMemberIdRequired) {
+		t.Fatalf("join without an id: %+v, %v", answer, err)
+	}
+	return answer.MemberId
+}
+
+func join(t *testing.T, c *sarama.Broker, member string, session time.Duration) *sarama.JoinGroupResponse {
+	t.Helper()
+	answer, err := c.JoinGroup(request(t, member, session))
+	if err != nil || answer.Err != sarama.ErrNoError {
+		t.Fatalf("join as %s: %+v, %v", member, answer, err)
+	}
+	return answer
 }
 
 // A member whose process dies while it waits to join leaves the group when its
 // session is over, as one does that dies later.
 func TestAMemberThatDiesWhileItJoinsIsForgotten(t *testing.T) {
+	const long, short = 2 * patience, 200 * time.Millisecond
 	b := start(t, t.TempDir())
 	defer func() { _ = b.Close() }()
-	shortSessions(t, b)
+	allowShortSessions(t, b)
 
-	first := connect(t, b, 10*time.Second)
-	joined, err := join(t, first)
-	if err != nil || joined.Err != sarama.ErrNoError {
-		t.Fatalf("first member: %+v, %v", joined, err)
-	}
-	if err := first.Close(); err != nil { // it dies; its session is not over
-		t.Fatal(err)
-	}
-	second := connect(t, b, session/4)
-	if answer, err := join(t, second); err == nil {
-		t.Fatalf("the second member was answered before the first's session was over: %+v", answer)
-	}
-	_ = second.Close() // it dies while it waits for the first
+	first, _ := connect(t, b)
+	id := member(t, first, long)
+	join(t, first, id, long)
 
-	third := connect(t, b, 10*time.Second)
-	joined, err = join(t, third)
-	if err != nil || joined.Err != sarama.ErrNoError {
-		t.Fatalf("third member: %+v, %v", joined, err)
+	second, dies := connect(t, b)
+	dying := member(t, second, long) // its session counts from when it joins
+	ended := make(chan error, 1)
+	go func() {
+		_, err := second.JoinGroup(request(t, dying, short))
+		ended <- err
+	}()
+	await(t, func() bool { return rebalancing(t, first) })
+	_ = dies.Close() // while it waits for the first
+	if err := <-ended; err == nil {
+		t.Fatal("the second member was answered before the first had joined again")
 	}
-	// The second is among the members now. Its session ends too, and the
-	// third is told to join again.
-	deadline := time.Now().Add(20 * session)
-	for {
-		heartbeat, err := third.Heartbeat(&sarama.HeartbeatRequest{GroupId: group, MemberId: joined.MemberId, GenerationId: joined.GenerationId})
+
+	// The second is among the members once the first has joined again. Its
+	// session ends, and the first is told to join once more.
+	generation := join(t, first, id, long).GenerationId
+	await(t, func() bool {
+		heartbeat, err := first.Heartbeat(&sarama.HeartbeatRequest{GroupId: group, MemberId: id, GenerationId: generation})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if errors.Is(heartbeat.Err, sarama.ErrRebalanceInProgress) {
-			return
-		}
-		if heartbeat.Err != sarama.ErrNoError {
+		if heartbeat.Err != sarama.ErrNoError && !errors.Is(heartbeat.Err, sarama.ErrRebalanceInProgress) {
 			t.Fatal(heartbeat.Err)
 		}
+		return errors.Is(heartbeat.Err, sarama.ErrRebalanceInProgress)
+	})
+}
+
+// await asks until the answer is yes.
+func await(t *testing.T, yes func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !yes(); {
 		if time.Now().After(deadline) {
-			t.Fatal("a member that died while it joined stays in the group")
+			t.Fatal("what is awaited does not come")
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// shortSessions has the broker take sessions that a test can wait for.
-func shortSessions(t *testing.T, b *embedded.Broker) {
+// rebalancing says whether the group waits for its members to join.
+func rebalancing(t *testing.T, c *sarama.Broker) bool {
+	t.Helper()
+	answer, err := c.DescribeGroups(&sarama.DescribeGroupsRequest{Groups: []string{group}})
+	if err != nil || len(answer.Groups) != 1 {
+		t.Fatalf("describe: %+v, %v", answer, err)
+	}
+	return answer.Groups[0].State == "PreparingRebalance"
+}
+
+// allowShortSessions has the broker take sessions that a test can wait for.
+func allowShortSessions(t *testing.T, b *broker.Broker) {
 	t.Helper()
 	admin, err := sarama.NewClusterAdmin([]string{b.Address()}, nil)
 	if err != nil {
