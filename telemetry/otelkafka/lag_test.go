@@ -50,6 +50,12 @@ func (f *fakeSource) set(err error, ends map[TopicPartition]int64) {
 	f.err, f.ends = err, ends
 }
 
+func (f *fakeSource) polled() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.polls
+}
+
 // lagTest is a tracker on a fake log with a clock that stands still unless moved.
 type lagTest struct {
 	*Lag
@@ -396,8 +402,8 @@ func TestRunPolls(t *testing.T) {
 		want := func(step string, polls int) {
 			t.Helper()
 			synctest.Wait()
-			if source.polls != polls {
-				t.Errorf("%s: %d polls so far, want %d", step, source.polls, polls)
+			if got := source.polled(); got != polls {
+				t.Errorf("%s: %d polls so far, want %d", step, got, polls)
 			}
 		}
 		stop := run(t, l)
@@ -432,8 +438,8 @@ func TestRunLogsAFailureOnce(t *testing.T) {
 		source.set(nil, nil)
 		<-time.After(3 * time.Minute)
 		stop()
-		if source.polls < 6 {
-			t.Errorf("%d polls, want one each minute", source.polls)
+		if got := source.polled(); got < 6 {
+			t.Errorf("%d polls, want one each minute", got)
 		}
 		var messages []string
 		for _, record := range r.Logs() {

@@ -186,7 +186,7 @@ func TestAStuckBrokerIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logs := &brokerLogs{client: newKnownLeaders(2)}
 		release := make(chan struct{})
-		ask := func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]int64, error) {
+		ask := func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]int64, error) { //nolint:unparam // askLeaders wants an error
 			if leader.ID() == 0 {
 				<-release
 			}
