@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
 // URL is the DATABASE_URL of one of the server's databases.
@@ -108,7 +110,7 @@ func (s *Shared) OnEach(t *testing.T, test func(t *testing.T, empty func(testing
 	t.Run("sqlite", func(t *testing.T) {
 		test(t, func(t testing.TB) string { t.Helper(); return "sqlite:" + t.TempDir() })
 	})
-	if integration {
+	if proc.Integration {
 		t.Run("postgres", func(t *testing.T) { Require(t); test(t, s.Database) })
 	}
 }

@@ -27,14 +27,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/vigie-dev/vigie/internal/lifecycle"
-	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
 const (
-	startTimeout = time.Minute // a loaded machine; usual is a second
+	startTimeout = 3 * time.Minute // a loaded machine; usual is a second
 	stopTimeout  = 30 * time.Second
-	poll         = 20 * time.Millisecond
 	superuser    = "vigie"
 	// Password is the one user's. It has what a URL must encode.
 	Password = "hemlig/lösen:ord@%" //nolint:gosec // of a server that tests start
@@ -45,7 +43,7 @@ type Server struct {
 	installation
 	folder  string
 	address string
-	process *testproc.Process
+	process *proc.Process
 }
 
 // Start starts a server for the test, which ends with it and has what
@@ -80,7 +78,7 @@ func New(ctx context.Context) (*Server, error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	s := &Server{installation: i, folder: folder}
-	if s.address, err = testproc.FreeAddress(); err == nil {
+	if s.address, err = proc.FreeAddress(); err == nil {
 		err = errors.Join(s.initialise(ctx), s.Restart(ctx))
 	}
 	if err != nil {
@@ -97,24 +95,27 @@ func (s *Server) Restart(ctx context.Context) error {
 		return fmt.Errorf("open server's log: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the process has a handle of its own
-	s.process, err = testproc.Start(testproc.Spec{
-		Path: filepath.Join(s.bin, "postgres"), Args: s.arguments(), Dir: s.folder, Stdout: log, Stderr: log, Credential: s.credential,
+	s.process, err = proc.Start(proc.Spec{
+		Name: "postgres", Path: filepath.Join(s.bin, "postgres"), Args: s.arguments(), Dir: s.folder, Stdout: log, Stderr: log, Credential: s.credential,
 	})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for {
-		conn, err := pgx.Connect(ctx, s.URL("postgres"))
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		if !s.process.Running() || lifecycle.Sleep(ctx, poll) != nil {
-			s.Kill()
-			return fmt.Errorf("start server: %w\n%s", err, s.LogTail())
-		}
+	if err := s.process.Await(ctx, s.answers); err != nil {
+		s.Kill()
+		return fmt.Errorf("start server: %w\n%s", err, s.LogTail())
 	}
+	return nil
+}
+
+func (s *Server) answers(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
 }
 
 // Kill ends the server as a crash does: connections break, and its next start
@@ -149,7 +150,7 @@ func (s *Server) Close() error {
 }
 
 // LogTail is the end of the server's log.
-func (s *Server) LogTail() string { return testproc.Tail(s.path("log")) }
+func (s *Server) LogTail() string { return proc.Tail(s.path("log")) }
 
 func (s *Server) path(name string) string { return filepath.Join(s.folder, name) }
 
@@ -221,9 +222,6 @@ func (s *Server) signalChildren(signal syscall.Signal) error {
 	return nil
 }
 
-// errMissing: this machine lacks what a server needs; the text says what.
-var errMissing = errors.New("real PostgreSQL cannot run here")
-
 // installation is where the programs are and whom they run as.
 type installation struct {
 	bin        string
@@ -235,12 +233,7 @@ type installation struct {
 func Require(t testing.TB) {
 	t.Helper()
 	_, err := find()
-	if errors.Is(err, errMissing) {
-		testproc.Missing(t, "%v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	proc.Check(t, err)
 }
 
 // find looks for a server where Debian and its kin put theirs, newest first,
@@ -257,7 +250,7 @@ func find() (installation, error) {
 			return installation{bin: bin, credential: credential}, err
 		}
 	}
-	return installation{}, fmt.Errorf("%w: no postgres in /usr/lib/postgresql/*/bin or the PATH (Debian's package is postgresql)", errMissing)
+	return installation{}, fmt.Errorf("%w: no postgres in /usr/lib/postgresql/*/bin or the PATH (Debian's package is postgresql)", proc.ErrMissing)
 }
 
 // release is the major release in a folder's name, /usr/lib/postgresql/17/bin.
@@ -284,5 +277,5 @@ func whom() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("%w: it does not run as root, and there is no user postgres or nobody", errMissing)
+	return nil, fmt.Errorf("%w: it does not run as root, and there is no user postgres or nobody", proc.ErrMissing)
 }

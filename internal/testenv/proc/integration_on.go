@@ -2,6 +2,6 @@
 
 package proc
 
-// Integration says whether tests may fetch and build servers, which takes
-// minutes: they are built with the tag integration.
+// Integration says whether tests may need more than Go, and minutes to fetch and
+// build servers: those with the tag integration may.
 const Integration = true

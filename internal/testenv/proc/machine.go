@@ -25,24 +25,22 @@ var ErrMissing = errors.New("this machine lacks what the test needs")
 // except in continuous integration (CI is set), where nothing may go untested.
 func Check(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, ErrMissing) {
-		Missing(t, "%v", err)
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrMissing) && !continuous():
+		t.Skip(err)
+	default:
 		t.Fatal(err)
 	}
 }
 
-// Missing ends a test that needs what this machine does not have: it is
-// skipped with the reason, except in continuous integration (CI is set), where
-// nothing may go untested and it fails.
-func Missing(t testing.TB, format string, args ...any) {
-	t.Helper()
+// continuous says whether this is continuous integration.
+func continuous() bool {
 	switch os.Getenv("CI") {
 	case "", "0", "false":
-		t.Skipf(format, args...)
+		return false
 	default:
-		t.Fatalf(format, args...)
+		return true
 	}
 }
 
