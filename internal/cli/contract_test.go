@@ -19,28 +19,18 @@ import (
 // service against the service's OpenAPI document.
 var contracts = &testcontract.Transport{Base: http.DefaultTransport}
 
-func openAPI(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := testcontract.Text(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // documents are read once: that takes longer than an answer does.
 var documents = sync.OnceValues(func() (map[string]*testcontract.Document, error) {
 	all := map[string]*testcontract.Document{}
-	for _, name := range services.All().Names() {
-		text, err := testcontract.Text(name)
+	for _, s := range services.All() {
+		text, err := httpapi.OpenAPI(s.Name, s.OpenAPI)
 		if err != nil {
 			return nil, err
 		}
-		d, err := testcontract.Load(text)
+		all[s.Name], err = testcontract.Load(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		all[name] = d
 	}
 	return all, nil
 })
@@ -64,10 +54,11 @@ func (s *system) expectContracts(t testing.TB) {
 // service lists, and those are the routes that it has.
 func TestOpenAPIDocuments(t *testing.T) {
 	s := startSystem(t, t.TempDir())
-	for name, url := range s.services() {
+	for _, service := range services.All() {
+		name, url := service.Name, s.services()[service.Name]
 		status, body := get(t, url+"/openapi.yaml")
-		if want := openAPI(t, name); status != http.StatusOK || body != string(want) {
-			t.Errorf("%s serves %d and %d bytes, its document has %d", name, status, len(body), len(want))
+		if want, err := httpapi.OpenAPI(name, service.OpenAPI); err != nil || status != http.StatusOK || body != string(want) {
+			t.Errorf("%s serves %d and %d bytes, its document has %d, %v", name, status, len(body), len(want), err)
 		}
 		d, err := testcontract.Load([]byte(body))
 		if err != nil {
@@ -137,9 +128,9 @@ func TestRefusalsAreAsDescribed(t *testing.T) {
 // The check itself: an answer that says other than the document is an error.
 func TestAContractThatIsBrokenIsNoticed(t *testing.T) {
 	s := startSystem(t, t.TempDir())
-	d, err := testcontract.Load(openAPI(t, paiement.Name)) // not commande's
+	all, err := documents()
 	if err == nil {
-		err = contracts.Expect(s.commande, d)
+		err = contracts.Expect(s.commande, all[paiement.Name]) // not commande's
 	}
 	if err != nil {
 		t.Fatal(err)

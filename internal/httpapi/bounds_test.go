@@ -143,6 +143,45 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 	})
 }
 
+// Connections on which nothing comes are cut off by default.
+func TestConnectionsAreCutOff(t *testing.T) {
+	for name, tt := range map[string]struct {
+		request string
+		after   time.Duration
+	}{
+		"without a request": {"GET /health HTTP/1.1\r\nHost: clerk\r\n\r\n", 60 * time.Second},
+		"half a request":    {"GET /health HTTP/1.1\r\n", 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := openInside(t, own(httpapi.Config{}, nobody(t)), 1, httpapi.ServerConfig{})
+				started, c := time.Now(), h.connect(t)
+				c.send(t, tt.request)
+				c.ended(t)
+				if took := time.Since(started); took != tt.after {
+					t.Errorf("cut off after %v, want %v", took, tt.after)
+				}
+			})
+		})
+	}
+}
+
+// So are those whose client does not read its answer.
+func TestAnswersThatNobodyReadsAreCutOff(t *testing.T) {
+	page := strings.Repeat("x", 1<<20)
+	synctest.Test(t, func(t *testing.T) {
+		h := openInside(t, own(httpapi.Config{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }), 2, httpapi.ServerConfig{})
+		for wait, whole := range map[time.Duration]bool{29 * time.Second: true, 31 * time.Second: false} {
+			c := h.connect(t)
+			c.send(t, "GET /things HTTP/1.1\r\nHost: clerk\r\n\r\n")
+			<-time.After(wait)
+			if n, _ := io.Copy(io.Discard, c.answers); (n > int64(len(page))) != whole {
+				t.Errorf("who reads after %v gets %d bytes", wait, n)
+			}
+		}
+	})
+}
+
 // A client that draws its body out holds no slot: the one slot there is serves
 // others until the slow one is told 408 and hung up on.
 func TestASlowBodyHoldsNoSlot(t *testing.T) {

@@ -12,8 +12,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,8 +20,6 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
-
-	"github.com/vigie-dev/vigie/internal/httpapi"
 )
 
 // Document is an OpenAPI document to compare with.
@@ -31,26 +27,6 @@ type Document struct {
 	spec    *openapi3.T
 	router  routers.Router
 	schemas map[string]*jsonschema.Schema // by reference
-}
-
-// Text is the whole OpenAPI document of one of this repository's services, as
-// the service serves it, for tests anywhere in the repository.
-func Text(service string) ([]byte, error) {
-	folder, err := os.Getwd()
-	if err != nil {
-		return nil, fmt.Errorf("find the repository: %w", err)
-	}
-	for {
-		own, err := os.ReadFile(filepath.Join(folder, "services", service, "openapi.yaml")) //nolint:gosec // of this repository
-		if err == nil {
-			return httpapi.OpenAPI(service, own)
-		}
-		above := filepath.Dir(folder)
-		if above == folder {
-			return nil, fmt.Errorf("the repository has no document of %s: %w", service, err)
-		}
-		folder = above
-	}
 }
 
 // Load reads a document and checks it: its structure, its references and its
