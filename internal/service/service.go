@@ -3,9 +3,9 @@
 // Definition; everything else is started, watched and stopped here, the same
 // way for all.
 //
-// Its files: service.go tells the steps of a start, in order, and so of a stop;
+// Its files: service.go has the steps of a start, in order, and so of a stop;
 // store.go opens, watches and prunes a service's storage; consume.go runs its
-// consumer; settings.go says what a service can be told.
+// consumer; settings.go has what can be set.
 package service
 
 import (
@@ -49,7 +49,7 @@ const (
 type Definition struct {
 	Name       string              // in settings, labels, logs and traces
 	Does       string              // what it does, in a few words for a list
-	Address    string              // where it listens unless told otherwise
+	Address    string              // where it listens by default
 	Catalogue  telemetry.Catalogue // added to the common metrics
 	Migrations fs.FS               // of the service's own tables, in a folder migrations; nil for none
 	Group      string              // consumer group, "" for none
@@ -87,7 +87,7 @@ type Service struct {
 
 // edge is what stands between a service and its clients.
 type edge struct {
-	tokens      *httpapi.Tokens      // nil: everyone is let in
+	tokens      *httpapi.Tokens      // nil: no token is needed
 	certificate *httpapi.Certificate // nil: no TLS
 }
 
@@ -183,7 +183,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 }
 
 // guard reads the tokens and the certificate, and keeps them up to date: before
-// the service listens, so that nobody is let in without them.
+// the service listens, so that no request passes without them.
 func (s *Service) guard(ctx context.Context, settings Settings) (err error) {
 	b, cfg := s.base, settings.HTTP
 	if cfg.TokensFile != "" {

@@ -17,7 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/kafka"
 )
 
-// Settings are what every service can be told. They come from flags or the
+// Settings configure a service. They come from flags or the
 // environment; tests set them directly.
 type Settings struct {
 	// Version is the program's version, shown at GET / and on spans.
@@ -25,7 +25,7 @@ type Settings struct {
 	// Address is where to listen, host:port, or several of them with commas
 	// between; port 0 picks a free one.
 	Address string
-	// HTTP says whom the service answers, and how many at once.
+	// HTTP says which clients the service answers, and how many at once.
 	HTTP HTTP
 	// Brokers are Kafka's bootstrap addresses.
 	Brokers []string
@@ -60,16 +60,16 @@ type Settings struct {
 	SpanProcessors []sdktrace.SpanProcessor
 }
 
-// HTTP is what a service can be told about its clients. The zero value has
-// every default: anybody may ask, without TLS.
+// HTTP configures how a service meets its clients. The zero value has
+// every default: no token is needed, and there is no TLS.
 type HTTP struct {
 	// MaxConcurrent bounds the requests for the service's own routes at work at
 	// once, and MaxConnections the connections of each address.
 	MaxConcurrent  int
 	MaxConnections int
 
-	// TokensFile names a file with the tokens that let clients in to the
-	// service's own routes; "" lets in everyone.
+	// TokensFile names a file with the tokens of which a client needs one for
+	// the service's own routes; "" for none needed.
 	TokensFile string
 
 	// CertFile and KeyFile name a certificate and its key, PEM. With them the
@@ -96,7 +96,7 @@ var (
 	// ErrRetention: decided orders would be forgotten while they can still be
 	// replayed, and then be decided again.
 	ErrRetention = errors.New("retention is too short")
-	// ErrBounds: a bound on requests or connections that lets nobody in.
+	// ErrBounds: a bound on requests or connections that would refuse them all.
 	ErrBounds = errors.New("bound is not positive")
 )
 

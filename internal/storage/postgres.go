@@ -21,7 +21,7 @@ import (
 
 const (
 	// DefaultConnections is how many connections a service's instance has to
-	// a PostgreSQL server at most, unless told otherwise.
+	// a PostgreSQL server at most, unless [MaxConnections] says another number.
 	DefaultConnections = 8
 
 	// statementTimeout bounds a statement and a transaction.
@@ -111,7 +111,7 @@ func (d postgresDatabase) session(service, application string, limits map[string
 // a service is known by the first.
 const (
 	applicationService = "vigie"
-	applicationLock    = "vigie-hold"
+	applicationLock    = "vigie-lock"
 	applicationReader  = "vigie-read"
 )
 

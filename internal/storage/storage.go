@@ -8,7 +8,7 @@
 // natural keys in place of sequences.
 //
 // Its files: storage.go opens, locks and closes a storage; sqlite.go and
-// postgres.go do that for one kind of database each, and engine.go tells how
+// postgres.go do that for one kind of database each, and engine.go says how
 // the two differ afterwards. read.go reads, from an open storage or beside a
 // service that runs; tx.go changes, and retries what met another's change;
 // bulk.go is for many rows. delivery.go keeps what the delivery loop needs:
@@ -39,7 +39,7 @@ var (
 	ErrNotWritable = errors.New("storage folder cannot be written")
 	// ErrUnsupportedURL: DATABASE_URL names no storage that exists.
 	ErrUnsupportedURL = errors.New("unsupported DATABASE_URL")
-	// ErrUnreachable: the database does not answer, or lets nobody in.
+	// ErrUnreachable: the database does not answer, or refuses the connection.
 	ErrUnreachable = errors.New("database cannot be used")
 	// ErrMissing: the service has no storage there. It has never run with this
 	// setting, or somebody moved its file.

@@ -35,7 +35,7 @@ type Tx struct {
 // Update runs change in one transaction: all of it is stored, durably, when
 // Update returns nil, and nothing of it otherwise. An error of the commit
 // itself may leave it open which; a position that is moved with [Tx.Advance]
-// tells.
+// then shows it.
 //
 // The change is run again where it came into another's way (a deadlock,
 // [ErrConflict]), so it must not do anything but change the storage.

@@ -122,7 +122,7 @@ func (s *Server) answers(ctx context.Context) error {
 // recovers from the log.
 func (s *Server) Kill() { s.end(syscall.SIGQUIT) }
 
-// Stop ends the server as its operator would in a hurry: connections are told.
+// Stop ends the server as its operator would in a hurry: it ends its connections by itself.
 func (s *Server) Stop() { s.end(syscall.SIGINT) }
 
 func (s *Server) end(signal syscall.Signal) {
