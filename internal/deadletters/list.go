@@ -114,7 +114,7 @@ func (l *listing) result() Listing {
 	}
 	slices.SortFunc(out.Letters, func(a, b Letter) int {
 		return cmp.Or(a.FailedAt.Compare(b.FailedAt), strings.Compare(a.ID.Topic, b.ID.Topic),
-			cmp.Compare(a.ID.Partition.ID, b.ID.Partition.ID), cmp.Compare(a.ID.Offset, b.ID.Offset))
+			cmp.Compare(a.ID.ID, b.ID.ID), cmp.Compare(a.ID.Offset, b.ID.Offset))
 	})
 	return out
 }

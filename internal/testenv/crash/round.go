@@ -239,8 +239,8 @@ func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
 
 // audit runs `vigie audit`. That it finds something wrong is no error.
 func (r *round) audit(ctx context.Context) (report audit.Report, err error) {
-	cmd := exec.CommandContext(ctx, r.cfg.Binary, "audit", "--json", "--limit", strconv.Itoa(maxShown),
-		"--data", r.data, "--kafka-brokers", r.broker.Address()) //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, r.cfg.Binary, "audit", "--json", //nolint:gosec // our own
+		"--limit", strconv.Itoa(maxShown), "--data", r.data, "--kafka-brokers", r.broker.Address())
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+r.url)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -249,7 +249,7 @@ func (r *round) audit(ctx context.Context) (report audit.Report, err error) {
 		return report, fmt.Errorf("vigie audit --json: %w\n%s%s", errors.Join(failed, err), output, &stderr)
 	}
 	if report.AccountedFor != (failed == nil) {
-		return report, fmt.Errorf("vigie audit ends with %v and says %s", failed, output)
+		return report, fmt.Errorf("vigie audit says %s and ends otherwise: %w", output, failed)
 	}
 	return report, nil
 }
