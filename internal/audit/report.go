@@ -85,7 +85,7 @@ type Older struct {
 	Transactions int64 `json:"transactions"`
 }
 
-// Cut says from where on a partition's log can be told.
+// Cut says from where on a partition's log can be read.
 type Cut struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -180,7 +180,7 @@ const (
 	OutsideLog             Kind = "outside_log"
 )
 
-// kinds gives each kind, in the order in which one order's are told, its words.
+// kinds gives each kind its words, in the order in which one order's are listed.
 func kinds() []struct {
 	Kind  Kind
 	Words string

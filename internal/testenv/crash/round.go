@@ -249,7 +249,7 @@ func (r *round) audit(ctx context.Context) (report audit.Report, err error) {
 		return report, fmt.Errorf("vigie audit --json: %w\n%s%s", errors.Join(failed, err), output, &stderr)
 	}
 	if report.AccountedFor != (failed == nil) {
-		return report, fmt.Errorf("vigie audit says %s and ends otherwise: %w", output, failed)
+		return report, fmt.Errorf("vigie audit ends with %d and says %s", cmd.ProcessState.ExitCode(), output)
 	}
 	return report, nil
 }
