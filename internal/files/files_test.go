@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,28 @@ func put(t *testing.T, path, text string) {
 	}
 }
 
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(b)
+	return len(b), nil
+}
+
+// take returns what was logged since the last time.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text
+	l.text = ""
+	return text
+}
+
 // What the files hold is followed, whatever their times say; a fault keeps the
 // last good contents, and is logged once for each change.
 func TestFilesAreFollowed(t *testing.T) {
@@ -90,7 +113,7 @@ func follow(t *testing.T, a, b, link string) {
 		t.Fatal(f, err)
 	}
 	const every = time.Second // of the bubble's clock
-	var log bytes.Buffer
+	var log lines
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- f.Run(ctx, every, slog.New(slog.NewTextHandler(&log, nil))) }()
@@ -115,16 +138,16 @@ func follow(t *testing.T, a, b, link string) {
 		if err := step.change(); err != nil {
 			t.Fatal(err)
 		}
-		if look(); log.Len() != 0 || f.Get() != before {
-			t.Errorf("one look took a change over: %.20q, %s", f.Get(), log.String())
+		look()
+		if line := log.take(); line != "" || f.Get() != before {
+			t.Errorf("one look took a change over: %.20q, %s", f.Get(), line)
 		}
 		for range 3 { // the second takes it over, the others find nothing new
 			look()
 		}
-		if line := log.String(); !strings.Contains(line, step.logged) || strings.Count(line, "\n") != 1 {
+		if line := log.take(); !strings.Contains(line, step.logged) || strings.Count(line, "\n") != 1 {
 			t.Errorf("logs %s, want one line with %s", line, step.logged)
 		}
-		log.Reset()
 		if f.Get() != step.want {
 			t.Errorf("holds %.20q, want %q", f.Get(), step.want)
 		}
