@@ -58,7 +58,7 @@ test-quick: ## run the quick tests and one whole system, without the race detect
 test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
 		./internal/testenv/kafka ./internal/testenv/postgres ./internal/storage \
-		./services/commande ./services/paiement ./services/suivi ./services/analyseur ./internal/cli $(ARGS)
+		./services/commande ./services/paiement ./services/suivi ./services/analyseur ./test/system $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
 		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
@@ -82,7 +82,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 	@FUZZTIME='$(FUZZTIME)' sh tools/fuzz.sh $(ARGS)
 
 docs: ## write the generated documents anew
-	@CGO_ENABLED=0 go test ./internal/cli -count=1 -run TestDocs -update $(ARGS)
+	@CGO_ENABLED=0 go test ./internal/cli ./test/system -count=1 -run "TestDocs|TestMetricsPages" -update $(ARGS)
 
 dev-%: build ## run one service alone: dev-commande, dev-paiement, …
 	@bash tools/stack.sh run $* $(ARGS)

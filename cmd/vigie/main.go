@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/vigie-dev/vigie/internal/cli"
+	"github.com/vigie-dev/vigie/services"
 )
 
 func main() {
@@ -16,5 +17,5 @@ func main() {
 	// The first signal asks for a graceful stop. Once it has come, signals
 	// have their usual effect again: a second one exits at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(cli.Run(ctx, os.Args, os.Stdout, os.Stderr))
+	os.Exit(cli.Run(ctx, services.All(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }

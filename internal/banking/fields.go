@@ -155,8 +155,9 @@ func (f *fields) text(name string, limit int) string {
 	return s
 }
 
-// money reads a required amount above zero and at most limit.
-func (f *fields) money(name string, limit Money) Money {
+// amount reads the required amount, which is above zero and at most limit.
+func (f *fields) amount(limit Money) Money {
+	const name = "amount"
 	if f.absent(name) {
 		f.keep(&FieldError{name, "is missing", acceptedMoney(limit)})
 		return 0
@@ -261,7 +262,7 @@ func checkText(name, s string, limit int) error {
 	return nil
 }
 
-// checkMoney holds an amount against the rule that fields.money states.
+// checkMoney holds an amount against the rule that fields.amount states.
 func checkMoney(name string, m, limit Money) error {
 	switch {
 	case m <= 0:

@@ -37,16 +37,11 @@ import (
 	"github.com/vigie-dev/vigie/services"
 )
 
-// Run is the program but for the process around it. It returns the exit
-// status: 0 after a clean stop, 1 for an error, which it has written to stderr
-// in one line.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return run(ctx, services.All(), args, stdout, stderr)
-}
-
-// run is [Run] with other services.
-func run(ctx context.Context, registry services.Registry, args []string, stdout, stderr io.Writer) int {
-	if err := newCommand(registry, stdout, stderr).Run(ctx, args); err != nil {
+// Run is the program but for the process around it, on the services that it is
+// given. It returns the exit status: 0 after a clean stop, 1 for an error, which
+// it has written to stderr in one line.
+func Run(ctx context.Context, registry services.Registry, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if err := newCommand(registry, stdin, stdout, stderr).Run(ctx, args); err != nil {
 		line := strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors have a line each
 		fmt.Fprintf(stderr, "vigie: %s%s\n", line, hint(err))
 		return 1
@@ -56,7 +51,7 @@ func run(ctx context.Context, registry services.Registry, args []string, stdout,
 
 // newCommand makes the command tree. urfave/cli gives help, environment
 // variables beside flags, and shell completion; it has no dependencies.
-func newCommand(registry services.Registry, stdout, stderr io.Writer) *cli.Command {
+func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 	commands := []*cli.Command{upCommand(registry)}
 	for _, s := range registry {
 		commands = append(commands, serviceCommand(s))
@@ -80,6 +75,7 @@ func newCommand(registry services.Registry, stdout, stderr io.Writer) *cli.Comma
 		Version:               programVersion(),
 		EnableShellCompletion: true,
 		Suggest:               true,
+		Reader:                stdin,
 		Writer:                stdout,
 		ErrWriter:             stderr,
 		// Errors are printed in one place, by run.

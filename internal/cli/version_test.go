@@ -1,34 +1,37 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/vigie-dev/vigie/services"
 )
 
 // The command, --version and telemetry say the same version.
 func TestVersion(t *testing.T) {
-	text := launch(t, "version")
-	flag := launch(t, "--version")
-	object := launch(t, "version", "--json")
-	for _, p := range []*program{text, flag, object} {
-		<-p.done
-		if p.status != 0 || p.stderr.String() != "" {
-			t.Fatalf("status %d: %s", p.status, p.stderr)
+	said := func(args ...string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if status := Run(t.Context(), services.All(), append([]string{"vigie"}, args...), nil, &stdout, &stderr); status != 0 || stderr.Len() > 0 {
+			t.Fatalf("vigie %v: status %d: %s", args, status, &stderr)
 		}
+		return stdout.String()
 	}
-	first, rest, _ := strings.Cut(text.stdout.String(), "\n")
-	if want := "vigie version " + programVersion(); first != want || flag.stdout.String() != want+"\n" {
-		t.Errorf("vigie version begins with %q, --version is %q, want %q", first, flag.stdout, want)
+	text, flag, object := said("version"), said("--version"), said("version", "--json")
+	first, rest, _ := strings.Cut(text, "\n")
+	if want := "vigie version " + programVersion(); first != want || flag != want+"\n" {
+		t.Errorf("vigie version begins with %q, --version is %q, want %q", first, flag, want)
 	}
 	if !strings.HasSuffix(rest, runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH+"\n") {
 		t.Errorf("the Go version is not in %q", rest)
 	}
 	var b build
-	if err := json.Unmarshal([]byte(object.stdout.String()), &b); err != nil || b.Version != programVersion() || b.Go != runtime.Version() {
-		t.Errorf("--json: %s (%v)", object.stdout, err)
+	if err := json.Unmarshal([]byte(object), &b); err != nil || b.Version != programVersion() || b.Go != runtime.Version() {
+		t.Errorf("--json: %s (%v)", object, err)
 	}
 }
 

@@ -1,0 +1,337 @@
+// Package bank runs the whole system by the command's own code, in this process
+// or as processes, and asks it as its clients do. Only tests use it.
+//
+// bank.go starts it and asks it, deployment.go says in which ways it can run.
+package bank
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/internal/cli"
+	"github.com/vigie-dev/vigie/internal/httpapi"
+	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
+	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/services"
+)
+
+// Patience is how long a test waits for what should happen at once: long
+// enough for a loaded machine, never part of what is asserted.
+const Patience = 3 * time.Minute
+
+// Main runs a package's tests: every answer is held against the service's OpenAPI
+// document, and no goroutine may outlive them.
+func Main(m *testing.M) {
+	http.DefaultTransport = Contracts // what tests ask with
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		goleak.Cleanup(func(status int) {
+			_ = os.RemoveAll(buildFolder())
+			os.Exit(status)
+		}))
+}
+
+// Output is what a program writes, for tests to wait on.
+type Output struct{ *testproc.Output }
+
+func newOutput() Output { return Output{testproc.NewOutput()} }
+
+// Wait returns the submatches of the pattern once the output has it, or nil
+// when done is closed first.
+func (o Output) Wait(t testing.TB, pattern string, done <-chan struct{}) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	found, err := o.Await(ctx, regexp.MustCompile(pattern), done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// Command is a running vigie command.
+type Command struct {
+	Stdout, Stderr Output
+	Cancel         context.CancelFunc
+	Done           chan struct{}
+	Status         int
+}
+
+// Launch runs vigie with arguments, as main does.
+func Launch(t testing.TB, args ...string) *Command {
+	t.Helper()
+	return LaunchWith(t, services.All(), args...)
+}
+
+// LaunchWith runs vigie with other services.
+func LaunchWith(t testing.TB, registry services.Registry, args ...string) *Command {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Command{Stdout: newOutput(), Stderr: newOutput(), Cancel: cancel, Done: make(chan struct{})}
+	go func() {
+		defer close(p.Done)
+		p.Status = cli.Run(ctx, registry, append([]string{"vigie"}, args...), strings.NewReader(""), p.Stdout, p.Stderr)
+	}()
+	t.Cleanup(func() { p.Stop() })
+	return p
+}
+
+// Stop does what the first signal does, and returns the exit status.
+func (p *Command) Stop() int {
+	p.Cancel()
+	<-p.Done
+	return p.Status
+}
+
+// Bank is the whole system, by the addresses of its services.
+type Bank struct {
+	Program                              *Command
+	Brokers                              string
+	Commande, Suivi, Analyseur, Paiement string
+}
+
+// Start starts `vigie up` on free ports.
+func Start(t testing.TB, data string, args ...string) *Bank {
+	t.Helper()
+	p := Launch(t, slices.Concat(FreePorts(services.All()), []string{"--data", data}, args)...)
+	found := p.Stdout.Wait(t, `(?s)Kafka: \[(.*?)\].*commande +(\S+).*suivi +(\S+).*analyseur +(\S+).*paiement +(\S+).*Ctrl-C`, p.Done)
+	if found == nil {
+		t.Fatalf("vigie up ended with %d:\n%s", p.Status, p.Stderr)
+	}
+	s := &Bank{p, found[1], found[2], found[3], found[4], found[5]}
+	s.ExpectContracts(t)
+	return s
+}
+
+// FreePorts are the arguments of a `vigie up` that leaves ports free and logs
+// for tests.
+func FreePorts(registry services.Registry) []string {
+	args := []string{"up", "--broker-addr", "127.0.0.1:0", "--log-format", "json", "--paiement-latency", "1ms"}
+	for _, s := range registry {
+		args = append(args, "--"+s.Name+"-addr", "127.0.0.1:0")
+	}
+	return args
+}
+
+// Services returns each service's address by name.
+func (s *Bank) Services() map[string]string {
+	return map[string]string{"commande": s.Commande, "suivi": s.Suivi, "analyseur": s.Analyseur, "paiement": s.Paiement}
+}
+
+// Placed is the answer to an accepted order.
+type Placed struct{ OrderID, EventID, Status, Message string }
+
+// Order posts an order and returns the answer's status and, if accepted, what
+// it says.
+func (s *Bank) Order(user string, amount string) (int, Placed, error) {
+	body := fmt.Sprintf(`{"userId":%q,"amount":%s,"items":["item1","item2"]}`, user, amount)
+	response, err := http.Post(s.Commande+"/orders", "application/json", strings.NewReader(body))
+	if err != nil {
+		return 0, Placed{}, err
+	}
+	defer response.Body.Close()
+	var p Placed
+	if response.StatusCode == http.StatusCreated {
+		err = json.NewDecoder(response.Body).Decode(&p)
+	}
+	return response.StatusCode, p, err
+}
+
+// MustOrder posts an order that has to be accepted.
+func (s *Bank) MustOrder(t testing.TB, amount string) Placed {
+	t.Helper()
+	status, p, err := s.Order("user123", amount)
+	if err != nil || status != http.StatusCreated {
+		t.Fatalf("POST /orders = %d, %v", status, err)
+	}
+	return p
+}
+
+// Get reads a page.
+func Get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+// GetJSON reads a JSON document into a value.
+func GetJSON(t testing.TB, url string, into any) {
+	t.Helper()
+	status, body := Get(t, url)
+	if status != http.StatusOK {
+		t.Fatalf("GET %s = %d: %s", url, status, body)
+	}
+	if err := json.Unmarshal([]byte(body), into); err != nil {
+		t.Fatalf("GET %s: %v in %s", url, err, body)
+	}
+}
+
+// Eventually asks until the answer is nil.
+func Eventually(t testing.TB, ask func() error) {
+	t.Helper()
+	deadline := time.After(Patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal(err)
+		}
+	}
+}
+
+// Statistics is what analyseur says.
+type Statistics struct {
+	TotalTransactions, AuthorizedTransactions, RejectedTransactions, LastHourCount int64
+	TotalAmount, AverageAmount, LastHourAmount, AuthorizationRate                  json.Number
+	Uptime                                                                         int64
+	Timestamp, StartTime                                                           time.Time
+	CatchingUp                                                                     bool
+}
+
+// Settled waits until n payments are counted and returns the statistics.
+func (s *Bank) Settled(t testing.TB, n int64) Statistics {
+	t.Helper()
+	var st Statistics
+	Eventually(t, func() error {
+		GetJSON(t, s.Analyseur+"/statistics", &st)
+		if st.TotalTransactions != n {
+			return fmt.Errorf("%d payments counted, want %d", st.TotalTransactions, n)
+		}
+		return nil
+	})
+	return st
+}
+
+// OrderStatus is what suivi says about an order.
+type OrderStatus struct {
+	OrderID, Status string
+	Details         struct {
+		UserID                             string
+		Amount                             json.Number
+		Items                              []string
+		AuthorizationCode, RejectionReason string
+	}
+	Events []struct {
+		Type      string
+		Timestamp time.Time
+	}
+	LastUpdated time.Time
+}
+
+// Decided waits until suivi shows the order's payment as decided.
+func (s *Bank) Decided(t testing.TB, id string) OrderStatus {
+	t.Helper()
+	var o OrderStatus
+	Eventually(t, func() error {
+		status, body := Get(t, s.Suivi+"/orders/"+id+"/status")
+		if status != http.StatusOK {
+			return fmt.Errorf("status of %s = %d", id, status)
+		}
+		if err := json.Unmarshal([]byte(body), &o); err != nil {
+			return err
+		}
+		if o.Status != "PAYMENT_AUTHORIZED" && o.Status != "PAYMENT_REJECTED" {
+			return fmt.Errorf("%s is %s", id, o.Status)
+		}
+		if len(o.Events) < 2 { // the payment may be read before its order
+			return fmt.Errorf("%s has %d events", id, len(o.Events))
+		}
+		return nil
+	})
+	return o
+}
+
+// Contracts holds every answer that the tests of this package get from a
+// service against the service's OpenAPI document.
+var Contracts = &testcontract.Transport{Base: http.DefaultTransport}
+
+// Documents are read once: that takes longer than an answer does.
+var Documents = sync.OnceValues(func() (map[string]*testcontract.Document, error) {
+	all := map[string]*testcontract.Document{}
+	for _, s := range services.All() {
+		text, err := httpapi.OpenAPI(s.Name, s.OpenAPI)
+		if err != nil {
+			return nil, err
+		}
+		all[s.Name], err = testcontract.Load(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return all, nil
+})
+
+// ExpectContracts has the system's answers checked until the test is over.
+func (s *Bank) ExpectContracts(t testing.TB) {
+	t.Helper()
+	all, err := Documents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, url := range s.Services() {
+		if err := Contracts.Expect(url, all[name]); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = Contracts.Expect(url, nil) })
+	}
+}
+
+// Scrape reads a metrics page.
+func Scrape(t testing.TB, url string) (page string, all map[string]float64) {
+	t.Helper()
+	status, page := Get(t, url+"/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("GET %s/metrics = %d", url, status)
+	}
+	all = map[string]float64{}
+	lines := bufio.NewScanner(strings.NewReader(page))
+	for lines.Scan() {
+		line := lines.Text()
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		i := strings.LastIndexByte(line, ' ')
+		value, err := strconv.ParseFloat(line[i+1:], 64)
+		if err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		all[line[:i]] = value
+	}
+	return page, all
+}
+
+func LagIsZero(all map[string]float64) error {
+	for s, lag := range all {
+		if strings.HasPrefix(s, "kafka_consumer_lag") && lag != 0 {
+			return fmt.Errorf("%s = %v", s, lag)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package system_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vigie-dev/vigie/internal/testenv/bank"
+)
+
+// What keeps a start from succeeding is told in one line that names the
+// setting to change.
+func TestAFailedStartNamesTheSetting(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	inUse := t.TempDir()
+	bank.Start(t, inUse)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unused := []string{
+		"--broker-addr", "127.0.0.1:0", "--commande-addr", "127.0.0.1:0", "--suivi-addr", "127.0.0.1:0",
+		"--analyseur-addr", "127.0.0.1:0", "--paiement-addr", "127.0.0.1:0",
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"service port in use":   {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
+		"second address in use": {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", "127.0.0.1:0, "+taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
+		"broker port in use":    {append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
+		"folder in use":         {append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
+		"folder not writable":   {append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
+		"no broker":             {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", taken.Addr().String(), "--kafka-patience", "1ms"), []string{"KAFKA_BROKERS", taken.Addr().String()}},
+		"bad broker address":    {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", "nowhere"), []string{"KAFKA_BROKERS", "host:port"}},
+		"bad storage":           {append(slices.Clone(unused), "--data", t.TempDir(), "--database-url", "mysql:x"), []string{"DATABASE_URL", "sqlite:FOLDER"}},
+		"bad reject rate":       {append(slices.Clone(unused), "--data", t.TempDir(), "--paiement-reject-rate", "1.5"), []string{"PAIEMENT_REJECT_RATE", "between 0 and 1"}},
+		"bad log format":        {append(slices.Clone(unused), "--data", t.TempDir(), "--log-format", "xml"), []string{"log-format", "auto, text, json"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := bank.Launch(t, append([]string{"up"}, tt.args...)...)
+			<-p.Done
+			if p.Status != 1 {
+				t.Errorf("exit status %d, want 1", p.Status)
+			}
+			text := p.Stderr.String()
+			if strings.Count(text, "\n") != 1 {
+				t.Errorf("want one line, got:\n%s", text)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q does not name %q", text, want)
+				}
+			}
+		})
+	}
+}
+
+// Storage that was filled from one cluster is refused on another.
+func TestStorageOfAnotherClusterIsRefused(t *testing.T) {
+	state := "sqlite:" + t.TempDir()
+	s := bank.Start(t, t.TempDir(), "--database-url", state)
+	s.MustOrder(t, "1")
+	s.Settled(t, 1)
+	s.Program.Stop()
+	p := bank.Launch(t, "up", "--data", t.TempDir(), "--database-url", state, "--broker-addr", "127.0.0.1:0", "--commande-addr", "127.0.0.1:0",
+		"--suivi-addr", "127.0.0.1:0", "--analyseur-addr", "127.0.0.1:0", "--paiement-addr", "127.0.0.1:0")
+	<-p.Done
+	if text := p.Stderr.String(); p.Status != 1 || !strings.Contains(text, "belongs to another cluster") || !strings.Contains(text, "--data") {
+		t.Errorf("exit status %d: %s", p.Status, text)
+	}
+}
