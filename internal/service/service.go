@@ -40,6 +40,8 @@ const (
 	readyInterval = 2 * time.Second
 	// healthInterval is how old readiness's knowledge of Kafka may be.
 	healthInterval = 2 * time.Second
+	// reloadInterval is how long a token that was taken out may still be good for.
+	reloadInterval = 2 * time.Second
 	// flushTime bounds what a collector that hangs adds to a stop, which
 	// other services may wait for.
 	flushTime = 2 * time.Second
@@ -161,7 +163,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
 		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), PostgresCatalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
-		SpanProcessors: settings.SpanProcessors, SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
+		SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
 	})
 	if err != nil {
 		return errors.Join(err, exporters.Shutdown(ctx))
@@ -190,13 +192,13 @@ func (s *Service) guard(ctx context.Context, settings Settings) (err error) {
 		if s.edge.tokens, err = httpapi.OpenTokens(cfg.TokensFile); err != nil {
 			return err
 		}
-		b.Stack.Go("tokens", func(ctx context.Context) error { return s.edge.tokens.Run(ctx, cfg.ReloadInterval, b.Log) })
+		b.Stack.Go("tokens", func(ctx context.Context) error { return s.edge.tokens.Run(ctx, reloadInterval, b.Log) })
 	}
 	if cfg.CertFile != "" {
 		if s.edge.certificate, err = httpapi.OpenCertificate(cfg.CertFile, cfg.KeyFile); err != nil {
 			return err
 		}
-		b.Stack.Go("certificate", func(ctx context.Context) error { return s.edge.certificate.Run(ctx, cfg.ReloadInterval, b.Log) })
+		b.Stack.Go("certificate", func(ctx context.Context) error { return s.edge.certificate.Run(ctx, reloadInterval, b.Log) })
 	}
 	if cfg.TokensFile != "" && cfg.CertFile == "" && leavesMachine(settings.Address) {
 		b.Log.WarnContext(ctx, "clients' tokens cross the network readable: there is no certificate")
@@ -276,7 +278,7 @@ func (s *Service) route(ctx context.Context, settings Settings) error {
 		Service: b.Definition.Name, Version: settings.Version, Metrics: b.Telemetry.MetricsHandler(),
 		Ready: b.Ready, Log: b.Log, OpenAPI: document, Tokens: s.edge.tokens,
 		Panicked:      func(ctx context.Context) { panics.Add(ctx, 1) },
-		MaxConcurrent: settings.HTTP.MaxConcurrent, MaxBody: banking.MaxBody, BodyTimeout: settings.HTTP.BodyTimeout,
+		MaxConcurrent: settings.HTTP.MaxConcurrent, MaxBody: banking.MaxBody,
 	})
 	return nil
 }
@@ -285,12 +287,10 @@ func (s *Service) wire(ctx context.Context, _ Settings) error {
 	return s.base.Definition.Wire(ctx, s.base)
 }
 
-func (s *Service) serve(_ context.Context, settings Settings) error {
+func (s *Service) serve(context.Context, Settings) error {
 	b := s.base
 	handler := httpapi.Identify(telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router))
-	timeouts := settings.HTTP.Timeouts
-	timeouts.Certificate = s.edge.certificate
-	server := httpapi.NewServer(handler, b.Log, timeouts)
+	server := httpapi.NewServer(handler, b.Log, httpapi.ServerConfig{Certificate: s.edge.certificate})
 	b.Stack.Go("http server", func(ctx context.Context) error { return server.Serve(ctx, s.listeners...) })
 	b.Stack.OnStop("http requests", server.Shutdown)
 	b.Stack.Go("readiness", s.ready.run) // the last part: it ends before requests are turned away

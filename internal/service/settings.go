@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/httpapi"
@@ -54,10 +52,6 @@ type Settings struct {
 
 	// Fault kills the process at a named step; nil never does.
 	Fault *fault.Injector
-
-	// SpanProcessors receive the service's spans, beside the exporters that
-	// the environment asks for.
-	SpanProcessors []sdktrace.SpanProcessor
 }
 
 // HTTP configures how a service meets its clients. The zero value has
@@ -76,19 +70,11 @@ type HTTP struct {
 	// service speaks TLS alone; without, none.
 	CertFile string
 	KeyFile  string
-
-	// BodyTimeout and Timeouts bound the phases of a request; 0 is httpapi's.
-	BodyTimeout time.Duration
-	Timeouts    httpapi.ServerConfig
-	// ReloadInterval is how often the files are looked at (default 2 s).
-	ReloadInterval time.Duration
 }
 
 const (
 	defaultPatience  = 10 * time.Second
 	defaultRetention = 90 * 24 * time.Hour
-	// defaultReload is how long a token that was taken out may still be good for.
-	defaultReload = 2 * time.Second
 )
 
 // Errors of settings that do not fit.
@@ -137,9 +123,6 @@ func (h HTTP) withDefaults() HTTP {
 	}
 	if h.MaxConnections == 0 {
 		h.MaxConnections = httpapi.DefaultMaxConnections
-	}
-	if h.ReloadInterval <= 0 {
-		h.ReloadInterval = defaultReload
 	}
 	return h
 }
