@@ -42,7 +42,7 @@ func named(spans tracetest.SpanStubs, name string) (found tracetest.SpanStubs) {
 }
 
 // A batch's span links its records, and each record's trace has a span of the same name, time and status.
-func TestBatchIsToldInItsRecordsTraces(t *testing.T) {
+func TestBatchHasASpanInItsRecordsTraces(t *testing.T) {
 	for name, failure := range map[string]error{"success": nil, "failure": fmt.Errorf("store: %w", classed{})} {
 		t.Run(name, func(t *testing.T) {
 			r, inst := newInstrumentation(t, Options{})
@@ -91,7 +91,7 @@ func unsampled(n int) (all []trace.SpanContext) {
 	return all
 }
 
-// A batch is kept if one of its records is, wherever that record stands among hundreds, and tells that one alone.
+// A batch is kept if one of its records is, wherever that record stands among hundreds, and has a span in that one's trace alone.
 func TestBatchFollowsItsRecords(t *testing.T) {
 	kept := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{2}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
 	for _, sampler := range []string{"", "parentbased_always_off", "parentbased_traceidratio"} {

@@ -161,7 +161,7 @@ func TestHeadersAreTheCarriers(t *testing.T) {
 	}
 	for _, field := range inst.fields {
 		if !inst.isContext([]byte(field)) || inst.isContext([]byte(field+"x")) {
-			t.Errorf("the header %s is not told from others", field)
+			t.Errorf("the header %s is mistaken for another", field)
 		}
 	}
 }

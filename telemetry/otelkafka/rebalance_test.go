@@ -127,7 +127,7 @@ func TestEagerRebalanceIsCountedAndTimed(t *testing.T) {
 func TestCausesOfRebalances(t *testing.T) {
 	wrapped := func(err error) error { return fmt.Errorf("heartbeat: %w", err) }
 	for want, list := range map[string][]error{
-		"":                     {nil, context.Canceled, context.DeadlineExceeded, errors.New("told by a signal")},
+		"":                     {nil, context.Canceled, context.DeadlineExceeded, errors.New("stopped by a signal")},
 		causeGroupChanged:      {sarama.ErrRebalanceInProgress},
 		causePartitionsChanged: {sarama.ErrSessionPartitionCountChanged},
 		causeSessionLost:       {sarama.ErrUnknownMemberId, sarama.ErrIllegalGeneration, wrapped(sarama.ErrFencedInstancedId)},
@@ -159,26 +159,26 @@ func TestCooperativeGenerationsAreCountedWithoutTheStrategy(t *testing.T) {
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 3, causeSessionLost: 1})
 }
 
-// telling is a strategy as sarama's cooperative one is.
-type telling struct {
+// joinedStrategy is a strategy as sarama's cooperative one is.
+type joinedStrategy struct {
 	sarama.RebalanceProtocolBalanceStrategy
 	asked, assigned int
 }
 
-func (s *telling) SubscriptionUserData([]string) ([]byte, error) {
+func (s *joinedStrategy) SubscriptionUserData([]string) ([]byte, error) {
 	s.asked++
 	return []byte("mine"), nil
 }
-func (s *telling) OnAssignment(*sarama.ConsumerGroupMemberAssignment, int32) {
+func (s *joinedStrategy) OnAssignment(*sarama.ConsumerGroupMemberAssignment, int32) {
 	s.assigned++
 }
-func (s *telling) Plan(map[string]sarama.ConsumerGroupMemberMetadata, map[string][]int32) (sarama.BalanceStrategyPlan, error) {
+func (s *joinedStrategy) Plan(map[string]sarama.ConsumerGroupMemberMetadata, map[string][]int32) (sarama.BalanceStrategyPlan, error) {
 	return nil, nil
 }
 
-func TestStrategyTellsOfCooperativeRebalances(t *testing.T) {
+func TestStrategyCountsCooperativeRebalances(t *testing.T) {
 	f := newRebalanceTest(t)
-	inner := &telling{}
+	inner := &joinedStrategy{}
 	strategy := f.Strategy(inner).(watchedStrategy)
 	join := func(took time.Duration, generation int32) {
 		t.Helper()
@@ -214,7 +214,7 @@ func TestStrategyTellsOfCooperativeRebalances(t *testing.T) {
 	f.finish(s, nil) // it failed to join again
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 1, causePartitionsChanged: 1, causeSessionLost: 1})
 	if inner.asked != 7 || inner.assigned != 3 {
-		t.Errorf("the strategy was asked %d times and told %d times, want 7 and 3", inner.asked, inner.assigned)
+		t.Errorf("the strategy was asked %d times and got %d assignments, want 7 and 3", inner.asked, inner.assigned)
 	}
 }
 
