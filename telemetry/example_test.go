@@ -70,3 +70,41 @@ func Example() {
 	// http_requests_total{method="POST",route="/loaves/{id}",service="bakery",status_code="201"} 1
 	// loaves_total{grain="rye",service="bakery"} 1
 }
+
+// The middleware with its options: OpenTelemetry's own metric of requests beside the documented ones, and no traces of a
+// monitor that asks elsewhere than [telemetry.IsProbe] expects.
+func ExampleHTTPMiddleware() {
+	ctx := context.Background()
+	tel, err := telemetry.Setup(ctx, telemetry.Config{Service: "bakery", LogWriter: io.Discard})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = tel.Shutdown(ctx) }()
+
+	quiet := func(r *http.Request) bool { return r.URL.Path == "/ping" || telemetry.IsProbe(r) }
+	handler := telemetry.HTTPMiddleware(tel, nil, telemetry.WithConventions(), telemetry.WithoutTraces(quiet))(http.NotFoundHandler())
+	for _, path := range []string{"/ping", "/loaves"} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		fmt.Printf("%s has a trace: %v\n", path, answer.Header().Get(telemetry.TraceResponse) != "")
+	}
+	// Output:
+	// /ping has a trace: false
+	// /loaves has a trace: true
+}
+
+// The reference of a service's own metrics, as a part of a document. [telemetry.Sections] are the library's parts.
+func ExampleDocument() {
+	own := telemetry.Section{Title: "The bakery", Catalogue: telemetry.Catalogue{{
+		Name: "loaves_total", Kind: telemetry.Counter, Help: "Loaves baked.",
+		Labels: []string{"grain"}, Bound: "wheat and rye", MaxSeries: 2,
+	}}}
+	text := telemetry.Document(append(telemetry.Sections(), own)...)
+	fmt.Print(text[strings.Index(text, "## The bakery"):])
+	// Output:
+	// ## The bakery
+	//
+	// | name | type | labels | buckets | unit | bound | series | help |
+	// | --- | --- | --- | --- | --- | --- | --- | --- |
+	// | `loaves_total` | counter | grain, service |  |  | wheat and rye | 2 | Loaves baked. |
+}
