@@ -100,7 +100,8 @@ func ExampleDocument() {
 		Labels: []string{"grain"}, Bound: "wheat and rye", MaxSeries: 2,
 	}}}
 	text := telemetry.Document(append(telemetry.Sections(), own)...)
-	fmt.Print(text[strings.Index(text, "## The bakery"):])
+	_, bakery, _ := strings.Cut(text, "## The bakery")
+	fmt.Print("## The bakery" + bakery)
 	// Output:
 	// ## The bakery
 	//

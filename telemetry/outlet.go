@@ -21,8 +21,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// addOutlets returns what sends spans and log records to each of the configuration's exporters. log is where losses are
-// told: it must not lead back into an outlet.
+// addOutlets returns what sends spans and log records to each of the configuration's exporters. Losses are
+// logged to log: it must not lead back into an outlet.
 func (t *Telemetry) addOutlets(log *slog.Logger) (spans []sdktrace.SpanProcessor, records []sdklog.Processor) {
 	for _, e := range t.config.SpanExporters {
 		o := newSpanOutlet(e, t.losses.spans, log)
@@ -49,8 +49,8 @@ const (
 var errFlushTime = errors.New("no time left to export")
 
 // outlet stands around one of the SDK's batch processors and its exporter. It bounds what waits, counts what is
-// lost, tells of it at most once a minute, and ends exports that would outlast a shutdown. The processors do the
-// batching, but tell of losses only the global meter provider and error handler, which services of one process
+// lost, logs it at most once a minute, and ends exports that would outlast a shutdown. The processors do the
+// batching, but report losses only to the global meter provider and error handler, which services of one process
 // would share, and their shutdown leaves a goroutine behind where the exporter hangs.
 type outlet struct {
 	signal string
@@ -115,12 +115,12 @@ func (o *outlet) report(err error) {
 		o.failure = cut(err.Error(), maxReportedError)
 	}
 	if o.closing.Err() == nil && (o.reported.IsZero() || time.Since(o.reported) >= reportInterval) {
-		o.tell()
+		o.logLosses()
 	}
 }
 
-// tell logs what there is to tell. It runs under the lock.
-func (o *outlet) tell() {
+// logLosses logs what was lost since the last time. It runs under the lock.
+func (o *outlet) logLosses() {
 	lost := o.unreported.Swap(0)
 	if lost == 0 && o.failure == "" {
 		return
@@ -158,7 +158,7 @@ func (o *outlet) shutdown(ctx context.Context, stop func(context.Context) error)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.tell()
+	o.logLosses()
 	return err
 }
 

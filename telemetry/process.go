@@ -55,8 +55,8 @@ func readMemory() memory {
 		return int64(samples[i].Value.Uint64()) //nolint:gosec // bytes of memory fit in 63 bits
 	}
 	total, objects, unused, free, released := value(0), value(1), value(2), value(3), value(4)
-	held := objects + unused + free
-	m := memory{heapTotal: held, heapUsed: objects, external: total - held - released}
+	heap := objects + unused + free
+	m := memory{heapTotal: heap, heapUsed: objects, external: total - heap - released}
 	var ok bool
 	if m.rss, ok = residentSet(); !ok {
 		m.rss = total - released

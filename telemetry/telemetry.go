@@ -7,7 +7,7 @@
 //
 // Metrics are scraped from /metrics. Spans and log records stay in the process unless [Config] names exporters for
 // them; package otlp makes these from the standard variables. Exporting never holds up who records: what a slow
-// collector has no time for is dropped, counted and told.
+// collector has no time for is dropped, counted and logged.
 //
 // The package keeps no state of its own and neither sets nor reads OpenTelemetry's global providers, so two
 // services in one process have two registries, two tracer providers and two loggers.
