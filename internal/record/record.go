@@ -80,7 +80,7 @@ func ParsePlace(text string) (Place, error) {
 		id, badID := parseNumber(parts[1], 32)
 		offset, badOffset := parseNumber(parts[2], 64)
 		if badID == nil && badOffset == nil {
-			return At(parts[0], int32(id), offset), nil
+			return At(parts[0], int32(id), offset), nil //nolint:gosec // read as a number of 32 bits
 		}
 	}
 	return Place{}, fmt.Errorf("%.512q: %w", text, ErrPlace)
