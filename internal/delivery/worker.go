@@ -59,7 +59,7 @@ type publication struct {
 func (w *worker[State, Change]) run(session context.Context, messages <-chan *sarama.ConsumerMessage) error {
 	err := w.publishLeftovers(session)
 	if err == nil {
-		err = w.batches(session, &batcher{messages: messages, limit: max(1, w.loop.cfg.BatchSize)})
+		err = w.consume(session, &batcher{messages: messages, limit: max(1, w.loop.cfg.BatchSize)})
 		err = errors.Join(err, w.finishPublication(nil))
 	}
 	if errors.Is(err, errSessionOver) {
@@ -68,8 +68,8 @@ func (w *worker[State, Change]) run(session context.Context, messages <-chan *sa
 	return err
 }
 
-// batches processes batches until the session ends.
-func (w *worker[State, Change]) batches(session context.Context, source *batcher) error {
+// consume processes batches until the session ends.
+func (w *worker[State, Change]) consume(session context.Context, source *batcher) error {
 	for {
 		batch := source.atHand(session)
 		if batch == nil && w.publication != nil {
