@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 	"golang.org/x/sync/errgroup"
@@ -159,15 +160,26 @@ func Bounds(client sarama.Client, topics ...string) ([]Span, error) {
 	return out, nil
 }
 
+// scanWait is how long a broker holds back the answer to a fetch at the log's
+// end. sarama advises against less.
+const scanWait = 100 * time.Millisecond
+
 // Scan reads the spans, outside any consumer group, and gives their records to
 // read: in order within a partition, several partitions at a time. It returns
 // when all has been read, or with the first error.
 func Scan(ctx context.Context, cfg Config, spans []Span, read func(record.Record) error) (err error) {
-	client, err := cfg.ConnectConsumer()
+	settings := cfg.consumer()
+	// The spans' ends are known: there is nothing to wait for at the log's end,
+	// and closing waits for the fetch that is under way.
+	settings.Consumer.MaxWaitTime = scanWait
+	client, err := cfg.dial(settings)
 	if err != nil {
 		return fmt.Errorf("connect reader: %w", err)
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
+	if err := openLeaders(client, spans); err != nil {
+		return err
+	}
 	consumer, err := sarama.NewConsumerFromClient(client)
 	if err != nil {
 		return fmt.Errorf("make reader: %w", err)
@@ -180,6 +192,23 @@ func Scan(ctx context.Context, cfg Config, spans []Span, read func(record.Record
 		}
 	}
 	return group.Wait()
+}
+
+// openLeaders connects to the brokers that lead the spans' partitions, one
+// after the other. Of two goroutines that open one broker at the same moment,
+// sarama may tell the second that it is not connected.
+func openLeaders(client sarama.Client, spans []Span) error {
+	for _, s := range spans {
+		leader, err := client.Leader(s.Topic, s.ID)
+		if err != nil {
+			return fmt.Errorf("find the leader of %s: %w", s.Partition, err)
+		}
+		_ = leader.Open(client.Config()) // that it is open already is fine
+		if _, err := leader.Connected(); err != nil {
+			return fmt.Errorf("connect to the leader of %s: %w", s.Partition, err)
+		}
+	}
+	return nil
 }
 
 func scanOne(ctx context.Context, consumer sarama.Consumer, s Span, read func(record.Record) error) (err error) {
