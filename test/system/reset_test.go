@@ -9,6 +9,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // After a reset the state is rebuilt from the topics, what was decided stays
@@ -67,45 +68,50 @@ func TestResetRefusesWhileServicesRun(t *testing.T) {
 }
 
 // A storage that was restored from an older copy is refused by the service it
-// belongs to, and a reset mends it.
+// belongs to, and a reset fixes it.
 func TestAnOlderCopyIsRefused(t *testing.T) {
-	for _, service := range []string{"commande", "paiement", "suivi", "analyseur"} {
+	older, data := t.TempDir(), t.TempDir()
+	s := bank.Start(t, data)
+	s.MustOrder(t, "1")
+	s.Settled(t, 1)
+	s.Decided(t, "order-1")
+	s.Program.Stop()
+	if err := os.CopyFS(older, os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	s = bank.Start(t, data)
+	for range 10 { // every partition of every topic moves on
+		s.MustOrder(t, "1")
+	}
+	s.Settled(t, 11)
+	for i := range 11 {
+		s.Decided(t, fmt.Sprintf("order-%d", i+1))
+	}
+	s.Program.Stop()
+	for _, service := range services.All().Names() {
 		t.Run(service, func(t *testing.T) {
-			data := t.TempDir()
-			s := bank.Start(t, data)
-			s.MustOrder(t, "1")
-			s.Settled(t, 1)
-			s.Decided(t, "order-1")
-			s.Program.Stop()
-			file := filepath.Join(data, service, service+".db")
-			copied, err := os.ReadFile(file)
+			mixed := t.TempDir()
+			if err := os.CopyFS(mixed, os.DirFS(data)); err != nil {
+				t.Fatal(err)
+			}
+			copied, err := os.ReadFile(filepath.Join(older, service, service+".db"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			s = bank.Start(t, data)
-			for range 10 { // every partition of every topic moves on
-				s.MustOrder(t, "1")
-			}
-			s.Settled(t, 11)
-			for i := range 11 {
-				s.Decided(t, fmt.Sprintf("order-%d", i+1))
-			}
-			s.Program.Stop()
-			if err := os.WriteFile(file, copied, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(mixed, service, service+".db"), copied, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			p := bank.Launch(t, "up", "--data", data, "--broker-addr", "127.0.0.1:0", "--commande-addr", "127.0.0.1:0",
-				"--suivi-addr", "127.0.0.1:0", "--analyseur-addr", "127.0.0.1:0", "--paiement-addr", "127.0.0.1:0")
+			p := bank.Launch(t, append(bank.FreePorts(services.All()), "--data", mixed, "--log-level", "error")...)
 			<-p.Done
 			if text := p.Stderr.String(); p.Status != 1 || !strings.Contains(text, service) || !strings.Contains(text, "vigie reset") {
 				t.Errorf("start on an older copy = %d: %s", p.Status, text)
 			}
-			reset := bank.Launch(t, "reset", "--yes", "--data", data, "--broker-addr", "127.0.0.1:0")
+			reset := bank.Launch(t, "reset", "--yes", "--data", mixed, "--broker-addr", "127.0.0.1:0")
 			<-reset.Done
 			if reset.Status != 0 {
 				t.Fatalf("reset = %d: %s", reset.Status, reset.Stderr)
 			}
-			s = bank.Start(t, data)
+			s := bank.Start(t, mixed)
 			s.Settled(t, 11)
 			if p := s.MustOrder(t, "1"); p.OrderID != "order-12" {
 				t.Errorf("next order is %s, want order-12", p.OrderID)
