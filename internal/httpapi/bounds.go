@@ -30,7 +30,7 @@ const (
 )
 
 // lane bounds what requests of one kind may hold: how many are at work, and
-// how much of their answers waits to be read. A slot is held while the handler
+// how much of their answers waits to be read. A slot is taken while the handler
 // works, and neither while the body arrives nor while the answer is sent, which
 // clients draw out as they like.
 type lane struct {

@@ -8,7 +8,7 @@
 //     work, bodies, answers that wait to be read.
 //   - server.go listens, and serves with a time-out for every phase, over TLS
 //     where there is a certificate.
-//   - tokens.go lets in clients that bring a token.
+//   - tokens.go accepts only clients that bring a token.
 //   - openapi.go puts a service's OpenAPI document together; common.yaml is
 //     what all documents share.
 package httpapi
@@ -56,7 +56,8 @@ type Config struct {
 	// OpenAPI describes the service's routes: what GET /openapi.yaml answers.
 	// Without one there is no such route.
 	OpenAPI []byte
-	// Tokens let clients in to the service's own routes; nil lets in everyone.
+	// Tokens are what requests for the service's own routes need one of; nil
+	// asks for none.
 	Tokens *Tokens
 	// Panicked is told of each handler that panicked; nil tells nobody.
 	Panicked func(context.Context)

@@ -25,7 +25,7 @@ const (
 // ErrTokens: a file of tokens cannot be used.
 var ErrTokens = errors.New("file of tokens")
 
-// Tokens are what clients may bring to be let in (RFC 6750). Only their
+// Tokens are those that a service accepts (RFC 6750). Only their
 // SHA-256 sums are kept.
 type Tokens struct{ parsed *files.Parsed[tokenSet] }
 

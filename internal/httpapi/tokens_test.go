@@ -52,7 +52,7 @@ func TestTokensLetIn(t *testing.T) {
 	const missing, unknown = `Bearer realm="clerk"`, `Bearer realm="clerk", error="invalid_token"`
 	for name, tt := range map[string]struct {
 		header    []string
-		challenge string // "" is let in
+		challenge string // "" is accepted
 	}{
 		"the first":         {[]string{"Bearer " + tokenA}, ""},
 		"the second":        {[]string{"Bearer " + tokenB}, ""},
