@@ -10,6 +10,7 @@ import (
 
 // The command serves until it is told to stop, and refuses pages of others.
 func TestAlertsCommand(t *testing.T) {
+	bank.Parallel(t)
 	p := bank.Launch(t, "alerts", "--alerts-addr", "127.0.0.1:0", "--log-format", "json")
 	found := p.Stdout.Wait(t, `taken at (http://\S+)/alerts`, p.Done)
 	if found == nil {
@@ -45,6 +46,7 @@ func TestAlertsCommand(t *testing.T) {
 
 // A port in use is told in one line that names the setting.
 func TestAlertsCommandNamesTheSetting(t *testing.T) {
+	bank.Parallel(t)
 	first := bank.Launch(t, "alerts", "--alerts-addr", "127.0.0.1:0")
 	taken := first.Stdout.Wait(t, `http://(\S+)/alerts`, first.Done)[1]
 	p := bank.Launch(t, "alerts", "--alerts-addr", taken)

@@ -143,6 +143,7 @@ func (s stopped) copied(t *testing.T, service, statement string) string {
 // What is wrong in a service's storage is found, named, and the reason to exit
 // with 1.
 func TestAuditOfSpoiltStorage(t *testing.T) {
+	bank.Parallel(t)
 	s := startStopped(t)
 	if status, stdout, stderr := runsAudit(t, s.brokers, "--data", s.data); status != 0 || stderr != "" ||
 		!strings.Contains(stdout, "\ncreated                 10       55.50\n") || !strings.HasSuffix(stdout, "\nevery order is accounted for once\n") {
@@ -213,6 +214,7 @@ func TestAuditOfSpoiltStorage(t *testing.T) {
 
 // A result that somebody forges is found, and the system's own stay.
 func TestAuditOfAForgedResult(t *testing.T) {
+	bank.Parallel(t)
 	data := t.TempDir()
 	s := bank.Start(t, data, "--log-level", "error")
 	p := s.MustOrder(t, "12.34")
@@ -256,6 +258,7 @@ func TestAuditOfAForgedResult(t *testing.T) {
 // The JSON is a contract: names and values of a settled system as they are
 // stored.
 func TestAuditJSON(t *testing.T) {
+	bank.Parallel(t)
 	s := startStopped(t)
 	golden := filepath.Join("testdata", "audit.json")
 	folder := s.copied(t, "suivi", `DELETE FROM orders WHERE order_id IN ('order-4', 'order-5')`)
@@ -288,6 +291,7 @@ func TestAuditJSON(t *testing.T) {
 // A look leaves no trace: what is stored and published is as before, and no
 // service's folder is locked or made.
 func TestAuditChangesNothing(t *testing.T) {
+	bank.Parallel(t)
 	s := startStopped(t)
 	if err := os.RemoveAll(filepath.Join(s.data, "suivi")); err != nil {
 		t.Fatal(err)
@@ -335,6 +339,7 @@ func databases(t *testing.T, data string) map[string]string {
 // What keeps an audit from beginning is told in one line that names what to
 // change.
 func TestAuditThatCannotBegin(t *testing.T) {
+	bank.Parallel(t)
 	s := startStopped(t)
 	other := startStopped(t)
 	empty := bank.Launch(t, "broker", "--data", t.TempDir(), "--broker-addr", "127.0.0.1:0")
@@ -368,6 +373,7 @@ func TestAuditThatCannotBegin(t *testing.T) {
 // Where retention has cut the log, an audit says from where on it can tell and
 // calls nothing lost that lies before.
 func TestAuditOfACutLog(t *testing.T) {
+	bank.Parallel(t)
 	s := startStopped(t)
 	deleteRecords(t, s.brokers, banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
 	again := bank.Start(t, s.data, "--kafka-brokers", s.brokers, "--log-level", "error")

@@ -15,6 +15,7 @@ import (
 // Kafka goes away and comes back: orders are answered with 503, readiness says
 // why, and everything goes on without a restart.
 func TestKafkaGoesAwayAndComesBack(t *testing.T) {
+	bank.Parallel(t)
 	log := t.TempDir()
 	broker := bank.Launch(t, "broker", "--data", log, "--broker-addr", "127.0.0.1:0")
 	address := broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1]

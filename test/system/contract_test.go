@@ -18,6 +18,7 @@ import (
 // Each service serves its document, which has exactly the endpoints that the
 // service lists, and those are the routes that it has.
 func TestOpenAPIDocuments(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	for _, service := range services.All() {
 		name, url := service.Name, s.Services()[service.Name]
@@ -41,6 +42,7 @@ func TestOpenAPIDocuments(t *testing.T) {
 // What clients do wrong is answered as described; what is expected of them all
 // is that the transport does not complain.
 func TestRefusalsAreAsDescribed(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	for _, tt := range []struct {
 		method, url, body, origin, key string
@@ -92,6 +94,7 @@ func TestRefusalsAreAsDescribed(t *testing.T) {
 
 // The check itself: an answer that says other than the document is an error.
 func TestAContractThatIsBrokenIsNoticed(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	all, err := bank.Documents()
 	if err == nil {

@@ -96,6 +96,7 @@ func answered(t *testing.T, answer string, args ...string) string {
 
 // What list, show and purge say about letters, to people and to machines.
 func TestLettersAreListedShownAndPurged(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--paiement-error-rate", "1", "--log-level", "error")
 	failures(t, s, 3)
 
@@ -233,6 +234,7 @@ func recordsOn(t *testing.T, brokers string, topics ...string) (n int64) {
 
 // A replay goes on in the order's trace.
 func TestAReplayContinuesTheTrace(t *testing.T) {
+	bank.Parallel(t)
 	data := t.TempDir()
 	s := bank.Start(t, data, "--paiement-error-rate", "1", "--log-level", "error")
 	failures(t, s, 1)
@@ -254,6 +256,7 @@ func TestAReplayContinuesTheTrace(t *testing.T) {
 
 // An id that names nothing fails, and the others are replayed all the same.
 func TestAPartialReplayExitsWithOne(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--paiement-error-rate", "1", "--log-level", "error")
 	failures(t, s, 1)
 	id := jsonLines(t, mustDLQ(t, s.Brokers, "list", "--json"))[0]["id"].(string)
@@ -275,6 +278,7 @@ func TestAPartialReplayExitsWithOne(t *testing.T) {
 
 // What is asked for wrongly is told in one line, before anything is connected.
 func TestDLQRefusesToGuess(t *testing.T) {
+	bank.Parallel(t)
 	for args, want := range map[string]string{
 		"replay":                              "--all-letters",
 		"purge":                               "--all-letters",
@@ -301,6 +305,7 @@ func TestDLQRefusesToGuess(t *testing.T) {
 }
 
 func TestDLQWithoutABrokerOrTopics(t *testing.T) {
+	bank.Parallel(t)
 	status, _, stderr := dlq(t, "127.0.0.1:1", "--kafka-patience", "1ms", "list")
 	if status != 1 || !strings.Contains(stderr, "KAFKA_BROKERS") {
 		t.Errorf("without a broker = %d: %s", status, stderr)

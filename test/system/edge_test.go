@@ -87,6 +87,7 @@ func (g *guardedSystem) ask(t *testing.T, method, url, token, body string) int {
 // Certificates and tokens are asked for by every service that has them, and
 // the commands that look at services can be told.
 func TestAGuardedSystem(t *testing.T) {
+	bank.Parallel(t)
 	g := startGuarded(t)
 	const order = `{"userId":"user123","amount":1}`
 	for _, tt := range []struct {
@@ -165,6 +166,7 @@ func (g *guardedSystem) isLookedAt(t *testing.T) {
 // order's time is up, however slow the machine: it might have been taken, and
 // nobody could say how many are to be paid.
 func TestAThousandClientsOrderAtOnce(t *testing.T) {
+	bank.Parallel(t)
 	const clients = 1000
 	s := bank.Start(t, t.TempDir(), "--http-max-concurrent", "100", "--commande-ack-timeout", "1h", "--log-level", "warn")
 	all, err := bank.Documents()
@@ -228,6 +230,7 @@ func visit(client *http.Client, url string) error {
 // What is wrong with the settings of the edge is told in a line that names the
 // setting, before anything is listened on.
 func TestWrongSettingsOfTheEdgeAreNamed(t *testing.T) {
+	bank.Parallel(t)
 	folder := t.TempDir()
 	empty := filepath.Join(folder, "empty")
 	if err := os.WriteFile(empty, []byte("short-secret\n"), 0o600); err != nil {
@@ -258,6 +261,7 @@ func TestWrongSettingsOfTheEdgeAreNamed(t *testing.T) {
 
 // A request's id stands in its answer and in its log line.
 func TestRequestIDsAreLogged(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Commande+"/orders", strings.NewReader(`{"userId":"user123","amount":1}`))
 	if err != nil {

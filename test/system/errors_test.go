@@ -14,6 +14,7 @@ import (
 // What keeps a start from succeeding is told in one line that names the
 // setting to change.
 func TestAFailedStartNamesTheSetting(t *testing.T) {
+	bank.Parallel(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +72,7 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 
 // Storage that was filled from one cluster is refused on another.
 func TestStorageOfAnotherClusterIsRefused(t *testing.T) {
+	bank.Parallel(t)
 	state := "sqlite:" + t.TempDir()
 	s := bank.Start(t, t.TempDir(), "--database-url", state)
 	s.MustOrder(t, "1")

@@ -11,6 +11,7 @@ import (
 )
 
 func TestHealth(t *testing.T) {
+	bank.Parallel(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health/ready", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /waiting", func(w http.ResponseWriter, _ *http.Request) {
@@ -55,6 +56,7 @@ func TestHealth(t *testing.T) {
 
 // Without a URL it asks the services where their flags say that they listen.
 func TestHealthOfARunningSystem(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	var args []string
 	for name, url := range s.Services() {

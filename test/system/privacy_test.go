@@ -249,6 +249,7 @@ func said(t *testing.T, m proto.Message) string {
 
 // The search finds what it is for, in each form that it could take.
 func TestPrivacySearchFindsMarkers(t *testing.T) {
+	bank.Parallel(t)
 	for _, text := range []string{
 		`{"user":"` + markedUser + `"}`, "items=[" + markedItem + "]", "baggage " + markedBaggage, "amount=7919.37", "amount 7919,37 EUR", `"cents":791937,`,
 	} {

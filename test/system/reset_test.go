@@ -15,6 +15,7 @@ import (
 // After a reset the state is rebuilt from the topics, what was decided stays
 // decided, and ids go on.
 func TestResetRebuildsTheState(t *testing.T) {
+	bank.Parallel(t)
 	data := t.TempDir()
 	s := bank.Start(t, data)
 	const n = 30
@@ -55,6 +56,7 @@ func TestResetRebuildsTheState(t *testing.T) {
 
 // A reset beside running services changes nothing.
 func TestResetRefusesWhileServicesRun(t *testing.T) {
+	bank.Parallel(t)
 	data := t.TempDir()
 	s := bank.Start(t, data)
 	s.MustOrder(t, "1")
@@ -70,6 +72,7 @@ func TestResetRefusesWhileServicesRun(t *testing.T) {
 // A storage that was restored from an older copy is refused by the service it
 // belongs to, and a reset fixes it.
 func TestAnOlderCopyIsRefused(t *testing.T) {
+	bank.Parallel(t)
 	older, data := t.TempDir(), t.TempDir()
 	s := bank.Start(t, data)
 	s.MustOrder(t, "1")

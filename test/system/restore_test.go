@@ -12,6 +12,7 @@ import (
 // backup: what it holds is there after a restore, accounted for once, and the
 // system goes on from there.
 func TestACopyOfTheDataFolderIsABackup(t *testing.T) {
+	bank.Parallel(t)
 	data, backup := t.TempDir(), t.TempDir()
 	s := bank.Start(t, data)
 	for i := range 3 {

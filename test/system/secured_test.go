@@ -52,6 +52,7 @@ func TestSecuredKafka(t *testing.T) {
 }
 
 func TestWrongSettingsOfASecuredKafkaAreNamed(t *testing.T) {
+	bank.Parallel(t)
 	const password = "correct horse"
 	for name, tt := range map[string]struct {
 		args []string

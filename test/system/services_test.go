@@ -58,6 +58,7 @@ func (a archive) start(ctx context.Context, settings service.Settings, flags *cl
 // A consumer service that is added to the registry is run, asked, looked at and
 // reset by the commands like the others: they know none by name.
 func TestAServiceIsAddedInTheRegistry(t *testing.T) {
+	bank.Parallel(t)
 	a := archive{seen: make(chan string, 10)}
 	registry := append(services.All(), services.Service{
 		Definition: a.definition(), Start: a.start, Example: "curl {url}/shelves",
@@ -105,6 +106,7 @@ func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 // A service that was added runs alone too, and a reset has it read everything
 // once more.
 func TestAnAddedServiceIsResetWithTheOthers(t *testing.T) {
+	bank.Parallel(t)
 	a := archive{seen: make(chan string, 10)}
 	registry := slices.Concat(services.All(), services.Registry{{
 		Definition: a.definition(),

@@ -220,6 +220,7 @@ func idsGoOnAfterACleanStop(t *testing.T, start bank.Deployment) {
 // The four services and the broker also run as commands of their own on one
 // data folder.
 func TestServicesRunBesideEachOther(t *testing.T) {
+	bank.Parallel(t)
 	data := t.TempDir()
 	broker := bank.Launch(t, "broker", "--data", data, "--broker-addr", "127.0.0.1:0")
 	address := broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1]

@@ -98,6 +98,7 @@ func TestACollectorThatHangsIsNobodysProblem(t *testing.T) {
 }
 
 func TestReadinessIsAMetric(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	for name, url := range s.Services() {
 		bank.Eventually(t, func() error {
@@ -110,6 +111,7 @@ func TestReadinessIsAMetric(t *testing.T) {
 }
 
 func TestProfilesHaveTheirOwnAddress(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--pprof-addr", "127.0.0.1:0")
 	found := s.Program.Stdout.Wait(t, `Profiles of this process are at (\S+)\.\n`, s.Program.Done)
 	if found == nil {

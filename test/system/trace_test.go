@@ -80,6 +80,7 @@ const (
 // One order's story: by its records where Jaeger is away or has nothing, by
 // its spans where it has.
 func TestAnOrderIsTraced(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--log-level", "error")
 	s.MustOrder(t, "17.25")
 	s.MustOrder(t, "17.25")
@@ -119,6 +120,7 @@ func TestAnOrderIsTraced(t *testing.T) {
 
 // What cannot be told is an error of one line, and status 1.
 func TestWhatCannotBeTraced(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--log-level", "error")
 	s.MustOrder(t, "17.25")
 	s.Decided(t, "order-1")
@@ -158,6 +160,7 @@ func TestWhatCannotBeTraced(t *testing.T) {
 
 // An order that failed, and one that a replay had decided, stay one story.
 func TestAReplayedOrderIsTraced(t *testing.T) {
+	bank.Parallel(t)
 	data := t.TempDir()
 	s := bank.Start(t, data, "--paiement-error-rate", "1", "--log-level", "error")
 	failures(t, s, 1)
@@ -177,6 +180,7 @@ func TestAReplayedOrderIsTraced(t *testing.T) {
 
 // A trace that was not sampled is known by its own flag.
 func TestAnOrderThatWasNotSampled(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--log-level", "error")
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Commande+"/orders", strings.NewReader(`{"userId":"user123","amount":17.25,"items":["item1"]}`))
@@ -202,6 +206,7 @@ func TestAnOrderThatWasNotSampled(t *testing.T) {
 // suivi only says where to look: whatever it answers, an order that is in the
 // log is found.
 func TestWhateverSuiviSays(t *testing.T) {
+	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--log-level", "error")
 	s.MustOrder(t, "17.25")
 	s.Decided(t, "order-1")
@@ -249,6 +254,7 @@ func TestWhateverSuiviSays(t *testing.T) {
 
 // The first signal ends it, whatever it waits for.
 func TestTracingStopsAtOnce(t *testing.T) {
+	bank.Parallel(t)
 	asked := make(chan struct{})
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(asked)

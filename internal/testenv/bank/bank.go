@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,6 +38,11 @@ const Patience = 3 * time.Minute
 // document, and no goroutine may outlive them.
 func Main(m *testing.M) {
 	http.DefaultTransport = Contracts // what tests ask with
+	if !testproc.Integration {
+		// Systems wait most of the time, so that more of them than there are
+		// processors can run side by side.
+		_ = flag.Set("test.parallel", "6")
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
 		goleak.Cleanup(func(status int) {
 			_ = os.RemoveAll(buildFolder())
@@ -327,6 +333,7 @@ func Scrape(t testing.TB, url string) (page string, all map[string]float64) {
 	return page, all
 }
 
+// LagIsZero looks at every lag of a scraped page.
 func LagIsZero(all map[string]float64) error {
 	for s, lag := range all {
 		if strings.HasPrefix(s, "kafka_consumer_lag") && lag != 0 {
