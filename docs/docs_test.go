@@ -1,4 +1,4 @@
-// Package docs_test holds the written documents against the repository: code
+// Package docs_test checks the written documents against the repository: code
 // that they quote compiles, files that they link exist, and commands that they
 // name are there.
 package docs_test

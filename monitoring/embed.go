@@ -18,7 +18,7 @@
 //   - logging/ sets Elasticsearch and Kibana up.
 //   - testdata/ has recorded pages of the exporters, which stand for them in tests.
 //
-// The tests beside the data need Go alone: they hold it against the metrics that
+// The tests beside the data need Go alone: they check it against the metrics that
 // the services and exporters have, and docker-compose.yml and tools/stack.sh
 // against what docs/stack.md promises. In test/live the real servers run on it.
 package monitoring

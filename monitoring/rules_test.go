@@ -83,7 +83,7 @@ func uid(t *testing.T, file string) string {
 	return board.UID
 }
 
-// Whoever is woken by an alert learns what it means and what to do.
+// Someone who is woken by an alert learns what it means and what to do.
 func TestAlertsAreComplete(t *testing.T) {
 	boards := map[string]bool{}
 	for _, file := range files(t, "grafana/dashboards/*.json") {

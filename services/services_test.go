@@ -14,7 +14,7 @@ import (
 	"github.com/vigie-dev/vigie/services"
 )
 
-// Every service can be told apart, reached and explained, and reads and writes
+// Every service can be distinguished, reached and explained, and reads and writes
 // topics that exist.
 func TestTheRegistry(t *testing.T) {
 	var topics []string
@@ -33,7 +33,7 @@ func TestTheRegistry(t *testing.T) {
 		unique("address", s.Address, s.Name)
 		unique("consumer group", s.Group, s.Name)
 		if host, _, err := net.SplitHostPort(s.Address); err != nil || host != "127.0.0.1" {
-			t.Errorf("%s listens at %q unless told otherwise, want a port of 127.0.0.1", s.Name, s.Address)
+			t.Errorf("%s listens at %q by default, want a port of 127.0.0.1", s.Name, s.Address)
 		}
 		if s.Name == "" || s.Does == "" || s.Start == nil || len(s.OpenAPI) == 0 {
 			t.Errorf("%q lacks a name, what it does, a start, or its OpenAPI document", s.Name)

@@ -93,7 +93,7 @@ func TestConventionsAreThoseOfThePinnedVersion(t *testing.T) {
 	}
 }
 
-// TestInstrumentsHaveBaseUnits holds what goes out over OTLP against the names on the page.
+// TestInstrumentsHaveBaseUnits checks what goes out over OTLP against the names on the page.
 func TestInstrumentsHaveBaseUnits(t *testing.T) {
 	catalogue := append(Common(), Optional()...)
 	found := collected(t, catalogue)

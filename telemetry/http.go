@@ -29,7 +29,7 @@ import (
 // between would hide it.
 //
 // A handler that writes nothing counts as 200. One that panics counts as 500, even if it had answered already;
-// the panic goes on to whoever recovers it outside. A recovery inside decides the status itself.
+// the panic goes on to whatever recovers it outside. A recovery inside decides the status itself.
 func HTTPMiddleware(
 	t *Telemetry, route func(*http.Request) string, options ...HTTPOption,
 ) func(http.Handler) http.Handler {

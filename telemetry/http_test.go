@@ -21,7 +21,7 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-// routes is a server with one handler of each behaviour that the middleware must tell apart.
+// routes is a server with one handler of each behaviour that the middleware must distinguish.
 func routes() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(code int) http.HandlerFunc {

@@ -105,7 +105,7 @@ func labelsOf(t *testing.T, r *telemetrytest.Recorder, name string) map[string]s
 }
 
 // TestHostileRequestsStayWithinTheCatalogue drives what a client can choose, and a route function that is as wrong
-// as can be, and holds every metric against the series that the catalogue states.
+// as can be, and checks every metric against the series that the catalogue states.
 func TestHostileRequestsStayWithinTheCatalogue(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)
 	raw := func(r *http.Request) string { return r.URL.Path }

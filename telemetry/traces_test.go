@@ -109,7 +109,7 @@ func TestSamplersOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// asTheSDK holds what a tracer samples against what the SDK makes of the same variables.
+// asTheSDK checks what a tracer samples against what the SDK makes of the same variables.
 func asTheSDK(t *testing.T, ours trace.Tracer) {
 	t.Helper()
 	sdk := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(tracetest.NewSpanRecorder())).Tracer("test")
@@ -148,7 +148,7 @@ func TestLinksAreFollowedByRootsAlone(t *testing.T) {
 	}
 }
 
-// The sampler's setting that is ignored is told in the service's log.
+// The sampler's setting that is ignored is logged by the service.
 func TestAnIgnoredSamplerIsLogged(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "sometimes")
 	var log bytes.Buffer

@@ -32,7 +32,7 @@ type order struct {
 	letters []*letters // of paiement
 }
 
-// letterKey tells dead letters apart: one that a crash had published again has
+// letterKey distinguishes dead letters: one that a crash had published again has
 // the same.
 type letterKey struct {
 	group  string
@@ -181,7 +181,7 @@ func decode(r record.Record) (orderID string, fact any) {
 	}
 }
 
-// userKey tells users apart in less memory than their ids take.
+// userKey distinguishes users in less memory than their ids take.
 func userKey(id string) uint64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, id) // into memory

@@ -80,7 +80,7 @@ func named(r Report) []string {
 	return out
 }
 
-// checkSums holds the sums against each other: each order stands in one.
+// checkSums compares the sums with each other: each order stands in one.
 func checkSums(t interface {
 	Helper()
 	Errorf(string, ...any)

@@ -240,7 +240,7 @@ type Difference struct {
 	// Detail says in one line what was found where.
 	Detail string `json:"detail"`
 
-	subject string // tells differences of one kind and order apart
+	subject string // distinguishes differences of one kind and order
 	missing Sum    // what it takes out of the account
 }
 

@@ -53,7 +53,7 @@ type Config struct {
 	Patience time.Duration
 	// Retention is how long the services keep what is decided; 0: for ever.
 	Retention time.Duration
-	// Progress is told how many of a look's records have been read, by one
+	// Progress is called with how many of a look's records have been read, by one
 	// goroutine at a time. Nil for nobody.
 	Progress func(done, all int64)
 }

@@ -26,7 +26,7 @@ const (
 // Encode returns the record value of an event: one line of JSON, its time in UTC and
 // cut to microseconds, its items never null.
 //
-// It holds the event against the rules of Decode first, so that what it returns can
+// It checks the event against the rules of Decode first, so that what it returns can
 // be decoded; errors satisfy errors.Is(err, ErrMalformed).
 func Encode(e Event) ([]byte, error) {
 	switch v := e.(type) {
@@ -142,7 +142,7 @@ func decodePaymentRejected(value []byte) (Event, error) {
 	return e, f.err
 }
 
-// check holds the event against the rules that decoding it applies.
+// check checks the event against the rules that decoding it applies.
 func (e OrderCreated) check() error {
 	return firstError(
 		checkCommon(e.EventID, e.OrderID, e.UserID, e.Amount),
@@ -170,7 +170,7 @@ func (e PaymentRejected) check() error {
 	)
 }
 
-// checkCommon holds the fields of every event against the rules.
+// checkCommon checks the fields of every event against the rules.
 func checkCommon(eventID, orderID, userID string, amount Money) error {
 	return firstError(
 		checkText("eventId", eventID, MaxIDLength),

@@ -14,7 +14,7 @@ import (
 )
 
 // This file reads the members of a JSON object that came from elsewhere: a
-// request's body or a record's value. It holds them against their rules and
+// request's body or a record's value. It checks them against their rules and
 // says which member breaks one, and why.
 
 const (
@@ -246,7 +246,7 @@ func unquote(raw jsontext.Value) string {
 	return string(text)
 }
 
-// checkText holds a text against the rule that fields.text states. Control
+// checkText checks a text against the rule that fields.text states. Control
 // characters could forge a line of log, and NUL fits in no database's text.
 func checkText(name, s string, limit int) error {
 	switch {
@@ -262,7 +262,7 @@ func checkText(name, s string, limit int) error {
 	return nil
 }
 
-// checkMoney holds an amount against the rule that fields.amount states.
+// checkMoney checks an amount against the rule that fields.amount states.
 func checkMoney(name string, m, limit Money) error {
 	switch {
 	case m <= 0:

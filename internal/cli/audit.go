@@ -35,7 +35,7 @@ var errNoTopic = errors.New("topic is not there")
 func auditCommand() *cli.Command {
 	return &cli.Command{
 		Name: "audit", Usage: "say whether every order is accounted for once", HideHelpCommand: true,
-		Description: "Reads the topics from their start and the services' state, and holds the two against each other: each\n" +
+		Description: "Reads the topics from their start and the services' state, and compares the two: each\n" +
 			"order that was created is decided once, or dead-lettered, or in flight, to the cent. Changes nothing,\n" +
 			"and may run beside the services. Exits with 0 when all is accounted for, and with 1 when not.",
 		Flags: slices.Concat(kafkaFlags(defaultBroker), databaseFlags(), []cli.Flag{

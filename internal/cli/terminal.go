@@ -42,7 +42,7 @@ func newBar(w io.Writer, what string) *bar {
 	return &bar{w: w, what: what}
 }
 
-// progress is told how much is done. It is called by one goroutine at a time.
+// progress is called with how much is done, by one goroutine at a time.
 func (b *bar) progress(done, total int64) {
 	if b.w == nil {
 		return

@@ -26,7 +26,7 @@ type Source struct {
 	Client sarama.Client // of that cluster; for the topics and their bounds
 }
 
-// Progress is told how much of the work is done. It is called by one goroutine
+// Progress is called with how much of the work is done. It is called by one goroutine
 // at a time; done never goes back.
 type Progress func(done, total int64)
 

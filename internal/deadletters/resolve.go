@@ -295,7 +295,7 @@ func producerMessage(m record.Message) *sarama.ProducerMessage {
 	return pm
 }
 
-// digest tells records apart by topic, key, value and headers.
+// digest distinguishes records by topic, key, value and headers.
 type digest [sha256.Size]byte
 
 func (w Whole) digest() digest {

@@ -23,7 +23,7 @@ import (
 
 // TestTheLoopAgreesWithItsModel runs random histories of records, republished
 // and contradictory ones, crashes at every step, Kafka being away, zombies and
-// replays, and holds what the loop did against a fold over the log that knows
+// replays, and checks what the loop did against a fold over the log that knows
 // none of these. rapid shrinks a history that fails to the shortest one.
 func TestTheLoopAgreesWithItsModel(t *testing.T) {
 	f := newFixture(t)
@@ -185,7 +185,7 @@ func (m *machine) zombie(rt *rapid.T) {
 	}
 }
 
-// agree holds what has happened so far against the model.
+// agree checks what has happened so far against the model.
 func (m *machine) agree(rt *rapid.T) {
 	want := effects(m.log[:m.f.position(m.t)])
 	got := m.published()

@@ -19,7 +19,7 @@ import (
 // MaxSize bounds a file that [Read] reads, in bytes.
 const MaxSize = 64 << 10
 
-// Errors that a caller tells apart.
+// Errors that a caller distinguishes.
 var (
 	// ErrTooLarge: a file is larger than it may be.
 	ErrTooLarge = errors.New("file is too large")

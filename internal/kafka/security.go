@@ -23,7 +23,7 @@ var (
 // Security says how connections to the brokers are protected, and as whom the
 // program signs in. The zero value is plain text, nobody.
 type Security struct {
-	// TLS encrypts the connections and holds the brokers' certificates against
+	// TLS encrypts the connections and checks the brokers' certificates against
 	// CAFile, or against the system's authorities where it is empty.
 	TLS    bool
 	CAFile string

@@ -40,7 +40,7 @@ func Read(path string) (Value, error) {
 	return Value{string(text)}, nil
 }
 
-// Reveal is the secret itself, for whoever has to send it.
+// Reveal is the secret itself, for the code that has to send it.
 func (v Value) Reveal() string { return v.text }
 
 // Present says whether there is one.

@@ -59,7 +59,7 @@ DROP TABLE notes;
 
 func orders() record.Partition { return record.Partition{Topic: "orders.created", ID: 1} }
 
-// reopen opens the storage at a URL; whoever calls it closes it.
+// reopen opens the storage at a URL; the caller closes it.
 
 func reopen(t *testing.T, url string) *storage.Store {
 	t.Helper()

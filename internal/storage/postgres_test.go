@@ -151,7 +151,7 @@ func TestLockedKeysKeepOthersWaiting(t *testing.T) {
 	}
 }
 
-// Transactions that wait for each other are told apart by the server, and done
+// Transactions that wait for each other are distinguished by the server, and done
 // one after the other.
 func TestDeadlocksResolve(t *testing.T) {
 	all := instances(t, postgres.Database(t), 2)

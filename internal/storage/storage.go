@@ -31,7 +31,7 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
-// Errors that a caller tells apart.
+// Errors that a caller distinguishes.
 var (
 	// ErrInUse: another process has the service's storage open.
 	ErrInUse = errors.New("storage is in use by another process")

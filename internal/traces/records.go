@@ -31,7 +31,7 @@ const (
 type Source struct {
 	Kafka  kafka.Config
 	Client sarama.Client // of that cluster
-	// Progress is told how many offsets of all have been passed; nil is fine.
+	// Progress is called with how many offsets of all have been passed; nil is fine.
 	// It is called by one goroutine at a time.
 	Progress func(done, total int64)
 }

@@ -117,7 +117,7 @@ type arranged struct {
 // arrange orders nodes so that each stands before its children, and siblings
 // by their index. parent holds each node's parent or none; a circle is broken
 // at the node of its smallest index. It uses no recursion: how deep a tree goes
-// is up to whoever sent it. Hidden nodes are left out; they have no children.
+// is up to the sender. Hidden nodes are left out; they have no children.
 func arrange(parent []int, hidden map[int]bool) []arranged {
 	a := arrangement{
 		children: make([][]int, len(parent)), seen: make([]bool, len(parent)), out: make([]arranged, 0, len(parent)),

@@ -114,7 +114,7 @@ func testRecentIsNewestFirst(t *testing.T, empty maker) {
 	}
 }
 
-// TestQueriesUseAnIndex holds that an answer costs the same however many
+// TestQueriesUseAnIndex checks that an answer costs the same however many
 // payments there are. Reading the newest is a scan of the index that stops at
 // its limit; the totals are two rows.
 func TestQueriesUseAnIndex(t *testing.T) {

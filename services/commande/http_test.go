@@ -151,7 +151,7 @@ func TestAnOrderThatKafkaDoesNotAcknowledge(t *testing.T) {
 	}
 }
 
-// An order that failed before it was published is told apart from one whose
+// An order that failed before it was published is distinguished from one whose
 // outcome is unknown: nothing was done, so asking again is safe without a key.
 func TestAnOrderThatCannotBeStored(t *testing.T) {
 	for name, post := range map[string]func(*shop) *httptest.ResponseRecorder{

@@ -37,7 +37,7 @@ func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
 	postgres.OnEach(t, test)
 }
 
-// reopen opens the storage at a URL; whoever calls it closes it.
+// reopen opens the storage at a URL; the caller closes it.
 func reopen(t *testing.T, url string) *storage.Store {
 	t.Helper()
 	own, err := ownMigrations()

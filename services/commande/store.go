@@ -409,7 +409,7 @@ func forgetOldKeys(ctx context.Context, tx *storage.Tx, before time.Time, limit 
 	return tx.Exec(ctx, forgetKeys, before.UnixMicro(), limit)
 }
 
-// fingerprint tells requests apart by what they ask for, not by how their
+// fingerprint distinguishes requests by what they ask for, not by how their
 // bodies are written.
 func fingerprint(request banking.OrderRequest) string {
 	parts := append([]string{request.UserID, strconv.FormatInt(int64(request.Amount), 10)}, request.Items...)

@@ -108,7 +108,7 @@ func testForgetLeavesUndecidedOrders(t *testing.T, empty maker) {
 	}
 }
 
-// TestQueriesUseAnIndex holds that an answer costs the same however many
+// TestQueriesUseAnIndex checks that an answer costs the same however many
 // orders there are.
 func TestQueriesUseAnIndex(t *testing.T) {
 	tr := openTracker(t, sqliteIn)

@@ -55,7 +55,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestConventionsAllocateNothingMore holds a record's whole way with the optional metrics against the way without.
+// TestConventionsAllocateNothingMore checks a record's whole way with the optional metrics against the way without.
 func TestConventionsAllocateNothingMore(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	cost := func(conventions bool) (send, process float64) {

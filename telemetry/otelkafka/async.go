@@ -140,7 +140,7 @@ func (p *asyncProducer) startSpan(msg *sarama.ProducerMessage) {
 	earlier := p.spans[msg]
 	p.spans[msg] = &span
 	p.spansMu.Unlock()
-	if earlier != nil { // a record sent twice at once: nothing can tell the two apart
+	if earlier != nil { // a record sent twice at once: nothing can distinguish the two
 		earlier.span.End()
 	}
 }

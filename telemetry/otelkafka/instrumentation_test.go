@@ -283,7 +283,7 @@ func hostileText(i int) string {
 }
 
 // TestHostileInputsStayWithinTheCatalogue drives every entry point with thousands of values for whatever somebody
-// else can choose, and holds every metric against the number of series that the catalogue states.
+// else can choose, and checks every metric against the number of series that the catalogue states.
 func TestHostileInputsStayWithinTheCatalogue(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off") // thousands of spans would only be kept
 	r := telemetrytest.New(t, "shop", nil)

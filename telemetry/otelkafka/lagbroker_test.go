@@ -87,7 +87,7 @@ func (c *mockCluster) lagOn(t *testing.T) (*telemetrytest.Recorder, *Lag) {
 	return r, l
 }
 
-// TestLagCostsRequestsByBroker holds the number of requests against the number of brokers, for many partitions.
+// TestLagCostsRequestsByBroker checks the number of requests against the number of brokers, for many partitions.
 func TestLagCostsRequestsByBroker(t *testing.T) {
 	const brokers, partitions = 3, 30
 	cluster := newMockCluster(t, brokers, partitions, 1)

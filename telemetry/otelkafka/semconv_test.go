@@ -53,7 +53,7 @@ func spansOf(t *testing.T, inst *Instrumentation) {
 	batch.End(failure)
 }
 
-// TestSpansFollowTheConventions holds every span against docs/messaging/kafka.md and messaging-spans.md of the
+// TestSpansFollowTheConventions checks every span against docs/messaging/kafka.md and messaging-spans.md of the
 // pinned version: "send T" is PRODUCER, for its context is the record's creation context, "process T" is CONSUMER.
 func TestSpansFollowTheConventions(t *testing.T) {
 	tests := []struct {

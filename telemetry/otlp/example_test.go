@@ -13,7 +13,7 @@ import (
 
 // A service whose traces and logs go where OTEL_TRACES_EXPORTER and its like say.
 func ExampleFromEnvironment() {
-	_ = os.Setenv("OTEL_TRACES_EXPORTER", "none") // usually set by whoever runs the service
+	_ = os.Setenv("OTEL_TRACES_EXPORTER", "none") // usually set by those who run the service
 	ctx := context.Background()
 	exporters, err := otlp.FromEnvironment(ctx)
 	if err != nil {

@@ -44,7 +44,7 @@ func TestAlertsCommand(t *testing.T) {
 	}
 }
 
-// A port in use is told in one line that names the setting.
+// A port in use is reported in one line that names the setting.
 func TestAlertsCommandNamesTheSetting(t *testing.T) {
 	bank.Parallel(t)
 	first := bank.Launch(t, "alerts", "--alerts-addr", "127.0.0.1:0")

@@ -336,7 +336,7 @@ func databases(t *testing.T, data string) map[string]string {
 	return out
 }
 
-// What keeps an audit from beginning is told in one line that names what to
+// What keeps an audit from beginning is reported in one line that names what to
 // change.
 func TestAuditThatCannotBegin(t *testing.T) {
 	bank.Parallel(t)

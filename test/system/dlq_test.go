@@ -276,7 +276,7 @@ func TestAPartialReplayExitsWithOne(t *testing.T) {
 	}
 }
 
-// What is asked for wrongly is told in one line, before anything is connected.
+// What is asked for wrongly is reported in one line, before anything is connected.
 func TestDLQRefusesToGuess(t *testing.T) {
 	bank.Parallel(t)
 	for args, want := range map[string]string{

@@ -227,7 +227,7 @@ func visit(client *http.Client, url string) error {
 	return errors.Join(err, answer.Body.Close())
 }
 
-// What is wrong with the settings of the edge is told in a line that names the
+// What is wrong with the settings of the edge is reported in a line that names the
 // setting, before anything is listened on.
 func TestWrongSettingsOfTheEdgeAreNamed(t *testing.T) {
 	bank.Parallel(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 )
 
-// What keeps a start from succeeding is told in one line that names the
+// What keeps a start from succeeding is reported in one line that names the
 // setting to change.
 func TestAFailedStartNamesTheSetting(t *testing.T) {
 	bank.Parallel(t)

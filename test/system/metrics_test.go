@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files and generated documents")
 
-// Each service's page is held against a golden file: names, types, help,
+// Each service's page is checked against a golden file: names, types, help,
 // labels and buckets; values are left out, as are the Go runtime's and the
 // process collector's own metrics, which follow their library.
 func TestMetricsPages(t *testing.T) { bank.OnEach(t, metricsPages) }

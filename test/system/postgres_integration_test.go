@@ -127,7 +127,7 @@ func (s *several) moreOrders(t *testing.T) {
 }
 
 // settledAs waits until the audit finds everything accounted for and nothing
-// under way, and holds it against what the clients were told.
+// under way, and checks it against what the clients were told.
 func (s *several) settledAs(t *testing.T, all []told) {
 	t.Helper()
 	accepted, seen := int64(0), map[string]bool{}

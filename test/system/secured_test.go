@@ -12,7 +12,7 @@ import (
 )
 
 // The settings of a secured Kafka reach every connection of every command, and
-// what is wrong with them is told in one line that names the setting and not
+// what is wrong with them is reported in one line that names the setting and not
 // the password.
 func TestSecuredKafka(t *testing.T) {
 	const password = "correct horse"

@@ -147,7 +147,7 @@ func nothingIsForgottenOrDoubledAcrossRestarts(t *testing.T, start bank.Deployme
 	}
 }
 
-// compare holds the system's state against what clients were told.
+// compare checks the system's state against what clients were told.
 func compare(t *testing.T, s *bank.Bank, all []told) {
 	t.Helper()
 	var accepted, sum int64

@@ -82,7 +82,7 @@ func ended(t *testing.T, programs ...*bank.Command) {
 	}
 }
 
-// story holds an order's trace against a file.
+// story checks an order's trace against a file.
 func story(t *testing.T, c *collector, traceID, file string) {
 	t.Helper()
 	telemetrytest.Golden(t, filepath.Join("trees", file), newForest(c.spans(t)).story(traceID))

@@ -34,7 +34,7 @@ import (
 // enough for a loaded machine, never part of what is asserted.
 const Patience = 3 * time.Minute
 
-// Main runs a package's tests: every answer is held against the service's OpenAPI
+// Main runs a package's tests: every answer is checked against the service's OpenAPI
 // document, and no goroutine may outlive them.
 func Main(m *testing.M) {
 	http.DefaultTransport = Contracts // what tests ask with

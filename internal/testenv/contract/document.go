@@ -1,4 +1,4 @@
-// Package contract holds what services answer against their OpenAPI documents,
+// Package contract checks what services answer against their OpenAPI documents,
 // so that a document that says other than the service does fails a test.
 //
 //   - document.go reads a document and checks one answer.
@@ -123,7 +123,7 @@ func (d *Document) Operations() []string {
 	return all
 }
 
-// Check holds an answer against the document: its status, headers, type and
+// Check checks an answer against the document: its status, headers, type and
 // body. The request may be one that the document forbids.
 func (d *Document) Check(request *http.Request, status int, header http.Header, body []byte) error {
 	if request.Method == http.MethodHead {

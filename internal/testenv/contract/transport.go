@@ -72,7 +72,7 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // Checked is how many answers to a request of that method, path and status
-// were compared with a document.
+// were checked against a document.
 func (t *Transport) Checked(method, path string, status int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -94,7 +94,7 @@ type event struct {
 	Status  string      `json:"status"`
 }
 
-// decode reads an event out of a record and holds it against the record's key
+// decode reads an event out of a record and checks it against the record's key
 // and headers.
 func decode(r record.Record) (e event, amount int64, err error) {
 	if err := json.Unmarshal(r.Value, &e); err != nil {

@@ -88,7 +88,7 @@ func (m Known) builtin() {
 }
 
 // catalogue reads the generated table of the services' metrics, which the
-// services' own tests hold against their code.
+// services' own tests check against their code.
 func (m Known) catalogue(path string) error {
 	text, err := os.ReadFile(path) //nolint:gosec // of the repository
 	if err != nil {
