@@ -1,6 +1,6 @@
 # Every target passes ARGS on: make run ARGS="--data elsewhere".
 # Go is all that is needed, but for the targets of the stack, which need Docker;
-# tools/ holds what the longer targets do.
+# tools/ has what the longer targets do.
 
 ARGS =
 # make test: packages, such as ./internal/audit ./telemetry/...; default all.
@@ -108,7 +108,7 @@ monitoring-down: ## stop what runs in Docker; orders and metrics stay
 test-stack: build ## start the stack COUNT times, and each optional part, and ask everything
 	@COUNT='$(COUNT)' bash tools/test-stack.sh
 
-clean: ## remove what was built and, when told yes, the stack's volumes; data/ stays
+clean: ## remove what was built and, after a yes, the stack's volumes; data/ stays
 	@rm -rf bin coverage.*
 	@find . -name .git -prune -o \( -name '*.test' -o -name '*.prof' \) -type f -exec rm -f {} +
 	@bash tools/stack.sh clean

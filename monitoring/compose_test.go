@@ -49,16 +49,16 @@ func eachPart(t *testing.T, check func(t *testing.T, s types.ServiceConfig)) {
 	}
 }
 
-// ours tells of a container that runs our binary.
+// ours says whether a container runs our binary.
 func ours(s types.ServiceConfig) bool { return s.Image == "vigie:local" }
 
-// builtHere tells of an image that is built here.
+// builtHere says whether an image is built here.
 func builtHere(image string) bool { return strings.HasSuffix(image, ":local") }
 
-// core tells of a part that runs without a profile.
+// core says whether a part runs without a profile.
 func core(s types.ServiceConfig) bool { return len(s.Profiles) == 0 }
 
-// exists tells of a file that is not there.
+// exists reports a file that is not there.
 func exists(t *testing.T, file string) {
 	t.Helper()
 	if _, err := os.Stat(file); err != nil {

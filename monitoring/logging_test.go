@@ -168,13 +168,13 @@ func TestLoggingSetup(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("Kibana answers %s: %v, %s", answer, err, out)
 		}
-		asked, err := os.ReadFile(calls)
+		requests, err := os.ReadFile(calls)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(strings.TrimSpace(string(asked)), "\n")
+		lines := strings.Split(strings.TrimSpace(string(requests)), "\n")
 		if len(lines) < 3 || !strings.Contains(lines[1], "PUT http://e/_index_template/vigie-logs") || !strings.Contains(lines[2], "POST http://k/api/saved_objects/_import?overwrite=true") {
-			t.Errorf("it asked:\n%s", asked)
+			t.Errorf("it sent:\n%s", requests)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
 )
 
-// A docker that answers as its settings say, and notes what it is asked.
+// A docker that answers as its settings say, and notes its arguments.
 const fakeDocker = `#!/bin/sh
 echo "$*" >>"$CALLS"
 case "$1 $2" in
@@ -55,12 +55,12 @@ func TestPreflight(t *testing.T) {
 			started := strings.Contains(calls, "compose up")
 			if tt.want == "" {
 				if err != nil || !started {
-					t.Errorf("start: %v, %q; docker was asked:\n%s", err, out, calls)
+					t.Errorf("start: %v, %q; docker was called with:\n%s", err, out, calls)
 				}
 				return
 			}
 			if err == nil || started || !strings.Contains(out, tt.want) || strings.Count(out, "\n") != 1 {
-				t.Errorf("start: %v, want one line with %q before anything starts, got %q; docker was asked:\n%s", err, tt.want, out, calls)
+				t.Errorf("start: %v, want one line with %q before anything starts, got %q; docker was called with:\n%s", err, tt.want, out, calls)
 			}
 		})
 	}
@@ -84,7 +84,7 @@ func TestCleanAsks(t *testing.T) {
 		docker := "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\n[ \"$1 $2\" != \"volume ls\" ] || echo vigie_kafka\n"
 		_, calls, err := runStack(t, folder, docker, answer, []string{"clean"}, nil)
 		if got := strings.Contains(calls, "down --volumes"); err != nil || got != removes {
-			t.Errorf("answered %q: %v, removes is %v; docker was asked:\n%s", answer, err, got, calls)
+			t.Errorf("answered %q: %v, removes is %v; docker was called with:\n%s", answer, err, got, calls)
 		}
 	}
 }
@@ -138,14 +138,14 @@ func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (o
 	cmd.Env = append([]string{"PATH=" + bin, "CALLS=" + noted, "FOLLOW=0"}, env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	text, err := cmd.CombinedOutput()
-	asked, readErr := os.ReadFile(noted)
+	arguments, readErr := os.ReadFile(noted)
 	if readErr != nil && !os.IsNotExist(readErr) {
 		t.Fatal(readErr)
 	}
-	return string(text), string(asked), err
+	return string(text), string(arguments), err
 }
 
-// A docker that tells what it is given when it is to start something.
+// A docker that prints its settings when it is to start something.
 const tellingDocker = `#!/bin/sh
 [ "$1 $2" != "compose config" ] || echo kafka
 [ "$1 $2" != "compose up" ] || for v in COMPOSE_PROFILES OTEL_TRACES_EXPORTER OTEL_LOGS_EXPORTER TRACES_TO LOGS_TO \
@@ -167,8 +167,8 @@ func TestProfilesSwitchOnWhatTheyNeed(t *testing.T) {
 	} {
 		for _, command := range []string{"start", "monitoring"} {
 			t.Run(command+" "+profiles, func(t *testing.T) {
-				asked, sample, _ := strings.Cut(profiles, " with ")
-				env := []string{"PROFILES=" + asked}
+				chosen, sample, _ := strings.Cut(profiles, " with ")
+				env := []string{"PROFILES=" + chosen}
 				if sample != "" {
 					env = append(env, "TAIL_SAMPLING=1")
 				}

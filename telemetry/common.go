@@ -99,7 +99,7 @@ func processMetrics() Catalogue {
 		{
 			Name: ProcessMemoryUsageBytes, Kind: Gauge, Unit: "By", Labels: []string{"type"},
 			Bound: "rss, heapTotal, heapUsed, external", MaxSeries: 4, Documented: true,
-			Help: "Memory of the process: rss resident set, heapTotal heap held from the system, heapUsed heap in objects, " +
+			Help: "Memory of the process: rss resident set, heapTotal heap got from the system, heapUsed heap in objects, " +
 				"external what the Go runtime holds outside the heap. Services of one process report the same figures: " +
 				"take their maximum, never their sum.",
 		},

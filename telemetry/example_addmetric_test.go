@@ -15,7 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-// README.md shows the part between the two markers; a test in docs holds them together.
+// README.md shows the part between the two markers; a test in docs compares them.
 
 // README begins
 

@@ -72,7 +72,7 @@ func Example() {
 }
 
 // The middleware with its options: OpenTelemetry's own metric of requests beside the documented ones, and no traces of a
-// monitor that asks elsewhere than [telemetry.IsProbe] expects.
+// monitor with other requests than [telemetry.IsProbe] expects.
 func ExampleHTTPMiddleware() {
 	ctx := context.Background()
 	tel, err := telemetry.Setup(ctx, telemetry.Config{Service: "bakery", LogWriter: io.Discard})

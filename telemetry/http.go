@@ -137,7 +137,7 @@ func forgetRawPattern(r *http.Request) {
 	}
 }
 
-// TraceResponse is the response header that tells a client the trace of its request, whether or not it brought one:
+// TraceResponse is the response header with the trace of the client's request, whether or not it brought one:
 // "00-<trace id>-<span id>-<flags>", as in the section on response headers of the editor's draft of W3C Trace Context.
 // Flags 01 say that the trace is sampled.
 const TraceResponse = "traceresponse"
@@ -153,7 +153,7 @@ func tracing(t *Telemetry, quiet func(*http.Request) bool) func(http.Handler) ht
 		)
 	}
 	return func(next http.Handler) http.Handler {
-		traced := span(answersTrace(next))
+		traced := span(addTraceResponse(next))
 		if quiet == nil {
 			return traced
 		}
@@ -178,8 +178,8 @@ func bringsSampled(t *Telemetry, r *http.Request) bool {
 	return trace.SpanContextFromContext(ctx).IsSampled()
 }
 
-// answersTrace has the answer name its span.
-func answersTrace(next http.Handler) http.Handler {
+// addTraceResponse adds the header [TraceResponse] to the response.
+func addTraceResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		propagation.TraceContext{}.Inject(r.Context(), responseCarrier{propagation.HeaderCarrier(w.Header())})
 		next.ServeHTTP(w, r)

@@ -156,7 +156,7 @@ func TestHTTPOwnRouteFunction(t *testing.T) {
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served = true })
 	h := telemetry.HTTPMiddleware(r.Telemetry, func(*http.Request) string {
 		if !served {
-			t.Error("route was asked before the handler ran")
+			t.Error("route was called before the handler ran")
 		}
 		return "/mine"
 	})(next)
@@ -328,8 +328,8 @@ func TestMonitorsStartNoTrace(t *testing.T) {
 			if got := len(r.Spans()); got != test.spans {
 				t.Errorf("%d spans, want %d", got, test.spans)
 			}
-			if told := answer.Header().Get(telemetry.TraceResponse) != ""; told != (test.spans > 0) {
-				t.Errorf("a trace is named: %v", told)
+			if named := answer.Header().Get(telemetry.TraceResponse) != ""; named != (test.spans > 0) {
+				t.Errorf("a trace is named: %v", named)
 			}
 			if got := r.Metric(telemetry.HTTPRequestsTotal, nil); got != 1 {
 				t.Errorf("counted %v, want 1", got)

@@ -36,7 +36,7 @@ func newLogger(
 	return provider, slog.New(slog.NewMultiHandler(local, newExportHandler(provider, level)))
 }
 
-// newLocalHandler writes lines as the configuration asks.
+// newLocalHandler writes lines as configured.
 func newLocalHandler(config Config) slog.Handler {
 	w := NewLineWriter(config.LogWriter)
 	var handler slog.Handler

@@ -134,7 +134,7 @@ func (o *outlet) logLosses() {
 }
 
 // shutdown flushes by stop, the processor's own shutdown, and returns once the processor's worker has ended. It
-// keeps a tenth of the time left for that: then exports under way are cut off, and what they held counts as lost.
+// keeps a tenth of the time left for that: then exports under way are cut off, and what they had counts as lost.
 // A loss is logged and counted, and is no error.
 func (o *outlet) shutdown(ctx context.Context, stop func(context.Context) error) error {
 	flush, cancel := ctx, context.CancelFunc(func() {})

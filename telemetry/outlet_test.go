@@ -20,7 +20,7 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-// sink is an exporter of both signals that answers as it is told.
+// sink is an exporter of both signals whose results the test chooses.
 type sink struct {
 	mu       sync.Mutex
 	taken    int
@@ -119,9 +119,9 @@ func dropped(t *testing.T, tel *telemetry.Telemetry, name string) map[string]flo
 	return lost
 }
 
-// told returns how often the log tells of losses, and of how many in all. The last line comes with the shutdown,
+// reportedLosses returns how many log lines report losses, and how many are lost in all. The last line comes with the shutdown,
 // after which there are no metrics.
-func told(t *testing.T, log *bytes.Buffer) (lines, lost int) {
+func reportedLosses(t *testing.T, log *bytes.Buffer) (lines, lost int) {
 	t.Helper()
 	for line := range bytes.Lines(log.Bytes()) {
 		var record struct {
@@ -195,15 +195,15 @@ func TestAStuckExporterHoldsUpNobody(t *testing.T) {
 				if s.shutdown != 1 || s.largest > 50 {
 					t.Errorf("%d shutdowns, batches of %d; want 1, and 50 at most", s.shutdown, s.largest)
 				}
-				if _, lost := told(t, &log); lost != 1000 || !strings.Contains(log.String(), `"signal":"`+signal.name) {
-					t.Errorf("the log tells of %d lost, want those 900 and the 100 that waited: %s", lost, log.String())
+				if _, lost := reportedLosses(t, &log); lost != 1000 || !strings.Contains(log.String(), `"signal":"`+signal.name) {
+					t.Errorf("the log reports %d lost, want those 900 and the 100 that waited: %s", lost, log.String())
 				}
 			})
 		})
 	}
 }
 
-// An exporter that ignores its context cannot hold up the process.
+// An exporter that ignores its context cannot delay the process.
 func TestShutdownGivesUpOnAnExporter(t *testing.T) {
 	for _, signal := range signals {
 		t.Run(signal.name, func(t *testing.T) {
@@ -224,7 +224,7 @@ func TestShutdownGivesUpOnAnExporter(t *testing.T) {
 	}
 }
 
-// A collector that is away for ten minutes is told of about once a minute, and never by way of itself.
+// A collector that is away for ten minutes is logged about once a minute, and never through itself.
 func TestFailuresAreToldOnceAMinute(t *testing.T) {
 	for _, signal := range signals {
 		t.Run(signal.name, func(t *testing.T) {
@@ -241,8 +241,8 @@ func TestFailuresAreToldOnceAMinute(t *testing.T) {
 					t.Errorf("lost %v, want about %d", lost, minutes*60)
 				}
 				stop(t, tel, time.Second)
-				if lines, lost := told(t, &log); lines < minutes || lines > minutes+2 || lost != minutes*60 {
-					t.Errorf("told %d times in %d minutes, of %d lost of %d", lines, minutes, lost, minutes*60)
+				if lines, lost := reportedLosses(t, &log); lines < minutes || lines > minutes+2 || lost != minutes*60 {
+					t.Errorf("logged %d times in %d minutes, of %d lost of %d", lines, minutes, lost, minutes*60)
 				}
 			})
 		})
@@ -274,7 +274,7 @@ func TestNothingIsLostUncounted(t *testing.T) {
 			}
 			recording.Wait()
 			stop(t, tel, time.Minute)
-			if _, lost := told(t, &log); s.taken+lost != workers*each || s.taken == 0 {
+			if _, lost := reportedLosses(t, &log); s.taken+lost != workers*each || s.taken == 0 {
 				t.Errorf("%d taken and %d lost, want %d together", s.taken, lost, workers*each)
 			}
 		})

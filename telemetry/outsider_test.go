@@ -102,7 +102,7 @@ func importerOf(t *testing.T, path string, requires ...string) importer {
 	}
 }
 
-// TestWhatAnImporterGets holds what a module grows by that imports a package of the library. What it compiles is listed
+// TestWhatAnImporterGets checks what a module grows by that imports a package of the library. What it compiles is listed
 // in docs/telemetry.md. Its build list is longer: Go also chooses versions for what only the tests of others need. It is
 // in testdata; each module that joins it can raise a version of the importer's own.
 func TestWhatAnImporterGets(t *testing.T) {

@@ -21,7 +21,7 @@ func residentSet() (int64, bool) {
 	return int64(stat.ResidentMemory()), true
 }
 
-// processAge returns how long ago the process started, or 0 if /proc does not tell.
+// processAge returns how long ago the process started, or 0 if /proc does not say.
 func processAge() time.Duration {
 	self, err := procfs.Self()
 	if err != nil {

@@ -6,13 +6,13 @@
 // [Catalogue]; [Setup] builds the instruments, the /metrics page and the reference table from it.
 //
 // Metrics are scraped from /metrics. Spans and log records stay in the process unless [Config] names exporters for
-// them; package otlp makes these from the standard variables. Exporting never holds up who records: what a slow
+// them; package otlp makes these from the standard variables. Exporting never delays the code that records: what a slow
 // collector has no time for is dropped, counted and logged.
 //
 // The package keeps no state of its own and neither sets nor reads OpenTelemetry's global providers, so two
 // services in one process have two registries, two tracer providers and two loggers.
 //
-// telemetry.go tells the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
+// telemetry.go has the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
 // common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded.
 // page.go is /metrics, process.go the process's memory and uptime. http.go is the middleware, httpmetrics.go what it
 // measures. traces.go makes spans and samples them, logs.go writes log lines, and outlet.go sends both away.

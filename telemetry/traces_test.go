@@ -316,6 +316,6 @@ func TestBaggageOfClients(t *testing.T) {
 		})
 	}
 	if len(errs) > 0 {
-		t.Errorf("told to the global handler: %v", errs)
+		t.Errorf("reported to the global handler: %v", errs)
 	}
 }

@@ -1,7 +1,7 @@
 # What follows from PROFILES: what runs, what the services send, and where the
 # Collector sends it. Sourced by stack.sh.
 
-# has PROFILE: is it asked for?
+# has PROFILE: is it chosen?
 has() { case " ${PROFILES:-} " in *" $1 "*) ;; *) return 1 ;; esac }
 
 need_profiles() {

@@ -13,7 +13,7 @@ logs=$(mktemp -d)
 host_pid=
 note() { printf '%-22s %s\n' "$1" "$2"; }
 
-# within SECONDS COMMAND…: ask until it holds, and say so where it does not.
+# within SECONDS COMMAND…: repeat until it succeeds, and say so where it does not.
 within() {
 	local end=$((SECONDS + $1))
 	shift
@@ -34,7 +34,7 @@ targets_up() {
 	query_has "count($up == 1)" "\"$1\"\]" && query_has "count($up)" "\"$1\"\]"
 }
 
-# ask TARGETS: what the documents say can be asked.
+# ask TARGETS: run the requests of the documents.
 ask() {
 	local order
 	order=$(curl -fsS --max-time 10 -X POST http://localhost:3001/orders -H 'Content-Type: application/json' \

@@ -37,7 +37,7 @@ func aged(topics ...string) *world {
 }
 
 // What retention has removed is neither lost nor wrong, and the report says
-// from where on it can tell.
+// from where on it is complete.
 func TestACutLog(t *testing.T) {
 	all := []string{banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}
 	for name, tt := range map[string]struct {
@@ -130,7 +130,7 @@ func TestDifferencesAfterACut(t *testing.T) {
 	}
 }
 
-// Totals may hold more than log and state together: what has left both.
+// Totals may count more than log and state together: what has left both.
 func TestTotalsOfWhatHasLeftLogAndState(t *testing.T) {
 	w := aged(banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
 	delete(w.transactions, "order-1")
@@ -244,7 +244,7 @@ func TestACutOfOnePartition(t *testing.T) {
 		w.pile(1, 2)
 		w.settle()
 		p := record.Partition{Topic: banking.TopicPaymentsAuthorized}
-		w.cutLog(p, len(w.log[p])) // what it held is not known
+		w.cutLog(p, len(w.log[p])) // what it had is not known
 		w.pile(partition, 1)
 		for w.decide(partition) {
 		}

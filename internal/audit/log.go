@@ -191,7 +191,7 @@ func userKey(id string) uint64 {
 // decodeLetter reads a record of a dead-letter topic: a dead letter, or a
 // marker.
 func decodeLetter(r record.Record) (orderID string, fact any) {
-	origin, held, err := record.ParseOrigin(r)
+	origin, original, err := record.ParseOrigin(r)
 	if err != nil {
 		m, err := record.ParseMarker(r)
 		if err != nil {
@@ -200,7 +200,7 @@ func decodeLetter(r record.Record) (orderID string, fact any) {
 		return "", m
 	}
 	l := letter{at: r.Place, origin: origin.Place, group: origin.Group, reason: origin.Reason}
-	if order, err := delivery.DecodeAs[banking.OrderCreated](held); err == nil {
+	if order, err := delivery.DecodeAs[banking.OrderCreated](original); err == nil {
 		l.orderID, l.event, l.amount = order.OrderID, order.EventID, order.Amount
 	}
 	return l.orderID, l
@@ -238,7 +238,7 @@ func (l *Log) cut(topics ...string) bool {
 }
 
 // samePartition returns the partition in which the topic has the records of the
-// same key, or -1 where it cannot be told.
+// same key, or -1 where that is unknown.
 func (l *Log) samePartition(topic string, at record.Place) int32 {
 	n := map[string]int{}
 	for p := range l.extents {
@@ -258,7 +258,7 @@ func (l *Log) lostBefore(topic string, partition int32, t time.Time) bool {
 		if p.Topic != topic || e.Start == 0 || partition >= 0 && p.ID != partition {
 			continue
 		}
-		// An empty log may have held anything.
+		// An empty log may have had anything.
 		if e.From.IsZero() || !t.After(e.From) {
 			return true
 		}

@@ -52,7 +52,7 @@ func history(t *rapid.T, w *world, label string, steps int) {
 	}
 }
 
-// resolve replays or purges a dead letter that holds an order, perhaps again.
+// resolve replays or purges a dead letter that has an order, perhaps again.
 func (w *world) resolve(t *rapid.T) {
 	var letters []record.Place
 	for id := range int32(banking.Partitions) {
@@ -81,7 +81,7 @@ func live(t *rapid.T, w *world) Report {
 		for _, span := range w.spans(topic) {
 			s.Since[span.Partition] = span.End
 		}
-		history(t, w, "while the first ends are asked", 3)
+		history(t, w, "while the first ends are read", 3)
 	}
 	s.Paiement = w.state().Paiement
 	history(t, w, "after paiement's state", 5)
@@ -93,7 +93,7 @@ func live(t *rapid.T, w *world) Report {
 	var spans []kafka.Span
 	for _, topic := range topics() {
 		spans = append(spans, w.spans(topic)...)
-		history(t, w, "while the ends are asked", 3)
+		history(t, w, "while the ends are read", 3)
 	}
 	l.Extend(spans)
 	_ = w.scan(spans, func(r record.Record) error { l.Add(r); return nil })

@@ -40,11 +40,11 @@ func refused() (*world, record.Place) {
 // replay does what `vigie dlq replay` does.
 func (w *world) replay(letter record.Place) {
 	r := w.at(letter)
-	_, held, err := record.ParseOrigin(r)
+	_, original, err := record.ParseOrigin(r)
 	if err != nil {
 		panic(err)
 	}
-	w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: r.Key, Value: r.Value, Headers: held.Headers})
+	w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: r.Key, Value: r.Value, Headers: original.Headers})
 	w.publish(markerFor(letter, string(r.Key), record.Replayed))
 }
 

@@ -76,7 +76,7 @@ type Unreadable struct {
 }
 
 // Older counts what the services remember of orders that retention has taken
-// out of the log, wholly or in part. Of these the audit cannot tell.
+// out of the log, wholly or in part. About these the audit says nothing.
 type Older struct {
 	Ledger       int64 `json:"ledgerRows"`
 	Results      int64 `json:"results"`
@@ -316,7 +316,7 @@ func (r Report) notes() (lines []string) {
 		if c.From != nil {
 			from = "of " + c.From.Format(time.RFC3339)
 		}
-		lines = append(lines, fmt.Sprintf("cut: %s/%d can be told from offset %d on, %s", c.Topic, c.Partition, c.Offset, from))
+		lines = append(lines, fmt.Sprintf("cut: %s/%d is complete from offset %d on, %s", c.Topic, c.Partition, c.Offset, from))
 	}
 	lines = append(lines, counts("older than the log", count{r.OlderThanLog.Ledger, "ledger rows"}, count{r.OlderThanLog.Results, "results"},
 		count{r.OlderThanLog.DeadLetters, "dead letters"}, count{r.OlderThanLog.Views, "views of suivi"},

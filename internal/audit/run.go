@@ -32,8 +32,8 @@ import (
 // pause is the least time between two looks.
 const pause = 200 * time.Millisecond
 
-// stall is how long the log may give nothing. A broker that is away is told by
-// errors, so this is for what cannot come, such as a record in the place of a
+// stall is how long the log may give nothing. A broker that is away
+// causes errors, so this is for what cannot come, such as a record in the place of a
 // transaction's marker at a log's end.
 const stall = 30 * time.Second
 
@@ -42,7 +42,7 @@ var errStalled = errors.New("the log gives no more records before its end")
 
 // Config says what to audit, and how.
 type Config struct {
-	// Bounds returns where the topics' logs begin and end now, asked in the
+	// Bounds returns where the topics' logs begin and end now, queried in the
 	// order of the topics.
 	Bounds func(topics ...string) ([]kafka.Span, error)
 	// Scan reads spans, as [kafka.Scan] does.
@@ -54,7 +54,7 @@ type Config struct {
 	// Retention is how long the services keep what is decided; 0: for ever.
 	Retention time.Duration
 	// Progress is called with how many of a look's records have been read, by one
-	// goroutine at a time. Nil for nobody.
+	// goroutine at a time. It may be nil.
 	Progress func(done, all int64)
 }
 

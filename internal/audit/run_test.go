@@ -153,7 +153,7 @@ func TestErrorsEndAnAudit(t *testing.T) {
 	}
 }
 
-// A log that gives nothing more before its end does not hold the audit up for
+// A log that gives nothing more before its end does not delay the audit for
 // ever; one that is merely long may take its time.
 func TestALogThatStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -53,7 +53,7 @@ func (x *expectation) add(moment string, status banking.OrderStatus, amount bank
 // expected works out what suivi shows of an order from the records that its
 // positions say it has read. An order is created once and decided once: of
 // events that contradict each other suivi shows the first that it read, which
-// the log does not tell.
+// the log does not say.
 func (o *order) expected(p Positions) (x expectation) {
 	for _, c := range o.created {
 		if p.read(c.at) {

@@ -1,7 +1,7 @@
 // Package cli is the command vigie but for the process around it: flags,
 // environment and output, in front of the packages that do the work.
 //
-// One file tells one subcommand, or the flags of one family:
+// Each file has one subcommand, or one family of flags:
 //
 //	command.go      the tree of commands, and how a run ends
 //	hint.go         which setting fixes an error: the one place where they meet

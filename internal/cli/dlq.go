@@ -344,7 +344,7 @@ func newResolving(c *cli.Command, verb string) *resolving {
 
 // pick leaves out the letters that are resolved, and counts ids that name no
 // letter as failures.
-func (s *resolving) pick(asked []record.Place, listed []deadletters.Letter, again bool) []deadletters.Letter {
+func (s *resolving) pick(ids []record.Place, listed []deadletters.Letter, again bool) []deadletters.Letter {
 	found := map[record.Place]bool{}
 	var picked []deadletters.Letter
 	for _, l := range listed {
@@ -356,9 +356,9 @@ func (s *resolving) pick(asked []record.Place, listed []deadletters.Letter, agai
 		}
 		picked = append(picked, l)
 	}
-	for _, id := range asked {
+	for _, id := range ids {
 		if !found[id] {
-			found[id] = true // once, though it may be asked for twice
+			found[id] = true // once, though it may be named twice
 			s.take(deadletters.Outcome{Letter: deadletters.Letter{ID: id}, Err: errNoLetter})
 		}
 	}

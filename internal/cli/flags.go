@@ -127,7 +127,7 @@ func retentionFlag() cli.Flag {
 	}
 }
 
-// databaseURL is where a command's flags say that state is kept. It may hold a
+// databaseURL is where a command's flags say that state is kept. It may contain a
 // password: what is shown is [storage.Redacted].
 func databaseURL(c *cli.Command) (string, error) {
 	url, err := secretOf(c, flagDatabase)

@@ -27,7 +27,7 @@ const (
 	flagTokens      = "-tokens-file" // likewise
 )
 
-// addrFlag says where a service listens, or is asked.
+// addrFlag says where a service listens, or where requests to it go.
 func addrFlag(service, value string) cli.Flag {
 	name := service + flagAddr
 	return &cli.StringFlag{
@@ -74,12 +74,12 @@ func httpFlags(registry ...services.Service) []cli.Flag {
 	return flags
 }
 
-// httpClientFlags are those of commands that ask services.
+// httpClientFlags are those of commands that send requests to services.
 func httpClientFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: flagHTTPCA, Sources: env(flagHTTPCA), Category: "HTTP",
-			Usage: "`FILE` (PEM) with the authorities that signed the services' certificates: addresses are then asked by https (default: the system's, and http)",
+			Usage: "`FILE` (PEM) with the authorities that signed the services' certificates: requests then use https (default: the system's, and http)",
 		},
 		&cli.StringFlag{
 			Name: flagHTTPName, Sources: env(flagHTTPName), Category: "HTTP",
@@ -88,7 +88,7 @@ func httpClientFlags() []cli.Flag {
 	}
 }
 
-// serviceURL is where a service is asked: at the first of the addresses that
+// serviceURL is where requests to a service go: at the first of the addresses that
 // its flag has, which may be one to listen on, such as 0.0.0.0.
 func serviceURL(c *cli.Command, s services.Service) string {
 	first, _, _ := strings.Cut(c.String(s.Name+flagAddr), ",")
@@ -103,7 +103,7 @@ func serviceURL(c *cli.Command, s services.Service) string {
 	return "http://" + first
 }
 
-// clientTransport is how services are asked.
+// clientTransport is how requests to services are sent.
 func clientTransport(c *cli.Command) (*http.Transport, error) {
 	transport := &http.Transport{
 		DisableKeepAlives: true,

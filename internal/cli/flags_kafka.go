@@ -26,7 +26,7 @@ const (
 	defaultBroker = "127.0.0.1:9092"
 )
 
-// kafkaFlags say where Kafka is and how to be let in; otherwise is what an
+// kafkaFlags say where Kafka is and how to authenticate; otherwise is what an
 // empty list of brokers means.
 func kafkaFlags(otherwise string) []cli.Flag {
 	const category, secured = "Kafka", "Kafka, secured"

@@ -19,7 +19,7 @@ import (
 
 const (
 	flagHealthTimeout = "timeout"
-	// healthTimeout is longer than a service takes to ask what it stands on,
+	// healthTimeout is longer than a service takes to check what it depends on,
 	// so that the answer is the service's own reason.
 	healthTimeout = 3 * time.Second
 	maxHealthBody = 64 << 10
@@ -34,7 +34,7 @@ func healthCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "health", Usage: "ask whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
 		Description: "Asks each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
-			"with 200. A URL without a path is asked for /health/ready.",
+			"with 200. A URL without a path gets the path /health/ready.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
 			&cli.DurationFlag{Name: flagHealthTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
 		}),
@@ -45,10 +45,10 @@ func healthCommand(registry services.Registry) *cli.Command {
 func health(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagHealthTimeout))
 	defer cancel()
-	asked := c.Args().Slice()
-	if len(asked) == 0 {
+	urls := c.Args().Slice()
+	if len(urls) == 0 {
 		for _, s := range registry {
-			asked = append(asked, serviceURL(c, s))
+			urls = append(urls, serviceURL(c, s))
 		}
 	}
 	transport, err := clientTransport(c)
@@ -56,17 +56,17 @@ func health(ctx context.Context, c *cli.Command, registry services.Registry) err
 		return err
 	}
 	client := &http.Client{Transport: transport}
-	for _, one := range asked {
-		if err := askHealth(ctx, client, one); err != nil {
+	for _, one := range urls {
+		if err := checkHealth(ctx, client, one); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(c.Root().Writer, "ready: %s\n", strings.Join(asked, " "))
+	_, err = fmt.Fprintf(c.Root().Writer, "ready: %s\n", strings.Join(urls, " "))
 	return err
 }
 
-// askHealth returns nil when the URL answers with 200, else why not.
-func askHealth(ctx context.Context, client *http.Client, raw string) error {
+// checkHealth returns nil when the URL answers with 200, else why not.
+func checkHealth(ctx context.Context, client *http.Client, raw string) error {
 	target, err := url.Parse(raw)
 	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
 		return fmt.Errorf("%q is not a URL such as http://127.0.0.1:3001", raw)
@@ -76,7 +76,7 @@ func askHealth(ctx context.Context, client *http.Client, raw string) error {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", target, err)
+		return fmt.Errorf("make request to %s: %w", target, err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
@@ -102,9 +102,9 @@ func reason(response *http.Response) string {
 // rootCause takes the request, which the message names already, off a
 // client's error.
 func rootCause(err error) error {
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		return asked.Err
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err
 	}
 	return err
 }

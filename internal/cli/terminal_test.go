@@ -21,9 +21,9 @@ func TestTheLogIsColouredOnATerminalAlone(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = terminal.Close() })
 	for _, test := range []struct {
-		name, asked, noColor string
-		w                    io.Writer
-		want                 string
+		name, set, noColor string
+		w                  io.Writer
+		want               string
 	}{
 		{"auto", "auto", "", terminal, telemetry.LogColored},
 		{"text", "text", "", terminal, telemetry.LogColored},
@@ -39,11 +39,11 @@ func TestTheLogIsColouredOnATerminalAlone(t *testing.T) {
 				Flags: logFlags(), Writer: io.Discard, ErrWriter: test.w,
 				Action: func(_ context.Context, c *cli.Command) error { got = logFormat(c); return nil },
 			}
-			if err := command.Run(t.Context(), []string{"vigie", "--log-format", test.asked}); err != nil {
+			if err := command.Run(t.Context(), []string{"vigie", "--log-format", test.set}); err != nil {
 				t.Fatal(err)
 			}
 			if got != test.want {
-				t.Errorf("telemetry is asked for %q, want %q", got, test.want)
+				t.Errorf("telemetry is set to %q, want %q", got, test.want)
 			}
 		})
 	}

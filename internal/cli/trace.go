@@ -29,18 +29,18 @@ const (
 	defaultTraceLimit = 200
 )
 
-// errNeedsJaeger: a trace was asked for by its id, and Jaeger is not to be asked.
+// errNeedsJaeger: a trace was asked for by its id, and Jaeger is not to be used.
 var errNeedsJaeger = errors.New("only Jaeger can find a trace by its id")
 
 func traceCommand() *cli.Command {
 	const where = "Where to ask"
 	return &cli.Command{
-		Name: "trace", Usage: "tell one order's story, from its request to the statistics", ArgsUsage: "ORDER", HideHelpCommand: true,
+		Name: "trace", Usage: "show one order's story, from its request to the statistics", ArgsUsage: "ORDER", HideHelpCommand: true,
 		Description: "Finds the order's records in Kafka and in them the trace that it began, and prints the trace's spans from\n" +
 			"Jaeger as a tree: who did what, when, for how long, and what failed. Without Jaeger, or where it does not\n" +
-			"have the trace, the records tell the story. Changes nothing. Exits with 0 when there is a story, else with 1.\n\n" +
+			"have the trace, the story comes from the records. Changes nothing. Exits with 0 when there is a story, else with 1.\n\n" +
 			"   vigie trace order-1                             an order\n" +
-			"   vigie trace 4bf92f3577b34da6a3ce929d0e0e4736    a trace, of a log line or an exemplar; asks Jaeger alone\n" +
+			"   vigie trace 4bf92f3577b34da6a3ce929d0e0e4736    a trace, of a log line or an exemplar; from Jaeger alone\n" +
 			"   vigie trace order-1 --json | jq -r '.records[].place'\n" +
 			"   vigie trace order-1 --json | jq -r '.spans[] | select(.failed) | .name + \": \" + .error'",
 		Flags: append(kafkaFlags(defaultBroker),
@@ -50,7 +50,7 @@ func traceCommand() *cli.Command {
 			},
 			&cli.StringFlag{
 				Name: flagJaegerURL, Sources: cli.EnvVars("VIGIE_JAEGER_URL"), Value: "http://127.0.0.1:16686", Category: where,
-				Usage: "`URL` of Jaeger; with an empty one the records tell the story",
+				Usage: "`URL` of Jaeger; with an empty one the story comes from the records",
 			},
 			&cli.IntFlag{
 				Name: flagLimit, Value: defaultTraceLimit, Validator: notNegative, Category: "Output",
@@ -66,13 +66,13 @@ func runTrace(ctx context.Context, c *cli.Command) error {
 	if c.Args().Len() != 1 {
 		return errors.New("trace takes one order's id, such as order-1, or one trace's id")
 	}
-	asked := strings.TrimSpace(c.Args().First())
+	argument := strings.TrimSpace(c.Args().First())
 	var report traces.Report
 	var err error
-	if id, ok := askedTrace(asked); ok {
+	if id, ok := parseTraceID(argument); ok {
 		report, err = traceReport(ctx, c, id)
 	} else {
-		report, err = orderReport(ctx, c, asked)
+		report, err = orderReport(ctx, c, argument)
 	}
 	if err != nil {
 		return err
@@ -80,13 +80,13 @@ func runTrace(ctx context.Context, c *cli.Command) error {
 	return printTrace(c.Root().Writer, report, c.Int(flagLimit), c.Bool(flagJSON))
 }
 
-// askedTrace reads a trace's id, as it is or in a traceparent.
-func askedTrace(asked string) (id string, ok bool) {
-	asked = strings.ToLower(asked)
-	if c, ok := traces.ParseContext(asked); ok {
+// parseTraceID reads a trace's id, as it is or in a traceparent.
+func parseTraceID(text string) (id string, ok bool) {
+	text = strings.ToLower(text)
+	if c, ok := traces.ParseContext(text); ok {
 		return c.TraceID, true
 	}
-	return asked, traces.IsTraceID(asked)
+	return text, traces.IsTraceID(text)
 }
 
 // traceReport is what Jaeger has of a trace.
@@ -105,7 +105,7 @@ func traceReport(ctx context.Context, c *cli.Command, id string) (traces.Report,
 	}
 }
 
-// jaegerTree asks Jaeger for a trace.
+// jaegerTree gets a trace from Jaeger.
 func jaegerTree(ctx context.Context, c *cli.Command, id string) (traces.Tree, error) {
 	jaeger := traces.Jaeger{URL: jaegerURL(c)}
 	trace, err := jaeger.Trace(ctx, id)
@@ -137,7 +137,7 @@ func orderReport(ctx context.Context, c *cli.Command, order string) (traces.Repo
 	if err := checkOrderID(order); err != nil {
 		return traces.Report{}, err
 	}
-	known := askSuivi(ctx, baseURL(c, flagSuiviURL), order)
+	known := querySuivi(ctx, baseURL(c, flagSuiviURL), order)
 	facts, err := orderFacts(ctx, c, order, known)
 	if err != nil {
 		return traces.Report{}, err
@@ -207,7 +207,7 @@ func orderFacts(ctx context.Context, c *cli.Command, order string, known knownOr
 // addSpans adds what Jaeger has, or why it has nothing.
 func addSpans(ctx context.Context, c *cli.Command, report *traces.Report) error {
 	if jaegerURL(c) == "" {
-		report.Why = "Jaeger is not asked"
+		report.Why = "Jaeger is not used"
 		return nil
 	}
 	var err error
@@ -246,9 +246,9 @@ type knownOrder struct {
 	note string
 }
 
-// askSuivi asks for an order. It never fails: what suivi does not say is found
+// querySuivi gets an order. It never fails: what suivi does not say is found
 // by reading more.
-func askSuivi(ctx context.Context, base, order string) knownOrder {
+func querySuivi(ctx context.Context, base, order string) knownOrder {
 	target, err := url.Parse(base)
 	if err != nil || target.Host == "" {
 		return knownOrder{note: "suivi's URL is not one such as http://127.0.0.1:3002: the whole log was read."}

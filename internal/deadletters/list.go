@@ -54,7 +54,7 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 	return l.result(), nil
 }
 
-// bounds returns what the topics hold. A topic is looked up before it is asked
+// bounds returns what the topics hold. A topic is looked up before it is queried
 // for, since asking can create it.
 func (s Source) bounds(topics []string) ([]kafka.Span, error) {
 	existing, err := s.Client.Topics()
@@ -182,8 +182,8 @@ func (m matcher) matches(l Letter) bool {
 		(m.Before.IsZero() || l.FailedAt.Before(m.Before)) && (m.After.IsZero() || l.FailedAt.After(m.After))
 }
 
-// is compares with what was asked for, if anything.
-func is(asked, got string) bool { return asked == "" || asked == got }
+// is compares with what is wanted, if anything.
+func is(want, got string) bool { return want == "" || want == got }
 
 // Open reads the letters again, whole, and gives each to read: in order within
 // a partition, several partitions at a time. Letters that retention has deleted
@@ -246,8 +246,8 @@ func (s Source) spans(letters []Letter) ([]kafka.Span, error) {
 	return out, nil
 }
 
-// stepper returns a function that tells of one step more. Its callers hold a
-// lock of theirs.
+// stepper returns a function that reports one more step. Its callers have locked a
+// mutex of theirs.
 func stepper(progress Progress, total int64) func() {
 	if progress == nil {
 		return func() {}

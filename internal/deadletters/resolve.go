@@ -37,7 +37,7 @@ type Resolver struct {
 // Outcome is what became of one letter.
 type Outcome struct {
 	Letter Letter
-	Err    error // nil: replayed or purged, as was asked
+	Err    error // nil: replayed or purged, as requested
 }
 
 // Replay publishes the records that letters hold to the topics they came from,
@@ -49,7 +49,7 @@ type Outcome struct {
 // ids. Letters that hold the same record, as those of several groups do, have
 // it published once.
 //
-// report is told of each letter exactly once, by one goroutine at a time. The
+// report is called for each letter exactly once, by one goroutine at a time. The
 // error is a failure to read; the letters it leaves are reported with it.
 func (s Resolver) Replay(ctx context.Context, letters []Letter, report func(Outcome)) error {
 	return s.resolve(ctx, record.Replayed, letters, report)
@@ -80,7 +80,7 @@ func (s Resolver) resolve(ctx context.Context, kind string, letters []Letter, re
 }
 
 const (
-	// batchLetters and batchBytes bound what one partition's letters hold in
+	// batchLetters and batchBytes bound what one partition's letters take in
 	// memory while they are resolved.
 	batchLetters = 256
 	batchBytes   = 4 << 20
@@ -156,12 +156,12 @@ func (r *run) process(ctx context.Context, letters []Whole) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range steps {
-		r.tell(s.whole.ID, s.err)
+		r.reportOne(s.whole.ID, s.err)
 	}
 }
 
-// tell reports a letter. The caller holds the lock.
-func (r *run) tell(id record.Place, err error) {
+// reportOne reports a letter. The caller has locked mu.
+func (r *run) reportOne(id record.Place, err error) {
 	if l, ok := r.left[id]; ok {
 		delete(r.left, id)
 		r.report(Outcome{Letter: l, Err: err})
@@ -178,7 +178,7 @@ func (r *run) reportLeft(letters []Letter, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range letters {
-		r.tell(l.ID, err)
+		r.reportOne(l.ID, err)
 	}
 }
 

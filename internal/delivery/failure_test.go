@@ -31,8 +31,8 @@ func TestADeadLetterGivesTheOriginalHeadersBack(t *testing.T) {
 		r := record.Record{Place: record.At(source, 2, 42), Key: []byte("k"), Headers: original}
 		failure := Reject(ReasonMalformed, errors.New("broken"))
 		m := deadLetterLoop().setAside(r, failure, ClassOf(failure).consequences())[0]
-		origin, held, err := record.ParseOrigin(record.Record{Headers: m.Headers})
-		if diff := cmp.Diff(append([]record.Header{}, original...), append([]record.Header{}, held.Headers...)); err != nil || diff != "" {
+		origin, carried, err := record.ParseOrigin(record.Record{Headers: m.Headers})
+		if diff := cmp.Diff(append([]record.Header{}, original...), append([]record.Header{}, carried.Headers...)); err != nil || diff != "" {
 			t.Fatalf("%v: %s", err, diff)
 		}
 		if origin.Place != r.Place || origin.Group != group || origin.EventID != r.Header(record.HeaderEventID)[:min(1024, len(r.Header(record.HeaderEventID)))] {

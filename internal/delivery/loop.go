@@ -1,5 +1,6 @@
 // Package delivery is the one loop by which a consumer turns records into
-// stored state and further records without losing or repeating any.
+// stored state and further records without losing or repeating any. It exists
+// so that this promise is kept, and tested, in one place for all services.
 //
 // loop.go has what a service gives and gets, and where partitions begin;
 // worker.go follows a record through the loop; failure.go says what becomes of
@@ -26,7 +27,7 @@ import (
 )
 
 // Handler is what one service does with its records. The loop calls the steps
-// in this order for every batch; a batch holds each key at most once, and all
+// in this order for every batch; a batch has each key at most once, and all
 // of its records come from one partition.
 //
 // State is what the batch's decisions need to know, Change what one record
@@ -41,8 +42,8 @@ type Handler[State, Change any] interface {
 	// Store stores the batch's changes inside the transaction that also
 	// stores the outgoing messages and the offset.
 	Store(ctx context.Context, tx *storage.Tx, decided []Decided[Change]) error
-	// Stored is told once that the changes are stored for good: the place
-	// for business metrics and logs.
+	// Stored is called once the changes are stored for good: the place for
+	// business metrics and logs.
 	Stored(decided []Decided[Change])
 }
 
@@ -137,7 +138,7 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 		})
 		switch {
 		case ctx.Err() != nil, errors.Is(err, sarama.ErrClosedConsumerGroup):
-			return nil //nolint:nilerr // being told to stop is no failure
+			return nil //nolint:nilerr // a request to stop is no failure
 		case err != nil:
 			return err
 		}
@@ -214,15 +215,15 @@ func (l *Loop[State, Change]) Cleanup(session sarama.ConsumerGroupSession) error
 	return l.deps.Rebalances.Cleanup(session)
 }
 
-// committed asks for the group's offsets in Kafka.
+// committed returns the group's offsets in Kafka.
 func (l *Loop[State, Change]) committed(claims map[string][]int32) (*sarama.OffsetFetchResponse, error) {
 	admin, err := sarama.NewClusterAdminFromClient(l.deps.Control) // not closed: the client is shared
 	if err != nil {
-		return nil, fmt.Errorf("ask for the group's offsets: %w", err)
+		return nil, fmt.Errorf("read the group's offsets: %w", err)
 	}
 	offsets, err := admin.ListConsumerGroupOffsets(l.cfg.Group, claims)
 	if err != nil {
-		return nil, fmt.Errorf("ask for the group's offsets: %w", err)
+		return nil, fmt.Errorf("read the group's offsets: %w", err)
 	}
 	return offsets, nil
 }
@@ -232,7 +233,7 @@ func (l *Loop[State, Change]) committed(claims map[string][]int32) (*sarama.Offs
 func (l *Loop[State, Change]) start(ctx context.Context, p record.Partition, committed *sarama.OffsetFetchResponseBlock) (int64, error) {
 	oldest, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetOldest)
 	if err != nil {
-		return 0, fmt.Errorf("ask for the log's start: %w", err)
+		return 0, fmt.Errorf("read the log's start: %w", err)
 	}
 	next, known, err := l.deps.Store.Position(ctx, p)
 	if err != nil {
@@ -243,7 +244,7 @@ func (l *Loop[State, Change]) start(ctx context.Context, p record.Partition, com
 	end, err := l.deps.Control.GetOffset(p.Topic, p.ID, sarama.OffsetNewest)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("ask for the log's end: %w", err)
+		return 0, fmt.Errorf("read the log's end: %w", err)
 	case !known:
 		return oldest, l.deps.Store.StartAt(ctx, p, oldest)
 	case next < oldest:

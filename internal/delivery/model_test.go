@@ -122,7 +122,7 @@ func (m *machine) contradict(rt *rapid.T) {
 	m.append(string(m.pick(rt).Key), fmt.Sprintf("other-event-%d", len(m.log)), "ok")
 }
 
-// replay sends a record again when what failed it has been mended.
+// replay sends a record again when what failed it has been fixed.
 func (m *machine) replay(rt *rapid.T) {
 	r := m.pick(rt)
 	m.append(string(r.Key), string(r.Headers[0].Value), "ok")

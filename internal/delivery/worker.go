@@ -43,7 +43,7 @@ type worker[State, Change any] struct {
 	publication *publication
 	// published is the last offset of a batch whose messages Kafka has and the
 	// outbox still holds, or -1. The next batch's transaction takes them out;
-	// where no batch is at hand, one of their own does.
+	// where there is no batch, one of their own does.
 	published int64
 }
 
@@ -63,7 +63,7 @@ func (w *worker[State, Change]) run(session context.Context, messages <-chan *sa
 		err = errors.Join(err, w.finishPublication(nil))
 	}
 	if errors.Is(err, errSessionOver) {
-		return nil // that is how a worker is told to stop
+		return nil // that is how a worker is stopped
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 	return nil
 }
 
-// batcher cuts a partition's records into batches: as many as are at hand,
+// batcher cuts a partition's records into batches: as many as are there,
 // never waiting for more, each key once, so that a batch's records can be
 // decided side by side.
 type batcher struct {
@@ -379,7 +379,7 @@ func (w *worker[State, Change]) finishPublication(first *sarama.ConsumerMessage)
 	}
 	w.loop.deps.Fault.At(fault.BeforeCommit)
 	w.commit(p.next)
-	// The offset of a record in hand leaves out what lies before it and is no
+	// The offset of a record in progress leaves out what lies before it and is no
 	// record: markers, and what compaction took.
 	next, since := p.next, time.Time{}
 	if first != nil {

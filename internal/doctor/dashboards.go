@@ -99,7 +99,7 @@ func (d *doctor) checkDashboard(ctx context.Context, prom promv1.API, board dash
 
 // lacking names the panel if none of its queries finds data, or one fails.
 func lacking(ctx context.Context, prom promv1.API, p panel, expand func(string) string) string {
-	asked, found := 0, 0
+	queries, found := 0, 0
 	for _, t := range p.Targets {
 		if t.Expr == "" { // a query of another data source
 			continue
@@ -108,9 +108,9 @@ func lacking(ctx context.Context, prom promv1.API, p panel, expand func(string) 
 		if err != nil {
 			return fmt.Sprintf("%s (%s)", p.Title, reason(err))
 		}
-		asked, found = asked+1, found+n
+		queries, found = queries+1, found+n
 	}
-	if asked > 0 && found == 0 && p.FieldConfig.Defaults.NoValue == "" {
+	if queries > 0 && found == 0 && p.FieldConfig.Defaults.NoValue == "" {
 		return p.Title
 	}
 	return ""

@@ -43,7 +43,7 @@ type Config struct {
 	// Dashboards is a folder of dashboards as JSON, whose queries are tried on
 	// Prometheus. "" skips that.
 	Dashboards string
-	// Transport is how the services are asked; nil is plain HTTP, or HTTPS that
+	// Transport is how the services are reached; nil is plain HTTP, or HTTPS that
 	// the system's authorities vouch for.
 	Transport http.RoundTripper
 	// Timeout bounds each question.
@@ -63,7 +63,7 @@ type doctor struct {
 	report func(Finding)
 }
 
-// Run looks at every part in turn, tells report each finding as it is made,
+// Run looks at every part in turn, calls report with each finding as it is made,
 // and returns whether all is well. It ends early only with ctx.
 func Run(ctx context.Context, cfg Config, report func(Finding)) bool {
 	well := true
@@ -89,7 +89,7 @@ func (d *doctor) wrong(part, detail, remedy string) {
 	d.report(Finding{Part: part, Detail: detail, Remedy: remedy})
 }
 
-// checkService asks a service whether it lives, is ready, and shows its metrics.
+// checkService checks that a service lives, is ready, and shows its metrics.
 func (d *doctor) checkService(ctx context.Context, s Service) {
 	status, body, err := d.get(ctx, s.URL+"/health/ready")
 	switch {
@@ -127,10 +127,10 @@ func problem(status int, body string) string {
 	return fmt.Sprintf("status %d", status)
 }
 
-// maxAnswer bounds what is read of any answer.
-const maxAnswer = 16 << 20
+// maxResponse bounds what is read of any answer.
+const maxResponse = 16 << 20
 
-// get asks for a URL and returns the answer's status and body.
+// get requests a URL and returns the response's status and body.
 func (d *doctor) get(ctx context.Context, address string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -144,14 +144,14 @@ func (d *doctor) get(ctx context.Context, address string) (status int, body stri
 		return 0, "", err
 	}
 	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	if err != nil {
 		return 0, "", fmt.Errorf("read the answer: %w", err)
 	}
 	return response.StatusCode, string(content), nil
 }
 
-// reason is an error in as few words as tell it: without the URL, which is
+// reason is an error in as few words as possible: without the URL, which is
 // said before it.
 func reason(err error) string {
 	if e, ok := errors.AsType[*url.Error](err); ok {

@@ -226,18 +226,18 @@ func TestVariablesAreReplaced(t *testing.T) {
 	const board = `{"title":"b","templating":{"list":[
 		{"name":"service","includeAll":true},{"name":"topic","allValue":".+"},{"name":"probes","current":{"value":"/health"}}]},
 		"panels":[{"title":"p","targets":[{"expr":"rate(x{service=~\"$service\",topic=~\"${topic:regex}\",route!=\"$probes\",l=\"$1\"}[$__rate_interval])"}]}]}`
-	var asked string
+	var query string
 	prom := healthyPrometheus()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/v1/query" {
-			asked = r.FormValue("query")
+			query = r.FormValue("query")
 		}
 		prom.ServeHTTP(w, r)
 	}))
 	defer server.Close()
 	run(t, doctor.Config{Prometheus: server.URL, Dashboards: boards(t, board)})
-	if want := `rate(x{service=~".*",topic=~".+",route!="/health",l="$1"}[1m])`; asked != want {
-		t.Errorf("asked %s, want %s", asked, want)
+	if want := `rate(x{service=~".*",topic=~".+",route!="/health",l="$1"}[1m])`; query != want {
+		t.Errorf("queried %s, want %s", query, want)
 	}
 }
 
@@ -253,7 +253,7 @@ func TestGrafanaIsAskedWithThePassword(t *testing.T) {
 	defer node.Close()
 	run(t, doctor.Config{Grafana: server.URL, GrafanaUser: "admin", GrafanaPass: "secret", Node: node.URL})
 	if user != "admin" || password != "secret" || other {
-		t.Errorf("Grafana was asked as %q with %q; another part with a password: %v", user, password, other)
+		t.Errorf("Grafana was used as %q with %q; another part with a password: %v", user, password, other)
 	}
 }
 

@@ -81,7 +81,7 @@ func (d *doctor) checkPrometheus(ctx context.Context) {
 	}
 	client, err := api.NewClient(api.Config{Address: d.cfg.Prometheus, Client: d.client})
 	if err != nil {
-		d.wrong(partPrometheus, "cannot be asked: "+err.Error(), "Give a URL with --prometheus.")
+		d.wrong(partPrometheus, "cannot be queried: "+err.Error(), "Give a URL with --prometheus.")
 		return
 	}
 	prom := promv1.NewAPI(client)
@@ -127,7 +127,7 @@ func (d *doctor) checkTargets(targets []promv1.ActiveTarget) {
 func (d *doctor) checkRules(ctx context.Context, prom promv1.API) {
 	all, err := prom.Rules(ctx, nil)
 	if err != nil {
-		d.wrong(partPrometheus, "does not tell its rules: "+reason(err), "See its log.")
+		d.wrong(partPrometheus, "does not list its rules: "+reason(err), "See its log.")
 		return
 	}
 	rules, broken := 0, 0
@@ -163,7 +163,7 @@ func (d *doctor) checkNotifications(ctx context.Context, prom promv1.API) {
 	managers, err := prom.AlertManagers(ctx)
 	switch {
 	case err != nil:
-		d.wrong(partPrometheus, "does not tell its Alertmanagers: "+reason(err), "See its log.")
+		d.wrong(partPrometheus, "does not list its Alertmanagers: "+reason(err), "See its log.")
 	case len(managers.Active) == 0:
 		d.wrong(partPrometheus, "sends its alerts nowhere", "Start Alertmanager, and see the section alerting of monitoring/prometheus.yml.")
 	default:
@@ -212,7 +212,7 @@ func (d *doctor) checkGrafana(ctx context.Context) {
 	}
 	status, body, err := d.get(ctx, d.cfg.Grafana+"/api/search?type=dash-db")
 	if err != nil {
-		d.wrong(partGrafana, "does not tell its dashboards: "+reason(err), "See `docker compose logs grafana`.")
+		d.wrong(partGrafana, "does not list its dashboards: "+reason(err), "See `docker compose logs grafana`.")
 		return
 	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {

@@ -1,5 +1,5 @@
 // Package fault kills the process at a named step, so that tests can show that
-// no step is a bad moment to crash. It does nothing unless VIGIE_FAULT asks.
+// no step is a bad moment to crash. It does nothing unless VIGIE_FAULT is set.
 package fault
 
 import (

@@ -104,7 +104,7 @@ func (f *Parsed[T]) Run(ctx context.Context, every time.Duration, log *slog.Logg
 		}
 		switch changed, err := f.look(); {
 		case err != nil:
-			log.ErrorContext(ctx, "changed files cannot be used; what they held before stays", "files", f.paths, "error", err)
+			log.ErrorContext(ctx, "changed files cannot be used; their previous content stays in use", "files", f.paths, "error", err)
 		case changed:
 			log.InfoContext(ctx, "changed files are in use", "files", f.paths)
 		}

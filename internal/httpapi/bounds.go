@@ -16,10 +16,11 @@ import (
 const (
 	// retrySoon is when to come again to a service that is busy.
 	retrySoon = time.Second
-	// smallAnswer is what a connection's own buffers take, in bytes: sending
+	// smallResponse is what a connection's own buffers take, in bytes: sending
 	// that much waits for nobody.
-	smallAnswer = 16 << 10
-	// smallBody is what room is made for at once, in bytes.
+	smallResponse = 16 << 10
+	// smallBody is the largest body, in bytes, for which memory is allocated
+	// before it arrives.
 	smallBody = 4 << 10
 	// sendingOwn and sendingMetrics bound, in bytes, the larger answers that
 	// wait for slow readers.
@@ -29,10 +30,10 @@ const (
 	maxScrapes = 16
 )
 
-// lane bounds what requests of one kind may hold: how many are at work, and
-// how much of their answers waits to be read. A slot is taken while the handler
-// works, and neither while the body arrives nor while the answer is sent, which
-// clients draw out as they like.
+// lane bounds what requests of one kind may use: how many are at work, and
+// how much of their responses waits to be read. A request has a slot while its
+// handler works, and neither while the body arrives nor while the response is
+// sent, which clients can make last as long as they like.
 type lane struct {
 	slots   chan struct{}
 	sending *semaphore.Weighted
@@ -46,7 +47,7 @@ func newLane(slots int, budget int64) *lane {
 // bounded has a handler work only inside the lane.
 func (l *lane) bounded(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if a, ok := w.(*answer); ok {
+		if a, ok := w.(*responseBuffer); ok {
 			a.lane = l
 		}
 		select {
@@ -117,8 +118,8 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 }
 
 // readAll reads a body, or one byte more than the most that is taken of it. A
-// length that is known and small saves making room again and again; for a large
-// one room is made as it arrives.
+// length that is known and small saves growing the buffer again and again; for a
+// large one the buffer grows as the body arrives.
 func readAll(body io.Reader, length, most int64) ([]byte, error) {
 	if length < 0 || length > smallBody {
 		return io.ReadAll(io.LimitReader(body, most+1))
@@ -160,10 +161,10 @@ func Body(r *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-// answer keeps an answer back until its handler has returned. So a panic can
+// responseBuffer keeps a response back until its handler has returned. So a panic can
 // still become a problem document, and a slow reader delays the sending and not
 // the handler.
-type answer struct {
+type responseBuffer struct {
 	w      http.ResponseWriter
 	status int
 	body   bytes.Buffer
@@ -171,32 +172,32 @@ type answer struct {
 }
 
 // Header, WriteHeader and Write implement [http.ResponseWriter].
-func (a *answer) Header() http.Header { return a.w.Header() }
+func (a *responseBuffer) Header() http.Header { return a.w.Header() }
 
-func (a *answer) WriteHeader(status int) {
+func (a *responseBuffer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
 	}
 }
 
-func (a *answer) Write(b []byte) (int, error) {
+func (a *responseBuffer) Write(b []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(b)
 }
 
 // Unwrap leads [http.ResponseController] to the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.w }
+func (a *responseBuffer) Unwrap() http.ResponseWriter { return a.w }
 
 // restart drops what has been written.
-func (a *answer) restart() {
+func (a *responseBuffer) restart() {
 	a.status = 0
 	a.body.Reset()
 }
 
 // send gives the answer to the client. A large one is dropped where too many
 // wait to be read already.
-func (a *answer) send() {
-	if size := int64(a.body.Len()); a.lane != nil && size > smallAnswer {
+func (a *responseBuffer) send() {
+	if size := int64(a.body.Len()); a.lane != nil && size > smallResponse {
 		share := min(size, a.lane.budget)
 		if a.lane.sending.TryAcquire(share) {
 			defer a.lane.sending.Release(share)

@@ -182,8 +182,8 @@ func TestAnswersThatNobodyReadsAreCutOff(t *testing.T) {
 	})
 }
 
-// A client that draws its body out holds no slot: the one slot there is serves
-// others until the slow one is told 408 and hung up on.
+// A client that sends its body slowly takes no slot: the one slot there is serves
+// others until the slow one gets 408 and its connection is closed.
 func TestASlowBodyHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		served := 0
@@ -207,7 +207,7 @@ func TestASlowBodyHoldsNoSlot(t *testing.T) {
 			c.ended(t)
 		}
 		if served != 1 {
-			t.Errorf("the handler was asked %d times", served)
+			t.Errorf("the handler ran %d times", served)
 		}
 	})
 }
@@ -230,7 +230,7 @@ func TestTheBodysDeadlineEndsWithIt(t *testing.T) {
 	})
 }
 
-// A client that does not read its answer holds no slot either.
+// A client that does not read its response takes no slot either.
 func TestASlowReaderHoldsNoSlot(t *testing.T) {
 	page := strings.Repeat("x", 1<<20)
 	synctest.Test(t, func(t *testing.T) {

@@ -62,7 +62,7 @@ func echoID(w http.ResponseWriter, r *http.Request) {
 
 // nobody is a handler that nothing gets to.
 func nobody(t *testing.T) http.HandlerFunc {
-	return func(http.ResponseWriter, *http.Request) { t.Error("the handler was asked") }
+	return func(http.ResponseWriter, *http.Request) { t.Error("the handler ran") }
 }
 
 func ask(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
@@ -99,8 +99,8 @@ func problem(t *testing.T, w *httptest.ResponseRecorder, want httpapi.ProblemTyp
 	return document
 }
 
-// house is a router behind a listener.
-type house struct {
+// testServer is a router behind a listener.
+type testServer struct {
 	url    string
 	dial   func() (net.Conn, error)
 	client *http.Client
@@ -108,7 +108,7 @@ type house struct {
 
 // open serves a router as services do, on an address of its own. What a
 // machine's speed could run into has an hour, unless the test sets it.
-func open(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig) *house {
+func open(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig) *testServer {
 	t.Helper()
 	all, err := httpapi.ListenAll(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -120,7 +120,7 @@ func open(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig) *house {
 		}
 	}
 	address := all[0].Addr().String()
-	h := &house{url: "http://" + address, dial: func() (net.Conn, error) { return net.DialTimeout("tcp", address, patience) }}
+	h := &testServer{url: "http://" + address, dial: func() (net.Conn, error) { return net.DialTimeout("tcp", address, patience) }}
 	h.serve(t, handler, cfg, all)
 	return h
 }
@@ -128,15 +128,15 @@ func open(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig) *house {
 // openInside serves a router inside the test, for one that runs in a bubble of
 // synctest: time-outs pass when all wait for them and never before, and no
 // kernel keeps what a client does not read.
-func openInside(t *testing.T, handler http.Handler, connections int, cfg httpapi.ServerConfig) *house {
+func openInside(t *testing.T, handler http.Handler, connections int, cfg httpapi.ServerConfig) *testServer {
 	t.Helper()
 	inside := &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}
-	h := &house{url: "http://clerk", dial: inside.dial}
+	h := &testServer{url: "http://clerk", dial: inside.dial}
 	h.serve(t, handler, cfg, httpapi.Listeners{inside}.Limit(connections))
 	return h
 }
 
-func (h *house) serve(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig, all httpapi.Listeners) {
+func (h *testServer) serve(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig, all httpapi.Listeners) {
 	t.Helper()
 	server := httpapi.NewServer(handler, quiet(), cfg)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -195,7 +195,7 @@ type connection struct {
 	answers *bufio.Reader
 }
 
-func (h *house) connect(t *testing.T) *connection {
+func (h *testServer) connect(t *testing.T) *connection {
 	t.Helper()
 	c, err := h.dial()
 	if err != nil {
@@ -261,8 +261,8 @@ func (c *connection) ended(t *testing.T) {
 	}
 }
 
-// status asks and returns the answer's status, 0 for none.
-func (h *house) status(t *testing.T, method, path string, body io.Reader) int {
+// status sends a request and returns the response's status, 0 for none.
+func (h *testServer) status(t *testing.T, method, path string, body io.Reader) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, h.url+path, body)
 	if err != nil {

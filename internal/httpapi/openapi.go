@@ -33,9 +33,9 @@ func OpenAPI(service string, own []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w shared by all: %w", ErrDocument, err)
 	}
-	everyAnswer := take(shared, "x-every-answer")
+	headers := take(shared, "x-every-response")
 	merge(document, shared)
-	addHeaders(document, everyAnswer)
+	addHeaders(document, headers)
 	prune(document)
 	document.HeadComment = ""
 	document.Content[0].HeadComment = "# The HTTP interface of " + service + "."

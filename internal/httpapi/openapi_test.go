@@ -66,7 +66,7 @@ func TestADocumentIsTheServicesPartAndTheCommonOne(t *testing.T) {
 		t.Errorf("the description is %q", description)
 	}
 	if !strings.HasPrefix(text, "# The HTTP interface of clerk.\n") || strings.Contains(text, "service-name") || strings.Contains(text, "SERVICE-NAME") ||
-		strings.Contains(text, "x-every-answer") || !strings.Contains(text, "CLERK_TOKENS_FILE") || !strings.Contains(text, "service: {const: clerk}") {
+		strings.Contains(text, "x-every-response") || !strings.Contains(text, "CLERK_TOKENS_FILE") || !strings.Contains(text, "service: {const: clerk}") {
 		t.Errorf("the names are not filled in:\n%s", text)
 	}
 	for name, response := range map[string]any{

@@ -12,8 +12,8 @@ import (
 // of the problem's section in docs/http.md.
 const typeBase = "https://github.com/vigie-dev/vigie/blob/main/docs/http.md#problem-"
 
-// ProblemType says what kind of problem an answer tells of. Clients tell
-// problems apart by it, never by their texts. In JSON it is the type URI of RFC
+// ProblemType says which kind of problem a response reports. Clients
+// distinguish problems by it, never by their texts. In JSON it is the type URI of RFC
 // 9457.
 type ProblemType string
 

@@ -1,6 +1,8 @@
-// Package httpapi is what the services' HTTP interfaces have in common.
+// Package httpapi is what the services' HTTP interfaces have in common. It
+// exists so that every service protects itself from its clients, reports errors
+// and describes itself in the same way.
 //
-//   - router.go tells how a request gets to its handler: request ids, security
+//   - router.go brings a request to its handler: request ids, security
 //     headers, routes with bounded labels, panics, and the routes that all
 //     services have, with their readiness.
 //   - problem.go has the table of problems, and writes answers.
@@ -8,7 +10,7 @@
 //     work, bodies, answers that wait to be read.
 //   - server.go listens, and serves with a time-out for every phase, over TLS
 //     where there is a certificate.
-//   - tokens.go accepts only clients that bring a token.
+//   - tokens.go refuses clients that bring no valid token.
 //   - openapi.go puts a service's OpenAPI document together; common.yaml is
 //     what all documents share.
 package httpapi
@@ -56,10 +58,9 @@ type Config struct {
 	// OpenAPI describes the service's routes: what GET /openapi.yaml answers.
 	// Without one there is no such route.
 	OpenAPI []byte
-	// Tokens are what requests for the service's own routes need one of; nil
-	// asks for none.
+	// Tokens are required on the service's own routes; with nil none are.
 	Tokens *Tokens
-	// Panicked is told of each handler that panicked; nil tells nobody.
+	// Panicked is called for each handler that panicked; it may be nil.
 	Panicked func(context.Context)
 	// MaxConcurrent bounds the requests for the service's own routes that are
 	// at work at once; 0 is [DefaultMaxConcurrent].
@@ -143,19 +144,19 @@ func (rt *Router) Endpoints() []string { return rt.endpoints }
 // could not finish, gets a problem document too.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header(), r, rt.protection)
-	a := &answer{w: w}
-	rt.answer(a, r)
+	a := &responseBuffer{w: w}
+	rt.dispatch(a, r)
 	a.send()
 }
 
 // protect sets the headers that keep browsers from doing more with an answer
-// than showing it: guess its type, run or embed what it holds, keep it, or tell
-// others where it came from. Answers are data, so everything can be forbidden.
+// than showing it: guess its type, run or embed its content, keep it, or send
+// its address to others. Answers are data, so everything can be forbidden.
 //
 // See the Fetch standard (nosniff), Content Security Policy Level 3, RFC 9111
 // (no-store) and RFC 6797 (Strict-Transport-Security, over TLS alone).
 func protect(h http.Header, r *http.Request, protection http.Header) {
-	maps.Copy(h, protection) // values of one each: whoever adds to one gets a slice of its own
+	maps.Copy(h, protection) // slices of one: appending to one of them copies it
 	if r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
@@ -171,7 +172,7 @@ func protections() http.Header {
 	}
 }
 
-func (rt *Router) answer(a *answer, r *http.Request) {
+func (rt *Router) dispatch(a *responseBuffer, r *http.Request) {
 	defer rt.recover(a, r)
 	if rt.origin.Check(r) != nil {
 		WriteProblem(a, Problem{Type: ForeignPage, Detail: "Changes requested by pages of other origins are refused."})
@@ -200,8 +201,8 @@ func Catalogue() telemetry.Catalogue {
 }
 
 // recover answers for a handler that panicked. What it had written is dropped.
-// The client is told the trace, in which the fault stands; the log has the rest.
-func (rt *Router) recover(a *answer, r *http.Request) {
+// The client gets the trace id, by which the fault is found; the log has the rest.
+func (rt *Router) recover(a *responseBuffer, r *http.Request) {
 	fault := recover()
 	if fault == nil {
 		return
@@ -228,9 +229,9 @@ func (rt *Router) recover(a *answer, r *http.Request) {
 // unmatched turns the multiplexer's plain 404 or 405 into a problem, keeping
 // its Allow header.
 func (rt *Router) unmatched(w http.ResponseWriter, r *http.Request, handler http.Handler) {
-	answer := &statusOnly{header: w.Header()}
-	handler.ServeHTTP(answer, r)
-	if answer.status == http.StatusMethodNotAllowed {
+	response := &statusOnly{header: w.Header()}
+	handler.ServeHTTP(response, r)
+	if response.status == http.StatusMethodNotAllowed {
 		WriteProblem(w, Problem{Type: WrongMethod, Detail: "This resource accepts " + w.Header().Get("Allow") + "."})
 		return
 	}
@@ -289,7 +290,7 @@ func (r *Readiness) Add(name string, check func(context.Context) error) {
 	r.parts = append(r.parts, part{name, check})
 }
 
-// Check asks each part and returns the first reason not to be ready.
+// Check checks each part and returns the first reason not to be ready.
 func (r *Readiness) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

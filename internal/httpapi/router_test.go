@@ -173,7 +173,7 @@ func TestAPanicIsAnsweredAndLogged(t *testing.T) {
 	rt := router(&httpapi.Readiness{}, log, func(http.ResponseWriter, *http.Request) { panic("the secret fault") })
 	document := problem(t, ask(rt, "GET", "/things/1"), httpapi.Fault)
 	if strings.Contains(document["detail"].(string), "secret") {
-		t.Errorf("the client is told %q", document["detail"])
+		t.Errorf("the client got %q", document["detail"])
 	}
 	for _, want := range []string{"level=ERROR", "the secret fault", "route=/things/{id}", "router_test.go"} {
 		if !strings.Contains(text.String(), want) {
@@ -196,7 +196,7 @@ func TestAnAbortPassesOn(t *testing.T) {
 	t.Error("the abort was swallowed")
 }
 
-// Every answer protects its readers, whatever its status and whoever wrote it.
+// Every answer protects its readers, whatever its status and wherever it was written.
 func TestSecurityHeaders(t *testing.T) {
 	rt := own(httpapi.Config{OpenAPI: []byte("openapi: 3.1.0\n")}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -282,24 +282,24 @@ func TestAPanicIsCountedAndTraced(t *testing.T) {
 
 func TestReadinessNamesTheFirstReason(t *testing.T) {
 	var broken error
-	asked := ""
+	checked := ""
 	ready := &httpapi.Readiness{}
-	ready.Add("storage", func(context.Context) error { asked += "storage "; return nil })
+	ready.Add("storage", func(context.Context) error { checked += "storage "; return nil })
 	ready.Add("kafka", func(ctx context.Context) error {
-		asked += "kafka "
+		checked += "kafka "
 		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > 10*time.Second {
 			t.Errorf("a check may take until %v, %v", deadline, ok)
 		}
 		return broken
 	})
-	ready.Add("consumer", func(context.Context) error { asked += "consumer "; return errors.New("not joined") })
+	ready.Add("consumer", func(context.Context) error { checked += "consumer "; return errors.New("not joined") })
 	rt := router(ready, quiet(), echoID)
 
 	document := problem(t, ask(rt, "GET", "/health/ready"), httpapi.NotReady)
 	if got, want := document["detail"], "Not ready: consumer: not joined."; got != want {
 		t.Errorf("detail %q, want %q", got, want)
 	}
-	broken, asked = errors.New("no broker answers"), ""
+	broken, checked = errors.New("no broker answers"), ""
 	w := ask(rt, "GET", "/health/ready")
 	if got, want := problem(t, w, httpapi.NotReady)["detail"], "Not ready: kafka: no broker answers."; got != want {
 		t.Errorf("detail %q, want %q", got, want)
@@ -307,8 +307,8 @@ func TestReadinessNamesTheFirstReason(t *testing.T) {
 	if got := w.Header().Get("Retry-After"); got != "1" {
 		t.Errorf("Retry-After %q, want 1", got)
 	}
-	if asked != "storage kafka " {
-		t.Errorf("asked %q, want those up to the first reason", asked)
+	if checked != "storage kafka " {
+		t.Errorf("checked %q, want those up to the first reason", checked)
 	}
 	if w := ask(rt, "GET", "/health"); w.Code != http.StatusOK {
 		t.Errorf("alive: %d, want 200 whatever the readiness", w.Code)

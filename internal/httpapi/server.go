@@ -155,7 +155,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	err := <-ended
 	if !errors.Is(err, http.ErrServerClosed) {
-		_ = Listeners(listeners).Close() // the first failure is the one to tell
+		_ = Listeners(listeners).Close() // the first failure is the one to report
 	}
 	serving.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
@@ -204,7 +204,7 @@ func (c *Certificate) Run(ctx context.Context, every time.Duration, log *slog.Lo
 	return c.parsed.Run(ctx, every, log)
 }
 
-// config is the server's side of TLS: version 1.2 at least, as RFC 9325 asks.
+// config is the server's side of TLS: version 1.2 at least, as RFC 9325 requires.
 func (c *Certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,

@@ -19,7 +19,7 @@ import (
 	testcerts "github.com/vigie-dev/vigie/internal/testenv/certs"
 )
 
-// running is a server whose handler waits to be told to go on.
+// running is a server whose handler waits for a signal to go on.
 type running struct {
 	*httpapi.Server
 	address         string
@@ -264,7 +264,7 @@ func TestServeEndsWithItsFirstListener(t *testing.T) {
 }
 
 // secured serves a router over TLS with an authority's certificate.
-func secured(t *testing.T, authority *testcerts.Authority, pair testcerts.Pair, cfg httpapi.ServerConfig) (*house, *httpapi.Certificate) {
+func secured(t *testing.T, authority *testcerts.Authority, pair testcerts.Pair, cfg httpapi.ServerConfig) (*testServer, *httpapi.Certificate) {
 	t.Helper()
 	certificate, err := httpapi.OpenCertificate(pair.CertFile, pair.KeyFile)
 	if err != nil {
@@ -284,7 +284,7 @@ func secured(t *testing.T, authority *testcerts.Authority, pair testcerts.Pair, 
 }
 
 // shown is the name on the certificate that a new connection is shown.
-func (h *house) shown(t *testing.T) string {
+func (h *testServer) shown(t *testing.T) string {
 	t.Helper()
 	answer, err := h.client.Get(h.url + "/health")
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 // ErrTokens: a file of tokens cannot be used.
 var ErrTokens = errors.New("file of tokens")
 
-// Tokens are those that a service accepts (RFC 6750). Only their
+// Tokens are the bearer tokens that a service accepts (RFC 6750). Only their
 // SHA-256 sums are kept.
 type Tokens struct{ parsed *files.Parsed[tokenSet] }
 
@@ -48,7 +48,7 @@ func (t *Tokens) Run(ctx context.Context, every time.Duration, log *slog.Logger)
 	return t.parsed.Run(ctx, every, log)
 }
 
-// parseTokens names a faulty line by its number, never by what it holds.
+// parseTokens names a faulty line by its number, never by its content.
 func parseTokens(content []byte) (tokenSet, error) {
 	var set tokenSet
 	number := 0
@@ -87,7 +87,7 @@ func isToken(text string) bool {
 }
 
 // accept compares a token with every one that is known. The time it takes
-// tells nothing about them.
+// reveals nothing about them.
 func (t *Tokens) accept(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	found := 0

@@ -137,7 +137,7 @@ func TestFilesOfTokensThatCannotBeUsed(t *testing.T) {
 		if !errors.Is(err, httpapi.ErrTokens) {
 			t.Errorf("%s: %v, want ErrTokens", name, err)
 		} else if strings.Contains(err.Error(), "AAAA") || strings.Contains(err.Error(), "BBBB") || strings.Contains(err.Error(), "0123") {
-			t.Errorf("%s: the error repeats what the file holds: %v", name, err)
+			t.Errorf("%s: the error repeats the content of the file: %v", name, err)
 		}
 	}
 	if _, err := httpapi.OpenTokens(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, httpapi.ErrTokens) || !errors.Is(err, os.ErrNotExist) {
@@ -168,7 +168,7 @@ func (l tail) wait(t *testing.T, want string) {
 }
 
 // The tokens follow their file; one that cannot be used, or is gone, changes
-// nothing and is told once.
+// nothing and is logged once.
 func TestTokensFollowTheirFile(t *testing.T) {
 	known, path := tokens(t, tokenA)
 	log := make(tail, 100)

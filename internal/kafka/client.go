@@ -1,8 +1,9 @@
-// Package kafka is how the services meet Kafka: connections set up for
-// exactly-once effects, and what is done with them.
+// Package kafka is how the services reach Kafka: connections, topics, and
+// records published or read outside any group. It exists so that every
+// connection has the settings that exactly-once effects depend on.
 //
 // client.go connects and watches whether the cluster answers; security.go has
-// TLS and signing in; topics.go the topics and consumer groups; records.go
+// TLS and SASL; topics.go the topics and consumer groups; records.go
 // publishes records and reads them outside any group.
 package kafka
 
@@ -97,7 +98,7 @@ func (c Config) base() *sarama.Config {
 	return sc
 }
 
-// control gives up soon: whoever asks for offsets or health asks again.
+// control gives up soon: callers that need offsets or health try again.
 func (c Config) control() *sarama.Config {
 	sc := c.base()
 	sc.Net.ReadTimeout = controlTimeout
@@ -142,7 +143,7 @@ var ErrUnreachable = errors.New("no Kafka broker answers")
 
 // Connect waits for the cluster to answer, at most for patience, and returns
 // a client for administration: topics, offsets, health. Brokers that answer
-// and refuse us are not asked again: [ErrTLS], [ErrSASL].
+// and refuse us are not tried again: [ErrTLS], [ErrSASL].
 func Connect(ctx context.Context, cfg Config, patience time.Duration) (client sarama.Client, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -196,8 +197,8 @@ func (c Config) refusal() error {
 	return nil
 }
 
-// refused tells brokers that answer, and will not have us, from brokers that
-// are away: asking again does not help.
+// refused distinguishes brokers that answer and refuse us from brokers that are
+// away: to try again does not help.
 func refused(err error) error {
 	var (
 		authority x509.UnknownAuthorityError
@@ -220,7 +221,7 @@ func refused(err error) error {
 	}
 }
 
-// metadata asks a broker about the topics (all that it takes to see that the
+// metadata queries a broker about the topics (all that it takes to see that the
 // cluster answers, where there are none).
 func metadata(client sarama.Client, topics []string) (*sarama.MetadataResponse, error) {
 	broker := client.LeastLoadedBroker()
@@ -236,13 +237,13 @@ func metadata(client sarama.Client, topics []string) (*sarama.MetadataResponse, 
 		// sarama's broker does not repair a connection that failed; closed,
 		// it is opened anew by the next call.
 		_ = broker.Close()
-		return nil, fmt.Errorf("ask broker %s: %w", broker.Addr(), err)
+		return nil, fmt.Errorf("query broker %s: %w", broker.Addr(), err)
 	}
 	return response, nil
 }
 
-// Identities returns what tells this cluster and these topics from others of
-// the same names: the cluster's id under "cluster", each topic's id under
+// Identities returns what distinguishes this cluster and these topics from
+// others of the same names: the cluster's id under "cluster", each topic's id under
 // "topic NAME". Ids that a broker does not give are left out.
 func Identities(client sarama.Client, topics []string) (map[string]string, error) {
 	response, err := metadata(client, topics)
@@ -261,7 +262,7 @@ func Identities(client sarama.Client, topics []string) (map[string]string, error
 	return ids, nil
 }
 
-// Health knows whether the cluster answers, by asking it on a timer: a check
+// Health knows whether the cluster answers, by a request on a timer: a check
 // reads memory and never waits for a broker that is away.
 type Health struct {
 	client   sarama.Client
@@ -274,7 +275,7 @@ func NewHealth(client sarama.Client, interval time.Duration) *Health {
 	return &Health{client: client, interval: interval}
 }
 
-// Run asks until ctx ends.
+// Run checks until ctx ends.
 func (h *Health) Run(ctx context.Context) error {
 	ticker := time.NewTicker(h.interval)
 	defer ticker.Stop()

@@ -149,10 +149,10 @@ func Bounds(client sarama.Client, topics ...string) ([]Span, error) {
 		for _, id := range ids {
 			s := Span{Partition: record.Partition{Topic: topic, ID: id}}
 			if s.Start, err = client.GetOffset(topic, id, sarama.OffsetOldest); err != nil {
-				return nil, fmt.Errorf("ask for the start of %s: %w", s.Partition, err)
+				return nil, fmt.Errorf("read the start of %s: %w", s.Partition, err)
 			}
 			if s.End, err = client.GetOffset(topic, id, sarama.OffsetNewest); err != nil {
-				return nil, fmt.Errorf("ask for the end of %s: %w", s.Partition, err)
+				return nil, fmt.Errorf("read the end of %s: %w", s.Partition, err)
 			}
 			out = append(out, s)
 		}
@@ -223,7 +223,7 @@ func scanOne(ctx context.Context, consumer sarama.Consumer, s Span, read func(re
 			if !ok {
 				return fmt.Errorf("read %s: the log ended before offset %d", s.Partition, s.End)
 			}
-			if m.Offset >= s.End { // the last offsets held no records, such as markers
+			if m.Offset >= s.End { // the last offsets had no records, such as those of markers
 				return nil
 			}
 			if err := read(Received(m)); err != nil {

@@ -115,7 +115,7 @@ func (s *Stack) failures() chan error {
 }
 
 // Sleep waits for d, or returns ctx's error as soon as ctx ends: a wait that
-// does not hold up a stop.
+// does not delay a stop.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,7 +1,7 @@
 // Package profiling serves the Go runtime's profiles under /debug/pprof, on an
 // address and a mux of their own. It exists to keep them apart from the
 // services: profiles show the memory, the command line and the code of the
-// process, and taking one costs CPU, so only its own machine may ask. (On
+// process, and taking one costs CPU, so only its own machine gets them. (On
 // import net/http/pprof puts them on the default mux too, which nobody serves.)
 package profiling
 
@@ -98,7 +98,7 @@ func onlyLocalNames(next http.Handler) http.Handler {
 			host = r.Host
 		}
 		if !isLoopback(host) {
-			http.Error(w, "profiles are for this machine: ask for 127.0.0.1", http.StatusForbidden)
+			http.Error(w, "profiles are for this machine: use 127.0.0.1", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

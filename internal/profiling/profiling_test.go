@@ -118,25 +118,25 @@ func TestStartRefuses(t *testing.T) {
 // A stop does not wait for a profile of an hour.
 func TestStopCutsAProfileOff(t *testing.T) {
 	stack, url := start(t)
-	asked := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
 		answer, err := http.Get(url + "profile?seconds=3600")
 		if err == nil {
 			_, _ = io.Copy(io.Discard, answer.Body)
 			_ = answer.Body.Close()
 		}
-		asked <- err
+		done <- err
 	}()
 	for taken := ""; !strings.Contains(taken, "net/http/pprof.Profile"); {
 		select {
-		case err := <-asked:
+		case err := <-done:
 			t.Fatalf("the profile ended by itself: %v", err)
 		default:
 			_, taken = ask(t, url+"goroutine?debug=2", "")
 		}
 	}
 	stop(t, stack)
-	if err := <-asked; err != nil {
+	if err := <-done; err != nil {
 		t.Logf("the profile ended with %v", err)
 	}
 }

@@ -51,12 +51,12 @@ func TestAnOriginIsReadAsItWasWritten(t *testing.T) {
 		"with empty texts": {Place: record.At("t", 0, 0), FailedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
 	} {
 		own := []record.Header{header(record.HeaderOriginalTopic, "elsewhere"), header("x", "1"), header("x", "2")}
-		got, held, err := record.ParseOrigin(letter(o, own...))
+		got, original, err := record.ParseOrigin(letter(o, own...))
 		if diff := cmp.Diff(o, got); err != nil || diff != "" {
 			t.Errorf("%s: %v (-written +read):\n%s", name, err, diff)
 		}
 		want := record.Record{Place: o.Place, Key: []byte("order-1"), Value: []byte("v"), Headers: own}
-		if diff := cmp.Diff(want, held); diff != "" {
+		if diff := cmp.Diff(want, original); diff != "" {
 			t.Errorf("%s: the record (-want +got):\n%s", name, diff)
 		}
 	}
@@ -92,9 +92,9 @@ func TestWhatIsNoOrigin(t *testing.T) {
 		"no time":                 {with(record.HeaderFailedAt, ""), record.ErrOrigin},
 		"a time in words":         {with(record.HeaderFailedAt, "yesterday"), record.ErrOrigin},
 	} {
-		got, held, err := record.ParseOrigin(tt.letter)
-		if !errors.Is(err, tt.want) || got != (record.Origin{}) || held.Topic != "" || held.Headers != nil {
-			t.Errorf("%s: %+v, %+v, %v; want %v", name, got, held, err, tt.want)
+		got, original, err := record.ParseOrigin(tt.letter)
+		if !errors.Is(err, tt.want) || got != (record.Origin{}) || original.Topic != "" || original.Headers != nil {
+			t.Errorf("%s: %+v, %+v, %v; want %v", name, got, original, err, tt.want)
 		}
 	}
 }
@@ -139,7 +139,7 @@ func FuzzDeadLetter(f *testing.F) {
 	f.Add("resolves=orders.dlq/1/2\nresolution=purged\nresolvedAt=2026-01-02T03:04:05Z\n")
 	f.Fuzz(func(t *testing.T, lines string) {
 		r := record.Record{Place: record.At("orders.dlq", 1, 7), Key: []byte("k"), Headers: headersOf(lines)}
-		o, held, err := record.ParseOrigin(r)
+		o, original, err := record.ParseOrigin(r)
 		m, noMarker := record.ParseMarker(r)
 		if err == nil && noMarker == nil {
 			t.Fatalf("both a letter from %v and a marker of %v", o.Place, m.Letter)
@@ -153,13 +153,13 @@ func FuzzDeadLetter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(o.Headers())+len(held.Headers) != len(r.Headers) || held.Place != o.Place || o.Place.ID < 0 || o.Place.Offset < 0 || o.Attempts < 0 {
-			t.Errorf("%+v holds %+v", o, held)
+		if len(o.Headers())+len(original.Headers) != len(r.Headers) || original.Place != o.Place || o.Place.ID < 0 || o.Place.Offset < 0 || o.Attempts < 0 {
+			t.Errorf("%+v holds %+v", o, original)
 		}
-		written := record.Record{Headers: slices.Concat(o.Headers(), held.Headers)}
-		again, heldAgain, err := record.ParseOrigin(written)
-		if err != nil || !cmp.Equal(held.Headers, heldAgain.Headers, cmpopts.EquateEmpty()) {
-			t.Fatalf("written and read again: %v, %v", err, heldAgain.Headers)
+		written := record.Record{Headers: slices.Concat(o.Headers(), original.Headers)}
+		again, originalAgain, err := record.ParseOrigin(written)
+		if err != nil || !cmp.Equal(original.Headers, originalAgain.Headers, cmpopts.EquateEmpty()) {
+			t.Fatalf("written and read again: %v, %v", err, originalAgain.Headers)
 		}
 		if again.Place != o.Place || again.Attempts != o.Attempts || !again.FailedAt.Equal(o.FailedAt) || !strings.HasPrefix(o.Message, again.Message) {
 			t.Errorf("written and read again: %+v, was %+v", again, o)

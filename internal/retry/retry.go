@@ -21,8 +21,8 @@ type Policy struct {
 	Patience time.Duration
 	// Tries bounds the tries; 0 sets no bound.
 	Tries uint
-	// Waiting is told of each failure that another try follows, and after how
-	// long. Nil for nobody.
+	// Waiting is called with each failure that another try follows, and after
+	// how long. It may be nil.
 	Waiting func(err error, delay time.Duration)
 }
 

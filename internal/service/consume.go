@@ -64,7 +64,7 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg delivery.
 	return progress, err
 }
 
-// Progress tells how far a consumer is.
+// Progress says how far a consumer is.
 type Progress struct {
 	joined func(context.Context) error
 	lag    *otelkafka.Lag

@@ -309,7 +309,7 @@ func Common() telemetry.Catalogue {
 }
 
 // readiness is the metric service_ready. A scrape reads what the last look
-// found and asks nobody: it must not hang when storage does.
+// found and calls nobody: it must not hang when storage does.
 type readiness struct {
 	check func(context.Context) error
 	ready atomic.Int64
@@ -341,7 +341,7 @@ func (r *readiness) run(ctx context.Context) error {
 	}
 }
 
-// look asks now, and has the metric say the same.
+// look checks now, and sets the metric to the same.
 func (r *readiness) look(ctx context.Context) error {
 	err := r.check(ctx)
 	var ready int64

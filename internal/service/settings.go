@@ -29,7 +29,7 @@ type Settings struct {
 	Brokers []string
 	// KafkaSecurity says how they let us in.
 	KafkaSecurity kafka.Security
-	// DatabaseURL names the storage, sqlite:FOLDER or postgres://…. It may hold
+	// DatabaseURL names the storage, sqlite:FOLDER or postgres://…. It may contain
 	// a password.
 	DatabaseURL string
 	// DatabaseConnections bounds the connections to a PostgreSQL server; 0 is

@@ -15,8 +15,8 @@ import (
 // Errors of the delivery loop's own state.
 var (
 	// ErrFenced: the partition's position in storage is not where the caller
-	// left it. Another owner has gone on; whoever gets this error must change
-	// nothing and drop its claim.
+	// left it. Another owner has gone on; a caller that gets this error must
+	// change nothing and drop its claim.
 	ErrFenced = errors.New("another owner has moved this partition on")
 	// ErrForeign: the storage belongs to another Kafka cluster, or to topics that
 	// have been deleted and made anew since. Its offsets mean nothing here.

@@ -34,7 +34,7 @@ const (
 )
 
 // limit returns a context for one statement or transaction, so that a server
-// that does not answer holds nobody up. The function ends it.
+// that does not answer delays nobody. The function ends it.
 func (e engine) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	if e != enginePostgres {
 		return ctx, func() {}
@@ -42,13 +42,13 @@ func (e engine) limit(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, statementTimeout)
 }
 
-// storable says whether the database's text can hold a string. PostgreSQL's
-// holds UTF-8 without NUL; what others send may be any bytes.
+// storable says whether the database can store a string as text. PostgreSQL
+// stores UTF-8 without NUL; what others send may be any bytes.
 func (e engine) storable(s string) bool {
 	return e != enginePostgres || utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }
 
-// bind makes the arguments what the database can hold. The replacement
+// bind makes the arguments what the database can store. The replacement
 // character stands for what its text cannot.
 func (e engine) bind(args []any) []any {
 	for i, arg := range args {

@@ -64,7 +64,7 @@ type postgresDatabase struct {
 }
 
 // parsePostgres reads a DATABASE_URL as libpq does, its PG* variables and
-// password files included. Its error does not show the URL, which may hold a
+// password files included. Its error does not show the URL, which may contain a
 // password.
 func parsePostgres(databaseURL string) (backend, error) {
 	if _, err := url.Parse(databaseURL); err != nil {
@@ -189,8 +189,8 @@ func (d postgresDatabase) openReadOnly(ctx context.Context, service string) (*Re
 	return &Reader{db: db, name: "schema " + service, isolation: sql.LevelRepeatableRead}, nil
 }
 
-// postgresLock is the lock of a service's schema, against whoever wants to
-// migrate or to clear it. It ends with its connection, and so with the process.
+// postgresLock is the lock of a service's schema, against others that
+// migrate or clear it. It ends with its connection, and so with the process.
 type postgresLock struct {
 	conn    *pgx.Conn
 	service string
@@ -204,7 +204,7 @@ func (d postgresDatabase) lock(ctx context.Context, service string) (serviceLock
 	return lock, nil
 }
 
-// lockSchema waits for whoever has the schema's lock. Alone, it does not wait,
+// lockSchema waits until the schema's lock is free. Alone, it does not wait,
 // and returns [ErrInUse] also where instances of the service run.
 func (d postgresDatabase) lockSchema(ctx context.Context, service string, alone bool) (*postgresLock, error) {
 	// Without limits: a migration takes as long as it takes.
@@ -271,7 +271,7 @@ func (l *postgresLock) prepareSchema(ctx context.Context) (synchronous bool, err
 	if encoding != "UTF8" {
 		return false, fmt.Errorf("%w: its encoding is %s, want UTF8", ErrUnreachable, encoding)
 	}
-	// Asked first: whoever may not make schemas can be given one.
+	// Checked first: a user that may not make schemas can be given one.
 	var exists bool
 	if err := l.conn.QueryRow(ctx, schemaExists, l.service).Scan(&exists); err != nil {
 		return false, fmt.Errorf("look for schema %s: %w", l.service, err)

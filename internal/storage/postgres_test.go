@@ -272,18 +272,18 @@ func waits(t *testing.T, url string) {
 // others from going on, and finds its own undone.
 func TestAnInstanceThatStandsStillLosesItsRows(t *testing.T) {
 	all := instances(t, postgres.Database(t), 2)
-	holds, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	locked, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- all[0].Update(t.Context(), func(tx *storage.Tx) error {
 			if err := addByHand(t.Context(), tx); err != nil {
 				return err
 			}
-			close(holds)
+			close(locked)
 			<-goOn
 			return nil
 		})
 	}()
-	<-holds
+	<-locked
 	if err := all[1].Update(t.Context(), func(tx *storage.Tx) error { return addByHand(t.Context(), tx) }); err != nil {
 		t.Errorf("beside an instance that stands still: %v", err)
 	}
@@ -329,7 +329,7 @@ func TestAWrongPasswordIsNotShown(t *testing.T) {
 	}
 }
 
-// A server that is away, or stands still, holds nobody up for long, and what
+// A server that is away, or stands still, delays nobody for long, and what
 // comes after it is as if it had not been.
 func TestAServerThatIsAway(t *testing.T) {
 	server := testpostgres.Start(t)
@@ -359,7 +359,7 @@ func TestAServerThatIsAway(t *testing.T) {
 		if err := s.Ping(ctx); err == nil {
 			t.Errorf("%s: a server that is away answered", what)
 		} else if text := err.Error(); strings.Contains(text, testpostgres.Password) || strings.Contains(text, "user=") {
-			t.Errorf("%s: too much is told: %v", what, err)
+			t.Errorf("%s: too much is revealed: %v", what, err)
 		}
 		cancel()
 		ctx, cancel = context.WithTimeout(t.Context(), patience)

@@ -16,7 +16,7 @@ type statementKey struct {
 // the code: its prepared form is kept.
 func (s *Store) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	ctx, cancel := s.engine.limit(ctx)
-	rows, err := s.query(ctx, query, args) //nolint:rowserrcheck // whoever reads them asks
+	rows, err := s.query(ctx, query, args) //nolint:rowserrcheck // the caller that reads them checks
 	if err != nil {
 		cancel()
 		return nil, err

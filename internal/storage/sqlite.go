@@ -25,7 +25,7 @@ const (
 	// from the writer; immediate transactions never fail half-way for a lock.
 	sqlitePragmas = "_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
-	// sqliteReadOnly keeps whoever only looks from changing anything: the file is
+	// sqliteReadOnly keeps readers from changing anything: the file is
 	// opened for reading, and statements that write are refused.
 	sqliteReadOnly = "mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
 )

@@ -4,7 +4,7 @@
 //
 // Each service has one SQLite file of its own, open in one process at a time,
 // or one schema of a PostgreSQL database, which several instances share. All
-// SQL is one text for both: numbered parameters, BIGINT microseconds for times,
+// SQL is one text for both: parameters like $1, BIGINT microseconds for times,
 // natural keys in place of sequences.
 //
 // Its files: storage.go opens, locks and closes a storage; sqlite.go and
@@ -163,8 +163,8 @@ func (s *Store) Shared() bool { return s.engine == enginePostgres }
 func (s *Store) Pool() sql.DBStats { return s.write.Stats() }
 
 // Ping says whether the storage answers. Its error leaves out whom a connection
-// was made as and where to: that is for the log, not for whoever asks how the
-// service is.
+// was made as and where to: that is for the log, not for clients that check
+// the service's health.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
 	err := s.QueryRow(ctx, "SELECT 1").Scan(&one)

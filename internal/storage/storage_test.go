@@ -190,7 +190,7 @@ func TestCloseLetsATransactionEnd(t *testing.T) {
 
 const password = "s3cr3t"
 
-// What is wrong with a URL is told without the URL, which may hold a password.
+// What is wrong with a URL is reported without the URL, which may contain a password.
 
 func TestPostgresURLsThatAreRefused(t *testing.T) {
 	for _, url := range []string{
@@ -213,7 +213,7 @@ func TestPostgresURLsThatAreRefused(t *testing.T) {
 			if !errors.Is(err, storage.ErrUnsupportedURL) {
 				t.Errorf("%s: %v, want ErrUnsupportedURL", url, err)
 			} else if strings.Contains(err.Error(), password) {
-				t.Errorf("the password is told: %v", err)
+				t.Errorf("the password is revealed: %v", err)
 			}
 		}
 	}

@@ -34,7 +34,7 @@ type Span struct {
 	// Failed says that the span's status is an error; Error is its message.
 	Failed bool   `json:"failed,omitempty"`
 	Error  string `json:"error,omitempty"`
-	// The attributes that tell something about an order's way. "" is none.
+	// The attributes that say something about an order's way. "" is none.
 	HTTPStatus string `json:"httpStatus,omitempty"`
 	Topic      string `json:"topic,omitempty"`
 	Partition  string `json:"partition,omitempty"`
@@ -85,8 +85,8 @@ var (
 )
 
 const (
-	// maxAnswer bounds Jaeger's answer: tens of thousands of spans.
-	maxAnswer     = 32 << 20
+	// maxResponse bounds Jaeger's answer: tens of thousands of spans.
+	maxResponse   = 32 << 20
 	jaegerTimeout = 10 * time.Second
 )
 
@@ -124,26 +124,26 @@ func query(ctx context.Context, client *http.Client, address, id string) (Trace,
 		return Trace{}, fmt.Errorf("%w: %s", ErrNoJaeger, Reason(err))
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
 	switch {
 	case err != nil:
 		return Trace{}, fmt.Errorf("%w to its end: %s", ErrNoJaeger, Reason(err))
-	case len(body) > maxAnswer:
-		return Trace{}, fmt.Errorf("%w in less than %d MiB", ErrNoJaeger, maxAnswer>>20)
-	case response.StatusCode == http.StatusNotFound && says(body) != "":
+	case len(body) > maxResponse:
+		return Trace{}, fmt.Errorf("%w in less than %d MiB", ErrNoJaeger, maxResponse>>20)
+	case response.StatusCode == http.StatusNotFound && errorIn(body) != "":
 		return Trace{}, ErrUnknownTrace
 	case response.StatusCode != http.StatusOK:
-		return Trace{}, fmt.Errorf("%w as it should: %s", ErrNoJaeger, strings.TrimSpace(response.Status+" "+says(body)))
+		return Trace{}, fmt.Errorf("%w as it should: %s", ErrNoJaeger, strings.TrimSpace(response.Status+" "+errorIn(body)))
 	}
 	t, err := decode(body, id)
-	if errors.Is(err, errForeignAnswer) {
+	if errors.Is(err, errForeignResponse) {
 		return Trace{}, fmt.Errorf("%w: %w", ErrNoJaeger, err)
 	}
 	return t, err
 }
 
-// says is the error that an answer of Jaeger's holds, or "".
-func says(body []byte) string {
+// errorIn is the error that a response of Jaeger contains, or "".
+func errorIn(body []byte) string {
 	var r response
 	if json.Unmarshal(body, &r) != nil || len(r.Errors) == 0 {
 		return ""
@@ -154,11 +154,11 @@ func says(body []byte) string {
 // Reason is the error of a question over HTTP in a few words, without the
 // address, which is said before it.
 func Reason(err error) string {
-	if asked, ok := errors.AsType[*url.Error](err); ok {
-		if asked.Timeout() {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		if failed.Timeout() {
 			return "no answer in time"
 		}
-		err = asked.Err
+		err = failed.Err
 	}
 	if number, ok := errors.AsType[syscall.Errno](err); ok {
 		return number.Error()
@@ -166,8 +166,8 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// errForeignAnswer: something answered, and it is not Jaeger's query API.
-var errForeignAnswer = errors.New("not an answer of Jaeger's query API")
+// errForeignResponse: something answered, and it is not Jaeger's query API.
+var errForeignResponse = errors.New("not an answer of Jaeger's query API")
 
 // response is what Jaeger's query API returns for GET /api/traces/{traceID}, v1
 // and v2 alike, as far as it is read here.
@@ -219,7 +219,7 @@ const (
 func decode(body []byte, id string) (Trace, error) {
 	var r response
 	if err := json.Unmarshal(body, &r); err != nil {
-		return Trace{}, fmt.Errorf("%w: %w", errForeignAnswer, err)
+		return Trace{}, fmt.Errorf("%w: %w", errForeignResponse, err)
 	}
 	t := Trace{ID: id}
 	for _, d := range r.Data {

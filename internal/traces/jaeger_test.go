@@ -36,7 +36,7 @@ func TestJaegerIsAsked(t *testing.T) {
 			fmt.Fprint(w, "{\"errors\":[{\"code\":500,\"msg\":\"storage\\u001b is away\"}]}")
 		},
 		"never ends": func(w http.ResponseWriter, _ *http.Request) {
-			for range maxAnswer>>20 + 1 {
+			for range maxResponse>>20 + 1 {
 				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 					return
 				}
@@ -180,7 +180,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		trace, err := decode(body, testTrace)
 		if err != nil {
-			if !errors.Is(err, ErrUnknownTrace) && !errors.Is(err, errForeignAnswer) {
+			if !errors.Is(err, ErrUnknownTrace) && !errors.Is(err, errForeignResponse) {
 				t.Errorf("error of no kind: %v", err)
 			}
 			return
@@ -208,9 +208,9 @@ func TestBatchesAreLookedUp(t *testing.T) {
 	const prefix = "/api/traces/000000000000000000000000ba7c400"
 	sizes := map[string]string{"1": "1", "2": "12", "3": "7"}
 	spans := map[string]string{"1": "e7", "2": "e8", "3": "an", "4": "eb"} // the third is not the one that is linked
-	asked := 0
+	requests := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		requests++
 		n, ok := strings.CutPrefix(r.URL.Path, prefix)
 		if !ok || sizes[n] == "" {
 			http.NotFound(w, r)
@@ -223,8 +223,8 @@ func TestBatchesAreLookedUp(t *testing.T) {
 	defer server.Close()
 	tree := NewTree(example(t, "batched"))
 	Jaeger{URL: server.URL, timeout: time.Minute}.noteBatches(t.Context(), tree)
-	if asked != 4 {
-		t.Errorf("Jaeger was asked %d times", asked)
+	if requests != 4 {
+		t.Errorf("Jaeger got %d requests", requests)
 	}
 	text := Report{Order: "order-1", TraceID: testTrace, Tree: tree}.Text(0)
 	telemetrytest.Golden(t, "batched.txt", text)
@@ -233,9 +233,9 @@ func TestBatchesAreLookedUp(t *testing.T) {
 
 // However many batches a trace is part of, few are asked for.
 func TestFewBatchesAreLookedUp(t *testing.T) {
-	asked := 0
+	requests := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		requests++
 		http.NotFound(w, r)
 	}))
 	defer server.Close()
@@ -245,7 +245,7 @@ func TestFewBatchesAreLookedUp(t *testing.T) {
 		trace.Spans = append(trace.Spans, Span{ID: fmt.Sprint(i), Links: []Link{{id, "1"}}}, Span{ID: fmt.Sprint(-i - 1), Links: []Link{{id, "2"}}})
 	}
 	Jaeger{URL: server.URL, timeout: time.Minute}.noteBatches(t.Context(), NewTree(trace))
-	if asked != maxBatches {
-		t.Errorf("Jaeger was asked %d times", asked)
+	if requests != maxBatches {
+		t.Errorf("Jaeger got %d requests", requests)
 	}
 }

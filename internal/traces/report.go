@@ -1,4 +1,4 @@
-// Package traces tells the story of one order: as the tree of its trace's
+// Package traces shows the story of one order: as the tree of its trace's
 // spans where Jaeger has them, and from the order's records in Kafka where it
 // has not, since the records carry the trace id and say who caused whom even
 // when no span was kept.
@@ -23,7 +23,7 @@ import (
 
 // Report is one order's story, or one trace.
 type Report struct {
-	// Order is the order's id; "" where a trace was asked for.
+	// Order is the order's id; "" where a trace was named.
 	Order string
 	// Status is what suivi says, such as PAYMENT_AUTHORIZED; "" is unknown.
 	Status string
@@ -34,7 +34,7 @@ type Report struct {
 	Tree Tree
 	// Facts are what the order's records say, by time.
 	Facts []Fact
-	// Why says why the story is told by the records and not by Jaeger.
+	// Why says why the story comes from the records and not from Jaeger.
 	Why string
 	// Notes are sentences for people, printed at the end.
 	Notes []string
@@ -72,7 +72,7 @@ func (r Report) Text(limit int) string {
 		fmt.Fprintf(&b, "%s%s\n%s of %s in %s\n\n%s", gap, day(r.Tree.Start), plural(len(r.Tree.Lines), "span"),
 			plural(r.Tree.Services, "service"), period(r.Tree.Duration), r.Tree.text(limit))
 	} else {
-		fmt.Fprintf(&b, "%s%s\ntold by Kafka's records: %s\n\n%s", gap, day(r.Facts[0].Time), r.Why, storyText(r.Facts, limit))
+		fmt.Fprintf(&b, "%s%s\nfrom Kafka's records: %s\n\n%s", gap, day(r.Facts[0].Time), r.Why, storyText(r.Facts, limit))
 	}
 	for i, note := range r.Notes {
 		if i == 0 {
@@ -95,7 +95,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	for _, l := range r.Tree.Lines {
 		out.Spans = append(out.Spans, jsonSpan{l.Span, l.Depth, l.After.Microseconds(), l.Duration.Microseconds(), l.Detached})
 	}
-	for _, e := range tell(r.Facts, false) {
+	for _, e := range arrangeStory(r.Facts, false) {
 		out.Records = append(out.Records, factJSON(e))
 	}
 	return json.Marshal(out)

@@ -29,15 +29,15 @@ type entry struct {
 	guide    string
 }
 
-// tell puts each fact below what caused it.
+// arrangeStory puts each fact below what caused it.
 //
 // The trace context names the span that wrote a record, and no record names the
 // span that read it: so it is the events' ids, the letters' origins and the
 // places in the log that say what caused what. Times, which are of several
-// clocks, only tell a replay from a copy: people replay later than a crash does.
+// clocks, only distinguish a replay from a copy: people replay later than a crash does.
 //
 // With brief, it leaves out the markers of replays that can be seen themselves.
-func tell(facts []Fact, brief bool) []entry {
+func arrangeStory(facts []Fact, brief bool) []entry {
 	s := story{facts: facts, entries: make([]entry, len(facts)), places: map[record.Place]int{}, failed: map[record.Place]bool{}}
 	for i, f := range facts {
 		s.entries[i].Fact = f
@@ -175,10 +175,10 @@ func (s *story) decided(f Fact) int {
 	return last
 }
 
-// storyText is the story that records tell, a line for each, limit of them at
+// storyText is the story as the records have it, a line for each, limit of them at
 // most; 0 is all.
 func storyText(facts []Fact, limit int) string {
-	entries := tell(facts, true)
+	entries := arrangeStory(facts, true)
 	shown := entries
 	if limit > 0 && limit < len(shown) {
 		shown = shown[:limit]

@@ -81,7 +81,7 @@ func TestStoriesReadLikeThis(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			report := Report{Order: "order-1", Why: "Jaeger is not asked", Facts: facts(records)}
+			report := Report{Order: "order-1", Why: "Jaeger is not used", Facts: facts(records)}
 			if ids := TraceIDs(report.Facts); len(ids) > 0 {
 				report.TraceID = ids[0]
 			}

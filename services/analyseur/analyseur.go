@@ -1,7 +1,7 @@
 // Package analyseur keeps running statistics of the payments decided: sums
 // that cost the same to read however many payments there were.
 //
-// handler.go tells how a record is counted, store.go what is kept, http.go what
+// handler.go says how a record is counted, store.go what is kept, http.go what
 // is answered; this file puts them together.
 package analyseur
 

@@ -31,8 +31,8 @@ type api struct {
 	catchingUp func(context.Context) bool
 }
 
-// statisticsAnswer is GET /statistics.
-type statisticsAnswer struct {
+// statisticsResponse is GET /statistics.
+type statisticsResponse struct {
 	TotalTransactions      int64         `json:"totalTransactions"`
 	TotalAmount            banking.Money `json:"totalAmount"`
 	AuthorizedTransactions int64         `json:"authorizedTransactions"`
@@ -47,8 +47,8 @@ type statisticsAnswer struct {
 	CatchingUp             bool          `json:"catchingUp"`
 }
 
-// recentAnswer is GET /recent-transactions.
-type recentAnswer struct {
+// recentResponse is GET /recent-transactions.
+type recentResponse struct {
 	Transactions []recentTransaction `json:"transactions"`
 	Count        int                 `json:"count"`
 }
@@ -68,7 +68,7 @@ func (a *api) serve(router *httpapi.Router) {
 }
 
 func (a *api) statistics(w http.ResponseWriter, r *http.Request) {
-	// Asked before the sums are read: what is still missed is then not in them.
+	// Read before the sums are read: what is still missed is then not in them.
 	catchingUp := a.catchingUp(r.Context())
 	now := a.now().UTC()
 	s, err := a.store.Statistics(r.Context(), now)
@@ -77,7 +77,7 @@ func (a *api) statistics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all, rate := s.all(), s.authorizationRate()
-	httpapi.WriteJSON(w, http.StatusOK, statisticsAnswer{
+	httpapi.WriteJSON(w, http.StatusOK, statisticsResponse{
 		TotalTransactions: all.count, TotalAmount: all.amount,
 		AuthorizedTransactions: s.authorized.count, RejectedTransactions: s.rejected.count,
 		AverageAmount: s.average(), AuthorizationRate: json.Number(fmt.Sprintf("%d.%02d", rate/100, rate%100)),
@@ -125,11 +125,11 @@ func (a *api) recent(w http.ResponseWriter, r *http.Request) {
 		a.unavailable(w, r, err)
 		return
 	}
-	answer := recentAnswer{Transactions: make([]recentTransaction, len(transactions)), Count: len(transactions)}
+	response := recentResponse{Transactions: make([]recentTransaction, len(transactions)), Count: len(transactions)}
 	for i, t := range transactions {
-		answer.Transactions[i] = recentTransaction{t.OrderID, t.UserID, t.Amount, t.Status, t.ProcessedAt}
+		response.Transactions[i] = recentTransaction{t.OrderID, t.UserID, t.Amount, t.Status, t.ProcessedAt}
 	}
-	httpapi.WriteJSON(w, http.StatusOK, answer)
+	httpapi.WriteJSON(w, http.StatusOK, response)
 }
 
 func (a *api) unavailable(w http.ResponseWriter, r *http.Request, err error) {

@@ -56,11 +56,11 @@ func testCatchingUpIsAskedBeforeTheSums(t *testing.T, empty maker) {
 		apply(t, c, payment(1, "AUTHORIZED", 1050, noon()))
 		return false
 	}
-	var answer statisticsAnswer
-	if err := json.Unmarshal(get(a.statistics, "/statistics").Body.Bytes(), &answer); err != nil {
+	var response statisticsResponse
+	if err := json.Unmarshal(get(a.statistics, "/statistics").Body.Bytes(), &response); err != nil {
 		t.Fatal(err)
 	}
-	if answer.TotalTransactions != 1 {
+	if response.TotalTransactions != 1 {
 		t.Error("an answer that says it is complete lacks a payment")
 	}
 }
@@ -99,18 +99,18 @@ func testRecentLimit(t *testing.T, empty maker) {
 	apply(t, c, all...)
 	for limit, want := range map[string]int{"": 50, "1": 1, "500": 500, "0": 0, "-1": 0, "501": 0, "x": 0, "1.0": 0, "99999999999999999999": 0} {
 		w := get(a.recent, "/recent-transactions?limit="+limit)
-		var answer struct {
+		var response struct {
 			Count         int
 			Transactions  []recentTransaction
 			Field, Detail string
 		}
-		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		if err := json.Unmarshal(w.Body.Bytes(), &response); err != nil {
 			t.Fatal(err)
 		}
-		if answer.Count != want || len(answer.Transactions) != want {
-			t.Errorf("limit %q: %d of %d transactions, want %d", limit, len(answer.Transactions), answer.Count, want)
+		if response.Count != want || len(response.Transactions) != want {
+			t.Errorf("limit %q: %d of %d transactions, want %d", limit, len(response.Transactions), response.Count, want)
 		}
-		if want == 0 && (w.Code != http.StatusBadRequest || answer.Field != "limit" || !strings.Contains(answer.Detail, fmt.Sprint(maxRecent))) {
+		if want == 0 && (w.Code != http.StatusBadRequest || response.Field != "limit" || !strings.Contains(response.Detail, fmt.Sprint(maxRecent))) {
 			t.Errorf("limit %q: %d %s", limit, w.Code, w.Body)
 		}
 	}

@@ -18,7 +18,7 @@ func TestPaymentsCountOnce(t *testing.T) { onEach(t, testPaymentsCountOnce) }
 func testPaymentsCountOnce(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
 	one, two := payment(1, "AUTHORIZED", 1050, noon()), payment(2, "REJECTED", 2, noon())
-	apply(t, c, one, two) // a batch holds each order once
+	apply(t, c, one, two) // a batch has each order once
 	apply(t, c, payment(3, "REJECTED", 300, noon()), two)
 	apply(t, c, one)
 	apply(t, c)

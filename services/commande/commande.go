@@ -2,7 +2,7 @@
 // got its 201 is in Kafka's log for good.
 //
 //   - commande.go has its name, its metrics and its wiring.
-//   - http.go tells how an order is taken: POST /orders.
+//   - http.go takes orders: POST /orders.
 //   - store.go gives orders their ids, and remembers them by their
 //     idempotency keys.
 package commande

@@ -26,7 +26,7 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// retryAfter is what a client is told to wait when Kafka does not answer.
+// retryAfter is how long a client has to wait when Kafka does not answer.
 const retryAfter = 2 * time.Second
 
 // headerReplayed marks an answer that was given before, under the same key.

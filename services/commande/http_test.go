@@ -160,7 +160,7 @@ func TestAnOrderThatCannotBeStored(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openShop(t)
-			s.orders.ackTimeout = 0 // over before the storage is asked
+			s.orders.ackTimeout = 0 // over before the storage is used
 			w := post(s)
 			problem(t, w, httpapi.StorageAway)
 			if w.Header().Get("Retry-After") != "2" || len(s.broker.sent) != 0 {

@@ -168,16 +168,16 @@ func (s *shop) counts(t *testing.T, n int, cents int64, answers map[int]int) {
 	s.CheckCatalogue()
 }
 
-// discreet checks that neither log nor spans tell what is the client's own.
+// discreet checks that neither log nor spans contain what is the client's own.
 func (s *shop) discreet(t *testing.T, secrets ...string) {
 	t.Helper()
-	told := []string{fmt.Sprint(s.Logs())}
+	shown := []string{fmt.Sprint(s.Logs())}
 	for _, span := range s.Spans() {
-		told = append(told, fmt.Sprint(span.Name, span.Attributes, span.Events, span.Status, span.Links))
+		shown = append(shown, fmt.Sprint(span.Name, span.Attributes, span.Events, span.Status, span.Links))
 	}
 	for _, secret := range secrets {
-		if i := slices.IndexFunc(told, func(text string) bool { return strings.Contains(text, secret) }); i >= 0 {
-			t.Errorf("%q is told in %s", secret, told[i])
+		if i := slices.IndexFunc(shown, func(text string) bool { return strings.Contains(text, secret) }); i >= 0 {
+			t.Errorf("%q is in %s", secret, shown[i])
 		}
 	}
 }

@@ -164,7 +164,7 @@ const (
 // checkIDs refuses to start with a storage that is older than the log: a copy
 // that was restored, or an empty folder on a cluster that has orders.
 //
-// The log is asked first: other instances take ids meanwhile, and an id is
+// The log is read first: other instances take ids meanwhile, and an id is
 // taken from storage before it comes to the log.
 func checkIDs(ctx context.Context, b *service.Base) error {
 	highest, err := highestID(ctx, b.Control, b.Kafka, tail)
@@ -237,7 +237,7 @@ func SkipIDs(ctx context.Context, store *storage.Store, client sarama.Client, cf
 	})
 }
 
-// errOtherRequest: the key stands for an order that was asked for otherwise.
+// errOtherRequest: the key stands for an order whose request was another.
 var errOtherRequest = errors.New("the key was used for another order")
 
 // busyError: another request with the key is under way.
@@ -260,8 +260,8 @@ const (
 )
 
 // keys are the idempotency keys in storage. A key's order has its ids before
-// it is published; whoever publishes it again, after whatever crash and on
-// whichever instance, publishes the same event, which readers take once.
+// it is published. When it is published again, after a crash or by another
+// instance, it is the same event, which readers take once.
 type keys struct {
 	store *storage.Store
 	ids   *ids
@@ -313,8 +313,8 @@ type reservation struct {
 // publishes the order.
 func (k *keys) reserve(ctx context.Context, key string, request banking.OrderRequest) (reservation, error) {
 	r := reservation{key: key}
-	asked := fingerprint(request)
-	err := k.find(k.store.QueryRow(ctx, findKey, key), request, asked, &r)
+	digest := fingerprint(request)
+	err := k.find(k.store.QueryRow(ctx, findKey, key), request, digest, &r)
 	if storage.IsNotFound(err) {
 		// Not inside the transaction: ids come from a transaction of their own.
 		if r.event, err = k.ids.draft(ctx, request); err != nil {
@@ -329,7 +329,7 @@ func (k *keys) reserve(ctx context.Context, key string, request banking.OrderReq
 	fresh := r
 	err = k.store.Update(ctx, func(tx *storage.Tx) error {
 		r = fresh
-		return k.take(ctx, tx, request, asked, &r)
+		return k.take(ctx, tx, request, digest, &r)
 	})
 	if err != nil {
 		return r, fmt.Errorf("reserve key: %w", err)
@@ -338,13 +338,13 @@ func (k *keys) reserve(ctx context.Context, key string, request banking.OrderReq
 }
 
 // find reads a row, and refuses one of another request.
-func (k *keys) find(row storage.Row, request banking.OrderRequest, asked string, r *reservation) error {
+func (k *keys) find(row storage.Row, request banking.OrderRequest, digest string, r *reservation) error {
 	var known, order, event string
 	var created, acknowledged int64
 	if err := row.Scan(&known, &order, &event, &created, &r.busyUntil, &acknowledged); err != nil {
 		return err
 	}
-	if known != asked {
+	if known != digest {
 		return errOtherRequest
 	}
 	r.acknowledged = acknowledged == 1
@@ -353,10 +353,10 @@ func (k *keys) find(row storage.Row, request banking.OrderRequest, asked string,
 }
 
 // take makes the key this request's for a lease.
-func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRequest, asked string, r *reservation) error {
+func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRequest, digest string, r *reservation) error {
 	now := time.Now()
 	until := now.Add(k.lease).UnixMicro()
-	added, err := tx.Exec(ctx, addKey, r.key, asked, r.event.OrderID, r.event.EventID, r.event.CreatedAt.UnixMicro(), until)
+	added, err := tx.Exec(ctx, addKey, r.key, digest, r.event.OrderID, r.event.EventID, r.event.CreatedAt.UnixMicro(), until)
 	if err != nil {
 		return err
 	}
@@ -364,7 +364,7 @@ func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRe
 		r.busyUntil = until
 		return nil
 	}
-	if err := k.find(tx.QueryRow(ctx, findKey, r.key), request, asked, r); err != nil || r.acknowledged {
+	if err := k.find(tx.QueryRow(ctx, findKey, r.key), request, digest, r); err != nil || r.acknowledged {
 		return err
 	}
 	if left := time.UnixMicro(r.busyUntil).Sub(now); left > 0 {

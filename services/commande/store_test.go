@@ -178,7 +178,7 @@ func testABlockThatCannotBeTakenGivesNoID(t *testing.T, empty maker) {
 	if all := takeN(t, i, 1); all[0] != "order-1" {
 		t.Errorf("then got %s, want order-1", all[0])
 	}
-	if id, err := i.take(over); err != nil || id != "order-2" { // in hand: costs no storage
+	if id, err := i.take(over); err != nil || id != "order-2" { // of the block: costs no storage
 		t.Errorf("then got %s, %v; want order-2", id, err)
 	}
 	if err := i.release(over); err == nil {
@@ -281,7 +281,7 @@ func TestAKeySurvivesAnOrderThatFailed(t *testing.T) {
 	}
 }
 
-// While a request is under way, others with its key are told to wait; they take
+// While a request is under way, others with its key have to wait; they take
 // over from one that never came back.
 func TestAKeyIsBusyForALease(t *testing.T) { synctest.Test(t, testAKeyIsBusyForALease) }
 
@@ -417,6 +417,6 @@ func TestFingerprintsTellRequestsApart(t *testing.T) {
 		seen[f] = request
 	}
 	if a, b := fingerprint(banking.OrderRequest{UserID: "u", Items: []string{}}), fingerprint(banking.OrderRequest{UserID: "u"}); a != b {
-		t.Error("no items are told from an empty list of them")
+		t.Error("no items are taken for other than an empty list of them")
 	}
 }

@@ -20,7 +20,7 @@ type Verdict struct {
 	Reason     string // of a rejected one
 }
 
-// Authoriser decides payments. Asked again about the same order it may fail,
+// Authoriser decides payments. Called again for the same order it may fail,
 // but does not give another verdict. It is safe for concurrent use.
 type Authoriser interface {
 	Authorise(ctx context.Context, orderID string, amount banking.Money) (Verdict, error)

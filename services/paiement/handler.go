@@ -66,7 +66,7 @@ func (d *decider) Handle(ctx context.Context, state known, r record.Record) (ent
 	}
 	result := outcome(order, verdict, d.now())
 	message, err := delivery.Encode(result, order.EventID)
-	if err != nil { // the order could be decoded, so it is the verdict that cannot be told
+	if err != nil { // the order could be decoded, so it is the verdict that cannot be encoded
 		return entry{}, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
 	}
 	return entry{
@@ -96,7 +96,7 @@ func (d *decider) Stored(decided []delivery.Decided[entry]) {
 	}
 }
 
-// outcome is the event that tells the verdict. Its id follows from the
+// outcome is the event that announces the verdict. Its id follows from the
 // order's event, so that it is the same however often it is made.
 func outcome(order banking.OrderCreated, v Verdict, now time.Time) banking.Event {
 	id, at := banking.ResultEventID(order.EventID), now.UTC().Truncate(time.Microsecond)

@@ -52,7 +52,7 @@ func TestDecisions(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			d := &decider{now: now, authoriser: verdicts(func(_ context.Context, id string) (Verdict, error) {
 				if id != "order-1" {
-					t.Errorf("asked about %s", id)
+					t.Errorf("called for %s", id)
 				}
 				return test.verdict, nil
 			})}
@@ -81,7 +81,7 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 		state  known
 		event  banking.Event
 		spoil  func(*record.Record)
-		fails  error // of the authoriser; nil: it must not be asked
+		fails  error // of the authoriser; nil: it must not be called
 		class  delivery.Class
 		reason delivery.Reason
 	}{
@@ -106,9 +106,9 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 			if test.event == nil {
 				test.event = order("order-1")
 			}
-			asked := false
+			called := false
 			d := &decider{now: now, authoriser: verdicts(func(context.Context, string) (Verdict, error) {
-				asked = true
+				called = true
 				return Verdict{Authorized: true, Code: "AUTH-1"}, test.fails
 			})}
 			change, out, err := d.Handle(t.Context(), test.state, recordOf(t, test.event, test.spoil))
@@ -120,10 +120,10 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 				t.Errorf("failure %v, want reason %q", failure, test.reason)
 			}
 			if test.fails != nil && !errors.Is(err, test.fails) {
-				t.Errorf("%v does not hold the cause", err)
+				t.Errorf("%v does not wrap the cause", err)
 			}
-			if change != (entry{}) || out != nil || asked != (test.fails != nil) {
-				t.Errorf("change %v, messages %v, authoriser asked: %v", change, out, asked)
+			if change != (entry{}) || out != nil || called != (test.fails != nil) {
+				t.Errorf("change %v, messages %v, authoriser called: %v", change, out, called)
 			}
 			mustNotContain(t, err.Error(), "user-secret", "10.5")
 		})

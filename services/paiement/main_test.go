@@ -28,7 +28,7 @@ func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
 	postgres.OnEach(t, test)
 }
 
-// verdicts is an authoriser that says what it is told to.
+// verdicts is an authoriser whose verdicts the test chooses.
 type verdicts func(ctx context.Context, orderID string) (Verdict, error)
 
 func (v verdicts) Authorise(ctx context.Context, orderID string, _ banking.Money) (Verdict, error) {

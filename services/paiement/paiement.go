@@ -1,7 +1,7 @@
 // Package paiement decides each payment once: what its ledger says is final,
 // and is published to payments.authorized or payments.rejected.
 //
-// handler.go tells how an order is decided and authoriser.go by whom, store.go
+// handler.go says how an order is decided and authoriser.go by whom, store.go
 // what is kept and how it is found again; this file puts them together.
 package paiement
 

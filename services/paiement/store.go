@@ -48,8 +48,8 @@ func (store) Add(ctx context.Context, tx *storage.Tx, entries []entry) error {
 }
 
 // insert adds decisions. The ledger is unique by order: a second decision of
-// an order fails the whole transaction. Whoever comes with one decided on what
-// was not so any more, and has to look again: [storage.ErrFenced].
+// an order fails the whole transaction. Its caller decided on a state
+// that has changed since, and has to look again: [storage.ErrFenced].
 func insert(ctx context.Context, tx *storage.Tx, query string, entries []entry) error {
 	rows := make([][]any, len(entries))
 	for i, e := range entries {

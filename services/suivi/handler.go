@@ -55,7 +55,7 @@ func contradicts(events []moment, f fact) bool {
 
 // Store brings the views up to date.
 func (t *tracker) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[*fact]) error {
-	var facts []fact // a batch holds each key, and so each order, once
+	var facts []fact // a batch has each key, and so each order, once
 	for _, d := range decided {
 		if d.Change != nil {
 			facts = append(facts, *d.Change)
@@ -99,14 +99,14 @@ func read(r record.Record) (*fact, error) {
 // Other groups' dead letters, those whose value no longer names an order, and
 // records that no group has set aside say nothing that could be shown.
 func readDeadLetter(r record.Record) (*fact, error) {
-	origin, held, err := record.ParseOrigin(r)
+	origin, original, err := record.ParseOrigin(r)
 	if err != nil || origin.Group != banking.GroupPaiement {
 		return nil, nil //nolint:nilerr // what nobody has set aside is no failed payment
 	}
 	if origin.Reason == string(delivery.ReasonContradictory) {
 		return nil, nil // a second order under an id: the first is as it was
 	}
-	order, err := delivery.DecodeAs[banking.OrderCreated](held)
+	order, err := delivery.DecodeAs[banking.OrderCreated](original)
 	if err != nil {
 		return nil, nil //nolint:nilerr // counted as a dead letter where it was set aside
 	}

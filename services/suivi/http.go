@@ -26,12 +26,12 @@ type api struct {
 	log   *slog.Logger
 }
 
-// statusAnswer is GET /orders/{id}/status.
-type statusAnswer struct {
+// statusResponse is GET /orders/{id}/status.
+type statusResponse struct {
 	OrderID     string              `json:"orderId"`
 	Status      banking.OrderStatus `json:"status"`
 	Details     details             `json:"details"`
-	Events      []eventAnswer       `json:"events"`
+	Events      []eventResponse     `json:"events"`
 	LastUpdated time.Time           `json:"lastUpdated"`
 }
 
@@ -46,13 +46,13 @@ type details struct {
 	FailureReason     string        `json:"failureReason,omitempty"`
 }
 
-type eventAnswer struct {
+type eventResponse struct {
 	Type      string    `json:"type"`
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// listAnswer is GET /orders.
-type listAnswer struct {
+// listResponse is GET /orders.
+type listResponse struct {
 	Orders     []listedOrder `json:"orders"`
 	Count      int           `json:"count"`
 	TotalCount int64         `json:"totalCount"`
@@ -84,20 +84,20 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) {
 		a.unavailable(w, r, err)
 		return
 	}
-	answer := statusAnswer{
-		OrderID: v.OrderID, Status: v.Status, LastUpdated: v.UpdatedAt, Events: []eventAnswer{},
+	response := statusResponse{
+		OrderID: v.OrderID, Status: v.Status, LastUpdated: v.UpdatedAt, Events: []eventResponse{},
 		Details: details{
 			UserID: v.UserID, Amount: v.Amount, Items: v.Items, CreatedAt: known(v.CreatedAt), ProcessedAt: known(v.ProcessedAt),
 			AuthorizationCode: v.AuthorizationCode, RejectionReason: v.RejectionReason, FailureReason: v.FailureReason,
 		},
 	}
-	if answer.Details.Items == nil {
-		answer.Details.Items = []string{}
+	if response.Details.Items == nil {
+		response.Details.Items = []string{}
 	}
 	for _, e := range v.Events {
-		answer.Events = append(answer.Events, eventAnswer{e.Type, e.At})
+		response.Events = append(response.Events, eventResponse{e.Type, e.At})
 	}
-	httpapi.WriteJSON(w, http.StatusOK, answer)
+	httpapi.WriteJSON(w, http.StatusOK, response)
 }
 
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
@@ -123,14 +123,14 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) {
 		a.unavailable(w, r, err)
 		return
 	}
-	answer := listAnswer{Orders: make([]listedOrder, len(views)), Count: len(views), TotalCount: total}
+	response := listResponse{Orders: make([]listedOrder, len(views)), Count: len(views), TotalCount: total}
 	for i, v := range views {
-		answer.Orders[i] = listedOrder{v.OrderID, v.UserID, v.Amount, v.Status, known(v.CreatedAt), v.UpdatedAt}
+		response.Orders[i] = listedOrder{v.OrderID, v.UserID, v.Amount, v.Status, known(v.CreatedAt), v.UpdatedAt}
 	}
 	if more {
-		answer.NextCursor = cursorAfter(views[len(views)-1]).String()
+		response.NextCursor = cursorAfter(views[len(views)-1]).String()
 	}
-	httpapi.WriteJSON(w, http.StatusOK, answer)
+	httpapi.WriteJSON(w, http.StatusOK, response)
 }
 
 func (a *api) unavailable(w http.ResponseWriter, r *http.Request, err error) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// get asks as a client would, through the routes that wire registers.
+// get sends a request as a client would, through the routes that wire registers.
 func get(t *testing.T, tr *tracker, target string) (status int, body string) {
 	t.Helper()
 	a := &api{store: tr.store, log: tr.log}
@@ -68,19 +68,19 @@ func testAnswersHaveTheirDocumentedShape(t *testing.T, empty maker) {
 	}
 }
 
-func list(t *testing.T, tr *tracker, target string) (answer listAnswer) {
+func list(t *testing.T, tr *tracker, target string) (response listResponse) {
 	t.Helper()
 	status, body := get(t, tr, target)
 	if status != http.StatusOK {
 		t.Fatalf("%s: %d %s", target, status, body)
 	}
-	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+	if err := json.Unmarshal([]byte(body), &response); err != nil {
 		t.Fatal(err)
 	}
-	if answer.Count != len(answer.Orders) {
-		t.Errorf("%s: count %d of %d", target, answer.Count, len(answer.Orders))
+	if response.Count != len(response.Orders) {
+		t.Errorf("%s: count %d of %d", target, response.Count, len(response.Orders))
 	}
-	return answer
+	return response
 }
 
 func TestPagesShowEachOrderOnceWhileNewerArrive(t *testing.T) {
@@ -99,14 +99,14 @@ func testPagesShowEachOrderOnceWhileNewerArrive(t *testing.T, empty maker) {
 		seenIn, pages, cursor := map[string]int{}, 0, ""
 		before := total(t, tr)
 		for done := false; !done; done = cursor == "" {
-			answer := list(t, tr, fmt.Sprintf("/orders?limit=%d&cursor=%s", limit, cursor))
-			for _, o := range answer.Orders {
+			response := list(t, tr, fmt.Sprintf("/orders?limit=%d&cursor=%s", limit, cursor))
+			for _, o := range response.Orders {
 				seenIn[o.OrderID]++
 			}
-			if int64(pages)+before != answer.TotalCount || len(answer.Orders) > limit {
-				t.Errorf("limit %d, page %d: %d orders of %d", limit, pages, len(answer.Orders), answer.TotalCount)
+			if int64(pages)+before != response.TotalCount || len(response.Orders) > limit {
+				t.Errorf("limit %d, page %d: %d orders of %d", limit, pages, len(response.Orders), response.TotalCount)
 			}
-			pages, cursor = pages+1, answer.NextCursor
+			pages, cursor = pages+1, response.NextCursor
 			newer++
 			apply(t, tr, created(fmt.Sprintf("newer-%d", newer), 1+newer))
 		}

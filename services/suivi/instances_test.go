@@ -16,7 +16,7 @@ import (
 )
 
 // Two instances learn of the same orders at once, each from partitions of its
-// own: every view has what both were told, and every order counts once.
+// own: every view has what both have read, and every order counts once.
 func TestInstancesJoinTheirFacts(t *testing.T) {
 	const orders, rounds = 40, 5
 	for round := range rounds {
@@ -37,7 +37,7 @@ func TestInstancesJoinTheirFacts(t *testing.T) {
 			rand.Shuffle(len(facts), func(i, j int) { facts[i], facts[j] = facts[j], facts[i] })
 			group.Go(func() {
 				for batch := range slices.Chunk(facts, 9) {
-					if err := tell(t, []*tracker{a, b}[i%2], batch); err != nil {
+					if err := storeFacts(t, []*tracker{a, b}[i%2], batch); err != nil {
 						t.Error(err)
 					}
 				}
@@ -55,7 +55,7 @@ func TestInstancesJoinTheirFacts(t *testing.T) {
 	}
 }
 
-func tell(t *testing.T, tr *tracker, facts []fact) error {
+func storeFacts(t *testing.T, tr *tracker, facts []fact) error {
 	decided := make([]delivery.Decided[*fact], len(facts))
 	for i := range facts {
 		decided[i] = delivery.Decided[*fact]{Change: &facts[i]}

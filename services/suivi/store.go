@@ -63,7 +63,7 @@ func scanView(row scanner) (view, error) {
 	return v, nil
 }
 
-// Order returns one order; [storage.IsNotFound] tells of one that nobody knows.
+// Order returns one order; the error of an unknown one is [storage.IsNotFound].
 func (s store) Order(ctx context.Context, id string) (view, error) {
 	return scanView(s.QueryRow(ctx, selectOrder, id))
 }

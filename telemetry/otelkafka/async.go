@@ -25,7 +25,7 @@ func DiscardSuccesses() AsyncOption {
 // acknowledgement or failure, and every record that Kafka acknowledged counted. The parent of a span is that of
 // [WithContext]. config is the configuration that p was made with; nil stands for sarama's default.
 //
-// What holds of p holds of the wrapper:
+// What is true of p is true of the wrapper:
 //
 //   - The record that comes back is the one that was given, with the Metadata that was given.
 //   - Successes and Errors must be read where Producer.Return.Successes and Producer.Return.Errors are on.
@@ -84,7 +84,7 @@ type asyncProducer struct {
 
 	// spans are those of records that sarama has, by the record itself: Metadata stays the user's, also for
 	// partitioners and interceptors. Without the conventions' metrics only sampled records are in it, and never more
-	// than sarama has in hand.
+	// than sarama has in progress.
 	spansMu sync.Mutex
 	spans   map[*sarama.ProducerMessage]*SendSpan
 }

@@ -45,7 +45,7 @@ type groupHandler struct {
 
 // ConsumeClaim implements [sarama.ConsumerGroupHandler].
 func (h *groupHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	w := newInHand(h.inst, session, claim)
+	w := newInProgress(h.inst, session, claim)
 	c := &watchedClaim{
 		ConsumerGroupClaim: claim, watch: w, messages: make(chan *sarama.ConsumerMessage), done: make(chan struct{}),
 	}
@@ -74,7 +74,7 @@ func unwatched(
 // watchedClaim hands records on one by one, without a buffer: that one was taken is seen when it is.
 type watchedClaim struct {
 	sarama.ConsumerGroupClaim
-	watch    *inHand
+	watch    *inProgress
 	messages chan *sarama.ConsumerMessage
 	begin    sync.Once
 	done     chan struct{} // closed when ConsumeClaim has returned
@@ -120,7 +120,7 @@ func (c *watchedClaim) stop() {
 // watchedSession sees what the handler marks.
 type watchedSession struct {
 	sarama.ConsumerGroupSession
-	watch *inHand
+	watch *inProgress
 }
 
 // MarkMessage implements [sarama.ConsumerGroupSession].
@@ -135,8 +135,8 @@ func (s *watchedSession) MarkOffset(topic string, partition int32, offset int64,
 	s.ConsumerGroupSession.MarkOffset(topic, partition, offset, metadata)
 }
 
-// inHand follows the one record of a claim that the handler has in hand.
-type inHand struct {
+// inProgress follows the one record of a claim that the handler works on.
+type inProgress struct {
 	inst      *Instrumentation
 	session   context.Context //nolint:containedctx // the session's
 	topic     string
@@ -151,14 +151,14 @@ type inHand struct {
 	span    *ProcessSpan    // current's
 }
 
-func newInHand(i *Instrumentation, session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) *inHand {
-	w := &inHand{inst: i, session: session.Context(), topic: claim.Topic(), partition: claim.Partition()}
+func newInProgress(i *Instrumentation, session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) *inProgress {
+	w := &inProgress{inst: i, session: session.Context(), topic: claim.Topic(), partition: claim.Partition()}
 	w.settled.L = &w.mu
 	return w
 }
 
 // offer says which record waits to be received; nil withdraws it.
-func (w *inHand) offer(msg *sarama.ConsumerMessage) {
+func (w *inProgress) offer(msg *sarama.ConsumerMessage) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.offered = msg
@@ -166,7 +166,7 @@ func (w *inHand) offer(msg *sarama.ConsumerMessage) {
 }
 
 // receive ends the span of the record before, and starts this one's.
-func (w *inHand) receive(msg *sarama.ConsumerMessage) {
+func (w *inProgress) receive(msg *sarama.ConsumerMessage) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.end(nil)
@@ -179,8 +179,8 @@ func (w *inHand) receive(msg *sarama.ConsumerMessage) {
 	w.settled.Broadcast()
 }
 
-// mark ends the span of the record in hand if its offset is below next.
-func (w *inHand) mark(topic string, partition int32, next int64) {
+// mark ends the span of the record in progress if its offset is below next.
+func (w *inProgress) mark(topic string, partition int32, next int64) {
 	if topic != w.topic || partition != w.partition {
 		return
 	}
@@ -192,16 +192,16 @@ func (w *inHand) mark(topic string, partition int32, next int64) {
 	}
 }
 
-// endLast ends the span of a record that was in hand when the handler returned. Without an error it counts, as the
+// endLast ends the span of a record that was in progress when the handler returned. Without an error it counts, as the
 // one before a next record does.
-func (w *inHand) endLast(err error) {
+func (w *inProgress) endLast(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.end(err)
 }
 
-// end ends the current span, if there is one. The caller holds the lock.
-func (w *inHand) end(err error) {
+// end ends the current span, if there is one. The caller has locked mu.
+func (w *inProgress) end(err error) {
 	if w.current == nil {
 		return
 	}
@@ -212,7 +212,7 @@ func (w *inHand) end(err error) {
 	w.current, w.ctx, w.span = nil, nil, nil
 }
 
-func (w *inHand) contextOf(msg *sarama.ConsumerMessage) context.Context {
+func (w *inProgress) contextOf(msg *sarama.ConsumerMessage) context.Context {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for msg != nil && w.offered == msg { // received, for the caller has it; its span is about to start

@@ -84,7 +84,7 @@ func TestWrappedLoopThatMarksOffsets(t *testing.T) {
 		for msg := range claim.Messages() {
 			ctx := ContextOf(session, msg)
 			if !trace.SpanContextFromContext(ctx).IsValid() {
-				t.Error("no span of the record in hand")
+				t.Error("no span of the record in progress")
 			}
 			session.MarkOffset("in", 1, msg.Offset+1, "")
 			session.MarkOffset("other", 2, msg.Offset+1, "")
@@ -106,7 +106,7 @@ func TestWrappedLoopThatMarksOffsets(t *testing.T) {
 // Marking is quicker than the goroutine that sees the record arrive.
 func TestWrappedLoopThatIsFaster(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
-	h := newInHand(inst, &stubSession{ctx: t.Context()}, &stubClaim{})
+	h := newInProgress(inst, &stubSession{ctx: t.Context()}, &stubClaim{})
 	msg := &sarama.ConsumerMessage{Topic: "in", Partition: 2, Offset: 7}
 	h.offer(msg)
 	h.mark("in", 2, 8)

@@ -241,7 +241,7 @@ func sameHeader(a, b sarama.RecordHeader) bool {
 	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
 }
 
-// hop takes headers through a consumer and a producer that passes them on, and holds what every hop promises.
+// hop takes headers through a consumer and a producer that passes them on, and checks what every hop promises.
 func hop(t *testing.T, inst *Instrumentation, headers []*sarama.RecordHeader) {
 	t.Helper()
 	before := copied(headers)

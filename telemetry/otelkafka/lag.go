@@ -34,7 +34,7 @@ const (
 // Under read_committed (Consumer.IsolationLevel of the client), the end is the last stable offset: records of a
 // transaction that is still open are not lag, and those of an aborted one are passed over.
 //
-// The age in seconds is that of the oldest record left, by the record's own timestamp where the record is in hand
+// The age in seconds is that of the oldest record left, by the record's own timestamp where the record is in progress
 // or was looked at, else the time since a poll first saw the log's end beyond it: 0 at least, and 0 with no record
 // left.
 //
@@ -42,7 +42,7 @@ const (
 // known of any record that it is there, as after a standstill of the consumer, one Fetch of at most 1 MiB that
 // waits for nothing; that needs the topic's READ permission, as the consumer does. A broker that does not respond
 // delays a poll by the interval, at least one second and at most ten; its partitions keep their last values, and it
-// is not asked again before the client's network timeout.
+// is not queried again before the client's network timeout.
 type Lag struct {
 	source   OffsetSource
 	finder   RecordFinder // nil where the source is none
@@ -58,7 +58,7 @@ type Lag struct {
 	parts map[TopicPartition]*progress
 }
 
-// NewLag returns a tracker that asks the client's brokers every interval while [Lag.Run] runs. The client should
+// NewLag returns a tracker that queries the client's brokers every interval while [Lag.Run] runs. The client should
 // have the consumer's version and isolation level, and had better not be the consumer's own, whose connections are
 // busy; it stays the caller's to close, after Run.
 func NewLag(inst *Instrumentation, client sarama.Client, interval time.Duration) (*Lag, error) {
@@ -121,7 +121,7 @@ func (l *Lag) Assign(topic string, partition int32, next int64) {
 }
 
 // Advance sets next, the first offset not processed. nextRecordTime is the timestamp of the first record
-// not processed if it is in hand, else zero; next may then be that record's own offset, so that offsets without a
+// not processed if it is in progress, else zero; next may then be that record's own offset, so that offsets without a
 // record before it do not count. A partition that is not assigned is ignored.
 func (l *Lag) Advance(topic string, partition int32, next int64, nextRecordTime time.Time) {
 	l.mu.Lock()
@@ -187,7 +187,7 @@ func (l *Lag) Run(ctx context.Context) {
 	}
 }
 
-// poll asks for the ends of all logs, then, where records may be left, for the starts and for the first record.
+// poll reads the ends of all logs, then, where records may be left, the starts and the first record.
 // Each step takes at most the timeout and uses what the one before has brought.
 func (l *Lag) poll(ctx context.Context) error {
 	return errors.Join(l.pollEnds(ctx), l.pollStarts(ctx), l.pollFirst(ctx))
@@ -249,7 +249,7 @@ func (l *Lag) pollFirst(ctx context.Context) error {
 	return err
 }
 
-// pick returns the assigned partitions of a kind. The lock is not held while the brokers are asked about them;
+// pick returns the assigned partitions of a kind. The lock is free while the brokers are queried about them;
 // what is said of one that was revoked or assigned anew meanwhile goes to a progress that nobody reads any more.
 func (l *Lag) pick(which func(*progress) bool) map[TopicPartition]*progress {
 	l.mu.Lock()
@@ -305,15 +305,15 @@ type sighting struct {
 
 // progress is where one partition's processing stands. Its owner's lock guards it.
 type progress struct {
-	next    int64       // first offset not processed; negative until OffsetOldest or OffsetNewest is resolved
-	inHand  time.Time   // timestamp of the record at next, zero if it has not been fetched
-	end     int64       // the log's end as last polled
-	known   bool        // end has been polled
-	start   int64       // the log's start as last polled while records were left
-	first   FirstRecord // what the log holds from next on, as far as it was looked at
-	goal    int64       // the first end polled
-	seen    []sighting
-	options []metric.ObserveOption
+	next       int64       // first offset not processed; negative until OffsetOldest or OffsetNewest is resolved
+	inProgress time.Time   // timestamp of the record at next, zero if it has not been fetched
+	end        int64       // the log's end as last polled
+	known      bool        // end has been polled
+	start      int64       // the log's start as last polled while records were left
+	first      FirstRecord // what the log holds from next on, as far as it was looked at
+	goal       int64       // the first end polled
+	seen       []sighting
+	options    []metric.ObserveOption
 }
 
 // position is the first offset at which a record that is left can stand: what is before it was processed, was
@@ -325,7 +325,7 @@ func (p *progress) open() bool { return p.known && p.next >= 0 && p.position() <
 
 // unseen reports whether offsets are left of which none is known to hold a record.
 func (p *progress) unseen() bool {
-	return p.open() && p.inHand.IsZero() && !p.atFirst()
+	return p.open() && p.inProgress.IsZero() && !p.atFirst()
 }
 
 // atFirst reports whether the position is that of a record that was looked at.
@@ -335,7 +335,7 @@ func (p *progress) advance(next int64, recordTime time.Time) {
 	if next < p.next { // what was seen of the log begins further on
 		p.first = FirstRecord{}
 	}
-	p.next, p.inHand = next, recordTime
+	p.next, p.inProgress = next, recordTime
 	p.forget()
 }
 
@@ -400,14 +400,14 @@ func (p *progress) thin() {
 	p.seen = kept
 }
 
-// records returns the number of records left, and whether it is known. A record in hand is left, whatever the
+// records returns the number of records left, and whether it is known. A record in progress is left, whatever the
 // last poll said.
 func (p *progress) records() (int64, bool) {
-	if p.next < 0 || (!p.known && p.inHand.IsZero()) {
+	if p.next < 0 || (!p.known && p.inProgress.IsZero()) {
 		return 0, false
 	}
 	left := max(0, p.end-p.position())
-	if !p.inHand.IsZero() {
+	if !p.inProgress.IsZero() {
 		left = max(1, left)
 	}
 	return left, true
@@ -422,8 +422,8 @@ func (p *progress) age(now time.Time) (time.Duration, bool) {
 		return 0, false
 	case left == 0:
 		return 0, true
-	case dated(p.inHand):
-		since = p.inHand
+	case dated(p.inProgress):
+		since = p.inProgress
 	case p.atFirst() && dated(p.first.Timestamp):
 		since = p.first.Timestamp
 	case len(p.seen) > 0:
@@ -437,7 +437,7 @@ func (p *progress) age(now time.Time) (time.Duration, bool) {
 // dated reports whether a record's timestamp says anything: Kafka's "none" is -1 ms, and unset ones are 0.
 func dated(timestamp time.Time) bool { return timestamp.Unix() > 0 }
 
-// caughtUp: a record in hand is not processed, though the log may have lost it meanwhile.
+// caughtUp: a record in progress is not processed, though the log may have lost it meanwhile.
 func (p *progress) caughtUp() bool {
-	return p.known && p.next >= 0 && (p.next >= p.goal || (p.inHand.IsZero() && p.position() >= p.goal))
+	return p.known && p.next >= 0 && (p.next >= p.goal || (p.inProgress.IsZero() && p.position() >= p.goal))
 }

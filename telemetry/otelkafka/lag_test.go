@@ -159,17 +159,17 @@ func TestLag(t *testing.T) {
 			l.Advance("t", 0, 12, time.Time{})
 			l.page("one left", 1, 0)
 		}},
-		{"a record in hand tells its own age", func(l *lagTest) {
+		{"a record in progress has its own age", func(l *lagTest) {
 			l.Assign("t", 0, 10)
 			l.seen(0, 11)
 			l.Advance("t", 0, 10, now.Add(-90*time.Second))
-			l.page("in hand", 1, 90)
+			l.page("in progress", 1, 90)
 			l.Advance("t", 0, 11, now.Add(-30*time.Second))
-			l.page("in hand before the poll knows it", 1, 30)
+			l.page("in progress before the poll knows it", 1, 30)
 			l.Advance("t", 0, 12, time.Time{})
-			l.page("nothing in hand", 0, 0)
+			l.page("nothing in progress", 0, 0)
 		}},
-		{"a record in hand counts before any poll", func(l *lagTest) {
+		{"a record in progress counts before any poll", func(l *lagTest) {
 			l.Assign("t", 0, 10)
 			l.Advance("t", 0, 10, now.Add(-time.Second))
 			l.page("no end known", 1, 1)

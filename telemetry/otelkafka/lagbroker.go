@@ -48,7 +48,7 @@ type FirstRecord struct {
 	Timestamp time.Time
 }
 
-// brokerLogs asks the partitions' leaders, with one request each.
+// brokerLogs queries the partitions' leaders, with one request each.
 type brokerLogs struct {
 	client sarama.Client
 	calls  calls
@@ -58,16 +58,16 @@ type brokerLogs struct {
 func (b *brokerLogs) Offsets(
 	ctx context.Context, at int64, partitions []TopicPartition,
 ) (map[TopicPartition]int64, error) {
-	return askLeaders(ctx, b, partitions, func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]int64, error) {
+	return queryLeaders(ctx, b, partitions, func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]int64, error) {
 		return b.listOffsets(leader, at, theirs)
 	})
 }
 
-// askLeaders groups the partitions by leader and asks all leaders at once, as far as ctx and the calls still
+// queryLeaders groups the partitions by leader and queries all leaders at once, as far as ctx and the calls still
 // under way allow. Meanwhile the client looks for the leaders that it does not know.
-func askLeaders[A any](
+func queryLeaders[A any](
 	ctx context.Context, b *brokerLogs, partitions []TopicPartition,
-	ask func(*sarama.Broker, []TopicPartition) (map[TopicPartition]A, error),
+	query func(*sarama.Broker, []TopicPartition) (map[TopicPartition]A, error),
 ) (map[TopicPartition]A, error) {
 	known, err := call(ctx, &b.calls, leadersCall, func() (leaders, error) { return b.leaders(partitions), nil })
 	if err != nil {
@@ -80,9 +80,9 @@ func askLeaders[A any](
 	results := make(chan result, len(known.partitions)+1)
 	for leader, theirs := range known.partitions {
 		go func() {
-			found, err := call(ctx, &b.calls, leader.ID(), func() (map[TopicPartition]A, error) { return ask(leader, theirs) })
+			found, err := call(ctx, &b.calls, leader.ID(), func() (map[TopicPartition]A, error) { return query(leader, theirs) })
 			if err != nil {
-				err = fmt.Errorf("ask broker %d: %w", leader.ID(), err)
+				err = fmt.Errorf("query broker %d: %w", leader.ID(), err)
 			}
 			results <- result{found, err}
 		}()
@@ -213,7 +213,7 @@ const (
 	lookRequest   = 1 << 20
 )
 
-// FirstRecords implements [RecordFinder] by a Fetch that waits for nothing. Brokers older than 0.11 are not asked:
+// FirstRecords implements [RecordFinder] by a Fetch that waits for nothing. Brokers older than 0.11 are not queried:
 // their logs hold nothing but records.
 func (b *brokerLogs) FirstRecords(
 	ctx context.Context, from map[TopicPartition]int64,
@@ -225,7 +225,7 @@ func (b *brokerLogs) FirstRecords(
 	for p := range from {
 		partitions = append(partitions, p)
 	}
-	return askLeaders(ctx, b, partitions, func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]FirstRecord, error) {
+	return queryLeaders(ctx, b, partitions, func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]FirstRecord, error) {
 		return b.fetch(leader, theirs, from)
 	})
 }

@@ -186,7 +186,7 @@ func TestAStuckBrokerIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logs := &brokerLogs{client: newKnownLeaders(2)}
 		release := make(chan struct{})
-		ask := func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]int64, error) { //nolint:unparam // askLeaders wants an error
+		ask := func(leader *sarama.Broker, theirs []TopicPartition) (map[TopicPartition]int64, error) { //nolint:unparam // queryLeaders wants an error
 			if leader.ID() == 0 {
 				<-release
 			}
@@ -195,7 +195,7 @@ func TestAStuckBrokerIsNotWaitedFor(t *testing.T) {
 		poll := func() (map[TopicPartition]int64, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			return askLeaders(ctx, logs, []TopicPartition{{"t", 0}, {"t", 1}}, ask)
+			return queryLeaders(ctx, logs, []TopicPartition{{"t", 0}, {"t", 1}}, ask)
 		}
 		for step, want := range []error{context.DeadlineExceeded, errPending} {
 			start := time.Now()

@@ -81,27 +81,27 @@ func (h *handTest) is(after time.Duration, start int64, entries string) {
 
 func TestLagOfABrokerState(t *testing.T) {
 	tests := []struct {
-		name    string
-		start   int64
-		log     string
-		next    int64
-		inHand  bool // the record at next is in the handler
-		records float64
-		seconds float64
+		name       string
+		start      int64
+		log        string
+		next       int64
+		inProgress bool // the record at next is in the handler
+		records    float64
+		seconds    float64
 	}{
 		{name: "an empty topic"},
 		{name: "all processed", log: "rrr", next: 3},
 		{name: "from the oldest", start: 4, log: "rrr", next: sarama.OffsetOldest, records: 3, seconds: 96},
 		{name: "from the newest", log: "rrr", next: sarama.OffsetNewest},
 		{name: "paused", log: "rrrrr", next: 2, records: 3, seconds: 98},
-		{name: "stuck in a handler", log: "rrrrr", next: 2, inHand: true, records: 3, seconds: 98},
-		{name: "stuck with the last record", log: "rrr", next: 2, inHand: true, records: 1, seconds: 98},
+		{name: "stuck in a handler", log: "rrrrr", next: 2, inProgress: true, records: 3, seconds: 98},
+		{name: "stuck with the last record", log: "rrr", next: 2, inProgress: true, records: 1, seconds: 98},
 		{name: "a marker at the end", log: "rrm", next: 2},
 		{name: "markers of empty transactions at the end", log: "rmmm", next: 1},
 		{name: "nothing but markers", log: "mm", next: sarama.OffsetOldest},
 		{name: "an aborted transaction at the end", log: "rmaam", next: 2},
 		{name: "a marker before records", log: "rmrr", next: 1, records: 2, seconds: 98},
-		{name: "a marker after the record in hand", log: "rrm", next: 1, inHand: true, records: 2, seconds: 99},
+		{name: "a marker after the record in progress", log: "rrm", next: 1, inProgress: true, records: 2, seconds: 99},
 		{name: "markers between records count", log: "rmrmr", next: 0, records: 5, seconds: 100},
 		{name: "compacted before the next record", log: "rr...rr", next: 2, records: 2, seconds: 95},
 		{name: "compacted up to a marker", log: "rr....m", next: 2},
@@ -110,15 +110,15 @@ func TestLagOfABrokerState(t *testing.T) {
 		{name: "truncated to a marker", start: 10, log: "m", next: 4},
 		{name: "truncated and compacted", start: 10, log: "..rr", next: 4, records: 2, seconds: 88},
 		{name: "truncated, not as far as the position", start: 10, log: "rrrr", next: 12, records: 2, seconds: 88},
-		{name: "truncated under the record in hand", start: 10, log: "rrr", next: 4, inHand: true, records: 3, seconds: 96},
-		{name: "nothing left but the record in hand", start: 10, next: 4, inHand: true, records: 1, seconds: 96},
+		{name: "truncated under the record in progress", start: 10, log: "rrr", next: 4, inProgress: true, records: 3, seconds: 96},
+		{name: "nothing left but the record in progress", start: 10, next: 4, inProgress: true, records: 1, seconds: 96},
 		{name: "ahead of a log made anew", log: "rrr", next: 40},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHandTest(t, handLog{})
 			h.Assign("t", 0, test.next)
-			if test.inHand {
+			if test.inProgress {
 				h.Advance("t", 0, test.next, recordTime(test.next))
 			}
 			h.is(0, test.start, test.log)
@@ -186,7 +186,7 @@ func TestLagThroughBrokerStates(t *testing.T) {
 			h.is(time.Second, 0, "rmr")
 			h.page("record", 1, 99)
 			h.Advance("t", 0, 2, recordTime(2))
-			h.page("record in hand", 1, 99)
+			h.page("record in progress", 1, 99)
 			h.Advance("t", 0, 3, time.Time{})
 			h.page("processed", 0, 0)
 		}},
@@ -252,7 +252,7 @@ func TestLagIsNotTakenFromARecordWithoutATime(t *testing.T) {
 			l.seen(0, 12)
 			l.clock = l.clock.Add(3 * time.Second)
 			l.Advance("t", 0, 10, timestamp)
-			l.page("in hand", 2, 3)
+			l.page("in progress", 2, 3)
 		})
 	}
 }
@@ -268,9 +268,9 @@ func TestLagLooksAtALogOnlyWhereItMust(t *testing.T) {
 	}{
 		{"the first poll", func() {}, "rrm", 1},
 		{"standing still before a record", func() {}, "rrmr", 1},
-		{"the record comes in hand", func() { h.Advance("t", 0, 0, recordTime(0)) }, "rrmr", 1},
-		{"another is in hand", func() { h.Advance("t", 0, 1, recordTime(1)) }, "rrmr", 1},
-		{"none is in hand", func() { h.Advance("t", 0, 2, time.Time{}) }, "rrm", 2},
+		{"the record is now in progress", func() { h.Advance("t", 0, 0, recordTime(0)) }, "rrmr", 1},
+		{"another is in progress", func() { h.Advance("t", 0, 1, recordTime(1)) }, "rrmr", 1},
+		{"none is in progress", func() { h.Advance("t", 0, 2, time.Time{}) }, "rrm", 2},
 		{"standing still at the end", func() {}, "rrm", 2},
 		{"the log grows", func() {}, "rrmr", 3},
 		{"standing still again", func() {}, "rrmrr", 3},

@@ -42,7 +42,7 @@ type Rebalances struct {
 	session  *memberSession // nil between sessions
 	lostAt   time.Time      // when the last session ended, zero unless it ended against the service's will
 	notified bool           // sarama notifies the strategy of each assignment, and so this
-	joining  time.Time      // when a member that has a session asked to join again, zero once it has joined
+	joining  time.Time      // when a member that has a session began to join again, zero once it has joined
 	sizes    map[string]int // partitions of each topic, as the leader last saw them
 	resized  bool           // the leader has seen another number of them
 }
@@ -210,7 +210,7 @@ func (s watchedStrategy) OnAssignment(assignment *sarama.ConsumerGroupMemberAssi
 	s.rebalances.countAssignment(generation)
 }
 
-// beginJoin notes that a member which has a session asks to join again. Further tries belong to the same rebalance.
+// beginJoin notes that a member which has a session begins to join again. Further tries belong to the same rebalance.
 func (r *Rebalances) beginJoin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

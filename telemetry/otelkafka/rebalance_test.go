@@ -162,11 +162,11 @@ func TestCooperativeGenerationsAreCountedWithoutTheStrategy(t *testing.T) {
 // joinedStrategy is a strategy as sarama's cooperative one is.
 type joinedStrategy struct {
 	sarama.RebalanceProtocolBalanceStrategy
-	asked, assigned int
+	calls, assigned int
 }
 
 func (s *joinedStrategy) SubscriptionUserData([]string) ([]byte, error) {
-	s.asked++
+	s.calls++
 	return []byte("mine"), nil
 }
 func (s *joinedStrategy) OnAssignment(*sarama.ConsumerGroupMemberAssignment, int32) {
@@ -213,8 +213,8 @@ func TestStrategyCountsCooperativeRebalances(t *testing.T) {
 	_, _ = strategy.SubscriptionUserData(nil)
 	f.finish(s, nil) // it failed to join again
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 1, causePartitionsChanged: 1, causeSessionLost: 1})
-	if inner.asked != 7 || inner.assigned != 3 {
-		t.Errorf("the strategy was asked %d times and got %d assignments, want 7 and 3", inner.asked, inner.assigned)
+	if inner.calls != 7 || inner.assigned != 3 {
+		t.Errorf("the strategy was called %d times and got %d assignments, want 7 and 3", inner.calls, inner.assigned)
 	}
 }
 

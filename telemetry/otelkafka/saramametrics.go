@@ -28,7 +28,7 @@ import (
 //
 // Give each client a registry of its own, with sarama.Config.MetricRegistry = metrics.NewRegistry(). Where clients
 // share one, as they do with a shared Config, the connection that closes first stops the counters of the others
-// until they connect again; sarama does that, and nothing read from the registry can tell.
+// until they connect again; sarama does that, and the registry does not show it.
 //
 // It is an error to observe more than [telemetry.MaxSaramaClients] names in one service, or one name twice at a time.
 func ObserveSarama(i *Instrumentation, client string, registry metrics.Registry) (unregister func() error, err error) {
@@ -95,7 +95,7 @@ type saramaReader struct {
 // saramaFigure is what a rule makes of one entry of the registry.
 type saramaFigure struct{ entry, metric string }
 
-// saramaCounter is a counter's place in the registry: the very object, so that another of its name is told from it.
+// saramaCounter is a counter's place in the registry: the very object, so that it is distinguished from another of its name.
 type saramaCounter struct {
 	source any
 	count  func() int64

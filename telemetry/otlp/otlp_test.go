@@ -256,13 +256,13 @@ func TestACollectorThatTakesNothing(t *testing.T) {
 			}
 			stopInAHurry(t, tel)
 			if lost := lost(log.String()); lost != spans {
-				t.Errorf("the log tells of %d lost spans, want %d: %s", lost, spans, log.String())
+				t.Errorf("the log reports %d lost spans, want %d: %s", lost, spans, log.String())
 			}
 		})
 	}
 }
 
-// lost adds up what a log tells of.
+// lost adds up the losses that a log reports.
 func lost(log string) (sum int) {
 	for line := range strings.Lines(log) {
 		if _, rest, ok := strings.Cut(line, `"signal":"traces","lost":`); ok {

@@ -54,7 +54,7 @@ func (s signal) protocol() string {
 	return protocolHTTP
 }
 
-// usesDefaultEndpoint says whether OTLP goes to where the specification has it go by default.
+// usesDefaultEndpoint says whether OTLP goes to where the specification sends it by default.
 func (s signal) usesDefaultEndpoint() bool {
 	endpoint, _ := s.lookUp("ENDPOINT")
 	insecure, _ := s.lookUp("INSECURE")

@@ -122,11 +122,11 @@ func labelNames(m *dto.Metric) []string {
 func has(m *dto.Metric, labels map[string]string) bool {
 	matched := 0
 	for _, pair := range m.GetLabel() {
-		want, asked := labels[pair.GetName()]
-		if asked && want != pair.GetValue() {
+		want, ok := labels[pair.GetName()]
+		if ok && want != pair.GetValue() {
 			return false
 		}
-		if asked {
+		if ok {
 			matched++
 		}
 	}

@@ -1,9 +1,9 @@
-// Package telemetrytest lets a test ask, in one line, what a service measured, traced and logged.
+// Package telemetrytest lets a test read, in one line, what a service measured, traced and logged.
 //
 // It exists so that tests assert on what users see (the page, the spans, the log lines) and not on calls to
 // instruments.
 //
-// recorder.go tells the Recorder, its spans, logs and pages, and golden files; metrics.go asks for metrics.
+// recorder.go has the Recorder, its spans, logs and pages, and golden files; metrics.go reads metrics.
 package telemetrytest
 
 import (

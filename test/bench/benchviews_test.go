@@ -33,7 +33,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// fillTopics publishes so many orders and, if asked, their results.
+// fillTopics publishes so many orders and, where wanted, their results.
 func fillTopics(b *testing.B, address string, orders int, results bool) {
 	b.Helper()
 	p, err := kafka.NewPublisher(kafka.Config{Brokers: []string{address}})

@@ -128,10 +128,10 @@ func truncates(k *lagKafka) {
 	}
 	k.produce(10)
 	m := k.join(group)
-	settles(t, "records in hand", func() error { return same(m.records(t), each(10)) })
+	settles(t, "records in progress", func() error { return same(m.records(t), each(10)) })
 	k.agree("whole", group, m)
 	cut(4)
-	settles(t, "cut under the record in hand", func() error { return same(m.records(t), each(6)) })
+	settles(t, "cut under the record in progress", func() error { return same(m.records(t), each(6)) })
 	k.agree("cut", group, m)
 	m.leave()
 
@@ -213,7 +213,7 @@ func transacts(k *lagKafka) {
 		still(t, again.tracker, 0)
 		return open.CommitTxn()
 	})
-	settles(t, "closed, and a record in hand", func() error { return same(again.records(t), each(3)) })
+	settles(t, "closed, and a record in progress", func() error { return same(again.records(t), each(3)) })
 	close(again.permits)
 	settles(t, "all processed", func() error { return same(again.records(t), each(0)) })
 }

@@ -83,14 +83,14 @@ func (k *lagKafka) send(producer sarama.SyncProducer, n int) {
 	}
 }
 
-// offsets asks Kafka where all partitions end or start.
+// offsets reads from Kafka where all partitions end or start.
 func (k *lagKafka) offsets(at int64) map[int32]int64 {
 	k.t.Helper()
-	asked := map[string]map[int32]int64{k.topic: {}}
+	times := map[string]map[int32]int64{k.topic: {}}
 	for partition := range int32(lagPartitions) {
-		asked[k.topic][partition] = at
+		times[k.topic][partition] = at
 	}
-	answer, err := k.admin.ListOffsets(asked, &sarama.ListOffsetsOptions{IsolationLevel: sarama.ReadCommitted})
+	answer, err := k.admin.ListOffsets(times, &sarama.ListOffsetsOptions{IsolationLevel: sarama.ReadCommitted})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func (l *tracker) seconds(t *testing.T) map[int32]float64 {
 	return l.series(t, telemetry.KafkaConsumerLagSeconds)
 }
 
-// member is one instance of a consumer group. It has records in hand as soon as they come and is done with one for
+// member is one instance of a consumer group. It has records in progress as soon as they come and is done with one for
 // every permit; a closed channel is a permit for all.
 type member struct {
 	*tracker
@@ -276,10 +276,10 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 	topic, partition := claim.Topic(), claim.Partition()
 	m.Assign(topic, partition, claim.InitialOffset())
 	defer m.Revoke(topic, partition)
-	var inHand []*sarama.ConsumerMessage
+	var inProgress []*sarama.ConsumerMessage
 	for {
 		permits := m.permits
-		if len(inHand) == 0 {
+		if len(inProgress) == 0 {
 			permits = nil
 		}
 		select {
@@ -287,15 +287,15 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 			if !open {
 				return nil
 			}
-			if inHand = append(inHand, msg); len(inHand) == 1 {
+			if inProgress = append(inProgress, msg); len(inProgress) == 1 {
 				m.Advance(topic, partition, msg.Offset, msg.Timestamp)
 			}
 		case <-permits:
-			session.MarkMessage(inHand[0], "")
+			session.MarkMessage(inProgress[0], "")
 			session.Commit()
-			next, at := inHand[0].Offset+1, time.Time{}
-			if inHand = inHand[1:]; len(inHand) > 0 {
-				next, at = inHand[0].Offset, inHand[0].Timestamp
+			next, at := inProgress[0].Offset+1, time.Time{}
+			if inProgress = inProgress[1:]; len(inProgress) > 0 {
+				next, at = inProgress[0].Offset, inProgress[0].Timestamp
 			}
 			m.Advance(topic, partition, next, at)
 		}

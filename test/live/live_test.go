@@ -26,22 +26,22 @@ import (
 // rule takes by design, and longer on a loaded machine.
 const patience = 6 * time.Minute
 
-// poll is how often it is asked for.
+// poll is how often it is checked.
 const poll = 100 * time.Millisecond
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
-// eventually asks until the answer is nil.
-func eventually(t *testing.T, ask func(context.Context) error) {
+// eventually calls check until it returns nil.
+func eventually(t *testing.T, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	for {
-		err := ask(ctx)
+		err := check(ctx)
 		if err == nil {
 			return
 		}
@@ -128,7 +128,7 @@ func total(page map[string]*dto.MetricFamily, name string, labels map[string]str
 	for _, series := range page[name].GetMetric() {
 		has := 0
 		for _, pair := range series.GetLabel() {
-			if value, asked := labels[pair.GetName()]; asked && value == pair.GetValue() {
+			if value, ok := labels[pair.GetName()]; ok && value == pair.GetValue() {
 				has++
 			}
 		}

@@ -160,7 +160,7 @@ func seriesAreThere(t *testing.T, s *stack.Stack) {
 	}
 }
 
-// pagesAreCurrent holds the recorded pages, which stand for the servers in the
+// pagesAreCurrent checks the recorded pages, which stand for the servers in the
 // tests without them, against the servers: see [record].
 func pagesAreCurrent(t *testing.T, s *stack.Stack) {
 	for name, server := range exporters(s) {

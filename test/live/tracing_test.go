@@ -34,7 +34,7 @@ func TestLiveTraces(t *testing.T) {
 	t.Run("a log line leads to its trace", func(t *testing.T) { logsAreOfTraces(t, s, orders) })
 	t.Run("an exemplar leads to its trace", func(t *testing.T) { exemplarsAreTraces(t, s) })
 	t.Run("spans are counted for Prometheus", func(t *testing.T) { spansAreMetrics(t, s, len(orders)) })
-	t.Run("nothing tells who ordered", func(t *testing.T) { nobodyIsNamed(t, s) })
+	t.Run("nothing says who ordered", func(t *testing.T) { nobodyIsNamed(t, s) })
 	t.Run("Zipkin takes the spans", func(t *testing.T) { zipkinTakesSpans(t, s, orders) })
 	t.Run("orders do not depend on the Collector", func(t *testing.T) { collectorIsNotNeeded(t, s, len(orders)) })
 }
@@ -84,7 +84,7 @@ func ordersAreTraces(t *testing.T, s *stack.Tracing, orders []stack.Placed) {
 	t.Logf("%d orders, %d complete traces", len(orders), len(seen))
 }
 
-// complete tells what a trace lacks: it begins with the request and nowhere
+// complete says what a trace lacks: it begins with the request and nowhere
 // else, no span lacks its parent, and every edge of Kafka is there.
 func complete(trace *stack.Trace) error {
 	var errs []error

@@ -8,7 +8,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 )
 
-// The command serves until it is told to stop, and refuses pages of others.
+// The command serves until it is stopped, and refuses pages of others.
 func TestAlertsCommand(t *testing.T) {
 	bank.Parallel(t)
 	p := bank.Launch(t, "alerts", "--alerts-addr", "127.0.0.1:0", "--log-format", "json")

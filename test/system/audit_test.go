@@ -52,7 +52,7 @@ func TestALoadedSystemAuditsClean(t *testing.T) { bank.OnEach(t, loadedSystemAud
 func loadedSystemAuditsClean(t *testing.T, start bank.Deployment) {
 	data := t.TempDir()
 	s := start(t, data, "--log-level", "error", "--paiement-error-rate", "0.5")
-	stop, results := make(chan struct{}), make(chan []told)
+	stop, results := make(chan struct{}), make(chan []placed)
 	go func() { results <- load(s, 8, 1, stop) }()
 	for looks := 0; looks < 5; {
 		report, _ := auditJSON(t, s.Brokers, "--data", data, "--patience", "0s") // clean at the first look
@@ -370,7 +370,7 @@ func TestAuditThatCannotBegin(t *testing.T) {
 	}
 }
 
-// Where retention has cut the log, an audit says from where on it can tell and
+// Where retention has cut the log, an audit says from where on it is complete and
 // calls nothing lost that lies before.
 func TestAuditOfACutLog(t *testing.T) {
 	bank.Parallel(t)

@@ -85,7 +85,7 @@ func (g *guardedSystem) ask(t *testing.T, method, url, token, body string) int {
 }
 
 // Certificates and tokens are asked for by every service that has them, and
-// the commands that look at services can be told.
+// the commands that look at services have flags for them.
 func TestAGuardedSystem(t *testing.T) {
 	bank.Parallel(t)
 	g := startGuarded(t)

@@ -54,7 +54,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// Without a URL it asks the services where their flags say that they listen.
+// Without a URL it checks the services where their flags say that they listen.
 func TestHealthOfARunningSystem(t *testing.T) {
 	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())

@@ -19,7 +19,7 @@ import (
 )
 
 // keyed asks for an order under a key until it has a 201, as a client does that
-// was told nothing, and returns every 201 that it got.
+// got no answer, and returns every 201 that it got.
 func keyed(ctx context.Context, url, key string) (bank.Placed, error) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for {

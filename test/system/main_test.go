@@ -1,4 +1,4 @@
-// Package system_test holds the whole system, started as its users start it, to what is promised.
+// Package system_test checks what is promised on the whole system, started as its users start it.
 package system_test
 
 import (

@@ -61,7 +61,7 @@ func shape(page string) string {
 	var out []string
 	foreign := regexp.MustCompile(`^(# (HELP|TYPE) )?(go_|promhttp_|process_(cpu|max_fds|network|open_fds|resident|start|virtual))`)
 	// Which payment status the order gets follows from the seed; nothing here
-	// depends on how often a test asked.
+	// depends on how many requests a test sent.
 	polled := regexp.MustCompile(`route="(/statistics|/orders/\{id\}/status)"`)
 	for line := range strings.Lines(page) {
 		line = strings.TrimSuffix(line, "\n")

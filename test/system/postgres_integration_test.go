@@ -83,10 +83,10 @@ func TestTwoInstancesOfEachServiceAreOneSystem(t *testing.T) {
 }
 
 // Instances come and go under load, stopped and killed. Afterwards every order
-// is compared with what its client was told, and the audit is clean.
+// is compared with what its client received, and the audit is clean.
 func TestInstancesComeAndGoUnderLoad(t *testing.T) {
 	s := startSeveral(t, "--log-level", "warn", "--kafka-session-timeout", "6s")
-	stop, results := make(chan struct{}), make(chan []told)
+	stop, results := make(chan struct{}), make(chan []placed)
 	go func() { results <- stubbornLoad(s.Bank, 6, stop) }()
 	for round, end := range []func(*testsystem.Service) error{
 		func(p *testsystem.Service) error {
@@ -127,8 +127,8 @@ func (s *several) moreOrders(t *testing.T) {
 }
 
 // settledAs waits until the audit finds everything accounted for and nothing
-// under way, and checks it against what the clients were told.
-func (s *several) settledAs(t *testing.T, all []told) {
+// under way, and checks it against what the clients received.
+func (s *several) settledAs(t *testing.T, all []placed) {
 	t.Helper()
 	accepted, seen := int64(0), map[string]bool{}
 	for _, o := range all {
@@ -172,9 +172,9 @@ func (s *several) settledAs(t *testing.T, all []told) {
 }
 
 // stubbornLoad is [load] by clients that go on when they got no answer.
-func stubbornLoad(s *bank.Bank, clients int, stop <-chan struct{}) []told {
+func stubbornLoad(s *bank.Bank, clients int, stop <-chan struct{}) []placed {
 	var mu sync.Mutex
-	var all []told
+	var all []placed
 	var group sync.WaitGroup
 	pause := time.NewTicker(5 * time.Millisecond)
 	defer pause.Stop()
@@ -191,7 +191,7 @@ func stubbornLoad(s *bank.Bank, clients int, stop <-chan struct{}) []told {
 					status = 0
 				}
 				mu.Lock()
-				all = append(all, told{p.OrderID, 125, status})
+				all = append(all, placed{p.OrderID, 125, status})
 				mu.Unlock()
 			}
 		})
@@ -202,14 +202,14 @@ func stubbornLoad(s *bank.Bank, clients int, stop <-chan struct{}) []told {
 
 // PostgreSQL is away for half a minute: readiness says so, nobody ends, and
 // everything goes on by itself. Orders are taken all the while, as long as
-// commande has ids in hand.
+// commande has ids left of its block.
 func TestPostgresGoesAwayAndComesBack(t *testing.T) {
 	s := startSeveral(t, "--log-level", "error")
 	for range 4 {
 		s.MustOrder(t, "1.25")
 	}
 	s.Settled(t, 4)
-	stop, results := make(chan struct{}), make(chan []told)
+	stop, results := make(chan struct{}), make(chan []placed)
 	go func() { results <- stubbornLoad(s.Bank, 2, stop) }()
 	s.moreOrders(t)
 	s.server.Kill()
@@ -219,7 +219,7 @@ func TestPostgresGoesAwayAndComesBack(t *testing.T) {
 			bank.Eventually(t, func() error {
 				status, body := bank.Get(t, p.URL+"/health/ready")
 				if strings.Contains(body, testpostgres.Password) || strings.Contains(body, "user=") {
-					t.Fatalf("readiness of %s tells too much: %s", p.Name, body)
+					t.Fatalf("readiness of %s reveals too much: %s", p.Name, body)
 				}
 				if status != http.StatusServiceUnavailable || !strings.Contains(body, "storage: ") {
 					return fmt.Errorf("readiness of %s without PostgreSQL = %d: %s", p.Name, status, body)
@@ -234,7 +234,7 @@ func TestPostgresGoesAwayAndComesBack(t *testing.T) {
 	if status, body := bank.Get(t, s.Suivi+"/orders/order-1/status"); status != http.StatusServiceUnavailable {
 		t.Errorf("suivi answers %d without PostgreSQL: %s", status, body)
 	}
-	s.MustOrder(t, "1.25") // its id is in hand
+	s.MustOrder(t, "1.25") // its id is left of the block
 	timer := time.NewTimer(postgresAway - time.Since(gone))
 	<-timer.C
 	if err := s.server.Restart(t.Context()); err != nil {
@@ -258,8 +258,8 @@ func TestResetOnPostgres(t *testing.T) {
 		t.Helper()
 		p := bank.Launch(t, "reset", "--yes", "--database-url", s.database, "--kafka-brokers", s.Brokers)
 		<-p.Done
-		if told := p.Stdout.String() + p.Stderr.String(); strings.Contains(told, testpostgres.Password) {
-			t.Errorf("the password is told: %s", told)
+		if output := p.Stdout.String() + p.Stderr.String(); strings.Contains(output, testpostgres.Password) {
+			t.Errorf("the password is printed: %s", output)
 		}
 		return p
 	}
@@ -304,7 +304,7 @@ func TestPostgresConnectionsAreMeasured(t *testing.T) {
 	}
 }
 
-// Where there is a password, nobody tells it.
+// Where there is a password, nothing prints it.
 func TestTheDatabasePasswordIsNotTold(t *testing.T) {
 	server := testpostgres.Start(t)
 	url := server.Database(t)
@@ -324,10 +324,10 @@ func TestTheDatabasePasswordIsNotTold(t *testing.T) {
 	} {
 		p := bank.Launch(t, args...)
 		<-p.Done
-		told := p.Stdout.String() + p.Stderr.String()
+		output := p.Stdout.String() + p.Stderr.String()
 		for _, secret := range []string{testpostgres.Password, encoded} {
-			if strings.Contains(told, secret) {
-				t.Errorf("vigie %v tells the password: %s", args, told)
+			if strings.Contains(output, secret) {
+				t.Errorf("vigie %v prints the password: %s", args, output)
 			}
 		}
 	}
@@ -345,7 +345,7 @@ func TestTheDatabasePasswordIsNotTold(t *testing.T) {
 		return nil
 	})
 	p.Stop()
-	if told := p.Stdout.String() + p.Stderr.String(); strings.Contains(told, testpostgres.Password) || strings.Contains(told, encoded) {
-		t.Errorf("the password is in the log: %s", told)
+	if output := p.Stdout.String() + p.Stderr.String(); strings.Contains(output, testpostgres.Password) || strings.Contains(output, encoded) {
+		t.Errorf("the password is in the log: %s", output)
 	}
 }

@@ -92,7 +92,7 @@ func placeMarked(t *testing.T, s *bank.Bank) {
 	}
 }
 
-// refuseMarked posts what is refused, and asks with markers in the query.
+// refuseMarked posts what is refused, and sends requests with markers in the query.
 func refuseMarked(t *testing.T, s *bank.Bank) {
 	t.Helper()
 	for _, body := range []string{
@@ -145,7 +145,7 @@ func publishMalformed(t *testing.T, brokers string) {
 }
 
 // mustBeSilentPages looks at what Prometheus gets in both formats. The sum of
-// order_amount_euros holds amounts by its nature; no other line may.
+// order_amount_euros shows amounts by its nature; no other line may.
 func mustBeSilentPages(t *testing.T, s *bank.Bank) {
 	t.Helper()
 	exempt := regexp.MustCompile(`(?m)^order_amount_euros_sum\{.*\n`)

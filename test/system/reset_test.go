@@ -25,10 +25,10 @@ func TestResetRebuildsTheState(t *testing.T) {
 	before := s.Settled(t, n)
 	s.Program.Stop()
 
-	asked := bank.Launch(t, "reset", "--data", data, "--broker-addr", "127.0.0.1:0") // standard input says nothing
-	<-asked.Done
-	if asked.Status != 1 || !strings.Contains(asked.Stderr.String(), "not confirmed") {
-		t.Errorf("unconfirmed reset = %d: %s", asked.Status, asked.Stderr)
+	unconfirmed := bank.Launch(t, "reset", "--data", data, "--broker-addr", "127.0.0.1:0") // standard input says nothing
+	<-unconfirmed.Done
+	if unconfirmed.Status != 1 || !strings.Contains(unconfirmed.Stderr.String(), "not confirmed") {
+		t.Errorf("unconfirmed reset = %d: %s", unconfirmed.Status, unconfirmed.Stderr)
 	}
 	reset := bank.Launch(t, "reset", "--yes", "--data", data, "--broker-addr", "127.0.0.1:0")
 	<-reset.Done

@@ -55,7 +55,7 @@ func (a archive) start(ctx context.Context, settings service.Settings, flags *cl
 	return service.Start(ctx, settings, a.definition())
 }
 
-// A consumer service that is added to the registry is run, asked, looked at and
+// A consumer service that is added to the registry is run, queried, looked at and
 // reset by the commands like the others: they know none by name.
 func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 	bank.Parallel(t)

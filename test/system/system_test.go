@@ -76,18 +76,18 @@ func orderIsPaidTrackedCountedAndMeasured(t *testing.T, start bank.Deployment) {
 	}
 }
 
-// told is what a client was told about one order.
-type told struct {
+// placed is what a client knows about one order.
+type placed struct {
 	id     string
 	amount int64 // cents
 	status int   // 0: no answer
 }
 
 // load places orders from several clients until stop is closed, and returns
-// what each was told.
-func load(s *bank.Bank, clients int, seed int64, stop <-chan struct{}) []told {
+// what each received.
+func load(s *bank.Bank, clients int, seed int64, stop <-chan struct{}) []placed {
 	var mu sync.Mutex
-	var all []told
+	var all []placed
 	var group sync.WaitGroup
 	for c := range clients {
 		group.Go(func() {
@@ -100,7 +100,7 @@ func load(s *bank.Bank, clients int, seed int64, stop <-chan struct{}) []told {
 				amount := 1 + (seed*1_000_003+int64(c)*7919+i*31)%50_000
 				status, p, err := s.Order(fmt.Sprintf("user-%d", c), fmt.Sprintf("%d.%02d", amount/100, amount%100))
 				mu.Lock()
-				all = append(all, told{p.OrderID, amount, status})
+				all = append(all, placed{p.OrderID, amount, status})
 				mu.Unlock()
 				if err != nil {
 					return // the system has stopped listening
@@ -113,18 +113,18 @@ func load(s *bank.Bank, clients int, seed int64, stop <-chan struct{}) []told {
 }
 
 // A loaded system is stopped and started twice; then every order is compared
-// with what its client was told.
+// with what its client received.
 func TestNothingIsForgottenOrDoubledAcrossRestarts(t *testing.T) {
 	bank.OnEach(t, nothingIsForgottenOrDoubledAcrossRestarts)
 }
 
 func nothingIsForgottenOrDoubledAcrossRestarts(t *testing.T, start bank.Deployment) {
 	data := t.TempDir()
-	var all []told
+	var all []placed
 	for round := range 3 {
 		s := start(t, data, "--log-level", "warn")
 		stop := make(chan struct{})
-		results := make(chan []told)
+		results := make(chan []placed)
 		go func() { results <- load(s, 8, int64(round), stop) }()
 		bank.Eventually(t, func() error { // enough is under way
 			var st bank.Statistics
@@ -147,8 +147,8 @@ func nothingIsForgottenOrDoubledAcrossRestarts(t *testing.T, start bank.Deployme
 	}
 }
 
-// compare checks the system's state against what clients were told.
-func compare(t *testing.T, s *bank.Bank, all []told) {
+// compare checks the system's state against what clients received.
+func compare(t *testing.T, s *bank.Bank, all []placed) {
 	t.Helper()
 	var accepted, sum int64
 	seen := map[string]bool{}

@@ -93,7 +93,7 @@ func TestACollectorThatHangsIsNobodysProblem(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, s.Program.Stderr)
 	}
 	if !strings.Contains(s.Program.Stderr.String(), "telemetry did not get out") {
-		t.Errorf("the loss is not told:\n%s", s.Program.Stderr)
+		t.Errorf("the loss is not logged:\n%s", s.Program.Stderr)
 	}
 }
 

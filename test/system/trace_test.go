@@ -88,25 +88,25 @@ func TestAnOrderIsTraced(t *testing.T) {
 
 	nobody := away(t)
 	text := mustTrace(t, s, nobody, "order-1")
-	id := matches(t, "without Jaeger", text, tracedHead+`told by Kafka's records: Jaeger at `+regexp.QuoteMeta(nobody)+
+	id := matches(t, "without Jaeger", text, tracedHead+`from Kafka's records: Jaeger at `+regexp.QuoteMeta(nobody)+
 		` does not answer: connection refused\n`+tracedStory+`\nTo see every span, .*PROFILES=tracing.*OTEL_TRACES_EXPORTER=otlp\.\n`)[1]
 
-	knows := jaeger(t, func(asked string) bool { return asked == id })
+	knows := jaeger(t, func(trace string) bool { return trace == id })
 	spans := `commande  POST /orders +0 ms  █+   4\.00 ms  201\npaiement  └ process orders\.created +1\.00 ms +█+ +2\.00 ms\n`
 	matches(t, "with Jaeger", mustTrace(t, s, knows, "order-1"), tracedHead+`2 spans of 2 services in 4\.00 ms\n\n`+spans)
-	for _, asked := range []string{id, strings.ToUpper(id), "00-" + id + "-00f067aa0ba902b7-01"} { // Kafka is not asked
-		status, out, errs := tracing(t, "127.0.0.1:1", nobody, knows+"/", asked)
-		matches(t, fmt.Sprintf("trace %s = %d%s", asked, status, errs), out, `trace `+id+`  .* UTC\n2 spans of 2 services in 4\.00 ms\n\n`+spans)
+	for _, argument := range []string{id, strings.ToUpper(id), "00-" + id + "-00f067aa0ba902b7-01"} { // Kafka is not used
+		status, out, errs := tracing(t, "127.0.0.1:1", nobody, knows+"/", argument)
+		matches(t, fmt.Sprintf("trace %s = %d%s", argument, status, errs), out, `trace `+id+`  .* UTC\n2 spans of 2 services in 4\.00 ms\n\n`+spans)
 	}
 	matches(t, "with a Jaeger that has lost it", mustTrace(t, s, jaeger(t, func(string) bool { return false }), "order-1"),
-		tracedHead+`told by Kafka's records: Jaeger at \S+ does not know the trace\n`+tracedStory+`\nJaeger does not have it: [^\n]*retention\.\nSpans may also be on their way: [^\n]*\nTo see every span, .*\n`)
-	matches(t, "without asking Jaeger", mustTrace(t, s, "", "order-1"), tracedHead+`told by Kafka's records: Jaeger is not asked\n`+tracedStory)
+		tracedHead+`from Kafka's records: Jaeger at \S+ does not know the trace\n`+tracedStory+`\nJaeger does not have it: [^\n]*retention\.\nSpans may also be on their way: [^\n]*\nTo see every span, .*\n`)
+	matches(t, "without Jaeger's URL", mustTrace(t, s, "", "order-1"), tracedHead+`from Kafka's records: Jaeger is not used\n`+tracedStory)
 
 	status, out, errs := tracing(t, s.Brokers, nobody, "", "order-1")
 	if status != 0 || errs != "" {
 		t.Errorf("without suivi = %d: %s", status, errs)
 	}
-	matches(t, "without suivi", out, `order-1\ntrace `+id+`  .*: Jaeger is not asked\n`+tracedStory+
+	matches(t, "without suivi", out, `order-1\ntrace `+id+`  .*: Jaeger is not used\n`+tracedStory+
 		`\nsuivi at `+regexp.QuoteMeta(nobody)+` does not answer \(connection refused\): the whole log was read\.\n`)
 
 	report := jsonLines(t, mustTrace(t, s, knows, "--json", "order-1"))[0]
@@ -118,7 +118,7 @@ func TestAnOrderIsTraced(t *testing.T) {
 	}
 }
 
-// What cannot be told is an error of one line, and status 1.
+// Where there is no story there is an error of one line, and status 1.
 func TestWhatCannotBeTraced(t *testing.T) {
 	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir(), "--log-level", "error")
@@ -166,7 +166,7 @@ func TestAReplayedOrderIsTraced(t *testing.T) {
 	failures(t, s, 1)
 	const letter = `    0 ms  commande   ?OrderCreated +orders\.created/1/0\n` +
 		` *[0-9.]+ m?s  paiement   ?└ set aside: authoriser +orders\.dlq/1/0 +tried 3 times`
-	matches(t, "a failed order", mustTrace(t, s, "", "order-1"), `order-1  PAYMENT_FAILED\n.*not asked\n\n`+letter+`, waits\n`)
+	matches(t, "a failed order", mustTrace(t, s, "", "order-1"), `order-1  PAYMENT_FAILED\n.*not used\n\n`+letter+`, waits\n`)
 	s.Program.Stop()
 
 	s = bank.Start(t, data, "--log-level", "error")
@@ -175,7 +175,7 @@ func TestAReplayedOrderIsTraced(t *testing.T) {
 	s.Decided(t, "order-1")
 	replayed := letter + `\n *[0-9.]+ m?s  vigie dlq    └ OrderCreated, replayed +orders\.created/1/1\n` +
 		` *[0-9.]+ m?s  paiement       └ Payment(?:Authorized|Rejected) +payments\.(?:authorized|rejected)/1/0\n`
-	matches(t, "a replayed order", mustTrace(t, s, "", "order-1"), tracedHead+`.*not asked\n\n`+replayed)
+	matches(t, "a replayed order", mustTrace(t, s, "", "order-1"), tracedHead+`.*not used\n\n`+replayed)
 }
 
 // A trace that was not sampled is known by its own flag.
@@ -197,7 +197,7 @@ func TestAnOrderThatWasNotSampled(t *testing.T) {
 	s.Decided(t, "order-1")
 	text := mustTrace(t, s, jaeger(t, func(string) bool { return false }), "order-1")
 	matches(t, "an order that was not sampled", text,
-		tracedHead+`told by Kafka's records: the trace was not sampled, its traceparent says so\n`+tracedStory)
+		tracedHead+`from Kafka's records: the trace was not sampled, its traceparent says so\n`+tracedStory)
 	if !strings.Contains(text, id) {
 		t.Errorf("it is not in the client's trace:\n%s", text)
 	}
@@ -235,7 +235,7 @@ func TestWhateverSuiviSays(t *testing.T) {
 			if status != 0 || errs != "" {
 				t.Errorf("status %d: %s", status, errs)
 			}
-			matches(t, "the story", out, tt.head+`trace [0-9a-f]{32}  .* UTC\ntold by Kafka's records: Jaeger is not asked\n`+tracedStory+tt.lastLine)
+			matches(t, "the story", out, tt.head+`trace [0-9a-f]{32}  .* UTC\nfrom Kafka's records: Jaeger is not used\n`+tracedStory+tt.lastLine)
 		})
 	}
 	knows := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -255,14 +255,14 @@ func TestWhateverSuiviSays(t *testing.T) {
 // The first signal ends it, whatever it waits for.
 func TestTracingStopsAtOnce(t *testing.T) {
 	bank.Parallel(t)
-	asked := make(chan struct{})
+	requested := make(chan struct{})
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(asked)
+		close(requested)
 		<-r.Context().Done()
 	}))
 	defer silent.Close()
 	p := bank.Launch(t, "trace", "--jaeger-url", silent.URL, "4bf92f3577b34da6a3ce929d0e0e4736")
-	<-asked
+	<-requested
 	if status := p.Stop(); status != 1 || !strings.Contains(p.Stderr.String(), "context canceled") {
 		t.Errorf("status %d: %s", status, p.Stderr)
 	}

@@ -18,7 +18,7 @@ const patience = 2 * time.Minute
 // begins to. A process that dies while it waits to join, as in a crash loop,
 // would thus stay a member for good and keep partitions that nobody reads.
 // Kafka watches such a member all the same. So kfake learns of a connection's
-// end once what was asked over it has been answered.
+// end once every request that came over it has its response.
 type patientListener struct{ net.Listener }
 
 // Accept implements net.Listener.
@@ -35,7 +35,7 @@ func (l patientListener) Accept() (net.Conn, error) {
 // that kfake writes every answer in one go.
 type patientConn struct {
 	net.Conn
-	answered chan struct{} // holds one while a Write is news
+	answered chan struct{} // has one while a Write is news
 	closed   chan struct{}
 	once     sync.Once
 

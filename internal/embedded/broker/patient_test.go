@@ -99,7 +99,7 @@ func TestAMemberThatDiesWhileItJoinsIsForgotten(t *testing.T) {
 	}
 
 	// The second is among the members once the first has joined again. Its
-	// session ends, and the first is told to join once more.
+	// session ends, and the first has to join once more.
 	generation := join(t, first, id, long).GenerationId
 	await(t, func() bool {
 		heartbeat, err := first.Heartbeat(&sarama.HeartbeatRequest{GroupId: group, MemberId: id, GenerationId: generation})
@@ -113,7 +113,7 @@ func TestAMemberThatDiesWhileItJoinsIsForgotten(t *testing.T) {
 	})
 }
 
-// await asks until the answer is yes.
+// await checks until the condition is met.
 func await(t *testing.T, yes func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !yes(); {

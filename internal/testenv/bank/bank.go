@@ -1,7 +1,7 @@
 // Package bank runs the whole system by the command's own code, in this process
-// or as processes, and asks it as its clients do. Only tests use it.
+// or as processes, and sends it requests as its clients do. Only tests use it.
 //
-// bank.go starts it and asks it, deployment.go says in which ways it can run.
+// bank.go starts it and is its client, deployment.go says in which ways it can run.
 package bank
 
 import (
@@ -37,7 +37,7 @@ const Patience = 3 * time.Minute
 // Main runs a package's tests: every answer is checked against the service's OpenAPI
 // document, and no goroutine may outlive them.
 func Main(m *testing.M) {
-	http.DefaultTransport = Contracts // what tests ask with
+	http.DefaultTransport = Contracts // what tests send requests with
 	if !testproc.Integration {
 		// Systems wait most of the time, so that more of them than there are
 		// processors can run side by side.
@@ -193,14 +193,14 @@ func GetJSON(t testing.TB, url string, into any) {
 	}
 }
 
-// Eventually asks until the answer is nil.
-func Eventually(t testing.TB, ask func() error) {
+// Eventually calls check until it returns nil.
+func Eventually(t testing.TB, check func() error) {
 	t.Helper()
 	deadline := time.After(Patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := ask()
+		err := check()
 		if err == nil {
 			return
 		}
@@ -274,7 +274,7 @@ func (s *Bank) Decided(t testing.TB, id string) OrderStatus {
 	return o
 }
 
-// Contracts holds every answer that the tests of this package get from a
+// Contracts checks every response that the tests of this package get from a
 // service against the service's OpenAPI document.
 var Contracts = &testcontract.Transport{Base: http.DefaultTransport}
 

@@ -34,7 +34,7 @@ func OnEach(t *testing.T, test func(t *testing.T, start Deployment)) {
 	}
 }
 
-// buildFolder holds what this test process builds; TestMain removes it.
+// buildFolder has what this test process builds; TestMain removes it.
 func buildFolder() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("vigie-test-%d", os.Getpid()))
 }

@@ -1,6 +1,6 @@
 // Package certs makes certificates for tests: an authority, and what it
 // signs for servers and clients on loopback. Nothing of it is ever trusted
-// outside a test.
+// outside a test. Only tests use it.
 package certs
 
 import (

@@ -11,7 +11,7 @@ import (
 
 // Transport checks every answer that passes through it and comes from a service
 // whose document it was given. An answer that does not fit is an error of the
-// request, so it fails the test that asked.
+// request, so it fails the test that sent it.
 type Transport struct {
 	// Base does the asking.
 	Base http.RoundTripper

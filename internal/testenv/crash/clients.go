@@ -39,7 +39,7 @@ const (
 	maxAnswer      = 64 << 10
 )
 
-// reply is what a client was told about one request.
+// reply is what a client knows about one request.
 type reply struct {
 	Request string // the order's userId, which no other request has
 	Cents   int64
@@ -49,7 +49,7 @@ type reply struct {
 	EventID string
 }
 
-// load is clients that place orders and remember what they were told.
+// load is clients that place orders and remember the responses.
 type load struct {
 	url    string
 	http   *http.Client
@@ -162,7 +162,7 @@ func (l *load) await(ctx context.Context, n int) error {
 	}
 }
 
-// stop ends the load and returns what the clients were told.
+// stop ends the load and returns the clients' replies.
 func (l *load) stop() []reply {
 	l.cancel()
 	l.group.Wait()
@@ -204,7 +204,7 @@ type views struct {
 	Totals     totals
 }
 
-// readViews asks for everything that the services show of the orders.
+// readViews gets everything that the services show of the orders.
 func readViews(ctx context.Context, suivi, analyseur string, ids []string) (v views, err error) {
 	client := &http.Client{Timeout: recovery, Transport: &http.Transport{MaxIdleConnsPerHost: readers}}
 	defer client.CloseIdleConnections()
@@ -215,10 +215,10 @@ func readViews(ctx context.Context, suivi, analyseur string, ids []string) (v vi
 	return v, err
 }
 
-// readers ask suivi at once.
+// readers query suivi at once.
 const readers = 4
 
-// viewOrders asks suivi about every order, one by one as a client would, and
+// viewOrders gets every order from suivi, one by one as a client would, and
 // for their number.
 func viewOrders(ctx context.Context, client *http.Client, suivi string, ids []string) (map[string]shown, int64, error) {
 	var list struct{ TotalCount int64 }
@@ -268,7 +268,7 @@ func viewOrder(ctx context.Context, client *http.Client, suivi, id string) (show
 	return s, true, nil
 }
 
-// viewTotals asks analyseur.
+// viewTotals gets the totals from analyseur.
 func viewTotals(ctx context.Context, client *http.Client, analyseur string) (totals, error) {
 	var s struct {
 		TotalTransactions, AuthorizedTransactions, RejectedTransactions int64
@@ -285,11 +285,11 @@ func viewTotals(ctx context.Context, client *http.Client, analyseur string) (tot
 func getJSON(ctx context.Context, client *http.Client, url string, into any) (status int, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, fmt.Errorf("ask %s: %w", url, err)
+		return 0, fmt.Errorf("get %s: %w", url, err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("ask %s: %w", url, err)
+		return 0, fmt.Errorf("get %s: %w", url, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)

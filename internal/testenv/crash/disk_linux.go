@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// diskSize is the room of a data folder that can be filled.
+// diskSize is the capacity of a data folder that can be filled.
 const diskSize = "size=96m"
 
 // errCannotMount: this user may not mount a file system.

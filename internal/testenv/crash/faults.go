@@ -187,7 +187,7 @@ func away(ctx context.Context, r *round, kill func(), stop func() error, restart
 }
 
 // freezeService makes a zombie: its partitions are given away while it stands
-// still with a batch in hand, and it wakes up in the middle of it.
+// still with a batch in progress, and it wakes up in the middle of it.
 func freezeService(ctx context.Context, r *round) error {
 	return freeze(ctx, r.instance().Process(), frozen)
 }
@@ -378,7 +378,7 @@ func storm(ctx context.Context, r *round) error {
 	return group.Wait()
 }
 
-// intrude joins a group, holds what it is given, and leaves.
+// intrude joins a group, keeps its partitions for a time, and leaves.
 func intrude(ctx context.Context, address, name string, topics []string, hold time.Duration) (err error) {
 	cfg := clientConfig()
 	cfg.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
@@ -397,12 +397,12 @@ func intrude(ctx context.Context, address, name string, topics []string, hold ti
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("hold partitions of %s: %w", name, err)
+		return fmt.Errorf("keep partitions of %s: %w", name, err)
 	}
 	return nil
 }
 
-// intruder holds its partitions for a time and leaves.
+// intruder keeps its partitions for a time and leaves.
 type intruder struct {
 	hold  time.Duration
 	leave func()
@@ -424,10 +424,10 @@ func (*intruder) ConsumeClaim(session sarama.ConsumerGroupSession, _ sarama.Cons
 	return nil
 }
 
-// diskFull is how long the data folder has no room.
+// diskFull is how long the data folder is full.
 const diskFull = 4 * time.Second
 
-// fillDisk takes all room in the data folder, for a time.
+// fillDisk takes all space in the data folder, for a time.
 func fillDisk(ctx context.Context, r *round) error {
 	path := filepath.Join(r.data, "ballast")
 	full, cancel := context.WithTimeout(ctx, diskFull)
@@ -439,12 +439,12 @@ func fillDisk(ctx context.Context, r *round) error {
 		_ = lifecycle.Sleep(full, 20*time.Millisecond)
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("make room: %w", err)
+		return fmt.Errorf("free space: %w", err)
 	}
 	return nil
 }
 
-// fill appends to a file until there is no room for a byte.
+// fill appends to a file until there is no space for a byte.
 func fill(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // our own
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// evidence is all that is known after a round: what the clients were told, what
+// evidence is all that is known after a round: the clients' replies, what
 // we put into the topics ourselves, what clients can see, and the audit's report.
 type evidence struct {
 	Replies []reply
@@ -27,7 +27,7 @@ type evidence struct {
 
 // verdict is what the evidence amounts to.
 type verdict struct {
-	Acknowledged int // orders that clients were told of
+	Acknowledged int // orders that clients got a 201 for
 	Unanswered   int // requests whose outcome their client does not know
 	DeadLettered int64
 	// Republished counts records beyond the first with their event id, which
@@ -113,7 +113,7 @@ func decode(r record.Record) (e event, amount int64, err error) {
 	return e, amount, nil
 }
 
-// checkReplies compares what clients sent and were told with the orders in the
+// checkReplies compares what clients sent and received with the orders in the
 // log. Every request has a user of its own, so that a request that became two
 // orders shows, and one that was never made.
 func (j *judgement) checkReplies() {
@@ -136,14 +136,14 @@ func (j *judgement) checkReplies() {
 				j.violated("the request of %s was answered with %d", a.Request, a.Status)
 			}
 			if found && a.Problem.Facts().Effect == httpapi.NotDone {
-				j.violated("%s: the log has the request of %s, which was told that nothing was done (%s)", o.OrderID, a.Request, a.Problem)
+				j.violated("%s: the log has the request of %s, whose reply says that nothing was done (%s)", o.OrderID, a.Request, a.Problem)
 			}
 			j.Unanswered++
 			continue
 		}
 		j.Acknowledged++
 		if given[a.OrderID] {
-			j.violated("%s: two clients were told this id", a.OrderID)
+			j.violated("%s: two clients got this id", a.OrderID)
 		}
 		given[a.OrderID] = true
 		switch {

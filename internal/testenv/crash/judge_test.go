@@ -99,8 +99,8 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 		"id given to two orders": {func(e *evidence) {
 			e.put(created, "order-1", "client-9", "event-9", 900, nil)
 		}, "order-1: nobody sent the request of client-9"},
-		"id told to two clients": {func(e *evidence) { e.Replies[1].OrderID = "order-1" }, "order-1: two clients were told this id"},
-		"another event id told":  {func(e *evidence) { e.Replies[1].EventID = "event-x" }, "order-2: the log has the request as order-2, event event-order-2"},
+		"one id for two clients": {func(e *evidence) { e.Replies[1].OrderID = "order-1" }, "order-1: two clients got this id"},
+		"another event id":       {func(e *evidence) { e.Replies[1].EventID = "event-x" }, "order-2: the log has the request as order-2, event event-order-2"},
 		"one request, two orders": {func(e *evidence) {
 			e.put(created, "order-8", "client-1", "event-8", 100, nil)
 		}, "the request of client-1 is also"},
@@ -114,7 +114,7 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 		"an answer that is no 503":  {func(e *evidence) { e.Replies[3].Status = 500 }, "client-4 was answered with 500"},
 		"an order that was said not to be taken": {func(e *evidence) {
 			e.Replies[3].Status, e.Replies[3].Problem = http.StatusServiceUnavailable, httpapi.StorageAway
-		}, "order-4: the log has the request of client-4, which was told that nothing was done (storage-away)"},
+		}, "order-4: the log has the request of client-4, whose reply says that nothing was done (storage-away)"},
 		"an unexplained dead letter": {func(e *evidence) {
 			e.letter(banking.TopicOrdersDLQ, e.Records[created][0], banking.GroupSuivi)
 		}, "order-1: an unexplained dead letter"},

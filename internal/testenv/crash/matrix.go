@@ -3,7 +3,7 @@
 // Package crash shows that nothing is lost or doubled, whatever crashes. It
 // runs the system as processes, has clients place orders and injects one fault
 // a round. Afterwards it judges: `vigie audit` says whether topics and state
-// hold every order once, and the judge adds what only clients know. `make crash`
+// have every order once, and the judge adds what only clients know. `make crash`
 // runs it; only tests use it.
 //
 // matrix.go plans the rounds and prints their table, round.go goes through one.

@@ -16,7 +16,7 @@ func TestThePlanCoversEveryFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) { coversEveryFault(t, cfg) })
 	}
 	if _, _, err := (Config{Only: "nonsense"}).plan(1); err == nil {
-		t.Error("a fault that does not exist is planned")
+		t.Error("a fault that does not exist is accepted")
 	}
 }
 

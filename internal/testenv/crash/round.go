@@ -216,7 +216,7 @@ func (r *round) judge(ctx context.Context, replies []reply) (verdict, error) {
 }
 
 // gather reads the topics, has the audit look at them and at the services'
-// state, and asks suivi and analyseur as clients do.
+// state, and queries suivi and analyseur as clients do.
 func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
 	e := evidence{Replies: replies, Poison: r.poison}
 	var err error

@@ -112,7 +112,7 @@ func readersOf(topic string) (readers []string) {
 func backlog(client sarama.Client, logs []kafka.Span) (string, error) {
 	admin, err := sarama.NewClusterAdminFromClient(client) // shares the client, which the caller closes
 	if err != nil {
-		return "", fmt.Errorf("ask for groups: %w", err)
+		return "", fmt.Errorf("list groups: %w", err)
 	}
 	for group, topics := range groups() {
 		partitions := map[string][]int32{}

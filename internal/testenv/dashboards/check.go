@@ -73,7 +73,7 @@ func (g Grid) overlaps(o Grid) bool {
 	return g.X < o.X+o.W && o.X < g.X+g.W && g.Y < o.Y+o.H && o.Y < g.Y+g.H
 }
 
-// checkDataSources reports everything that asks a certain data source instead
+// checkDataSources reports everything that names a certain data source instead
 // of the one chosen at the head of the dashboard.
 func checkDataSources(d Dashboard) error {
 	const chosen = "${datasource}"
@@ -157,7 +157,7 @@ func (p Panel) checkUnits(bad *problems) {
 	}
 }
 
-// knownUnit tells of the units in use, by their ids in Grafana's list of value
+// knownUnit says whether a unit is one of those in use, by their ids in Grafana's list of value
 // formats; any text may follow a number as a suffix.
 func knownUnit(unit string) bool {
 	return strings.HasPrefix(unit, "suffix: ") || slices.Contains([]string{

@@ -4,10 +4,10 @@
 // dashboard with a misspelt name loads without complaint and stays empty, which
 // is seen when it is needed most. Only tests use it.
 //
-//   - dashboards.go reads them, and lists what their panels ask, so that a test
-//     may ask a real Prometheus the same.
+//   - dashboards.go reads them, and lists their panels' queries, so that a test
+//     may run them on a real Prometheus.
 //   - check.go judges what a reader sees: layout, texts, units, links.
-//   - queries.go judges what Prometheus is asked: queries and variables.
+//   - queries.go judges queries and variables.
 package dashboards
 
 import (
@@ -202,7 +202,7 @@ func (p Panel) Links() ([]Link, error) {
 	return all, nil
 }
 
-// Query is one question that a dashboard asks Prometheus.
+// Query is one query that a dashboard sends to Prometheus.
 type Query struct {
 	Dashboard string // the dashboard's title
 	Panel     string // the panel's title
@@ -210,8 +210,8 @@ type Query struct {
 	Legend    string // Grafana's legend, with {{label}} for a label's value
 	Raw       string // as it stands in the file
 	Expr      string // Raw with Grafana's variables replaced: a query that Prometheus takes
-	Instant   bool   // asked for one point in time, not for a range
-	// MayBeEmpty tells of a panel that says in words what an empty answer
+	Instant   bool   // for one point in time, not for a range
+	// MayBeEmpty is set for a panel that says in words what an empty result
 	// means, as a list of firing alerts does. All others have data while the
 	// system runs and is used.
 	MayBeEmpty bool

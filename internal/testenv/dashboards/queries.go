@@ -129,7 +129,7 @@ func (v Variable) checkQuery(bad *problems, d Dashboard, metrics series.Known) {
 	}
 }
 
-// uses tells whether a query asks for the variable. Names of which one begins
+// uses says whether a query has the variable. Names of which one begins
 // with another do not occur.
 func (d Dashboard) uses(variable string) bool {
 	return slices.ContainsFunc(Queries(d), func(q Query) bool {
@@ -157,7 +157,7 @@ func (v Variable) labelValues() (selector, label string, ok bool) {
 	return groups[1], groups[2], true
 }
 
-// labelSet holds the labels that an answer may have; nil when that is not
+// labelSet has the labels that a result may have; nil when that is not
 // known, and then it may have any.
 type labelSet map[string]bool
 

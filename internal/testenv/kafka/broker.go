@@ -5,7 +5,7 @@
 // from Maven Central into the user's cache, once; it needs java and mvn. Only
 // tests use it.
 //
-//   - broker.go tells a broker's life: start, kill, stop, restart.
+//   - broker.go starts, kills, stops and restarts a broker.
 //   - settings.go prepares it: its configuration, and what a test may change in it.
 package kafka
 

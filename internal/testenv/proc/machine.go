@@ -3,7 +3,7 @@
 // real ones; free ports; and servers that are fetched or built once. Only tests
 // use it.
 //
-//   - machine.go tells what a test may ask of this machine, and finds free ports.
+//   - machine.go says what this machine has for tests, and finds free ports.
 //   - cache.go keeps what takes minutes to make, such as servers from registries.
 //   - process.go starts and ends processes.
 //   - output.go waits for what a process writes.
@@ -56,7 +56,7 @@ const (
 var ErrNoPort = errors.New("no free port")
 
 // FreeAddress returns an address on loopback, host:port, with a free port, for
-// a server that cannot tell which port it was given, or has to come back to it
+// a server that cannot report which port it was given, or has to come back to it
 // after a restart.
 func FreeAddress() (string, error) {
 	all, err := FreeAddresses(1)

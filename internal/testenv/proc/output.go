@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// Output collects what a program writes and tells those who wait for it. It is
+// Output collects what a program writes and notifies those who wait for it. It is
 // safe for concurrent use; [NewOutput] makes one.
 type Output struct {
 	mu      sync.Mutex

@@ -20,7 +20,7 @@ import (
 // outputDelay bounds the wait for a dead process's last words.
 const outputDelay = 30 * time.Second
 
-// poll is how often [Process.Await] asks.
+// poll is how often [Process.Await] checks.
 const poll = 100 * time.Millisecond
 
 // Spec says what to run.
@@ -92,7 +92,7 @@ func Start(s Spec) (*Process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // Status tells
+			_ = cmd.Wait() // Status has the result
 		}
 	}()
 	if err := <-started; err != nil {
@@ -116,7 +116,7 @@ func (p *Process) Find(ctx context.Context, pattern *regexp.Regexp) ([]string, e
 	return found, err
 }
 
-// Await asks every tenth of a second until the answer is nil. It gives up when
+// Await checks every tenth of a second until the result is nil. It gives up when
 // the process or ctx ends, with what the process wrote.
 func (p *Process) Await(ctx context.Context, ask func(context.Context) error) error {
 	ticker := time.NewTicker(poll)
@@ -190,7 +190,7 @@ func (p *Process) Thaw() error { return p.Signal(syscall.SIGCONT) }
 // ID is the process's number.
 func (p *Process) ID() int { return p.cmd.Process.Pid }
 
-// Signal sends a signal. That the process has ended is no error: Done tells.
+// Signal sends a signal. That the process has ended is no error: see Done.
 func (p *Process) Signal(s syscall.Signal) error {
 	err := p.cmd.Process.Signal(s)
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {

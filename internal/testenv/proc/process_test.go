@@ -41,7 +41,7 @@ func find(t *testing.T, p *proc.Process, pattern string) []string {
 	return found
 }
 
-// wrote asks whether the process has written a text.
+// wrote says whether the process has written a text.
 func wrote(p *proc.Process, text string) func(context.Context) error {
 	return func(context.Context) error {
 		if !strings.Contains(p.Output(), text) {
@@ -150,7 +150,7 @@ func TestAProcessIsFrozen(t *testing.T) {
 	}
 }
 
-// is asks the kernel for the process's state.
+// is reads the process's state from the kernel.
 func is(p *proc.Process, want byte) func(context.Context) error {
 	return func(context.Context) error {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.ID()))

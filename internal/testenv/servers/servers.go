@@ -42,7 +42,7 @@ type Server struct {
 // URL is the address of a page of the server's, whose path begins with "/".
 func (s *Server) URL(path string) string { return "http://" + s.Address + path }
 
-// start starts a program and ends it with the test. The page is asked for until
+// start starts a program and ends it with the test. The page is requested until
 // it answers with 200.
 func start(t testing.TB, address, page string, s proc.Spec) *Server {
 	t.Helper()
@@ -55,7 +55,7 @@ func start(t testing.TB, address, page string, s proc.Spec) *Server {
 	return &Server{p, address}
 }
 
-// answers asks whether a page answers with 200.
+// answers checks that a page answers with 200.
 func answers(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

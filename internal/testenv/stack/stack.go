@@ -3,11 +3,11 @@
 // Package stack runs everything that docker-compose.yml runs, but natively:
 // Kafka with its JMX exporter, the services under load, the node exporter,
 // Alertmanager with the sink that logs, and Prometheus, all on the shipped
-// configuration; and, apart from these, what the profile tracing adds. Tests ask
-// it whether what is shipped works. Only tests use it.
+// configuration; and, apart from these, what the profile tracing adds. Tests
+// check on it that what is shipped works. Only tests use it.
 //
-//   - stack.go tells the stack without tracing, and how Prometheus is asked.
-//   - tracing.go tells the services that send traces, the Collector and Jaeger.
+//   - stack.go has the stack without tracing, and queries Prometheus.
+//   - tracing.go has the services that send traces, the Collector and Jaeger.
 //   - orders.go places orders on either.
 package stack
 
@@ -208,7 +208,7 @@ type Sample struct {
 	Value [2]any
 }
 
-// Query asks Prometheus for the value of an expression now. An answer without
+// Query returns the value of an expression now, from Prometheus. An answer without
 // series is no error.
 func (s *Stack) Query(ctx context.Context, expression string) ([]Sample, error) {
 	return query(ctx, s.Prometheus, expression)
@@ -216,20 +216,20 @@ func (s *Stack) Query(ctx context.Context, expression string) ([]Sample, error) 
 
 // API reads the data of an answer of Prometheus's HTTP API.
 func (s *Stack) API(ctx context.Context, path string, data any) error {
-	return askPrometheus(ctx, s.Prometheus, path, data)
+	return queryPrometheus(ctx, s.Prometheus, path, data)
 }
 
 func query(ctx context.Context, prometheus *servers.Server, expression string) ([]Sample, error) {
 	var answer struct {
 		Result []Sample
 	}
-	if err := askPrometheus(ctx, prometheus, "/api/v1/query?query="+url.QueryEscape(expression), &answer); err != nil {
+	if err := queryPrometheus(ctx, prometheus, "/api/v1/query?query="+url.QueryEscape(expression), &answer); err != nil {
 		return nil, fmt.Errorf("query %s: %w", expression, err)
 	}
 	return answer.Result, nil
 }
 
-func askPrometheus(ctx context.Context, prometheus *servers.Server, path string, data any) error {
+func queryPrometheus(ctx context.Context, prometheus *servers.Server, path string, data any) error {
 	answer := struct {
 		Status, Error string
 		Data          any

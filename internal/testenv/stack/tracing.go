@@ -100,14 +100,14 @@ func (s *Tracing) startScraping(t testing.TB) {
 	s.Prometheus = servers.StartPrometheus(t, c.prometheus, c.path("prometheus.yml"))
 }
 
-// Query asks Prometheus as [Stack.Query] does.
+// Query queries Prometheus as [Stack.Query] does.
 func (s *Tracing) Query(ctx context.Context, expression string) ([]Sample, error) {
 	return query(ctx, s.Prometheus, expression)
 }
 
-// API asks Prometheus as [Stack.API] does.
+// API queries Prometheus as [Stack.API] does.
 func (s *Tracing) API(ctx context.Context, path string, data any) error {
-	return askPrometheus(ctx, s.Prometheus, path, data)
+	return queryPrometheus(ctx, s.Prometheus, path, data)
 }
 
 // Collector is the Collector on the shipped configuration, which takes this
@@ -211,7 +211,7 @@ type Span struct {
 	References                       []struct{ RefType, TraceID, SpanID string }
 }
 
-// Trace asks Jaeger for a trace. One that it does not have is an error.
+// Trace gets a trace from Jaeger. One that it does not have is an error.
 func (s *Tracing) Trace(ctx context.Context, id string) (*Trace, error) {
 	var answer struct {
 		Data   []*Trace

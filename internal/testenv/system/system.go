@@ -4,7 +4,7 @@
 // broker a process of its own, so that tests can crash any of them. Only tests
 // use it.
 //
-//   - system.go tells the four services' life, and that of `vigie up`, and puts a
+//   - system.go starts and stops the four services, or `vigie up`, and puts a
 //     front before several instances of a service.
 //   - program.go runs any subcommand that goes on until it is stopped, the
 //     embedded broker among them.
@@ -115,7 +115,7 @@ func newService(cfg Config, env []string, address, name string, n int) *Service 
 }
 
 // NewUp prepares `vigie up`, all services in one process, which does not run
-// yet, and tells where each service will answer, host:port.
+// yet, and returns where each service will listen, host:port.
 func NewUp(cfg Config) (*Program, map[string]string, error) {
 	env, err := cfg.environment()
 	if err != nil {

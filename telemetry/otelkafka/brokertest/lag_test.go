@@ -65,7 +65,7 @@ type watched struct {
 	r *telemetrytest.Recorder
 }
 
-// watch starts a tracker. Its polls are those that the test asks for, unless one goes wrong.
+// watch starts a tracker. Its polls are those that the test calls for, unless one goes wrong.
 func watch(t *testing.T, client sarama.Client) *watched {
 	t.Helper()
 	return watchEvery(t, client, 10*time.Second)
