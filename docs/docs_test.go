@@ -1,6 +1,6 @@
-// Package docs_test checks the written documents against the repository: code
-// that they quote compiles, files that they link exist, and commands that they
-// name are there.
+// Package docs_test checks the written documents against the repository, so that
+// they stay true when something moves: code that they quote compiles, files that
+// they link or name exist, and commands and tests that they name are there.
 package docs_test
 
 import (
@@ -70,18 +70,83 @@ func sections(t *testing.T, document string) map[string]bool {
 	return names
 }
 
-func TestReadmeNamesTargetsOfTheMakefile(t *testing.T) {
+func TestTargetsOfTheMakefileThatAreNamedExist(t *testing.T) {
 	targets := makeTargets(t)
-	named := regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z0-9-]*)").FindAllStringSubmatch(read(t, readme), -1)
-	if len(named) == 0 {
-		t.Error("no target is named")
-	}
-	for _, match := range named {
-		family, _, _ := strings.Cut(match[1], "-")
-		if !targets[match[1]] && !targets[family+"-%"] {
-			t.Errorf("%s names `make %s`, the Makefile has no such target", readme, match[1])
+	command := regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z0-9-]*)")
+	named := 0
+	for _, document := range documents(t) {
+		for _, match := range command.FindAllStringSubmatch(read(t, document), -1) {
+			named++
+			family, _, _ := strings.Cut(match[1], "-")
+			if !targets[match[1]] && !targets[family+"-%"] {
+				t.Errorf("%s names `make %s`, the Makefile has no such target", document, match[1])
+			}
 		}
 	}
+	if named == 0 {
+		t.Error("no target is named")
+	}
+}
+
+// A path or a test between backticks is one of the repository, as is a Go file
+// without its folder.
+func TestPathsAndTestsThatAreNamedExist(t *testing.T) {
+	quoted := regexp.MustCompile("`([^`\n]+)`")
+	path := regexp.MustCompile(`(?:^|\s)(?:\./)?((?:cmd|docs|internal|monitoring|services|telemetry|test|tools)/[\w./*-]*)`)
+	single := regexp.MustCompile(`^(?:\w+\.go|(?:Test|Benchmark|Fuzz)\w+)$`)
+	release := regexp.MustCompile(`/v\d`) // a tag of a module, not a file
+	invented := map[string]bool{"services/archive": true}
+	files, functions := goNames(t)
+	checked := 0
+	for _, document := range documents(t) {
+		for _, match := range quoted.FindAllStringSubmatch(read(t, document), -1) {
+			for _, p := range path.FindAllStringSubmatch(match[1], -1) {
+				name := strings.TrimRight(strings.TrimSuffix(p[1], "..."), "/.")
+				if release.MatchString(name) || invented[name] {
+					continue
+				}
+				checked++
+				if found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(name))); err != nil || len(found) == 0 {
+					t.Errorf("%s names %s, which is not there", document, p[1])
+				}
+			}
+			if name := single.FindString(match[1]); name != "" && !files[name] && !functions[name] {
+				t.Errorf("%s names %s, which is not there", document, name)
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no path is named")
+	}
+}
+
+// goNames returns the names of all Go files, and of all functions that a file
+// of tests declares.
+func goNames(t *testing.T) (files, functions map[string]bool) {
+	t.Helper()
+	files, functions = map[string]bool{}, map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "data"):
+			return fs.SkipDir
+		case filepath.Ext(path) != ".go":
+			return nil
+		}
+		files[entry.Name()] = true
+		if strings.HasSuffix(path, "_test.go") {
+			for _, match := range function.FindAllStringSubmatch(read(t, path), -1) {
+				functions[match[1]] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, functions
 }
 
 // makeTargets returns the targets that the Makefile spells out, those of a
@@ -98,19 +163,22 @@ func makeTargets(t *testing.T) map[string]bool {
 	return targets
 }
 
-// documents returns README.md and every Markdown file under docs, as paths
-// below the root.
+// documents returns the Markdown files at the root but for the change log, which
+// names what is gone, and every one under docs and monitoring, as paths below the
+// root.
 func documents(t *testing.T) []string {
 	t.Helper()
-	found := []string{readme}
-	err := fs.WalkDir(os.DirFS(root), "docs", func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && filepath.Ext(path) == ".md" {
-			found = append(found, path)
+	found := []string{readme, "CONTRIBUTING.md", "MONITORING.md", "SECURITY.md"}
+	for _, folder := range []string{"docs", "monitoring"} {
+		err := fs.WalkDir(os.DirFS(root), folder, func(path string, _ fs.DirEntry, err error) error {
+			if err == nil && filepath.Ext(path) == ".md" {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	return found
 }

@@ -3,6 +3,7 @@
 package monitoring_test
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -99,22 +100,19 @@ func runWithDocker(t *testing.T, command string, env []string) (out, calls strin
 	return runStack(t, t.TempDir(), docker, "", []string{command}, env)
 }
 
-// runStack runs a copy of tools/stack.sh in a folder of its own, with a PATH that
-// has this docker, or none, and little else.
+// runStack runs a copy of tools/stack.sh, and of what it reads, in a folder of its
+// own, with a PATH that has this docker, or none, and little else.
 func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (out, calls string, err error) {
 	t.Helper()
-	bin, tools := filepath.Join(folder, "bin"), filepath.Join(folder, "tools")
-	for _, d := range []string{bin, tools} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	bin := filepath.Join(folder, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range []string{"stack.sh", "stack-preflight.sh", "stack-profiles.sh"} {
-		text, err := os.ReadFile(repo.Path(t, "tools", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(tools, name), text, 0o644); err != nil {
+	for _, name := range []string{
+		"tools/stack.sh", "tools/stack-preflight.sh", "tools/stack-profiles.sh", "monitoring/targets/host/services.yml",
+	} {
+		copied := filepath.Join(folder, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(copied), 0o755), os.WriteFile(copied, []byte(repo.Read(t, name)), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +132,7 @@ func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (o
 		}
 	}
 	noted := filepath.Join(folder, "calls")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), append([]string{filepath.Join(tools, "stack.sh")}, args...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), append([]string{filepath.Join(folder, "tools", "stack.sh")}, args...)...)
 	cmd.Env = append([]string{"PATH=" + bin, "CALLS=" + noted, "FOLLOW=0"}, env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	text, err := cmd.CombinedOutput()

@@ -21,7 +21,7 @@ listed() {
 	awk '/targets:/ { gsub(/[^0-9]+/, " "); port = $NF } /service:/ { gsub(/[^a-z]+/, " "); print $NF, port }' \
 		monitoring/targets/host/services.yml
 }
-services=$(listed | cut -d ' ' -f 1)
+services=$(listed | awk '{ print $1 }')
 host_data=data-$project # apart from ./data, which belongs to the embedded broker
 
 # up SERVICE…: start them (all where none is named) and wait until each is
