@@ -105,7 +105,7 @@ start-all: build ## run the services on the host against the Kafka of monitoring
 monitoring-down: ## stop what runs in Docker; orders and metrics stay
 	@bash tools/stack.sh down
 
-test-stack: build ## start the stack COUNT times, and each optional part, and ask everything
+test-stack: build ## start the stack COUNT times, and each optional part, and try everything
 	@COUNT='$(COUNT)' bash tools/test-stack.sh
 
 clean: ## remove what was built and, after a yes, the stack's volumes; data/ stays

@@ -1,13 +1,17 @@
 // Package docs_test checks the written documents against the repository, so that
 // they stay true when something moves: code that they quote compiles, files that
-// they link or name exist, and commands and tests that they name are there.
+// they link or name exist, commands and tests that they name are there, and
+// packages import what the architecture says.
 package docs_test
 
 import (
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,6 +122,62 @@ func TestPathsAndTestsThatAreNamedExist(t *testing.T) {
 	if checked == 0 {
 		t.Error("no path is named")
 	}
+}
+
+// The table of packages names what each imports, of this repository. Rows that say
+// it in words have no backticks, or a `*`, and are left to the reader, as is what
+// stands behind a semicolon.
+func TestTheTableOfPackagesIsTrue(t *testing.T) {
+	row := regexp.MustCompile("(?m)^\\| `([\\w/]+)` \\| .* \\| ([^|]*) \\|$")
+	name := regexp.MustCompile("`([\\w/]+)`")
+	section := between(t, read(t, "docs/architecture.md"), "## Packages and who may import whom\n", "## Adding a service\n")
+	checked := 0
+	for _, match := range row.FindAllStringSubmatch(section, -1) {
+		cell, _, _ := strings.Cut(match[2], ";")
+		if cell != "nothing" && (!strings.HasPrefix(cell, "`") || strings.Contains(cell, "*")) {
+			continue
+		}
+		want := []string{}
+		for _, named := range name.FindAllStringSubmatch(cell, -1) {
+			want = append(want, named[1])
+		}
+		slices.Sort(want)
+		checked++
+		if diff := cmp.Diff(want, imports(t, match[1])); diff != "" {
+			t.Errorf("docs/architecture.md does not name what %s imports (-document +code):\n%s", match[1], diff)
+		}
+	}
+	if checked == 0 {
+		t.Error("no package is named")
+	}
+}
+
+// imports returns what the Go files of a folder import of this repository, but
+// for tests and the library's own internal packages, as the table names it.
+func imports(t *testing.T, folder string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(folder), "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %d Go files, %v", folder, len(files), err)
+	}
+	found := []string{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range parsed.Imports {
+			path, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "github.com/vigie-dev/vigie/")
+			if ours && !strings.HasPrefix(path, "telemetry/internal/") {
+				found = append(found, strings.TrimPrefix(path, "internal/"))
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // goNames returns the names of all Go files, and of all functions that a file
