@@ -54,7 +54,8 @@ for module in $modules; do
 			run '' . "$(go list ./... | grep -v -e /monitoring -e /test/)" "$@"
 			run '' . ./test/system -run '^TestAnOrderIsPaidTrackedCountedAndMeasured$' "$@"
 		else
-			run "$RACE" . "$(go list ./... | grep -v /monitoring)" "$@"
+			# The longest first, so that nothing waits for it in the end.
+			run "$RACE" . "./test/system $(go list ./... | grep -v -e /monitoring -e /test/system)" "$@"
 		fi
 		# Files are checked there, by much of Prometheus: the race detector
 		# would find nothing, and have all of it compiled once more.
