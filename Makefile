@@ -81,7 +81,7 @@ bench: ## run the benchmarks that match BENCH
 fuzz: ## run each fuzz target for FUZZTIME
 	@FUZZTIME='$(FUZZTIME)' sh tools/fuzz.sh $(ARGS)
 
-docs: ## write the generated documents anew
+docs: ## write the generated documents again
 	@CGO_ENABLED=0 go test ./internal/cli ./test/system -count=1 -run "TestDocs|TestMetricsPages" -update $(ARGS)
 
 dev-%: build ## run one service alone: dev-commande, dev-paiement, …

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The options of each label set are kept: measuring a request makes none anew.
+// The options of each label set are kept: measuring a request makes no new ones.
 func TestRecordingARequestAllocatesNothing(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")
@@ -55,7 +55,7 @@ func measurements(t *testing.T, tel *Telemetry, name string) (n int) {
 }
 
 // The service's label costs each series a list of labels of its own, and the page nothing else: to wrap the collectors
-// instead would describe each series anew at each scrape, for several allocations each.
+// instead would describe each series again at each scrape, for several allocations each.
 func TestTheServiceLabelCostsOneAllocationPerSeries(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")

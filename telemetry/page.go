@@ -66,7 +66,7 @@ func (l scrapeLog) Println(v ...any) {
 }
 
 // labelled gathers from own, puts the label service on what it finds, and adds what stands in others. The label is put
-// on here and not by a registerer that wraps the collectors: that would describe each series anew at each scrape, which
+// on here and not by a registerer that wraps the collectors: that would describe each series again at each scrape, which
 // is a tenth of what a page costs.
 type labelled struct {
 	own, others *prometheus.Registry

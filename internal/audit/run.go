@@ -59,7 +59,7 @@ type Config struct {
 }
 
 // Run audits a system that may be running. What differs is looked at again,
-// with the state and the new records read anew, until it goes away or the
+// with the state and the new records read again, until it goes away or the
 // patience is over: what stays from the first look to the last is a
 // difference.
 func Run(ctx context.Context, cfg Config) (Report, error) {

@@ -203,7 +203,7 @@ func dlqReplayCommand() *cli.Command {
 	return &cli.Command{
 		Name: "replay", Usage: "publish letters' records once more, to the topics they came from", ArgsUsage: "[ID…]",
 		Description: "Replays the letters that are named, or all that the filters choose. Letters that have been\n" +
-			"replayed or purged before are passed over. Replaying is safe at any time, twice, and while an\n" +
+			"replayed or purged before are skipped. Replaying is safe at any time, twice, and while an\n" +
 			"earlier replay is in flight: consumers compare event ids, so an order is decided once. A record\n" +
 			"that fails again becomes a new letter.\n\n" +
 			"   vigie dlq replay orders.dlq/1/42 orders.dlq/2/7\n" +
@@ -257,7 +257,7 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	if c.Bool(flagJSON) && !c.Bool(flagYes) {
-		return errors.New("--json leaves no room for a question; confirm with --yes")
+		return errors.New("--json cannot ask a question; confirm with --yes")
 	}
 	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
 		s := newResolving(c, record.Purged)

@@ -39,7 +39,7 @@ var errUnwell = errors.New("something is wrong, see above")
 func doctorCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "look at every part of a running system and say what is wrong", HideHelpCommand: true,
-		Description: "Asks the services, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
+		Description: "Checks the services, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
 			"and says of each part whether it is well and how to fix it. Changes nothing. Exits with 0 when all is\n" +
 			"well, and with 1 when not. A part whose URL is empty is left out.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{

@@ -46,14 +46,14 @@ func kafkaFlags(otherwise string) []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name: flagTLSCert, Sources: env(flagTLSCert), Category: secured,
-			Usage: "`FILE` (PEM) with our own certificate, for brokers that want one; read anew for each connection",
+			Usage: "`FILE` (PEM) with our own certificate, for brokers that require one; read again for each connection",
 		},
 		&cli.StringFlag{Name: flagTLSKey, Sources: env(flagTLSKey), Category: secured, Usage: "`FILE` (PEM) with its key"},
 		&cli.StringFlag{
 			Name: flagSASLMechanism, Sources: env(flagSASLMechanism), Category: secured,
-			Usage: "how to sign in: " + strings.Join(kafka.Mechanisms(), ", ") + " (default: not at all)",
+			Usage: "how to authenticate: " + strings.Join(kafka.Mechanisms(), ", ") + " (default: not at all)",
 		},
-		&cli.StringFlag{Name: flagSASLUser, Sources: env(flagSASLUser), Category: secured, Usage: "as whom to sign in"},
+		&cli.StringFlag{Name: flagSASLUser, Sources: env(flagSASLUser), Category: secured, Usage: "the user to authenticate as"},
 		&cli.StringFlag{
 			Name: flagSASLPassword, Sources: env(flagSASLPassword), Category: secured, HideDefault: true,
 			Usage: "the password; better in a file, since others may see a process's arguments",

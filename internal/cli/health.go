@@ -32,8 +32,8 @@ var errUnhealthy = errors.New("not healthy")
 // neither a shell nor a client.
 func healthCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
-		Name: "health", Usage: "ask whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
-		Description: "Asks each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
+		Name: "health", Usage: "check whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
+		Description: "Requests each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path gets the path /health/ready.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
 			&cli.DurationFlag{Name: flagHealthTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},

@@ -82,7 +82,7 @@ func startService(ctx context.Context, c *cli.Command, s services.Service, broke
 
 // settings reads what a service needs from a command's flags.
 func settings(c *cli.Command, s services.Service, brokers []string) (service.Settings, error) {
-	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"), fault.Kill) // for tests of crashes, hence no flag
+	injector, err := fault.Parse(os.Getenv("VIGIE_FAULT"), fault.Kill) // for tests of crashes, so it has no flag
 	if err != nil {
 		return service.Settings{}, err
 	}

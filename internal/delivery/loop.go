@@ -60,7 +60,7 @@ type LoopConfig struct {
 	Group  string
 	Topics []string
 	// DeadLetters names the topic where a topic's failed records are set
-	// aside; "" has them counted, logged and passed over.
+	// aside; "" has them counted, logged and skipped.
 	DeadLetters func(topic string) string
 	// Concurrency is how many records of a batch are handled at once.
 	Concurrency int
@@ -155,7 +155,7 @@ func away(waiting func(err error, delay time.Duration)) retry.Policy {
 func (l *Loop[State, Change]) Close() error {
 	if err := l.group.Close(); err != nil {
 		// The brokers will find out by themselves; nothing is lost by it.
-		l.deps.Log.Warn("left the consumer group without saying so", "group", l.cfg.Group, "error", err)
+		l.deps.Log.Warn("could not leave the consumer group; the brokers will notice", "group", l.cfg.Group, "error", err)
 	}
 	l.errors.Wait()
 	return l.client.Close()

@@ -35,7 +35,7 @@ type Config struct {
 	// SessionTimeout is how long a consumer may be silent before Kafka gives
 	// its partitions away; 0 is [DefaultSessionTimeout]. Brokers bound it.
 	SessionTimeout time.Duration
-	// Security says how connections are protected, and as whom they sign in.
+	// Security says how connections are protected, and as which user they authenticate.
 	Security Security
 }
 
@@ -235,7 +235,7 @@ func metadata(client sarama.Client, topics []string) (*sarama.MetadataResponse, 
 	response, err := broker.GetMetadata(request)
 	if err != nil {
 		// sarama's broker does not repair a connection that failed; closed,
-		// it is opened anew by the next call.
+		// it is opened again by the next call.
 		_ = broker.Close()
 		return nil, fmt.Errorf("query broker %s: %w", broker.Addr(), err)
 	}

@@ -17,7 +17,7 @@ var (
 	// ErrTLS: settings of TLS that cannot work, or brokers that do not agree to them.
 	ErrTLS = errors.New("TLS to Kafka")
 	// ErrSASL: settings of SASL that cannot work, or brokers that refuse the user or its password.
-	ErrSASL = errors.New("sign in to Kafka")
+	ErrSASL = errors.New("authenticate to Kafka")
 )
 
 // Security says how connections to the brokers are protected, and as whom the
@@ -31,13 +31,13 @@ type Security struct {
 	// that want one; both or none. They are read again for each connection, so
 	// that a new certificate needs no restart.
 	CertFile, KeyFile string
-	// Mechanism is one of [Mechanisms], or empty for not signing in.
+	// Mechanism is one of [Mechanisms], or empty for no authentication.
 	Mechanism string
 	User      string
 	Password  secret.Value
 }
 
-// Mechanisms are the ways of signing in: RFC 4616, and RFC 5802 with the hash
+// Mechanisms are the ways to authenticate: RFC 4616, and RFC 5802 with the hash
 // functions that Kafka knows.
 func Mechanisms() []string {
 	return []string{sarama.SASLTypePlaintext, sarama.SASLTypeSCRAMSHA256, sarama.SASLTypeSCRAMSHA512}

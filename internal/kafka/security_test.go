@@ -95,7 +95,7 @@ func TestSecuredBrokersTakeWhoeverMayComeAndNobodyElse(t *testing.T) {
 	own := kafka.Security{TLS: true, CAFile: ca.File, CertFile: client.CertFile, KeyFile: client.KeyFile}
 	ownAndUser := own
 	ownAndUser.Mechanism, ownAndUser.User, ownAndUser.Password = "SCRAM-SHA-512", "vigie", secret.Of(password)
-	// kfake ends the connection where Kafka would answer with an error, hence
+	// kfake ends the connection where Kafka would answer with an error, so
 	// ErrUnreachable for what it refuses; the test on real Kafka distinguishes them.
 	for name, tt := range map[string]struct {
 		brokers  []string

@@ -164,7 +164,7 @@ func ParseMarker(r Record) (Marker, error) {
 		return Marker{}, fmt.Errorf("%w: %w", ErrNotMarker, err)
 	}
 	if letter.Topic != r.Topic {
-		return Marker{}, fmt.Errorf("%w: it stands on %s and speaks of %s", ErrNotMarker, r.Topic, letter)
+		return Marker{}, fmt.Errorf("%w: it is on %s and names %s", ErrNotMarker, r.Topic, letter)
 	}
 	resolution := r.Header(HeaderResolution)
 	if resolution != Replayed && resolution != Purged {

@@ -201,7 +201,7 @@ func (s *Service) guard(ctx context.Context, settings Settings) (err error) {
 		b.Stack.Go("certificate", func(ctx context.Context) error { return s.edge.certificate.Run(ctx, reloadInterval, b.Log) })
 	}
 	if cfg.TokensFile != "" && cfg.CertFile == "" && leavesMachine(settings.Address) {
-		b.Log.WarnContext(ctx, "clients' tokens cross the network readable: there is no certificate")
+		b.Log.WarnContext(ctx, "clients' tokens cross the network unencrypted: there is no certificate")
 	}
 	return nil
 }
@@ -240,7 +240,7 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	b := s.base
 	b.Kafka = kafka.Config{Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession, Security: settings.KafkaSecurity}
 	if b.Kafka.Security.Readable() {
-		b.Log.WarnContext(ctx, "the password for Kafka crosses the network readable: SASL PLAIN without TLS")
+		b.Log.WarnContext(ctx, "the password for Kafka crosses the network unencrypted: SASL PLAIN without TLS")
 	}
 	b.Control, err = kafka.Connect(ctx, b.Kafka, settings.KafkaPatience)
 	if err != nil {

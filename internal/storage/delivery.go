@@ -19,7 +19,7 @@ var (
 	// change nothing and drop its claim.
 	ErrFenced = errors.New("another owner has moved this partition on")
 	// ErrForeign: the storage belongs to another Kafka cluster, or to topics that
-	// have been deleted and made anew since. Its offsets mean nothing here.
+	// have been deleted and made again since. Its offsets mean nothing here.
 	ErrForeign = errors.New("storage belongs to another cluster or to deleted topics")
 )
 

@@ -331,7 +331,7 @@ func testStampBindsStorageToItsCluster(t *testing.T, empty maker) {
 		{"none", nil, nil},
 		{"new name", map[string]string{"cluster": "abc", "topic orders.dlq": "t2"}, nil},
 		{"other cluster", map[string]string{"cluster": "xyz", "topic orders.created": "t1"}, []string{"cluster", "xyz", "abc"}},
-		{"topic made anew", map[string]string{"cluster": "abc", "topic orders.created": "t9"}, []string{"topic orders.created", "t9", "t1"}},
+		{"topic made again", map[string]string{"cluster": "abc", "topic orders.created": "t9"}, []string{"topic orders.created", "t9", "t1"}},
 		{"the name added later", map[string]string{"topic orders.dlq": "t8"}, []string{"topic orders.dlq", "t8", "t2"}},
 		{"refused with a new name", map[string]string{"a new": "n1", "cluster": "xyz"}, []string{"cluster"}},
 		{"the new name was not kept", map[string]string{"a new": "n2"}, nil},

@@ -249,7 +249,7 @@ func (l *postgresLock) wait(ctx context.Context) error {
 func (l *postgresLock) try(ctx context.Context) error {
 	var free bool
 	if err := l.conn.QueryRow(ctx, tryLock, lockClass, l.service).Scan(&free); err != nil {
-		return fmt.Errorf("take the schema of %s: %w", l.service, err)
+		return fmt.Errorf("lock the schema of %s: %w", l.service, err)
 	}
 	var n int
 	if err := l.conn.QueryRow(ctx, instances, applicationService+"/"+l.service).Scan(&n); err != nil {

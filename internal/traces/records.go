@@ -179,7 +179,7 @@ func (s Source) cut(spans []kafka.Span, until time.Time) error {
 func (s Source) offset(span kafka.Span, at time.Time) (int64, error) {
 	offset, err := s.Client.GetOffset(span.Topic, span.ID, max(at.UnixMilli(), 0))
 	if err != nil {
-		return 0, fmt.Errorf("ask for the offset of a time in %s: %w", span.Partition, err)
+		return 0, fmt.Errorf("read the offset of a time in %s: %w", span.Partition, err)
 	}
 	if offset < 0 { // all records are older
 		return span.End, nil

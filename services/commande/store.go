@@ -220,7 +220,7 @@ func number(r record.Record) (int64, bool) {
 }
 
 // SkipIDs has the ids go on after every order in the log, and binds the
-// storage to this cluster anew: what `vigie reset` does for commande, whose
+// storage to this cluster again: what `vigie reset` does for commande, whose
 // ids are the one thing that cannot be read from the topics.
 func SkipIDs(ctx context.Context, store *storage.Store, client sarama.Client, cfg kafka.Config) error {
 	const everything = 1 << 62

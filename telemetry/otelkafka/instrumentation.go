@@ -150,7 +150,7 @@ func (i *Instrumentation) countProduced(ctx context.Context, options *topicOptio
 	}
 }
 
-// topicOptions holds everything about a topic that a record's hot path would otherwise build anew.
+// topicOptions holds everything about a topic that a record's hot path would otherwise build again.
 type topicOptions struct {
 	label                 string // of metrics: the topic, or _OTHER
 	sendName, processName string
@@ -179,7 +179,7 @@ func newTopicTable(instruments *telemetry.Instruments, spans spanAttributes, con
 }
 
 // get returns the topic's options. A topic beyond those that the metrics have room for is _OTHER there; its spans still
-// carry its name, and its options are made anew for each record.
+// carry its name, and its options are made again for each record.
 func (t *topicTable) get(topic string) *topicOptions {
 	if kept, ok := t.kept.Get(topic); ok {
 		return kept

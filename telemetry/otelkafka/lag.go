@@ -32,7 +32,7 @@ const (
 // so that a consumer that has processed the last record has no lag, though a marker may follow it.
 //
 // Under read_committed (Consumer.IsolationLevel of the client), the end is the last stable offset: records of a
-// transaction that is still open are not lag, and those of an aborted one are passed over.
+// transaction that is still open are not lag, and those of an aborted one are skipped.
 //
 // The age in seconds is that of the oldest record left, by the record's own timestamp where the record is in progress
 // or was looked at, else the time since a poll first saw the log's end beyond it: 0 at least, and 0 with no record
@@ -250,7 +250,7 @@ func (l *Lag) pollFirst(ctx context.Context) error {
 }
 
 // pick returns the assigned partitions of a kind. The lock is free while the brokers are queried about them;
-// what is said of one that was revoked or assigned anew meanwhile goes to a progress that nobody reads any more.
+// what is said of one that was revoked or assigned again meanwhile goes to a progress that nobody reads any more.
 func (l *Lag) pick(which func(*progress) bool) map[TopicPartition]*progress {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -339,7 +339,7 @@ func (p *progress) advance(next int64, recordTime time.Time) {
 	p.forget()
 }
 
-// setEnd takes a polled end. An end below the last one means that the log was cut or made anew; it is believed.
+// setEnd takes a polled end. An end below the last one means that the log was cut or created again; it is believed.
 func (p *progress) setEnd(end int64, at time.Time) {
 	if p.next == sarama.OffsetNewest {
 		p.next = end

@@ -196,7 +196,7 @@ func TestLag(t *testing.T) {
 			l.seen(time.Second, absent)
 			l.page("kept", 2, 1)
 		}},
-		{"a log made anew is believed", func(l *lagTest) {
+		{"a log created again is believed", func(l *lagTest) {
 			l.Assign("t", 0, 10)
 			l.seen(0, 12)
 			l.seen(time.Second, 3)
@@ -205,11 +205,11 @@ func TestLag(t *testing.T) {
 				l.t.Error("cannot catch up with an end that is gone")
 			}
 		}},
-		{"records of a log made anew are new", func(l *lagTest) {
+		{"records of a log created again are new", func(l *lagTest) {
 			l.Assign("t", 0, 0)
 			l.seen(0, 10)
 			l.seen(10*time.Second, 3)
-			l.page("made anew", 3, 0)
+			l.page("made again", 3, 0)
 		}},
 		{"from the oldest record", func(l *lagTest) {
 			l.source.starts = map[TopicPartition]int64{{"t", 0}: 4}

@@ -171,7 +171,7 @@ func (b *brokerLogs) listOffsets(
 	return offsets, b.refresh(&failures)
 }
 
-// disconnect closes a connection that failed, as sarama does, so that the next use opens it anew, and has the
+// disconnect closes a connection that failed, as sarama does, so that the next use opens it again, and has the
 // client find out whether its partitions have another leader by now.
 func (b *brokerLogs) disconnect(leader *sarama.Broker, partitions []TopicPartition, err error) error {
 	_ = leader.Close() // it may be closed already, which is what is wanted
@@ -182,14 +182,14 @@ func (b *brokerLogs) disconnect(leader *sarama.Broker, partitions []TopicPartiti
 	return b.refresh(&failures)
 }
 
-// refresh has the client ask anew for the topics that something failed about, once.
+// refresh has the client read the metadata of the topics that something failed for again, once.
 func (b *brokerLogs) refresh(failures *partitionErrors) error {
 	if failures.count == 0 {
 		return nil
 	}
 	err := failures.err()
 	if refreshErr := b.client.RefreshMetadata(failures.topics...); refreshErr != nil {
-		err = errors.Join(err, fmt.Errorf("find leaders anew: %w", refreshErr))
+		err = errors.Join(err, fmt.Errorf("find leaders again: %w", refreshErr))
 	}
 	return err
 }

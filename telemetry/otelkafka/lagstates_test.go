@@ -112,7 +112,7 @@ func TestLagOfABrokerState(t *testing.T) {
 		{name: "truncated, not as far as the position", start: 10, log: "rrrr", next: 12, records: 2, seconds: 88},
 		{name: "truncated under the record in progress", start: 10, log: "rrr", next: 4, inProgress: true, records: 3, seconds: 96},
 		{name: "nothing left but the record in progress", start: 10, next: 4, inProgress: true, records: 1, seconds: 96},
-		{name: "ahead of a log made anew", log: "rrr", next: 40},
+		{name: "ahead of a log created again", log: "rrr", next: 40},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestLagThroughBrokerStates(t *testing.T) {
 			h.is(0, 0, "rrrm")
 			h.page("looked again", 3, 99)
 		}},
-		{"a log made anew is looked at anew", func(h *handTest) {
+		{"a log created again is looked at again", func(h *handTest) {
 			h.Assign("t", 0, 1)
 			h.is(0, 0, "r....rr")
 			h.page("first log", 2, 95)
@@ -291,7 +291,7 @@ func TestLagIgnoresALookThatIsLate(t *testing.T) {
 	}{
 		"gone back":      {func(h *handTest) { h.Advance("t", 0, 0, time.Time{}) }, 4},
 		"gone on":        {func(h *handTest) { h.Advance("t", 0, 4, time.Time{}) }, 0},
-		"assigned anew":  {func(h *handTest) { h.Assign("t", 0, 0) }, -1},
+		"assigned again":  {func(h *handTest) { h.Assign("t", 0, 0) }, -1},
 		"revoked":        {func(h *handTest) { h.Revoke("t", 0) }, -1},
 		"before the gap": {func(h *handTest) { h.Advance("t", 0, 2, time.Time{}) }, 1},
 	}

@@ -308,6 +308,6 @@ func TestFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	if span := r.Span("process in"); span.Status.Code != codes.Error || len(session.marked) != 1 {
-		t.Errorf("status %+v with %v marked, want a failure that is passed over", span.Status, session.marked)
+		t.Errorf("status %+v with %v marked, want a failure that is skipped", span.Status, session.marked)
 	}
 }

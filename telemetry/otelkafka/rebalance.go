@@ -138,7 +138,7 @@ func (r *Rebalances) countGenerations() {
 	switch passed := generation - r.session.generation; {
 	case passed > 0:
 		r.counts[causeGroupChanged] += int64(passed)
-	case passed < 0: // the coordinator has lost its memory and counts anew
+	case passed < 0: // the coordinator has lost its memory and counts from the start
 		r.counts[causeGroupChanged]++
 	}
 	r.session.generation = generation

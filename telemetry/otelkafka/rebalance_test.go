@@ -154,7 +154,7 @@ func TestCooperativeGenerationsAreCountedWithoutTheStrategy(t *testing.T) {
 	s.generation, s.claims = 6, map[string][]int32{"in": {1}}
 	f.wantAssigned("in", 1)
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 2})
-	s.generation = 1 // the coordinator began anew
+	s.generation = 1 // the coordinator began again
 	f.finish(s, sarama.ErrUnknownMemberId)
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 3, causeSessionLost: 1})
 }

@@ -98,7 +98,7 @@ func TestSaramaMetricsAreInBaseUnits(t *testing.T) {
 	}
 }
 
-// TestSaramaCountersOutliveConnections does what sarama does when a connection closes and opens anew.
+// TestSaramaCountersOutliveConnections does what sarama does when a connection closes and opens again.
 func TestSaramaCountersOutliveConnections(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{})
 	registry, _ := observe(t, inst, "producer")

@@ -187,7 +187,7 @@ func pagesAreCurrent(t *testing.T, s *stack.Stack) {
 	}
 }
 
-var update = flag.Bool("update", false, "record the exporters' pages anew in testdata")
+var update = flag.Bool("update", false, "record the exporters' pages again in testdata")
 
 // exporters are the servers whose pages are recorded, by the pages' names.
 func exporters(s *stack.Stack) map[string]*servers.Server {
@@ -229,7 +229,7 @@ func alertmanagerIsKnown(t *testing.T, s *stack.Stack) {
 const ofTheSystem = `alertname!~"HostDiskSpace.*"`
 
 // Pending counts as well: what waits now would fire later. A scrape may fail
-// once on a loaded machine, hence not at every moment.
+// once on a loaded machine, so not at every moment.
 func nothingIsAlerted(t *testing.T, s *stack.Stack) {
 	// The longest wait of a rule about the services is two minutes; each rule
 	// has been evaluated with data for longer than its shortest.

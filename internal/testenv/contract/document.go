@@ -167,7 +167,7 @@ func (d *Document) checkHeaders(described *openapi3.Response, header http.Header
 			continue
 		}
 		if len(values) != 1 {
-			errs = append(errs, fmt.Errorf("header %s stands there %d times", name, len(values)))
+			errs = append(errs, fmt.Errorf("header %s is there %d times", name, len(values)))
 			continue
 		}
 		if err := d.fits(h.Ref+"/schema", values[0]); err != nil {
@@ -202,7 +202,7 @@ func (d *Document) checkBody(described *openapi3.Response, header http.Header, b
 func (d *Document) fits(ref string, value any) error {
 	schema := d.schemas[ref]
 	if schema == nil {
-		return fmt.Errorf("schema %q does not stand under components", ref)
+		return fmt.Errorf("schema %q is not under components", ref)
 	}
 	return schema.Validate(value)
 }

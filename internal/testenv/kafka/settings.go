@@ -126,7 +126,7 @@ const jmxRemote = "-Dcom.sun.management.jmxremote."
 func quick() []string { return []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"} }
 
 // Guard is a second listener, which shows a certificate, wants one of the
-// client's, and has the client sign in by PLAIN or SCRAM-SHA-512.
+// client's, and has the client authenticate by PLAIN or SCRAM-SHA-512.
 type Guard struct {
 	// Authorities, PEM, signed the certificates of clients.
 	Authorities string
