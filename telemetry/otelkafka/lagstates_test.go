@@ -291,7 +291,7 @@ func TestLagIgnoresALookThatIsLate(t *testing.T) {
 	}{
 		"gone back":      {func(h *handTest) { h.Advance("t", 0, 0, time.Time{}) }, 4},
 		"gone on":        {func(h *handTest) { h.Advance("t", 0, 4, time.Time{}) }, 0},
-		"assigned again":  {func(h *handTest) { h.Assign("t", 0, 0) }, -1},
+		"assigned again": {func(h *handTest) { h.Assign("t", 0, 0) }, -1},
 		"revoked":        {func(h *handTest) { h.Revoke("t", 0) }, -1},
 		"before the gap": {func(h *handTest) { h.Advance("t", 0, 2, time.Time{}) }, 1},
 	}
