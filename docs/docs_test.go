@@ -63,7 +63,7 @@ func TestLinksPointToFilesAndSections(t *testing.T) {
 func sections(t *testing.T, document string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	dropped := regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(read(t, document), -1) {
 		name := dropped.ReplaceAllString(strings.ToLower(heading[1]), "")
 		names[strings.ReplaceAll(name, " ", "-")] = true

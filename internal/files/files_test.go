@@ -118,7 +118,7 @@ func follow(t *testing.T, a, b, link string) {
 	done := make(chan error)
 	go func() { done <- f.Run(ctx, every, slog.New(slog.NewTextHandler(&log, nil))) }()
 	look := func() {
-		time.Sleep(every)
+		time.Sleep(every) //nolint:forbidigo // of the bubble, whose clock jumps
 		synctest.Wait()
 	}
 	old := time.Now().Add(-time.Hour)

@@ -116,11 +116,15 @@ func TestAMemberThatDiesWhileItJoinsIsForgotten(t *testing.T) {
 // await checks until the condition is met.
 func await(t *testing.T, yes func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !yes(); {
-		if time.Now().After(deadline) {
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !yes() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatal("what is awaited does not come")
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 
