@@ -225,7 +225,7 @@ func TestShutdownGivesUpOnAnExporter(t *testing.T) {
 }
 
 // A collector that is away for ten minutes is logged about once a minute, and never through itself.
-func TestFailuresAreToldOnceAMinute(t *testing.T) {
+func TestFailuresAreLoggedOnceAMinute(t *testing.T) {
 	for _, signal := range signals {
 		t.Run(signal.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

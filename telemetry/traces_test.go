@@ -268,7 +268,7 @@ func TestTextOfSpansIsBounded(t *testing.T) {
 }
 
 // A sampler that was asked for is the SDK's to apply.
-func TestASamplerThatWasAskedForIsUsed(t *testing.T) {
+func TestAConfiguredSamplerIsUsed(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	if _, s := setUp(t).Start(t.Context(), "work"); s.SpanContext().IsSampled() {
 		t.Error("always_off sampled a span")

@@ -141,7 +141,7 @@ func TestTotalsOfWhatHasLeftLogAndState(t *testing.T) {
 
 // An order whose decision may have left log and ledger is neither lost nor
 // accounted for.
-func TestAnOrderOfWhichNothingCanBeTold(t *testing.T) {
+func TestAnOrderWithoutAStory(t *testing.T) {
 	w := aged(banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
 	s := w.state()
 	s.Paiement.Ledger = nil

@@ -300,18 +300,18 @@ type digest [sha256.Size]byte
 
 func (w Whole) digest() digest {
 	h := sha256.New()
-	part(h, []byte(w.Origin.Topic))
-	part(h, w.RecordKey)
-	part(h, w.Value)
+	writePart(h, []byte(w.Origin.Topic))
+	writePart(h, w.RecordKey)
+	writePart(h, w.Value)
 	for _, header := range w.Headers {
-		part(h, []byte(header.Key))
-		part(h, header.Value)
+		writePart(h, []byte(header.Key))
+		writePart(h, header.Value)
 	}
 	return digest(h.Sum(nil))
 }
 
-// part adds one part with its length; a null one has none of any other.
-func part(h hash.Hash, p []byte) {
+// writePart adds one part with its length; a null one has none of any other.
+func writePart(h hash.Hash, p []byte) {
 	length := int64(len(p))
 	if p == nil {
 		length = -1

@@ -375,7 +375,7 @@ func (w *worker[State, Change]) finishPublication(first *sarama.ConsumerMessage)
 		return err
 	}
 	if p.messages {
-		w.arrived(p.next - 1)
+		w.noteArrival(p.next - 1)
 	}
 	w.loop.deps.Fault.At(fault.BeforeCommit)
 	w.commit(p.next)
@@ -409,7 +409,7 @@ func (w *worker[State, Change]) publishLeftovers(session context.Context) error 
 		if err := w.publish(ctx, session, pending.Messages, w.loop.carriedSpans(pending.Messages)); err != nil {
 			return err
 		}
-		w.arrived(pending.LastOffset)
+		w.noteArrival(pending.LastOffset)
 		if err := w.mark(session); err != nil {
 			return err
 		}
@@ -443,8 +443,8 @@ func (w *worker[State, Change]) publish(
 	return nil
 }
 
-// arrived notes that Kafka has the messages of the batch that ends with last.
-func (w *worker[State, Change]) arrived(last int64) {
+// noteArrival notes that Kafka has the messages of the batch that ends with last.
+func (w *worker[State, Change]) noteArrival(last int64) {
 	w.loop.deps.Fault.At(fault.AfterPublish)
 	w.published = last
 }

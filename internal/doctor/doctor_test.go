@@ -241,7 +241,7 @@ func TestVariablesAreReplaced(t *testing.T) {
 	}
 }
 
-func TestGrafanaIsAskedWithThePassword(t *testing.T) {
+func TestGrafanaIsUsedWithThePassword(t *testing.T) {
 	var user, password string
 	other := false
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -153,7 +153,7 @@ func prune(document *yaml.Node) {
 	for removed := true; removed; {
 		removed = false
 		used := map[string]bool{}
-		references(document, used)
+		collectReferences(document, used)
 		for i := 0; i+1 < len(components.Content); i += 2 {
 			kind, named := components.Content[i].Value, components.Content[i+1]
 			for j := 0; j < len(named.Content); {
@@ -177,9 +177,9 @@ func withoutEmpty(members []*yaml.Node) (rest []*yaml.Node) {
 	return rest
 }
 
-// references notes what a document refers to: by $ref, and security schemes by
+// collectReferences notes what a document refers to: by $ref, and security schemes by
 // their names.
-func references(node *yaml.Node, used map[string]bool) {
+func collectReferences(node *yaml.Node, used map[string]bool) {
 	if node.Kind == yaml.MappingNode {
 		if ref := find(node, "$ref"); ref != nil {
 			used[ref.Value] = true
@@ -193,6 +193,6 @@ func references(node *yaml.Node, used map[string]bool) {
 		}
 	}
 	for _, child := range node.Content {
-		references(child, used)
+		collectReferences(child, used)
 	}
 }

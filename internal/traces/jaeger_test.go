@@ -17,7 +17,7 @@ import (
 )
 
 // Whatever answers, or nothing: either the trace, or one of two errors.
-func TestJaegerIsAsked(t *testing.T) {
+func TestJaegerIsQueried(t *testing.T) {
 	known, err := os.ReadFile("testdata/authorized.json")
 	if err != nil {
 		t.Fatal(err)

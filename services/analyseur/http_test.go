@@ -47,9 +47,9 @@ func testStatisticsHaveTheirDocumentedShape(t *testing.T, empty maker) {
 		`"authorizationRate":66.67,"lastHourCount":2,"lastHourAmount":1000010.50,` + times + `,"catchingUp":true}`)
 }
 
-func TestCatchingUpIsAskedBeforeTheSums(t *testing.T) { onEach(t, testCatchingUpIsAskedBeforeTheSums) }
+func TestCatchingUpIsReadBeforeTheSums(t *testing.T) { onEach(t, testCatchingUpIsReadBeforeTheSums) }
 
-func testCatchingUpIsAskedBeforeTheSums(t *testing.T, empty maker) {
+func testCatchingUpIsReadBeforeTheSums(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
 	a := newAPI(c)
 	a.catchingUp = func(context.Context) bool { // the last missed record is counted in between

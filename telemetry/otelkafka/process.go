@@ -60,7 +60,7 @@ func (p *ProcessSpan) End(err error) {
 	seconds := time.Since(p.start).Seconds()
 	p.inst.duration.Record(p.ctx, seconds, p.options.record...)
 	if p.inst.convention != nil {
-		p.inst.convention.processEnded(p.ctx, p.options, seconds, err)
+		p.inst.convention.recordProcess(p.ctx, p.options, seconds, err)
 	}
 	if err != nil {
 		fail(p.span, err)

@@ -228,8 +228,8 @@ func (c *conventions) kind(err error) string {
 	return name
 }
 
-// sendEnded records a send that took that many seconds. One that succeeded is counted by [Instrumentation.Produced].
-func (c *conventions) sendEnded(ctx context.Context, options *topicOptions, seconds float64, err error) {
+// recordSend records a send that took that many seconds. One that succeeded is counted by [Instrumentation.Produced].
+func (c *conventions) recordSend(ctx context.Context, options *topicOptions, seconds float64, err error) {
 	set := options.sent
 	if err != nil {
 		set = c.failure(operationSend, options.label, err)
@@ -238,8 +238,8 @@ func (c *conventions) sendEnded(ctx context.Context, options *topicOptions, seco
 	c.operation.Record(ctx, seconds, set.record...)
 }
 
-// processEnded records a record's handling that took that many seconds.
-func (c *conventions) processEnded(ctx context.Context, options *topicOptions, seconds float64, err error) {
+// recordProcess records a record's handling that took that many seconds.
+func (c *conventions) recordProcess(ctx context.Context, options *topicOptions, seconds float64, err error) {
 	set := options.processed
 	if err != nil {
 		set = c.failure(operationProcess, options.label, err)

@@ -76,7 +76,7 @@ func (s *SendSpan) End(partition int32, offset int64, err error) {
 		fail(s.span, err)
 	}
 	if s.inst.convention != nil {
-		s.inst.convention.sendEnded(s.ctx, s.options, time.Since(s.start).Seconds(), err)
+		s.inst.convention.recordSend(s.ctx, s.options, time.Since(s.start).Seconds(), err)
 	}
 	s.span.End()
 }

@@ -132,7 +132,7 @@ func TestSpansAndLogsArrive(t *testing.T) {
 	}
 }
 
-func TestNothingLeavesUnlessAsked(t *testing.T) {
+func TestNothingLeavesUnlessConfigured(t *testing.T) {
 	c := &receiver{}
 	url := c.serveHTTP(t)
 	for name, variables := range map[string]map[string]string{

@@ -1,4 +1,12 @@
-// Package system_test checks what is promised on the whole system, started as its users start it.
+// Package system_test checks what is promised on the whole system, started as its
+// users start it: what no package's own tests can see.
+//
+// main_test.go and system_test.go have what all share: a system, a load of orders,
+// and the comparison of both. The other files are named after what they test: a
+// subcommand (alerts, audit, dlq, health, reset, trace), a part that goes away
+// (away, postgres), the HTTP edge (edge, contract, idempotency), what is wrong at
+// the start (errors, secured), what the system shows of itself (metrics, privacy,
+// records, telemetry, tracetree), a new service (services), a backup (restore).
 package system_test
 
 import (

@@ -305,7 +305,7 @@ func TestPostgresConnectionsAreMeasured(t *testing.T) {
 }
 
 // Where there is a password, nothing prints it.
-func TestTheDatabasePasswordIsNotTold(t *testing.T) {
+func TestTheDatabasePasswordIsNotShown(t *testing.T) {
 	server := testpostgres.Start(t)
 	url := server.Database(t)
 	encoded := url[strings.Index(url, "vigie:")+len("vigie:") : strings.Index(url, "@127")]

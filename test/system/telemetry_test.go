@@ -52,7 +52,7 @@ func switchOn(t *testing.T, c *collector) string {
 }
 
 // Settings alone switch traces and logs on, and the start says where they go.
-func TestTelemetryGoesWhereItWasAskedTo(t *testing.T) {
+func TestTelemetryGoesWhereItIsConfigured(t *testing.T) {
 	c := &collector{}
 	url := switchOn(t, c)
 	s := bank.Start(t, t.TempDir(), "--log-level", "debug")

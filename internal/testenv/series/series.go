@@ -33,7 +33,7 @@ type Labels map[string]bool
 // monitoring/ testdata/*.prom and rules/*.yml.
 func Load(repository string) (Known, error) {
 	m := Known{}
-	m.builtin()
+	m.addBuiltin()
 	if err := m.catalogue(filepath.Join(repository, "docs", "metrics.md")); err != nil {
 		return nil, err
 	}
@@ -68,16 +68,16 @@ func (m Known) add(name string, labels ...string) {
 	}
 }
 
-// histogram notes the series of a histogram.
-func (m Known) histogram(name string, labels ...string) {
+// addHistogram notes the series of a histogram.
+func (m Known) addHistogram(name string, labels ...string) {
 	m.add(name+"_bucket", append(slices.Clone(labels), "le")...)
 	m.add(name+"_sum", labels...)
 	m.add(name+"_count", labels...)
 }
 
-// builtin notes what Prometheus makes itself for every target. The label
+// addBuiltin notes what Prometheus makes itself for every target. The label
 // service comes from the targets' files.
-func (m Known) builtin() {
+func (m Known) addBuiltin() {
 	for _, name := range strings.Fields(
 		"up scrape_duration_seconds scrape_samples_scraped scrape_samples_post_metric_relabeling scrape_series_added",
 	) {
@@ -106,7 +106,7 @@ func (m Known) catalogue(path string) error {
 		case "counter", "gauge":
 			m.add(name, labels...)
 		case "histogram":
-			m.histogram(name, labels...)
+			m.addHistogram(name, labels...)
 		default:
 			return fmt.Errorf("read catalogue %s: %s is a %q", path, name, kind)
 		}
@@ -162,7 +162,7 @@ func PageOf(r io.Reader) (Known, error) {
 func (m Known) series(name string, kind dto.MetricType, labels []string) {
 	switch kind {
 	case dto.MetricType_HISTOGRAM:
-		m.histogram(name, labels...)
+		m.addHistogram(name, labels...)
 	case dto.MetricType_SUMMARY:
 		m.add(name, append(labels, "quantile")...)
 		m.add(name+"_sum", labels...)
