@@ -1,5 +1,6 @@
 // Package files reads the small files that an operator names in the settings:
-// secrets, tokens, certificates, and keeps what was made of them up to date.
+// secrets, tokens, certificates, and keeps what was made of them up to date. It
+// exists so that each is read within bounds, and a change needs no restart.
 package files
 
 import (

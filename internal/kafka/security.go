@@ -20,8 +20,8 @@ var (
 	ErrSASL = errors.New("authenticate to Kafka")
 )
 
-// Security says how connections to the brokers are protected, and as whom the
-// program signs in. The zero value is plain text, nobody.
+// Security says how connections to the brokers are protected, and as which user
+// the program authenticates. The zero value is plain text, without a user.
 type Security struct {
 	// TLS encrypts the connections and checks the brokers' certificates against
 	// CAFile, or against the system's authorities where it is empty.

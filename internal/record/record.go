@@ -1,5 +1,6 @@
-// Package record is a Kafka record as everyone here sees it: where it stands,
-// its key, value and headers. It knows neither Kafka nor the bank.
+// Package record is a Kafka record as everyone here sees it: its place, key, value
+// and headers. It exists so that places and dead letters are written and read in
+// one way only. It knows neither Kafka nor the bank.
 //
 // record.go has the record, its place and what is to become one; deadletter.go
 // the headers by which a dead letter says where it came from, and a marker what

@@ -1,5 +1,6 @@
-// Package retry does again what failed because something was away or in the
-// way: a broker, a database, another's transaction.
+// Package retry repeats what failed because something was away or in the way: a
+// broker, a database, another's transaction. It exists so that all such loops wait,
+// give up and end with a stop in the same way.
 package retry
 
 import (

@@ -162,8 +162,8 @@ func (s *Store) Shared() bool { return s.engine == enginePostgres }
 // Pool returns the state of the connections to a database server.
 func (s *Store) Pool() sql.DBStats { return s.write.Stats() }
 
-// Ping says whether the storage answers. Its error leaves out whom a connection
-// was made as and where to: that is for the log, not for clients that check
+// Ping says whether the storage answers. Its error leaves out the user and the
+// address of the connection: that is for the log, not for clients that check
 // the service's health.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int

@@ -1,5 +1,5 @@
 // Package commande takes orders over HTTP and publishes them. An order that
-// got its 201 is in Kafka's log for good.
+// got its 201 is in Kafka's log, whatever crashes afterwards.
 //
 //   - commande.go has its name, its metrics and its wiring.
 //   - http.go takes orders: POST /orders.

@@ -177,7 +177,7 @@ func TestResolutionsSayNothingAboutOrders(t *testing.T) {
 }
 
 // A record's own headers come after those of its dead letter and are not
-// believed: it cannot say why, where or by whom it was set aside.
+// believed: it cannot say why, where or by which group it was set aside.
 func TestARecordDoesNotSpeakForItsDeadLetter(t *testing.T) {
 	letter := deadLetter(t, banking.GroupPaiement)
 	honest, _, _ := (&tracker{}).Handle(t.Context(), histories{}, letter)

@@ -222,7 +222,7 @@ func (s *Server) signalChildren(signal syscall.Signal) error {
 	return nil
 }
 
-// installation is where the programs are and whom they run as.
+// installation is where the programs are and the user they run as.
 type installation struct {
 	bin        string
 	credential *syscall.Credential // nil: the test's own user

@@ -32,7 +32,7 @@ type Spec struct {
 	Dir  string   // "" is the test's own
 	// What is nil is collected, see [Process.Output]. The two may be the same.
 	Stdout, Stderr io.Writer
-	// Credential is whom to run as, for programs that refuse to be root; nil
+	// Credential is the user to run as, for programs that refuse to be root; nil
 	// is the test's own user.
 	Credential *syscall.Credential
 }
