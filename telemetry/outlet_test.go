@@ -119,8 +119,8 @@ func dropped(t *testing.T, tel *telemetry.Telemetry, name string) map[string]flo
 	return lost
 }
 
-// reportedLosses returns how many log lines report losses, and how many are lost in all. The last line comes with the shutdown,
-// after which there are no metrics.
+// reportedLosses returns how many log lines report losses, and how many are lost in all. The last line comes with the
+// shutdown, after which there are no metrics.
 func reportedLosses(t *testing.T, log *bytes.Buffer) (lines, lost int) {
 	t.Helper()
 	for line := range bytes.Lines(log.Bytes()) {

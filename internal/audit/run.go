@@ -32,8 +32,8 @@ import (
 // pause is the least time between two looks.
 const pause = 200 * time.Millisecond
 
-// stall is how long the log may give nothing. A broker that is away
-// causes errors, so this is for what cannot come, such as a record in the place of a
+// stall is how long the log may give nothing. A broker that is away causes
+// errors, so this is for what cannot come, such as a record in the place of a
 // transaction's marker at a log's end.
 const stall = 30 * time.Second
 

@@ -26,8 +26,8 @@ const (
 // Encode returns the record value of an event: one line of JSON, its time in UTC and
 // cut to microseconds, its items never null.
 //
-// It checks the event against the rules of Decode first, so that what it returns can
-// be decoded; errors satisfy errors.Is(err, ErrMalformed).
+// It checks the event against the rules of Decode first, so that what it
+// returns can be decoded; errors satisfy errors.Is(err, ErrMalformed).
 func Encode(e Event) ([]byte, error) {
 	switch v := e.(type) {
 	case OrderCreated:

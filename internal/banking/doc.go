@@ -7,8 +7,8 @@
 // strictly, and no error of this package ever repeats a value it was given: such
 // values may be personal, and errors end in logs, problem documents and dead letters.
 //
-// money.go says what an amount is, order.go what a client may order, event.go which
-// events there are and how they are named, codec.go how they are written, fields.go
-// how foreign JSON is read, topics.go where events go, and status.go which status of
-// an order follows from them.
+// money.go says what an amount is, order.go what a client may order, event.go
+// which events there are and how they are named, codec.go how they are written,
+// fields.go how foreign JSON is read, topics.go where events go, and status.go
+// which status of an order follows from them.
 package banking

@@ -63,7 +63,8 @@ type Resolution struct {
 	At   time.Time
 }
 
-// maxText bounds each text of a Letter, in bytes, where many are kept in memory at once.
+// maxText bounds each text of a Letter, in bytes, where many are kept in memory
+// at once.
 const maxText = 512
 
 // brief returns the letter with texts of bounded length.

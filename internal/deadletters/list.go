@@ -26,8 +26,8 @@ type Source struct {
 	Client sarama.Client // of that cluster; for the topics and their bounds
 }
 
-// Progress is called with how much of the work is done. It is called by one goroutine
-// at a time; done never goes back.
+// Progress is called with how much of the work is done. It is called by one
+// goroutine at a time; done never goes back.
 type Progress func(done, total int64)
 
 // Listing is what a filter chose.

@@ -161,9 +161,9 @@ func Body(r *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-// responseBuffer keeps a response back until its handler has returned. So a panic can
-// still become a problem document, and a slow reader delays the sending and not
-// the handler.
+// responseBuffer keeps a response back until its handler has returned. So a
+// panic can still become a problem document, and a slow reader delays the
+// sending and not the handler.
 type responseBuffer struct {
 	w      http.ResponseWriter
 	status int

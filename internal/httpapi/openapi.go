@@ -177,8 +177,8 @@ func withoutEmpty(members []*yaml.Node) (rest []*yaml.Node) {
 	return rest
 }
 
-// collectReferences notes what a document refers to: by $ref, and security schemes by
-// their names.
+// collectReferences notes what a document refers to: by $ref, and security
+// schemes by their names.
 func collectReferences(node *yaml.Node, used map[string]bool) {
 	if node.Kind == yaml.MappingNode {
 		if ref := find(node, "$ref"); ref != nil {

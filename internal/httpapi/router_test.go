@@ -196,7 +196,8 @@ func TestAnAbortPassesOn(t *testing.T) {
 	t.Error("the abort was swallowed")
 }
 
-// Every answer protects its readers, whatever its status and wherever it was written.
+// Every answer protects its readers, whatever its status and wherever it was
+// written.
 func TestSecurityHeaders(t *testing.T) {
 	rt := own(httpapi.Config{OpenAPI: []byte("openapi: 3.1.0\n")}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {

@@ -35,7 +35,8 @@ type Config struct {
 	// SessionTimeout is how long a consumer may be silent before Kafka gives
 	// its partitions away; 0 is [DefaultSessionTimeout]. Brokers bound it.
 	SessionTimeout time.Duration
-	// Security says how connections are protected, and as which user they authenticate.
+	// Security says how connections are protected, and as which user they
+	// authenticate.
 	Security Security
 }
 
@@ -243,8 +244,8 @@ func metadata(client sarama.Client, topics []string) (*sarama.MetadataResponse, 
 }
 
 // Identities returns what distinguishes this cluster and these topics from
-// others of the same names: the cluster's id under "cluster", each topic's id under
-// "topic NAME". Ids that a broker does not give are left out.
+// others of the same names: the cluster's id under "cluster", each topic's id
+// under "topic NAME". Ids that a broker does not give are left out.
 func Identities(client sarama.Client, topics []string) (map[string]string, error) {
 	response, err := metadata(client, topics)
 	if err != nil {

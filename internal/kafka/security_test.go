@@ -96,7 +96,8 @@ func TestSecuredBrokersTakeWhoeverMayComeAndNobodyElse(t *testing.T) {
 	ownAndUser := own
 	ownAndUser.Mechanism, ownAndUser.User, ownAndUser.Password = "SCRAM-SHA-512", "vigie", secret.Of(password)
 	// kfake ends the connection where Kafka would answer with an error, so
-	// ErrUnreachable for what it refuses; the test on real Kafka distinguishes them.
+	// ErrUnreachable for what it refuses; the test on real Kafka distinguishes
+	// them.
 	for name, tt := range map[string]struct {
 		brokers  []string
 		security kafka.Security

@@ -1,6 +1,6 @@
 // Package retry repeats what failed because something was away or in the way: a
-// broker, a database, another's transaction. It exists so that all such loops wait,
-// give up and end with a stop in the same way.
+// broker, a database, another's transaction. It exists so that all such loops
+// wait, give up and end with a stop in the same way.
 package retry
 
 import (

@@ -190,7 +190,8 @@ func TestCloseLetsATransactionEnd(t *testing.T) {
 
 const password = "s3cr3t"
 
-// What is wrong with a URL is reported without the URL, which may contain a password.
+// What is wrong with a URL is reported without the URL, which may contain a
+// password.
 
 func TestPostgresURLsThatAreRefused(t *testing.T) {
 	for _, url := range []string{

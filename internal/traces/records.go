@@ -31,8 +31,8 @@ const (
 type Source struct {
 	Kafka  kafka.Config
 	Client sarama.Client // of that cluster
-	// Progress is called with how many offsets of all have been passed; nil is fine.
-	// It is called by one goroutine at a time.
+	// Progress is called with how many offsets of all have been passed; nil is
+	// fine. It is called by one goroutine at a time.
 	Progress func(done, total int64)
 }
 

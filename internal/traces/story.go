@@ -34,7 +34,8 @@ type entry struct {
 // The trace context names the span that wrote a record, and no record names the
 // span that read it: so it is the events' ids, the letters' origins and the
 // places in the log that say what caused what. Times, which are of several
-// clocks, only distinguish a replay from a copy: people replay later than a crash does.
+// clocks, only distinguish a replay from a copy: people replay later than a
+// crash does.
 //
 // With brief, it leaves out the markers of replays that can be seen themselves.
 func arrangeStory(facts []Fact, brief bool) []entry {

@@ -1,9 +1,9 @@
 // Package suivi knows every order's status and history, gathered from what
 // the other services publish.
 //
-// handler.go reads what a record says about an order, view.go has what an order looks
-// like after it, store.go how that is kept, http.go what is answered; this file
-// puts them together.
+// handler.go reads what a record says about an order, view.go has what an order
+// looks like after it, store.go how that is kept, http.go what is answered;
+// this file puts them together.
 package suivi
 
 import (

@@ -95,7 +95,8 @@ type saramaReader struct {
 // saramaFigure is what a rule makes of one entry of the registry.
 type saramaFigure struct{ entry, metric string }
 
-// saramaCounter is a counter's place in the registry: the very object, so that it is distinguished from another of its name.
+// saramaCounter is a counter's place in the registry: the very object, so that it is distinguished from another of
+// its name.
 type saramaCounter struct {
 	source any
 	count  func() int64

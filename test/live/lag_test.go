@@ -13,7 +13,8 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
 
-// TestLagAgreesWithKafka checks the lag gauges against what Kafka's admin API says of the same group.
+// TestLagAgreesWithKafka checks the lag gauges against what Kafka's admin API
+// says of the same group.
 func TestLagAgreesWithKafka(t *testing.T) {
 	broker := kafka.Start(t)
 	eager := func(c *sarama.Config) {

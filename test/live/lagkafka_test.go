@@ -232,8 +232,9 @@ func (l *tracker) seconds(t *testing.T) map[int32]float64 {
 	return l.series(t, telemetry.KafkaConsumerLagSeconds)
 }
 
-// member is one instance of a consumer group. It has records in progress as soon as they come and is done with one for
-// every permit; a closed channel is a permit for all.
+// member is one instance of a consumer group. It has records in progress as
+// soon as they come and is done with one for every permit; a closed channel is
+// a permit for all.
 type member struct {
 	*tracker
 	group   sarama.ConsumerGroup

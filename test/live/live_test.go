@@ -1,14 +1,15 @@
 //go:build integration && unix
 
-// Package live_test runs the shipped monitoring on the servers that it is written
-// for (Prometheus, Alertmanager, the Collector, Jaeger, real Kafka), since a rule, a
-// panel or an exporter that is only parsed may still show nothing.
+// Package live_test runs the shipped monitoring on the servers that it is
+// written for (Prometheus, Alertmanager, the Collector, Jaeger, real Kafka),
+// since a rule, a panel or an exporter that is only parsed may still show
+// nothing.
 //
 // monitoring_test.go has targets, rules, alerts and recorded pages,
-// dashboards_test.go the panels. lag_test.go compares our lag with Kafka's own, on
-// the group of lagkafka_test.go. collector_test.go and tracing_test.go follow
-// traces through the Collector to Jaeger, outage_test.go orders while the Collector
-// is away. live_test.go has what they share.
+// dashboards_test.go the panels. lag_test.go compares our lag with Kafka's own,
+// on the group of lagkafka_test.go. collector_test.go and tracing_test.go
+// follow traces through the Collector to Jaeger, outage_test.go orders while
+// the Collector is away. live_test.go has what they share.
 package live_test
 
 import (

@@ -92,7 +92,8 @@ func placeMarked(t *testing.T, s *bank.Bank) {
 	}
 }
 
-// refuseMarked posts what is refused, and sends requests with markers in the query.
+// refuseMarked posts what is refused, and sends requests with markers in the
+// query.
 func refuseMarked(t *testing.T, s *bank.Bank) {
 	t.Helper()
 	for _, body := range []string{

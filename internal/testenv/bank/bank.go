@@ -1,7 +1,8 @@
 // Package bank runs the whole system by the command's own code, in this process
 // or as processes, and sends it requests as its clients do. Only tests use it.
 //
-// bank.go starts it and is its client, deployment.go says in which ways it can run.
+// bank.go starts it and is its client, deployment.go says in which ways it can
+// run.
 package bank
 
 import (
@@ -34,8 +35,8 @@ import (
 // enough for a loaded machine, never part of what is asserted.
 const Patience = 3 * time.Minute
 
-// Main runs a package's tests: every answer is checked against the service's OpenAPI
-// document, and no goroutine may outlive them.
+// Main runs a package's tests: every answer is checked against the service's
+// OpenAPI document, and no goroutine may outlive them.
 func Main(m *testing.M) {
 	http.DefaultTransport = Contracts // what tests send requests with
 	if !testproc.Integration {

@@ -157,8 +157,8 @@ func (p Panel) checkUnits(bad *problems) {
 	}
 }
 
-// knownUnit says whether a unit is one of those in use, by their ids in Grafana's list of value
-// formats; any text may follow a number as a suffix.
+// knownUnit says whether a unit is one of those in use, by their ids in
+// Grafana's list of value formats; any text may follow a number as a suffix.
 func knownUnit(unit string) bool {
 	return strings.HasPrefix(unit, "suffix: ") || slices.Contains([]string{
 		"none", "short", "percentunit", "bytes", "Bps", "s", "reqps", "recps", "pps", "currencyEUR",

@@ -110,8 +110,8 @@ func (s *Tracing) AwaitDecided(t testing.TB, n int) {
 // interval is the time between two rounds of the load: 20 orders a second.
 const interval = 50 * time.Millisecond
 
-// startLoad places orders and reads as clients do, until the test ends. Answers are
-// not judged: the metrics show it.
+// startLoad places orders and reads as clients do, until the test ends. Answers
+// are not judged: the metrics show it.
 func startLoad(t testing.TB, services map[string]string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
