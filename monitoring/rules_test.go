@@ -16,6 +16,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
 	"github.com/vigie-dev/vigie/internal/testenv/series"
+	"github.com/vigie-dev/vigie/services"
 )
 
 const runbooks = "https://github.com/vigie-dev/vigie/blob/main/monitoring/runbooks/"
@@ -240,5 +241,31 @@ func TestRunbooksAskForKnownMetrics(t *testing.T) {
 	}
 	if queries == 0 {
 		t.Error("no runbook has a query")
+	}
+}
+
+// Rules and panels that list the consumers, since a consumer that is not there
+// has no series to be found by, list those of the registry.
+func TestListedConsumersAreThoseOfTheRegistry(t *testing.T) {
+	want := services.All().Consumers().Names()
+	slices.Sort(want)
+	list := regexp.MustCompile(`service=~\\?"([a-z]+(?:\|[a-z]+)+)\\?"`)
+	found := 0
+	for _, name := range append(files(t, "rules/*.yml"), files(t, "grafana/dashboards/*.json")...) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range list.FindAllStringSubmatch(string(text), -1) {
+			found++
+			got := strings.Split(match[1], "|")
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s lists %v, the consumers are %v", name, got, want)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no list of consumers was found")
 	}
 }

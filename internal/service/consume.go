@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
@@ -12,9 +11,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
-
-// lagInterval is how often the logs' ends are asked for.
-const lagInterval = time.Second
 
 // Consume adds the service's consumer: the loop of its group and topics, with
 // the handler. Group, topics and dead letters come from the definition.
@@ -31,7 +27,7 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg delivery.
 		return nil, err
 	}
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
-	lag, err := otelkafka.NewLag(b.Instrument, b.Control, lagInterval)
+	lag, err := otelkafka.NewLag(b.Instrument, b.Control, otelkafka.DefaultLagInterval)
 	if err != nil {
 		return nil, fmt.Errorf("watch lag: %w", err)
 	}

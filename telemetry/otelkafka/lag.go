@@ -58,6 +58,10 @@ type Lag struct {
 	parts map[TopicPartition]*progress
 }
 
+// DefaultLagInterval is how often a [Lag] had better ask for the ends of the logs: often enough for a scrape every few
+// seconds, at one small request for each broker.
+const DefaultLagInterval = time.Second
+
 // NewLag returns a tracker that queries the client's brokers every interval while [Lag.Run] runs. The client should
 // have the consumer's version and isolation level, and had better not be the consumer's own, whose connections are
 // busy; it stays the caller's to close, after Run.

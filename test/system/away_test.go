@@ -42,7 +42,7 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 	if _, all := bank.Scrape(t, s.Commande); all[`orders_total{service="commande"}`] != 1 {
 		t.Errorf("orders_total = %v after an unacknowledged order", all[`orders_total{service="commande"}`])
 	}
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		bank.Eventually(t, func() error {
 			if status, body := bank.Get(t, url+"/health/ready"); status != http.StatusServiceUnavailable || !strings.Contains(body, "kafka") {
 				return fmt.Errorf("readiness of %s without Kafka = %d: %s", name, status, body)
@@ -69,7 +69,7 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 		return nil
 	})
 	s.Decided(t, last.OrderID)
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		bank.Eventually(t, func() error {
 			if status, body := bank.Get(t, url+"/health/ready"); status != http.StatusOK {
 				return fmt.Errorf("readiness of %s with Kafka back = %d: %s", name, status, body)

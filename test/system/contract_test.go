@@ -21,7 +21,7 @@ func TestOpenAPIDocuments(t *testing.T) {
 	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	for _, service := range services.All() {
-		name, url := service.Name, s.Services()[service.Name]
+		name, url := service.Name, s.URLs[service.Name]
 		status, body := bank.Get(t, url+"/openapi.yaml")
 		if want, err := httpapi.OpenAPI(name, service.OpenAPI); err != nil || status != http.StatusOK || body != string(want) {
 			t.Errorf("%s serves %d and %d bytes, its document has %d, %v", name, status, len(body), len(want), err)

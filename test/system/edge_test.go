@@ -54,7 +54,7 @@ func startGuarded(t *testing.T) *guardedSystem {
 	}
 	g.Bank = bank.Start(t, t.TempDir(), args...)
 	all, err := bank.Documents()
-	for name, url := range g.Services() {
+	for name, url := range g.URLs {
 		if err == nil {
 			err = g.contracts.Expect(url, all[name])
 		}
@@ -116,7 +116,7 @@ func TestAGuardedSystem(t *testing.T) {
 			}
 		}
 	}
-	for _, url := range g.Services() {
+	for _, url := range g.URLs {
 		if !strings.HasPrefix(url, "https://") {
 			t.Errorf("the system prints %s", url)
 		}
@@ -134,7 +134,7 @@ func TestAGuardedSystem(t *testing.T) {
 func (g *guardedSystem) isLookedAt(t *testing.T) {
 	t.Helper()
 	var addresses []string
-	for name, url := range g.Services() {
+	for name, url := range g.URLs {
 		addresses = append(addresses, "--"+name+"-addr", strings.TrimPrefix(url, "https://"))
 	}
 	trusting := append([]string{"--http-tls-ca-file", g.authority.File}, addresses...)

@@ -59,7 +59,7 @@ func TestHealthOfARunningSystem(t *testing.T) {
 	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	var args []string
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		args = append(args, "--"+name+"-addr", strings.TrimPrefix(url, "http://"))
 	}
 	p := bank.Launch(t, append([]string{"health"}, args...)...)

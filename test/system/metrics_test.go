@@ -30,7 +30,7 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 	p := s.MustOrder(t, "100.50")
 	s.Decided(t, p.OrderID)
 	s.Settled(t, 1)
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		bank.Get(t, url+"/health")
 		bank.Eventually(t, func() error { // the page counts the request for the page before it
 			_, all := bank.Scrape(t, url)
@@ -145,7 +145,7 @@ func countersSayWhatHappened(t *testing.T, start bank.Deployment) {
 		},
 	} {
 		bank.Eventually(t, func() error {
-			_, all := bank.Scrape(t, s.Services()[name])
+			_, all := bank.Scrape(t, s.URLs[name])
 			for metric, value := range want {
 				if got, ok := all[metric]; !ok || got != value {
 					return fmt.Errorf("%s = %v (there: %v), want %v", metric, got, ok, value)

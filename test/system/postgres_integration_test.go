@@ -288,7 +288,7 @@ func TestResetOnPostgres(t *testing.T) {
 func TestPostgresConnectionsAreMeasured(t *testing.T) {
 	s := startSeveral(t, "--database-max-connections", "3", "--log-level", "error")
 	s.Decided(t, s.MustOrder(t, "1.25").OrderID)
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		_, all := bank.Scrape(t, url)
 		labels := func(more string) string { return "{service=\"" + name + "\"" + more + "}" }
 		if all["db_client_connections_max"+labels("")] != 3 {

@@ -151,7 +151,7 @@ func mustBeSilentPages(t *testing.T, s *bank.Bank) {
 	t.Helper()
 	exempt := regexp.MustCompile(`(?m)^order_amount_euros_sum\{.*\n`)
 	order := regexp.MustCompile(`order-\d`)
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		for _, accept := range []string{"text/plain", "application/openmetrics-text; version=1.0.0"} {
 			page := getAs(t, url+"/metrics", accept)
 			if exemplars := strings.Contains(page, `# {`); exemplars != strings.Contains(accept, "openmetrics") && name != "analyseur" {

@@ -64,7 +64,8 @@ func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 		Definition: a.definition(), Start: a.start, Example: "curl {url}/shelves",
 		Flags: func() []cli.Flag { return []cli.Flag{&cli.StringFlag{Name: "archive-shelf"}} },
 	})
-	s, archiveURL := startWith(t, registry, t.TempDir(), "--archive-shelf", "top")
+	s := bank.StartWith(t, registry, t.TempDir(), "--archive-shelf", "top")
+	archiveURL := s.URLs["archive"]
 	if welcome := s.Program.Stdout.String(); !strings.Contains(welcome, "\n  curl "+archiveURL+"/shelves\n") {
 		t.Errorf("its example is not shown:\n%s", welcome)
 	}
@@ -79,7 +80,7 @@ func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 	}
 
 	var addresses []string
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		addresses = append(addresses, "--"+name+"-addr", strings.TrimPrefix(url, "http://"))
 	}
 	addresses = append(addresses, "--archive-addr", strings.TrimPrefix(archiveURL, "http://"))
@@ -115,7 +116,7 @@ func TestAnAddedServiceIsResetWithTheOthers(t *testing.T) {
 		},
 	}})
 	data := t.TempDir()
-	s, _ := startWith(t, registry, data)
+	s := bank.StartWith(t, registry, data)
 	id := s.MustOrder(t, "1").OrderID
 	if got := <-a.seen; got != id {
 		t.Errorf("it read %s, want %s", got, id)
@@ -140,19 +141,4 @@ func TestAnAddedServiceIsResetWithTheOthers(t *testing.T) {
 	if status := alone.Stop(); status != 0 {
 		t.Errorf("exit status %d: %s", status, alone.Stderr)
 	}
-}
-
-// startWith starts a system with one service more, which it returns the
-// address of.
-func startWith(t *testing.T, registry services.Registry, data string, args ...string) (*bank.Bank, string) {
-	t.Helper()
-	last := registry[len(registry)-1].Name
-	s := &bank.Bank{Program: bank.LaunchWith(t, registry, slices.Concat(bank.FreePorts(registry), []string{"--data", data}, args)...)}
-	pattern := `(?s)Kafka: \[(.*?)\].*commande +(\S+).*suivi +(\S+).*analyseur +(\S+).*paiement +(\S+).*` + last + ` +(\S+).*Ctrl-C`
-	found := s.Program.Stdout.Wait(t, pattern, s.Program.Done)
-	if found == nil {
-		t.Fatalf("vigie up ended with %d:\n%s", s.Program.Status, s.Program.Stderr)
-	}
-	s.Brokers, s.Commande, s.Suivi, s.Analyseur, s.Paiement = found[1], found[2], found[3], found[4], found[5]
-	return s, found[6]
 }

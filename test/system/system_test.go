@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // The documented curls, as a newcomer sends them.
@@ -56,7 +57,7 @@ func orderIsPaidTrackedCountedAndMeasured(t *testing.T, start bank.Deployment) {
 	if recent.Count != 1 || len(recent.Transactions) != 1 || recent.Transactions[0].OrderID != "order-1" {
 		t.Errorf("recent transactions = %+v", recent)
 	}
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		var root struct {
 			Service, Version string
 			Endpoints        []string
@@ -229,15 +230,16 @@ func TestServicesRunBesideEachOther(t *testing.T) {
 	if made.Status != 0 || !strings.Contains(made.Stdout.String(), "created orders.created") {
 		t.Errorf("vigie topics = %d: %s%s", made.Status, made.Stdout, made.Stderr)
 	}
-	s := &bank.Bank{Brokers: address}
-	for name, url := range map[string]*string{"commande": &s.Commande, "suivi": &s.Suivi, "analyseur": &s.Analyseur, "paiement": &s.Paiement} {
+	urls := map[string]string{}
+	for _, name := range services.All().Names() {
 		p := bank.Launch(t, name, "--data", data, "--kafka-brokers", address, "--"+name+"-addr", "127.0.0.1:0", "--log-format", "json")
 		found := p.Stdout.Wait(t, `answers at (\S+)`, p.Done)
 		if found == nil {
 			t.Fatalf("vigie %s ended with %d: %s", name, p.Status, p.Stderr)
 		}
-		*url = found[1]
+		urls[name] = found[1]
 	}
+	s := bank.At(nil, address, urls)
 	p := s.MustOrder(t, "42")
 	s.Decided(t, p.OrderID)
 	s.Settled(t, 1)

@@ -66,7 +66,7 @@ func TestTelemetryGoesWhereItIsConfigured(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, s.Program.Stderr)
 	}
 	traces, logs := c.bodies["/v1/traces"], c.bodies["/v1/logs"]
-	for name := range s.Services() {
+	for name := range s.URLs {
 		if !bytes.Contains(traces, []byte(name)) || !bytes.Contains(logs, []byte(name)) {
 			t.Errorf("%s is not among %d bytes of traces and %d of logs", name, len(traces), len(logs))
 		}
@@ -100,7 +100,7 @@ func TestACollectorThatHangsIsNobodysProblem(t *testing.T) {
 func TestReadinessIsAMetric(t *testing.T) {
 	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		bank.Eventually(t, func() error {
 			if _, all := bank.Scrape(t, url); all[`service_ready{service="`+name+`"}`] != 1 {
 				return fmt.Errorf("%s is not ready on its page", name)
@@ -120,7 +120,7 @@ func TestProfilesHaveTheirOwnAddress(t *testing.T) {
 	if status, body := bank.Get(t, found[1]+"goroutine?debug=1"); status != http.StatusOK || !strings.Contains(body, "goroutine profile") {
 		t.Errorf("GET %s = %d %.80q", found[1], status, body)
 	}
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		if status, _ := bank.Get(t, url+"/debug/pprof/"); status != http.StatusNotFound {
 			t.Errorf("%s serves profiles on its own address: %d", name, status)
 		}

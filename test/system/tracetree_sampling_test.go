@@ -79,7 +79,7 @@ func TestTracesAreNotMonitors(t *testing.T) {
 	c := &collector{}
 	switchOn(t, c)
 	s := bank.Start(t, t.TempDir(), "--log-level=error")
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		bank.Get(t, url+"/health")
 		bank.Get(t, url+"/health/ready")
 		bank.Get(t, url+"/") // this one is a user's

@@ -29,6 +29,10 @@ import (
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
 	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
 )
 
 // Patience is how long a test waits for what should happen at once: long
@@ -105,22 +109,44 @@ func (p *Command) Stop() int {
 
 // Bank is the whole system, by the addresses of its services.
 type Bank struct {
-	Program                              *Command
-	Brokers                              string
+	Program *Command
+	Brokers string
+	// URLs has each service's address by name; those of the four that the tests
+	// talk to stand beside it.
+	URLs                                 map[string]string
 	Commande, Suivi, Analyseur, Paiement string
+}
+
+// At is a system that answers at these addresses.
+func At(program *Command, brokers string, urls map[string]string) *Bank {
+	return &Bank{
+		Program: program, Brokers: brokers, URLs: urls,
+		Commande: urls[commande.Name], Suivi: urls[suivi.Name], Analyseur: urls[analyseur.Name], Paiement: urls[paiement.Name],
+	}
 }
 
 // Start starts `vigie up` on free ports.
 func Start(t testing.TB, data string, args ...string) *Bank {
 	t.Helper()
-	p := Launch(t, slices.Concat(FreePorts(services.All()), []string{"--data", data}, args)...)
-	found := p.Stdout.Wait(t, `(?s)Kafka: \[(.*?)\].*commande +(\S+).*suivi +(\S+).*analyseur +(\S+).*paiement +(\S+).*Ctrl-C`, p.Done)
+	s := StartWith(t, services.All(), data, args...)
+	s.ExpectContracts(t)
+	return s
+}
+
+// StartWith starts `vigie up` with these services on free ports.
+func StartWith(t testing.TB, registry services.Registry, data string, args ...string) *Bank {
+	t.Helper()
+	p := LaunchWith(t, registry, slices.Concat(FreePorts(registry), []string{"--data", data}, args)...)
+	names := registry.Names()
+	found := p.Stdout.Wait(t, `(?s)Kafka: \[(.*?)\].*`+strings.Join(names, ` +(\S+).*`)+` +(\S+).*Ctrl-C`, p.Done)
 	if found == nil {
 		t.Fatalf("vigie up ended with %d:\n%s", p.Status, p.Stderr)
 	}
-	s := &Bank{p, found[1], found[2], found[3], found[4], found[5]}
-	s.ExpectContracts(t)
-	return s
+	urls := map[string]string{}
+	for i, name := range names {
+		urls[name] = found[2+i]
+	}
+	return At(p, found[1], urls)
 }
 
 // FreePorts are the arguments of a `vigie up` that leaves ports free and logs
@@ -131,11 +157,6 @@ func FreePorts(registry services.Registry) []string {
 		args = append(args, "--"+s.Name+"-addr", "127.0.0.1:0")
 	}
 	return args
-}
-
-// Services returns each service's address by name.
-func (s *Bank) Services() map[string]string {
-	return map[string]string{"commande": s.Commande, "suivi": s.Suivi, "analyseur": s.Analyseur, "paiement": s.Paiement}
 }
 
 // Placed is the answer to an accepted order.
@@ -302,7 +323,7 @@ func (s *Bank) ExpectContracts(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, url := range s.Services() {
+	for name, url := range s.URLs {
 		if err := Contracts.Expect(url, all[name]); err != nil {
 			t.Fatal(err)
 		}

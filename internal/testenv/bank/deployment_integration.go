@@ -61,12 +61,12 @@ func StartProcesses(t testing.TB, cfg testsystem.Config, stopBroker func() error
 	p := &Command{Stdout: newOutput(), Stderr: newOutput(), Done: make(chan struct{})}
 	cfg.Logs, cfg.Stderr = t.TempDir(), p.Stderr
 	cfg.Flags = append([]string{"--paiement-latency", "1ms"}, args...)
-	services, err := testsystem.New(cfg)
+	processes, err := testsystem.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(services.Close)
-	if err := services.Start(t.Context()); err != nil {
+	t.Cleanup(processes.Close)
+	if err := processes.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var once sync.Once
@@ -75,7 +75,7 @@ func StartProcesses(t testing.TB, cfg testsystem.Config, stopBroker func() error
 			defer close(p.Done)
 			ctx, cancel := context.WithTimeout(context.Background(), StopPatience)
 			defer cancel()
-			status, err := services.Stop(ctx)
+			status, err := processes.Stop(ctx)
 			if stopBroker != nil {
 				err = errors.Join(err, stopBroker())
 			}
@@ -86,12 +86,13 @@ func StartProcesses(t testing.TB, cfg testsystem.Config, stopBroker func() error
 		})
 	}
 	t.Cleanup(func() { p.Stop() })
-	s := &Bank{Program: p, Brokers: cfg.Brokers}
-	for name, url := range map[string]*string{"commande": &s.Commande, "suivi": &s.Suivi, "analyseur": &s.Analyseur, "paiement": &s.Paiement} {
-		*url = services.URL(name)
+	urls := map[string]string{}
+	for _, name := range testsystem.Services() {
+		urls[name] = processes.URL(name)
 	}
+	s := At(p, cfg.Brokers, urls)
 	s.ExpectContracts(t)
-	return s, services
+	return s, processes
 }
 
 // built is the vigie command, built once for the tests that run it as a

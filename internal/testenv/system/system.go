@@ -29,18 +29,23 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/testenv/proc"
+	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/services/analyseur"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
 )
 
-// Names of the services that a System runs.
+// Names of the services that tests talk to.
 const (
-	Commande  = "commande"
-	Paiement  = "paiement"
-	Suivi     = "suivi"
-	Analyseur = "analyseur"
+	Commande  = commande.Name
+	Paiement  = paiement.Name
+	Suivi     = suivi.Name
+	Analyseur = analyseur.Name
 )
 
-// Services returns the names, commande first.
-func Services() []string { return []string{Commande, Paiement, Suivi, Analyseur} }
+// Services returns the names of all services that a System runs, commande first.
+func Services() []string { return services.All().Names() }
 
 // Config says what to run.
 type Config struct {
