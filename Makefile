@@ -75,8 +75,10 @@ lint: ## check format, modules, tree and code (ARGS go to golangci-lint)
 fmt: ## format the code as lint wants it
 	@linter=$$(sh tools/golangci-lint.sh) && "$$linter" fmt $(ARGS)
 
-bench: ## run the benchmarks that match BENCH
-	@CGO_ENABLED=0 go test -run '^$$' -bench '$(BENCH)' -benchmem $(or $(PKGS),./...) $(ARGS)
+bench: ## run the benchmarks that match BENCH, in all modules or PKGS
+	@for module in $(if $(PKGS),.,$$(sh tools/modules.sh)); do \
+		CGO_ENABLED=0 go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem $(or $(PKGS),./...) $(ARGS) || exit 1; \
+	done
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@FUZZTIME='$(FUZZTIME)' sh tools/fuzz.sh $(ARGS)
