@@ -35,7 +35,7 @@ export PROFILES
 	start monitoring-up monitoring-down start-all test-stack
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 
 run: build ## build and start everything in one process (vigie up)
 	@exec $(VIGIE) up $(ARGS)
@@ -58,7 +58,7 @@ test-quick: ## run the quick tests and one whole system, without the race detect
 test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
 		./internal/testenv/kafka ./internal/testenv/postgres ./internal/storage \
-		./services/commande ./services/paiement ./services/suivi ./services/analyseur ./test/system $(ARGS)
+		./services/... ./test/system $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
 		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
@@ -76,8 +76,9 @@ fmt: ## format the code as lint wants it
 	@linter=$$(sh tools/golangci-lint.sh) && "$$linter" fmt $(ARGS)
 
 bench: ## run the benchmarks that match BENCH, in all modules or PKGS
-	@for module in $(if $(PKGS),.,$$(sh tools/modules.sh)); do \
-		CGO_ENABLED=0 go -C $$module test -run '^$$' -bench '$(BENCH)' -benchmem $(or $(PKGS),./...) $(ARGS) || exit 1; \
+	@for packages in $(or $(PKGS),$$(sh tools/modules.sh | sed 's#^\.$$#&/...#; t; s#.*#./&/...#')); do \
+		set -- $$(sh tools/modules.sh "$$packages"); \
+		CGO_ENABLED=0 go -C "$$1" test -run '^$$' -bench '$(BENCH)' -benchmem "$$2" $(ARGS) || exit 1; \
 	done
 
 fuzz: ## run each fuzz target for FUZZTIME

@@ -16,6 +16,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // compose reads docker-compose.yml with all its profiles and these variables
@@ -68,12 +69,17 @@ func exists(t *testing.T, file string) {
 
 // What the documents name: each part with the ports that it has on loopback.
 func documented() map[string][]string {
-	return map[string][]string{
-		"commande": {"3001"}, "suivi": {"3002"}, "analyseur": {"3003"}, "paiement": {"3004"}, "topics": nil,
-		"kafka": {"9092"}, "kafka-jmx-exporter": {"5556"}, "postgres": nil,
+	parts := map[string][]string{
+		"topics": nil,
+		"kafka":  {"9092"}, "kafka-jmx-exporter": {"5556"}, "postgres": nil,
 		"prometheus": {"9090"}, "alertmanager": {"9093"}, "alert-sink": {"3099"}, "node-exporter": {"9100"}, "grafana": {"3000"},
 		"otel-collector": {"4317", "4318"}, "jaeger": {"16686"}, "zipkin": {"9411"}, "elasticsearch": nil, "kibana": {"5601"}, "logging-setup": nil,
 	}
+	for _, s := range services.All() {
+		_, port, _ := strings.Cut(s.Address, ":")
+		parts[s.Name] = []string{port}
+	}
+	return parts
 }
 
 func TestPartsAndPortsAreTheDocumentedOnes(t *testing.T) {

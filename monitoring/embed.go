@@ -1,5 +1,5 @@
 // Package monitoring is data: how the system and what it runs on are watched.
-// docker-compose.yml mounts these files, the command carries some of them, and
+// docker-compose.yml mounts these files, the command will carry some of them, and
 // anybody may copy them.
 //
 //   - prometheus.yml says what Prometheus scrapes and how often; targets/ says

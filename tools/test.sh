@@ -22,15 +22,6 @@ if [ "${1:-}" != --events ]; then
 fi
 shift
 
-# moduleof prints the module that a path like ./telemetry/otlp/... lies in.
-moduleof() {
-	found=.
-	for module in $modules; do
-		case $1/ in ./"$module"/*) found=$module ;; esac
-	done
-	echo "$found"
-}
-
 status=0
 run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	race=$1 module=$2 packages=$3
@@ -41,9 +32,8 @@ run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 
 if [ -n "${PKGS:-}" ]; then
 	for package in $PKGS; do
-		module=$(moduleof "$package")
-		[ "$module" = . ] || package=./${package#"./$module"}
-		run "$RACE" "$module" "$(echo "$package" | sed 's#^\.//#./#')" "$@"
+		place=$(sh tools/modules.sh "$package")
+		run "$RACE" "${place% *}" "${place#* }" "$@"
 	done
 	exit $status
 fi

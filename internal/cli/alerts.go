@@ -28,7 +28,7 @@ func alertsCommand() *cli.Command {
 		Description: "Takes Alertmanager's webhook notifications at /alerts and logs each alert: a receiver that works\n" +
 			"before any other is set up. monitoring/alertmanager.yml names it.",
 		HideHelpCommand: true,
-		Flags:           append([]cli.Flag{addrFlag(alertsName, alertsAddress)}, logFlags()...),
+		Flags:           append([]cli.Flag{addrFlag(alertsName, alertsAddress), stopFlag()}, logFlags()...),
 		Action:          alerts,
 	}
 }
@@ -43,7 +43,7 @@ func alerts(ctx context.Context, c *cli.Command) error {
 		case <-ctx.Done():
 		}
 	}
-	stopping, cancel := stopContext(ctx)
+	stopping, cancel := stopContext(ctx, c)
 	defer cancel()
 	return errors.Join(err, stack.Stop(stopping))
 }

@@ -29,6 +29,7 @@ const (
 
 	flagLogFormat = "log-format"
 	flagLogLevel  = "log-level"
+	flagStop      = "stop-timeout"
 	flagPprof     = "pprof-addr"
 
 	// flagFileSuffix makes the name of the flag that names a file with what
@@ -138,6 +139,14 @@ func databaseURL(c *cli.Command) (string, error) {
 		return url.Reveal(), nil
 	}
 	return "sqlite:" + c.String(flagData), nil
+}
+
+// stopFlag bounds a graceful stop; a supervisor's own limit is usually 10 s.
+func stopFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name: flagStop, Sources: env(flagStop), Value: 9 * time.Second, Category: "Process",
+		Usage: "how long a stop may take to finish what is under way; keep it below your supervisor's own limit",
+	}
 }
 
 // logFormatAuto is the same as text: lines for people, coloured on a terminal.

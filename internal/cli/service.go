@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -25,12 +24,9 @@ const telemetryHelp = "OTEL_TRACES_EXPORTER=otlp and OTEL_LOGS_EXPORTER=otlp sen
 	"OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4318); unset, nothing leaves the process. The other\n" +
 	"standard OTEL_* variables apply: OTEL_EXPORTER_OTLP_PROTOCOL, _HEADERS, OTEL_TRACES_SAMPLER, …"
 
-// stopTimeout bounds a graceful stop; a supervisor's own limit is usually 10 s.
-const stopTimeout = 9 * time.Second
-
 // serviceCommand runs one service alone.
 func serviceCommand(s services.Service) *cli.Command {
-	flags := slices.Concat(kafkaFlags(defaultBroker), storageFlags(), []cli.Flag{addrFlag(s.Name, s.Address), pprofFlag()},
+	flags := slices.Concat(kafkaFlags(defaultBroker), storageFlags(), []cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag()},
 		httpFlags(s), logFlags(), ownFlags(s))
 	if s.Group != "" {
 		flags = append(flags, sessionFlag())
@@ -46,14 +42,14 @@ func serviceCommand(s services.Service) *cli.Command {
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, profiles.stop(ctx)) }()
+			defer func() { err = errors.Join(err, profiles.stop(ctx, c)) }()
 			running, err := startService(ctx, c, s, addresses)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n%s%s", s.Name, running.URL(), whereTelemetryGoes(), profiles.where())
 			failure := watch(ctx, running)
-			stopping, cancel := stopContext(ctx)
+			stopping, cancel := stopContext(ctx, c)
 			defer cancel()
 			return errors.Join(failure, stopAll(stopping, running))
 		},
@@ -141,8 +137,8 @@ func watch(ctx context.Context, running ...*service.Service) error {
 }
 
 // stopContext is the context of a graceful stop, whatever ended the run.
-func stopContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+func stopContext(ctx context.Context, c *cli.Command) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), c.Duration(flagStop))
 }
 
 // stopAll stops services side by side, within ctx.
@@ -199,8 +195,8 @@ func (p *profileServer) where() string {
 	return fmt.Sprintf("Profiles of this process are at %s.\n", p.url)
 }
 
-func (p *profileServer) stop(ctx context.Context) error {
-	ctx, cancel := stopContext(ctx)
+func (p *profileServer) stop(ctx context.Context, c *cli.Command) error {
+	ctx, cancel := stopContext(ctx, c)
 	defer cancel()
 	return p.stack.Stop(ctx)
 }

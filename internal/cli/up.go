@@ -30,7 +30,7 @@ func upCommand(registry services.Registry) *cli.Command {
 			"starts " + listed(registry.Names()) + ", and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
 		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{sessionFlag(), brokerAddrFlag()}, storageFlags(),
-			addrFlags(registry), []cli.Flag{pprofFlag()}, httpFlags(registry...), logFlags(), ownFlags(registry...)),
+			addrFlags(registry), []cli.Flag{pprofFlag(), stopFlag()}, httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
 }
@@ -42,7 +42,7 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, profiles.stop(ctx)) }()
+	defer func() { err = errors.Join(err, profiles.stop(ctx, c)) }()
 	addresses := brokers(c)
 	if len(addresses) == 0 {
 		broker, err := startBroker(ctx, c)
@@ -68,7 +68,7 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 			others = append(others, all[i])
 		}
 	}
-	stopping, cancel := stopContext(ctx)
+	stopping, cancel := stopContext(ctx, c)
 	defer cancel()
 	return errors.Join(failure, stopAll(stopping, sources...), stopAll(stopping, others...))
 }
@@ -90,7 +90,7 @@ func startAll(ctx context.Context, c *cli.Command, registry services.Registry, b
 		err = waitReady(ctx, started)
 	}
 	if err != nil {
-		stopping, cancel := stopContext(ctx)
+		stopping, cancel := stopContext(ctx, c)
 		defer cancel()
 		return nil, errors.Join(err, stopAll(stopping, started...))
 	}

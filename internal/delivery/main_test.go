@@ -33,12 +33,12 @@ const (
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 // scripted is a handler that does what a record's value says, and remembers
-// what was applied.
+// what was stored.
 type scripted struct {
-	mu      sync.Mutex
-	tries   map[string]int
-	applied []string
-	during  func(record.Record) // called inside Handle
+	mu     sync.Mutex
+	tries  map[string]int
+	stored []string
+	during func(record.Record) // called inside Handle
 }
 
 func (s *scripted) Load(context.Context, []record.Record) (int, error) { return 0, nil }
@@ -75,7 +75,7 @@ func (s *scripted) Handle(_ context.Context, _ int, r record.Record) (string, []
 
 func (s *scripted) Store(ctx context.Context, tx *storage.Tx, decided []Decided[string]) error {
 	for _, d := range decided {
-		if _, err := tx.Exec(ctx, `INSERT INTO stamp (name, value) VALUES ($1, $2)`, "applied "+d.Change, "1"); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO stamp (name, value) VALUES ($1, $2)`, "stored "+d.Change, "1"); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ func (s *scripted) Store(ctx context.Context, tx *storage.Tx, decided []Decided[
 
 func (s *scripted) Stored(decided []Decided[string]) {
 	for _, d := range decided {
-		s.applied = append(s.applied, d.Change)
+		s.stored = append(s.stored, d.Change)
 	}
 }
 

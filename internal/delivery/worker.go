@@ -282,7 +282,7 @@ func (w *worker[State, Change]) store(
 	l := w.loop
 	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, spansOf(decisions))
 	defer func() { span.End(err) }()
-	applied := changes(decisions)
+	changed := changes(decisions)
 	return w.retry(session, "store batch", func() error {
 		return l.deps.Store.Update(ctx, func(tx *storage.Tx) error {
 			if err := tx.Advance(ctx, w.partition, w.next, next); err != nil {
@@ -296,10 +296,10 @@ func (w *worker[State, Change]) store(
 			if err := tx.Enqueue(ctx, w.partition, next-1, outgoing); err != nil {
 				return err
 			}
-			if len(applied) == 0 {
+			if len(changed) == 0 {
 				return nil
 			}
-			return l.handler.Store(ctx, tx, applied)
+			return l.handler.Store(ctx, tx, changed)
 		})
 	})
 }
@@ -321,8 +321,8 @@ func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, de
 			}
 		}
 	}
-	if applied := changes(decisions); len(applied) > 0 {
-		l.handler.Stored(applied)
+	if changed := changes(decisions); len(changed) > 0 {
+		l.handler.Stored(changed)
 	}
 }
 

@@ -26,8 +26,8 @@ func TestABatchIsStoredPublishedMarkedAndCounted(t *testing.T) {
 	if err != nil || fmt.Sprint(marks) != "[3]" {
 		t.Errorf("run = %v, marks %v", err, marks)
 	}
-	if f.position(t) != 3 || f.waiting(t) != 0 || fmt.Sprint(f.handler.applied) != "[a b c]" {
-		t.Errorf("position %d, outbox %d, applied %v", f.position(t), f.waiting(t), f.handler.applied)
+	if f.position(t) != 3 || f.waiting(t) != 0 || fmt.Sprint(f.handler.stored) != "[a b c]" {
+		t.Errorf("position %d, outbox %d, stored %v", f.position(t), f.waiting(t), f.handler.stored)
 	}
 	if len(f.publisher.published) != 3 {
 		t.Fatalf("%d messages published", len(f.publisher.published))
@@ -197,8 +197,8 @@ func TestAFencedWorkerChangesNothing(t *testing.T) {
 	if !errors.Is(err, storage.ErrFenced) || len(marks) != 0 {
 		t.Errorf("run = %v, marks %v; want ErrFenced", err, marks)
 	}
-	if f.position(t) != 7 || f.waiting(t) != 0 || len(f.publisher.published) != 0 || len(f.handler.applied) != 0 {
-		t.Errorf("position %d, outbox %d, published %d, applied %v", f.position(t), f.waiting(t), len(f.publisher.published), f.handler.applied)
+	if f.position(t) != 7 || f.waiting(t) != 0 || len(f.publisher.published) != 0 || len(f.handler.stored) != 0 {
+		t.Errorf("position %d, outbox %d, published %d, stored %v", f.position(t), f.waiting(t), len(f.publisher.published), f.handler.stored)
 	}
 }
 

@@ -195,7 +195,7 @@ func dashboardTitles() []string {
 	return []string{"Kafka Banking System Overview", "Microservices Health Dashboard", "Kafka Broker & JVM", "Host"}
 }
 
-// checkGrafana looks whether it is healthy, lets us in and has the dashboards.
+// checkGrafana looks whether it is healthy, accepts our password and has the dashboards.
 func (d *doctor) checkGrafana(ctx context.Context) {
 	if d.cfg.Grafana == "" {
 		return

@@ -136,10 +136,6 @@ func (rt *Router) add(pattern string, handler http.HandlerFunc) {
 	rt.endpoints = append(rt.endpoints, strings.TrimSuffix(pattern, "{$}"))
 }
 
-// Endpoints are the routes, each a method and a pattern, in the order in which
-// they were added.
-func (rt *Router) Endpoints() []string { return rt.endpoints }
-
 // ServeHTTP answers every request: what matches no route, and what a handler
 // could not finish, gets a problem document too.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -27,7 +27,7 @@ type Settings struct {
 	HTTP HTTP
 	// Brokers are Kafka's bootstrap addresses.
 	Brokers []string
-	// KafkaSecurity says how they let us in.
+	// KafkaSecurity says how we authenticate.
 	KafkaSecurity kafka.Security
 	// DatabaseURL names the storage, sqlite:FOLDER or postgres://…. It may contain
 	// a password.

@@ -41,7 +41,7 @@ func testStatisticsHaveTheirDocumentedShape(t *testing.T, empty maker) {
 	}
 	check(`{"totalTransactions":0,"totalAmount":0.00,"authorizedTransactions":0,"rejectedTransactions":0,"averageAmount":0.00,` +
 		`"authorizationRate":0.00,"lastHourCount":0,"lastHourAmount":0.00,` + times + `,"catchingUp":false}`)
-	apply(t, c, payment(1, "AUTHORIZED", 1050, noon()), payment(2, "AUTHORIZED", 5, noon().Add(-2*time.Hour)), payment(3, "REJECTED", 100_000_000, noon()))
+	storeAll(t, c, payment(1, "AUTHORIZED", 1050, noon()), payment(2, "AUTHORIZED", 5, noon().Add(-2*time.Hour)), payment(3, "REJECTED", 100_000_000, noon()))
 	a.catchingUp = func(context.Context) bool { return true }
 	check(`{"totalTransactions":3,"totalAmount":1000010.55,"authorizedTransactions":2,"rejectedTransactions":1,"averageAmount":333336.85,` +
 		`"authorizationRate":66.67,"lastHourCount":2,"lastHourAmount":1000010.50,` + times + `,"catchingUp":true}`)
@@ -53,7 +53,7 @@ func testCatchingUpIsReadBeforeTheSums(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
 	a := newAPI(c)
 	a.catchingUp = func(context.Context) bool { // the last missed record is counted in between
-		apply(t, c, payment(1, "AUTHORIZED", 1050, noon()))
+		storeAll(t, c, payment(1, "AUTHORIZED", 1050, noon()))
 		return false
 	}
 	var response statisticsResponse
@@ -80,7 +80,7 @@ func testRecentTransactionsHaveTheirDocumentedShape(t *testing.T, empty maker) {
 		}
 	}
 	check("/recent-transactions", `{"transactions":[],"count":0}`)
-	apply(t, c, payment(1, "AUTHORIZED", 1050, noon()), payment(2, "REJECTED", 7, noon().Add(123*time.Microsecond)))
+	storeAll(t, c, payment(1, "AUTHORIZED", 1050, noon()), payment(2, "REJECTED", 7, noon().Add(123*time.Microsecond)))
 	const newest = `{"orderId":"order-2","userId":"user-1","amount":0.07,"status":"REJECTED","processedAt":"2026-03-04T12:00:30.000123Z"}`
 	check("/recent-transactions", `{"transactions":[`+newest+`,`+
 		`{"orderId":"order-1","userId":"user-1","amount":10.50,"status":"AUTHORIZED","processedAt":"2026-03-04T12:00:30Z"}],"count":2}`)
@@ -96,7 +96,7 @@ func testRecentLimit(t *testing.T, empty maker) {
 	for i := range maxRecent + 10 {
 		all = append(all, payment(i, "AUTHORIZED", 1, noon()))
 	}
-	apply(t, c, all...)
+	storeAll(t, c, all...)
 	for limit, want := range map[string]int{"": 50, "1": 1, "500": 500, "0": 0, "-1": 0, "501": 0, "x": 0, "1.0": 0, "99999999999999999999": 0} {
 		w := get(a.recent, "/recent-transactions?limit="+limit)
 		var response struct {

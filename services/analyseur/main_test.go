@@ -63,8 +63,8 @@ func counterAt(t *testing.T, url string) *counter {
 	return &counter{store: store{s}, log: slog.New(slog.DiscardHandler)}
 }
 
-// apply stores transactions as one batch.
-func apply(t *testing.T, c *counter, all ...transaction) {
+// storeAll stores transactions as one batch.
+func storeAll(t *testing.T, c *counter, all ...transaction) {
 	t.Helper()
 	var decided []delivery.Decided[transaction]
 	for _, tx := range all {

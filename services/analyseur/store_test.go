@@ -18,13 +18,13 @@ func TestPaymentsCountOnce(t *testing.T) { onEach(t, testPaymentsCountOnce) }
 func testPaymentsCountOnce(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
 	one, two := payment(1, "AUTHORIZED", 1050, noon()), payment(2, "REJECTED", 2, noon())
-	apply(t, c, one, two) // a batch has each order once
-	apply(t, c, payment(3, "REJECTED", 300, noon()), two)
-	apply(t, c, one)
-	apply(t, c)
+	storeAll(t, c, one, two) // a batch has each order once
+	storeAll(t, c, payment(3, "REJECTED", 300, noon()), two)
+	storeAll(t, c, one)
+	storeAll(t, c)
 	other := payment(1, "REJECTED", 7, noon())
 	other.EventID = "another"
-	apply(t, c, other) // an order counts by its first decision
+	storeAll(t, c, other) // an order counts by its first decision
 	want := statistics{authorized: sum{1, 1050}, rejected: sum{2, 302}, lastHour: sum{3, 1352}}
 	if got := statisticsAt(t, c, noon()); got != want {
 		t.Errorf("statistics %v, want %v", got, want)
@@ -46,8 +46,8 @@ func testStatisticsOfTheLastHour(t *testing.T, empty maker) {
 	for i, minutes := range []int{-60, -59, -59, -30, 0, 1} { // from noon's minute; one cent more each
 		all = append(all, payment(i, "AUTHORIZED", banking.Money(i+1), noon().Add(time.Duration(minutes)*time.Minute)))
 	}
-	apply(t, c, all[:3]...)
-	apply(t, c, all[3:]...) // the same minutes again
+	storeAll(t, c, all[:3]...)
+	storeAll(t, c, all[3:]...) // the same minutes again
 	minute := noon().Truncate(time.Minute)
 	for _, test := range []struct {
 		now  time.Time
@@ -77,7 +77,7 @@ func testForgettingLeavesTheTotals(t *testing.T, empty maker) {
 	for i := range 5 {
 		all = append(all, payment(i, "AUTHORIZED", 10, noon().Add(time.Duration(i)*time.Hour)))
 	}
-	apply(t, c, all...)
+	storeAll(t, c, all...)
 	for _, want := range []int64{2, 1, 0} {
 		var gone int64
 		if err := c.store.Update(t.Context(), func(tx *storage.Tx) (err error) {
@@ -100,7 +100,7 @@ func TestRecentIsNewestFirst(t *testing.T) { onEach(t, testRecentIsNewestFirst) 
 
 func testRecentIsNewestFirst(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
-	apply(t, c, payment(1, "AUTHORIZED", 1, noon()), payment(2, "REJECTED", 2, noon().Add(2)), payment(3, "REJECTED", 3, noon().Add(time.Second)),
+	storeAll(t, c, payment(1, "AUTHORIZED", 1, noon()), payment(2, "REJECTED", 2, noon().Add(2)), payment(3, "REJECTED", 3, noon().Add(time.Second)),
 		payment(4, "AUTHORIZED", 4, noon().Add(time.Microsecond)))
 	for limit, want := range map[int]string{1: "order-3", 3: "order-3 order-4 order-2", 10: "order-3 order-4 order-2 order-1"} {
 		recent, err := c.store.Recent(t.Context(), limit)

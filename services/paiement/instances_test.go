@@ -20,17 +20,17 @@ func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
 	first := entry{OrderID: "order-1", EventID: "event-1", ResultEventID: "result-1", Status: banking.StatusAuthorized, Amount: 100, ProcessedAt: now()}
 	second, other := first, first
 	second.Status, other.OrderID = banking.StatusRejected, "order-2"
-	apply := func(entries ...entry) error {
+	storeAll := func(entries ...entry) error {
 		var decided []delivery.Decided[entry]
 		for _, e := range entries {
 			decided = append(decided, delivery.Decided[entry]{Context: t.Context(), Change: e})
 		}
 		return d.store.Update(t.Context(), func(tx *storage.Tx) error { return d.Store(t.Context(), tx, decided) })
 	}
-	if err := apply(first); err != nil {
+	if err := storeAll(first); err != nil {
 		t.Fatal(err)
 	}
-	if err := apply(other, second); !errors.Is(err, storage.ErrFenced) {
+	if err := storeAll(other, second); !errors.Is(err, storage.ErrFenced) {
 		t.Errorf("a second decision: %v, want ErrFenced", err)
 	}
 	known, err := d.store.Decided(t.Context(), []string{"order-1", "order-2"})

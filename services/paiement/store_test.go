@@ -27,7 +27,7 @@ func decided(t *testing.T, ids ...string) (all []delivery.Decided[entry]) {
 	return all
 }
 
-func apply(ctx context.Context, d *decider, all []delivery.Decided[entry]) error {
+func storeAll(ctx context.Context, d *decider, all []delivery.Decided[entry]) error {
 	return d.store.Update(ctx, func(tx *storage.Tx) error { return d.Store(ctx, tx, all) })
 }
 
@@ -50,10 +50,10 @@ func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
 	if state := load(); len(state) != 0 {
 		t.Errorf("an empty ledger knows %v", state)
 	}
-	if err := apply(t.Context(), d, decided(t, "order-1", "order-2")); err != nil {
+	if err := storeAll(t.Context(), d, decided(t, "order-1", "order-2")); err != nil {
 		t.Fatal(err)
 	}
-	if err := apply(t.Context(), d, decided(t, "order-3", "order-2")); err == nil {
+	if err := storeAll(t.Context(), d, decided(t, "order-3", "order-2")); err == nil {
 		t.Error("an order was decided twice")
 	}
 	want := known{"order-1": "event-of-order-1", "order-2": "event-of-order-2"}
@@ -84,7 +84,7 @@ func testForgetTakesOldDecisionsInPortions(t *testing.T, empty maker) {
 	for i := range all {
 		all[i].Change.ProcessedAt = now().Add(time.Duration(i) * time.Hour)
 	}
-	if err := apply(t.Context(), d, all); err != nil {
+	if err := storeAll(t.Context(), d, all); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct{ limit, gone, left int64 }{{2, 2, 2}, {2, 1, 1}, {2, 0, 1}} {
@@ -215,7 +215,7 @@ func testARebuiltEntryIsTheOneThatWasLost(t *testing.T, empty maker) {
 	}
 	lost := &decider{store: store{openStore(t, empty)}}
 	all := decided(t, "order-1")
-	if err := apply(t.Context(), lost, all); err != nil {
+	if err := storeAll(t.Context(), lost, all); err != nil {
 		t.Fatal(err)
 	}
 	r := rebuilding{store: store{openStore(t, empty)}}

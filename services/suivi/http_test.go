@@ -35,8 +35,8 @@ func testAnswersHaveTheirDocumentedShape(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
 	bare := created("order-4", 7)
 	bare.Items, bare.UserID = nil, "é<&>"
-	apply(t, tr, created("order-1", 1), created("order-2", 2), created("order-3", 3), bare)
-	apply(t, tr, authorized("order-1", 4), rejected("order-2", 5), failed("order-3", 6, 1), authorized("order-5", 0))
+	storeAll(t, tr, created("order-1", 1), created("order-2", 2), created("order-3", 3), bare)
+	storeAll(t, tr, authorized("order-1", 4), rejected("order-2", 5), failed("order-3", 6, 1), authorized("order-5", 0))
 	const order = `"userId":"user-1","amount":10.50,"items":["tea","cake"],"createdAt":"2026-03-04T05:0`
 	const second = `:00.000123Z"`
 	for id, want := range map[string]string{
@@ -93,7 +93,7 @@ func testPagesShowEachOrderOnceWhileNewerArrive(t *testing.T, empty maker) {
 	for i := range 100 {
 		all = append(all, created(fmt.Sprintf("order-%d", i), 1)) // all at one time
 	}
-	apply(t, tr, all...)
+	storeAll(t, tr, all...)
 	newer := 0
 	for _, limit := range []int{1, 7, 10, 100, 500} {
 		seenIn, pages, cursor := map[string]int{}, 0, ""
@@ -108,7 +108,7 @@ func testPagesShowEachOrderOnceWhileNewerArrive(t *testing.T, empty maker) {
 			}
 			pages, cursor = pages+1, response.NextCursor
 			newer++
-			apply(t, tr, created(fmt.Sprintf("newer-%d", newer), 1+newer))
+			storeAll(t, tr, created(fmt.Sprintf("newer-%d", newer), 1+newer))
 		}
 		for _, f := range all {
 			if seenIn[f.OrderID] != 1 {
@@ -125,8 +125,8 @@ func TestListIsNewestFirst(t *testing.T) { onEach(t, testListIsNewestFirst) }
 
 func testListIsNewestFirst(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
-	apply(t, tr, created("order-1", 3), created("order-2", 1), created("order-3", 2))
-	apply(t, tr, authorized("order-2", 9)) // what happens later does not move an order
+	storeAll(t, tr, created("order-1", 3), created("order-2", 1), created("order-3", 2))
+	storeAll(t, tr, authorized("order-2", 9)) // what happens later does not move an order
 	var ids []string
 	for _, o := range list(t, tr, "/orders").Orders {
 		ids = append(ids, o.OrderID)

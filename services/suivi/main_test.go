@@ -89,8 +89,8 @@ func trackerAt(t *testing.T, url string) *tracker {
 	return &tracker{store: store{s}, log: slog.New(slog.DiscardHandler)}
 }
 
-// apply stores facts as one batch.
-func apply(t *testing.T, tr *tracker, facts ...fact) {
+// storeAll stores facts as one batch.
+func storeAll(t *testing.T, tr *tracker, facts ...fact) {
 	t.Helper()
 	decided := make([]delivery.Decided[*fact], len(facts))
 	for i := range facts {

@@ -30,7 +30,7 @@ WHERE orders.revision = excluded.revision - 1`
 WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
 	// Undecided orders stay: they are what somebody has to look at.
 	deleteOrders = `DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders
-WHERE updated_at < $1 AND status IN ('PAYMENT_AUTHORIZED', 'PAYMENT_REJECTED') LIMIT $2)`
+WHERE updated_at < $1 AND status IN ('` + string(banking.OrderStatusAuthorized) + `', '` + string(banking.OrderStatusRejected) + `') LIMIT $2)`
 	addCount    = `UPDATE counters SET value = value + $1 WHERE name = 'orders'`
 	selectViews = `SELECT order_id, status, amount, events FROM orders`
 	selectCount = `SELECT value FROM counters WHERE name = 'orders'`

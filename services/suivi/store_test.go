@@ -34,7 +34,7 @@ func testApplyKeepsViewsAndCountsOrdersOnce(t *testing.T, empty maker) {
 		{"known and unknown orders", []fact{failed("order-2", 2, 1), created("order-4", 1)}, 4, map[string]banking.OrderStatus{"order-2": banking.OrderStatusFailed, "order-4": banking.OrderStatusCreated}},
 	}
 	for _, step := range steps {
-		apply(t, tr, step.facts...)
+		storeAll(t, tr, step.facts...)
 		if n := total(t, tr); n != step.orders {
 			t.Errorf("%s: %d orders are counted, want %d", step.name, n, step.orders)
 		}
@@ -66,7 +66,7 @@ func TestLoadFindsWhatWasApplied(t *testing.T) { onEach(t, testLoadFindsWhatWasA
 
 func testLoadFindsWhatWasApplied(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
-	apply(t, tr, created("order-1", 1))
+	storeAll(t, tr, created("order-1", 1))
 	batch := []record.Record{
 		recordOf(t, banking.TopicOrdersCreated, orderEvent()),
 		{Key: []byte("order-9")}, {Key: nil},
@@ -87,8 +87,8 @@ func TestForgetLeavesUndecidedOrders(t *testing.T) { onEach(t, testForgetLeavesU
 
 func testForgetLeavesUndecidedOrders(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
-	apply(t, tr, created("order-1", 1), created("order-2", 1), created("order-3", 1), created("order-4", 1), created("order-5", 1))
-	apply(t, tr, authorized("order-1", 2), rejected("order-2", 2), failed("order-3", 2, 1), authorized("order-5", 9))
+	storeAll(t, tr, created("order-1", 1), created("order-2", 1), created("order-3", 1), created("order-4", 1), created("order-5", 1))
+	storeAll(t, tr, authorized("order-1", 2), rejected("order-2", 2), failed("order-3", 2, 1), authorized("order-5", 9))
 	for _, want := range []struct{ gone, left int64 }{{1, 4}, {1, 3}, {0, 3}} {
 		var gone int64
 		if err := tr.store.Update(t.Context(), func(tx *storage.Tx) (err error) {

@@ -64,7 +64,7 @@ func TestHealthOfARunningSystem(t *testing.T) {
 	}
 	p := bank.Launch(t, append([]string{"health"}, args...)...)
 	<-p.Done
-	if p.Status != 0 || strings.Count(p.Stdout.String(), "http://") != 4 {
+	if p.Status != 0 || strings.Count(p.Stdout.String(), "http://") != len(s.URLs) {
 		t.Errorf("vigie health = %d: %s%s", p.Status, p.Stdout, p.Stderr)
 	}
 }

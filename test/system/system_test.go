@@ -67,9 +67,12 @@ func orderIsPaidTrackedCountedAndMeasured(t *testing.T, start bank.Deployment) {
 			t.Errorf("GET / of %s = %+v", name, root)
 		}
 		for _, path := range []string{"/health", "/health/ready"} {
-			if status, body := bank.Get(t, url+path); status != http.StatusOK {
-				t.Errorf("GET %s of %s = %d: %s", path, name, status, body)
-			}
+			bank.Eventually(t, func() error {
+				if status, body := bank.Get(t, url+path); status != http.StatusOK {
+					return fmt.Errorf("GET %s of %s = %d: %s", path, name, status, body)
+				}
+				return nil
+			})
 		}
 	}
 	if status := s.Program.Stop(); status != 0 {
@@ -232,7 +235,8 @@ func TestServicesRunBesideEachOther(t *testing.T) {
 	}
 	urls := map[string]string{}
 	for _, name := range services.All().Names() {
-		p := bank.Launch(t, name, "--data", data, "--kafka-brokers", address, "--"+name+"-addr", "127.0.0.1:0", "--log-format", "json")
+		p := bank.Launch(t, name, "--data", data, "--kafka-brokers", address, "--"+name+"-addr", "127.0.0.1:0", "--log-format", "json",
+			"--stop-timeout", "10m")
 		found := p.Stdout.Wait(t, `answers at (\S+)`, p.Done)
 		if found == nil {
 			t.Fatalf("vigie %s ended with %d: %s", name, p.Status, p.Stderr)

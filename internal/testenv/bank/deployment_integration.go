@@ -60,7 +60,7 @@ func StartProcesses(t testing.TB, cfg testsystem.Config, stopBroker func() error
 	t.Helper()
 	p := &Command{Stdout: newOutput(), Stderr: newOutput(), Done: make(chan struct{})}
 	cfg.Logs, cfg.Stderr = t.TempDir(), p.Stderr
-	cfg.Flags = append([]string{"--paiement-latency", "1ms"}, args...)
+	cfg.Flags = append([]string{"--paiement-latency", "1ms", "--commande-ack-timeout", "1h", "--stop-timeout", "90s"}, args...)
 	processes, err := testsystem.New(cfg)
 	if err != nil {
 		t.Fatal(err)
