@@ -42,8 +42,10 @@ const (
 	healthInterval = 2 * time.Second
 	// reloadInterval is how long a token that was taken out may still be good for.
 	reloadInterval = 2 * time.Second
-	// flushTime bounds what a collector that hangs adds to a stop, which
-	// other services may wait for.
+	// flushShare is what a collector that hangs may take of the time that a
+	// stop has left, which other services may wait for: a quarter.
+	flushShare = 4
+	// flushTime bounds the same for a stop without a bound.
 	flushTime = 2 * time.Second
 )
 
@@ -170,7 +172,11 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	}
 	b.Log = httpapi.LogRequestIDs(b.Telemetry.Logger())
 	b.Stack.OnStop("telemetry", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, flushTime)
+		most := flushTime
+		if deadline, ok := ctx.Deadline(); ok {
+			most = time.Until(deadline) / flushShare
+		}
+		ctx, cancel := context.WithTimeout(ctx, most)
 		defer cancel()
 		return b.Telemetry.Shutdown(ctx)
 	})
