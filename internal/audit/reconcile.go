@@ -165,16 +165,9 @@ const (
 
 // topicsOf returns what a service reads.
 func topicsOf(service string) []string {
-	switch service {
-	case paiement:
-		return []string{banking.TopicOrdersCreated}
-	case suivi:
-		return []string{
-			banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ,
-		}
-	default:
-		return []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}
-	}
+	return banking.ReadBy(map[string]string{
+		paiement: banking.GroupPaiement, suivi: banking.GroupSuivi, analyseur: banking.GroupAnalyseur,
+	}[service])
 }
 
 // reportExtents reports how much of the log there is.

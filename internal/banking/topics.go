@@ -42,6 +42,20 @@ func Topics() []Topic {
 	}
 }
 
+// ReadBy returns the topics that one of the groups reads, nil for another group.
+func ReadBy(group string) []string {
+	switch group {
+	case GroupPaiement:
+		return []string{TopicOrdersCreated}
+	case GroupSuivi:
+		return []string{TopicOrdersCreated, TopicPaymentsAuthorized, TopicPaymentsRejected, TopicOrdersDLQ}
+	case GroupAnalyseur:
+		return []string{TopicPaymentsAuthorized, TopicPaymentsRejected}
+	default:
+		return nil
+	}
+}
+
 // TopicOf returns the topic that events of a type are published to, or "" for
 // an unknown type.
 func TopicOf(eventType string) string {

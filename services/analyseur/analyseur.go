@@ -28,7 +28,7 @@ func Definition() service.Definition {
 	return service.Definition{
 		Name: Name, Does: "keep running statistics", Address: "127.0.0.1:3003",
 		Migrations: migrations, OpenAPI: openAPI, Group: banking.GroupAnalyseur, Wire: wire,
-		Consumes: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected},
+		Consumes: banking.ReadBy(banking.GroupAnalyseur),
 		Produces: []string{banking.TopicPaymentsDLQ},
 	}
 }

@@ -73,7 +73,7 @@ func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "decide each payment once", Address: "127.0.0.1:3004",
 		Catalogue: Catalogue(), Migrations: migrations, OpenAPI: openAPI, Group: banking.GroupPaiement,
-		Consumes: []string{banking.TopicOrdersCreated},
+		Consumes: banking.ReadBy(banking.GroupPaiement),
 		Produces: []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ},
 		Wire:     func(ctx context.Context, b *service.Base) error { return wire(ctx, b, cfg) },
 	}

@@ -28,9 +28,7 @@ func Definition() service.Definition {
 	return service.Definition{
 		Name: Name, Does: "show every order's status and history", Address: "127.0.0.1:3002",
 		Migrations: migrations, OpenAPI: openAPI, Group: banking.GroupSuivi, Wire: wire,
-		Consumes: []string{
-			banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ,
-		},
+		Consumes: banking.ReadBy(banking.GroupSuivi),
 		Produces: []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ},
 	}
 }
