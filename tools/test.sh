@@ -15,7 +15,6 @@ if [ "${1:-}" != --events ]; then
 	*) race=$(sh tools/race.sh) || exit 1
 		[ -n "$race" ] || echo 'no working C compiler: testing without the race detector' ;;
 	esac
-	[ -n "$race" ] || export CGO_ENABLED=0
 	runner=$(go tool -n gotestsum) || exit 1
 	exec "$runner" --format "${FORMAT:-pkgname}" --format-hide-empty-pkg --hide-summary skipped \
 		--raw-command -- env RACE="$race" QUICK="$quick" sh tools/test.sh --events "$@"
@@ -26,8 +25,10 @@ status=0
 run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	race=$1 module=$2 packages=$3
 	shift 3
+	cgo=0 # as in make build, whose packages are then compiled already
+	[ -z "$race" ] || cgo=1
 	# shellcheck disable=SC2086 # lists
-	go -C "$module" test -json $race $packages "$@" || status=1
+	CGO_ENABLED=$cgo go -C "$module" test -json $race $packages "$@" || status=1
 }
 
 if [ -n "${PKGS:-}" ]; then
