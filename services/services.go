@@ -92,7 +92,7 @@ const ackTimeout = "commande-ack-timeout"
 
 func commandeFlags() []cli.Flag {
 	return []cli.Flag{&cli.DurationFlag{
-		Name: ackTimeout, Sources: cli.EnvVars("COMMANDE_ACK_TIMEOUT"), Value: 5 * time.Second, Category: commande.Name,
+		Name: ackTimeout, Sources: cli.EnvVars("COMMANDE_ACK_TIMEOUT"), Value: commande.DefaultAckTimeout, Category: commande.Name,
 		Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
 	}}
 }

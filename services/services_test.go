@@ -35,6 +35,9 @@ func TestTheRegistry(t *testing.T) {
 		if host, _, err := net.SplitHostPort(s.Address); err != nil || host != "127.0.0.1" {
 			t.Errorf("%s listens at %q by default, want a port of 127.0.0.1", s.Name, s.Address)
 		}
+		if !strings.Contains(string(s.OpenAPI), "- url: http://"+s.Address+"\n") {
+			t.Errorf("%s's OpenAPI document does not name the server http://%s", s.Name, s.Address)
+		}
 		if s.Name == "" || s.Does == "" || s.Start == nil || len(s.OpenAPI) == 0 {
 			t.Errorf("%q lacks a name, what it does, a start, or its OpenAPI document", s.Name)
 		}

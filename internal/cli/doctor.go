@@ -58,6 +58,7 @@ func doctorCommand(registry services.Registry) *cli.Command {
 				Name: flagDashboards, Value: dashboardsFolder, Usage: "`FOLDER` of the dashboards whose queries are tried",
 				Category: "Monitoring",
 			},
+			&cli.DurationFlag{Name: flagTimeout, Value: doctorTimeout, Usage: "how long each answer may take"},
 			jsonFlag("print one JSON object per finding"),
 		}),
 		Action: func(ctx context.Context, c *cli.Command) error { return runDoctor(ctx, c, registry) },
@@ -73,7 +74,7 @@ func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) 
 	if err != nil {
 		return err
 	}
-	cfg := doctor.Config{Timeout: doctorTimeout, Transport: transport}
+	cfg := doctor.Config{Timeout: c.Duration(flagTimeout), Transport: transport}
 	for _, s := range registry {
 		if c.String(s.Name+flagAddr) != "" {
 			cfg.Services = append(cfg.Services, doctor.Service{Name: s.Name, URL: serviceURL(c, s)})

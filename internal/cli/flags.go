@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/secret"
+	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -123,7 +124,7 @@ func dataFlag() cli.Flag {
 
 func retentionFlag() cli.Flag {
 	return &cli.DurationFlag{
-		Name: flagRetention, Sources: env(flagRetention), Value: 90 * 24 * time.Hour, Category: "Storage",
+		Name: flagRetention, Sources: env(flagRetention), Value: service.DefaultRetention, Category: "Storage",
 		Usage: "how long decided orders are kept, at least the dead letters' 720h",
 	}
 }

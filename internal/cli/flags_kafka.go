@@ -2,11 +2,11 @@ package cli
 
 import (
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/service"
 )
 
 // Names of the flags that say how to reach Kafka.
@@ -36,7 +36,7 @@ func kafkaFlags(otherwise string) []cli.Flag {
 			Usage: "Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + otherwise + ")",
 		},
 		&cli.DurationFlag{
-			Name: flagPatience, Sources: env(flagPatience), Value: 10 * time.Second, Category: category,
+			Name: flagPatience, Sources: env(flagPatience), Value: service.DefaultPatience, Category: category,
 			Usage: "how long a start waits for a broker to answer",
 		},
 		&cli.BoolFlag{Name: flagTLS, Sources: env(flagTLS), Category: secured, Usage: "encrypt connections to the brokers, and check their certificates"},

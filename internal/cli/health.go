@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	flagHealthTimeout = "timeout"
+	flagTimeout = "timeout"
 	// healthTimeout is longer than a service takes to check what it depends on,
 	// so that the answer is the service's own reason.
 	healthTimeout = 3 * time.Second
@@ -36,14 +36,14 @@ func healthCommand(registry services.Registry) *cli.Command {
 		Description: "Requests each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path gets the path /health/ready.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
-			&cli.DurationFlag{Name: flagHealthTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
+			&cli.DurationFlag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
 		}),
 		Action: func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) },
 	}
 }
 
 func health(ctx context.Context, c *cli.Command, registry services.Registry) error {
-	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagHealthTimeout))
+	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
 	defer cancel()
 	urls := c.Args().Slice()
 	if len(urls) == 0 {

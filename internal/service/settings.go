@@ -73,8 +73,10 @@ type HTTP struct {
 }
 
 const (
-	defaultPatience  = 10 * time.Second
-	defaultRetention = 90 * 24 * time.Hour
+	// DefaultPatience is how long a start waits for a broker unless told otherwise.
+	DefaultPatience = 10 * time.Second
+	// DefaultRetention is how long decided orders are kept unless told otherwise.
+	DefaultRetention = 90 * 24 * time.Hour
 )
 
 // Errors of settings that do not fit.
@@ -88,11 +90,11 @@ var (
 
 func (s Settings) withDefaults() Settings {
 	if s.KafkaPatience <= 0 {
-		s.KafkaPatience = defaultPatience
+		s.KafkaPatience = DefaultPatience
 	}
 	s.HTTP = s.HTTP.withDefaults()
 	if s.Retention == 0 {
-		s.Retention = defaultRetention
+		s.Retention = DefaultRetention
 	}
 	return s
 }

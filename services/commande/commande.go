@@ -54,10 +54,14 @@ type Config struct {
 	AckTimeout time.Duration
 }
 
+// DefaultAckTimeout is how long an order may wait for Kafka's acknowledgement
+// unless told otherwise.
+const DefaultAckTimeout = 5 * time.Second
+
 // Definition is commande with its own settings.
 func Definition(cfg Config) service.Definition {
 	if cfg.AckTimeout <= 0 {
-		cfg.AckTimeout = 5 * time.Second
+		cfg.AckTimeout = DefaultAckTimeout
 	}
 	return service.Definition{
 		Name: Name, Does: "take orders over HTTP and publish them", Address: "127.0.0.1:3001",

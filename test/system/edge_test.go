@@ -143,15 +143,15 @@ func (g *guardedSystem) isLookedAt(t *testing.T) {
 		status int
 		want   string
 	}{
-		"health":                   {append([]string{"health"}, trusting...), 0, "ready: https://"},
-		"health of a URL":          {[]string{"health", "--http-tls-ca-file", g.authority.File, g.Paiement}, 0, "ready: https://"},
-		"health by another name":   {append([]string{"health", "--http-tls-server-name", "localhost"}, trusting...), 0, "ready: https://"},
-		"health by a wrong name":   {append([]string{"health", "--http-tls-server-name", "bank.example"}, trusting...), 1, "bank.example"},
-		"health without trust":     {[]string{"health", g.Paiement}, 1, "unknown authority"},
-		"health over plain HTTP":   {append([]string{"health"}, addresses...), 1, "400"},
-		"health with a wrong file": {[]string{"health", "--http-tls-ca-file", g.tokens}, 1, "HTTP_TLS_CA_FILE"},
-		"doctor":                   {append([]string{"doctor", "--services-only"}, trusting...), 0, "https://"},
-		"doctor without trust":     {append([]string{"doctor", "--services-only"}, addresses...), 1, "WRONG"},
+		"health":                   {append([]string{"health", "--timeout", "10m"}, trusting...), 0, "ready: https://"},
+		"health of a URL":          {[]string{"health", "--timeout", "10m", "--http-tls-ca-file", g.authority.File, g.Paiement}, 0, "ready: https://"},
+		"health by another name":   {append([]string{"health", "--timeout", "10m", "--http-tls-server-name", "localhost"}, trusting...), 0, "ready: https://"},
+		"health by a wrong name":   {append([]string{"health", "--timeout", "10m", "--http-tls-server-name", "bank.example"}, trusting...), 1, "bank.example"},
+		"health without trust":     {[]string{"health", "--timeout", "10m", g.Paiement}, 1, "unknown authority"},
+		"health over plain HTTP":   {append([]string{"health", "--timeout", "10m"}, addresses...), 1, "400"},
+		"health with a wrong file": {[]string{"health", "--timeout", "10m", "--http-tls-ca-file", g.tokens}, 1, "HTTP_TLS_CA_FILE"},
+		"doctor":                   {append([]string{"doctor", "--timeout", "10m", "--services-only"}, trusting...), 0, "https://"},
+		"doctor without trust":     {append([]string{"doctor", "--timeout", "10m", "--services-only"}, addresses...), 1, "WRONG"},
 	} {
 		p := bank.Launch(t, tt.args...)
 		<-p.Done

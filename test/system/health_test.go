@@ -41,7 +41,7 @@ func TestHealth(t *testing.T) {
 		"the services' default": {[]string{"--commande-addr", gone.Listener.Addr().String() + ",127.0.0.1:0"}, 1, gone.URL + "/health/ready does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := bank.Launch(t, append([]string{"health"}, tt.args...)...)
+			p := bank.Launch(t, append([]string{"health", "--timeout", "10m"}, tt.args...)...)
 			<-p.Done
 			text := p.Stdout.String() + p.Stderr.String()
 			if p.Status != tt.status || !strings.Contains(text, tt.want) {
@@ -62,7 +62,7 @@ func TestHealthOfARunningSystem(t *testing.T) {
 	for name, url := range s.URLs {
 		args = append(args, "--"+name+"-addr", strings.TrimPrefix(url, "http://"))
 	}
-	p := bank.Launch(t, append([]string{"health"}, args...)...)
+	p := bank.Launch(t, append([]string{"health", "--timeout", "10m"}, args...)...)
 	<-p.Done
 	if p.Status != 0 || strings.Count(p.Stdout.String(), "http://") != len(s.URLs) {
 		t.Errorf("vigie health = %d: %s%s", p.Status, p.Stdout, p.Stderr)

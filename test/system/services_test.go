@@ -88,8 +88,8 @@ func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 		args []string
 		want string
 	}{
-		{append([]string{"health"}, addresses...), " " + archiveURL},
-		{append([]string{"doctor", "--services-only"}, addresses...), "ok     archive is ready and shows its metrics at " + archiveURL},
+		{append([]string{"health", "--timeout", "10m"}, addresses...), " " + archiveURL},
+		{append([]string{"doctor", "--timeout", "10m", "--services-only"}, addresses...), "ok     archive is ready and shows its metrics at " + archiveURL},
 		{[]string{"archive", "--help"}, "keep a copy of what was decided"},
 		{[]string{"archive", "--help"}, "127.0.0.1:3999"},
 		{[]string{"archive", "--help"}, "--kafka-session-timeout"},
