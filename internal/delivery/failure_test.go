@@ -10,6 +10,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
 
 func deadLetterLoop() *Loop[int, string] {
@@ -44,7 +45,7 @@ func TestADeadLetterGivesTheOriginalHeadersBack(t *testing.T) {
 // The largest record that a topic takes still fits among the dead letters with
 // everything that is added to it.
 func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
-	cfg, _ := cluster(t)
+	cfg, _ := testkafka.Embedded(t)
 	p, err := kafka.NewPublisher(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -4,21 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/internal/banking"
-	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
 
 // Where a partition goes on: at storage's position, which has to lie within
 // the log.
 func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
-	cfg, client := cluster(t)
+	cfg, client := testkafka.Embedded(t)
 	end := fill(t, cfg, 10)
 	admin, err := sarama.NewClusterAdminFromClient(client)
 	if err != nil {
@@ -88,24 +86,4 @@ func fill(t *testing.T, cfg kafka.Config, n int64) int64 {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// cluster starts a broker with all topics.
-func cluster(t *testing.T) (kafka.Config, sarama.Client) {
-	t.Helper()
-	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	cfg := kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
-	client, err := kafka.Connect(t.Context(), cfg, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	if _, err := kafka.EnsureTopics(client, banking.Topics()); err != nil {
-		t.Fatal(err)
-	}
-	return cfg, client
 }

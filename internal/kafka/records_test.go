@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/IBM/sarama"
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
-	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
 
 func TestMain(m *testing.M) {
@@ -22,7 +21,7 @@ func TestMain(m *testing.M) {
 // What was acknowledged is in the log, what could not be is an error that says
 // so, and closing leaves no goroutine.
 func TestPublisher(t *testing.T) {
-	cfg, client := cluster(t)
+	cfg, client := testkafka.Embedded(t)
 	p, err := kafka.NewPublisher(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -52,24 +51,4 @@ func TestPublisher(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-}
-
-// cluster starts a broker with all topics.
-func cluster(t *testing.T) (kafka.Config, sarama.Client) {
-	t.Helper()
-	b, err := embedded.Start(t.Context(), embedded.Config{Address: "127.0.0.1:0", Folder: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	cfg := kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
-	client, err := kafka.Connect(t.Context(), cfg, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	if _, err := kafka.EnsureTopics(client, banking.Topics()); err != nil {
-		t.Fatal(err)
-	}
-	return cfg, client
 }

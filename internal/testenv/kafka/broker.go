@@ -7,6 +7,7 @@
 //
 //   - broker.go starts, kills, stops and restarts a broker.
 //   - settings.go prepares it: its configuration, and what a test may change in it.
+//   - embedded.go starts the embedded broker, where real Kafka is not asked for.
 package kafka
 
 import (
