@@ -48,8 +48,14 @@ func (e *FieldError) Error() string {
 // fields reads the wanted members of one JSON object. The first problem found
 // stays in err, and what is read after it means nothing.
 type fields struct {
-	members map[string]jsontext.Value
+	members []member
 	err     error
+}
+
+// member is one wanted member of the object; its value is nil until it is found.
+type member struct {
+	name  string
+	value jsontext.Value
 }
 
 // readFields checks that data is exactly one JSON object and finds the members
@@ -60,9 +66,9 @@ type fields struct {
 // readers of the same bytes could then see different orders. Other members are
 // ignored, whatever they hold.
 func readFields(data []byte, wanted ...string) *fields {
-	f := &fields{members: make(map[string]jsontext.Value, len(wanted))}
-	for _, name := range wanted {
-		f.members[name] = nil
+	f := &fields{members: make([]member, len(wanted))}
+	for i, name := range wanted {
+		f.members[i].name = name
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
 	if d.PeekKind() != '{' {
@@ -71,7 +77,7 @@ func readFields(data []byte, wanted ...string) *fields {
 	}
 	_, err := d.ReadToken() // the object's start
 	for err == nil && d.PeekKind() == '"' {
-		err = f.member(d, data)
+		err = f.readMember(d, data)
 	}
 	if err == nil {
 		_, err = d.ReadToken() // the object's end
@@ -85,27 +91,38 @@ func readFields(data []byte, wanted ...string) *fields {
 	return f
 }
 
-// member reads one name and its value.
-func (f *fields) member(d *jsontext.Decoder, data []byte) error {
-	token, err := d.ReadToken()
+// readMember reads one name and its value.
+func (f *fields) readMember(d *jsontext.Decoder, data []byte) error {
+	quoted, err := d.ReadValue()
 	if err != nil {
 		return err
 	}
-	name := token.String()
-	previous, wanted := f.members[name]
-	if !wanted {
+	m := f.wanted(quoted)
+	if m == nil {
 		return d.SkipValue()
 	}
 	value, err := d.ReadValue()
 	if err != nil {
 		return err
 	}
-	if previous != nil {
-		f.keep(&FieldError{name, "is given more than once", acceptedOnce})
+	if m.value != nil {
+		f.keep(&FieldError{m.name, "is given more than once", acceptedOnce})
 		return nil
 	}
 	end := d.InputOffset()
-	f.members[name] = data[end-int64(len(value)) : end] // value itself is the decoder's
+	m.value = data[end-int64(len(value)) : end] // value itself is the decoder's
+	return nil
+}
+
+// wanted finds the wanted member with this name, or nil.
+func (f *fields) wanted(quoted jsontext.Value) *member {
+	var room [64]byte // spares an allocation for each name
+	name, _ := jsontext.AppendUnquote(room[:0], quoted)
+	for i := range f.members {
+		if f.members[i].name == string(name) {
+			return &f.members[i]
+		}
+	}
 	return nil
 }
 
@@ -133,17 +150,21 @@ func (f *fields) keep(err error) {
 	}
 }
 
-// absent says that a member is missing or null.
-func (f *fields) absent(name string) bool {
-	raw := f.members[name]
-	return len(raw) == 0 || raw.Kind() == 'n'
+// value returns a wanted member's value, nil where it is missing or null.
+func (f *fields) value(name string) jsontext.Value {
+	for i := range f.members {
+		if m := &f.members[i]; m.name == name && len(m.value) > 0 && m.value.Kind() != 'n' {
+			return m.value
+		}
+	}
+	return nil
 }
 
 // text reads a required string of 1 to limit runes.
 func (f *fields) text(name string, limit int) string {
-	raw := f.members[name]
+	raw := f.value(name)
 	switch {
-	case f.absent(name):
+	case raw == nil:
 		f.keep(&FieldError{name, "is missing", acceptedText(limit)})
 		return ""
 	case raw.Kind() != '"':
@@ -158,11 +179,11 @@ func (f *fields) text(name string, limit int) string {
 // amount reads the required amount, which is above zero and at most limit.
 func (f *fields) amount(limit Money) Money {
 	const name = "amount"
-	if f.absent(name) {
+	raw := f.value(name)
+	if raw == nil {
 		f.keep(&FieldError{name, "is missing", acceptedMoney(limit)})
 		return 0
 	}
-	raw := f.members[name]
 	m, err := ParseMoney(string(raw))
 	switch {
 	case errors.Is(err, ErrTooManyDecimals):
@@ -181,10 +202,10 @@ func (f *fields) amount(limit Money) Money {
 // not limit it.
 func (f *fields) texts(name string, count int) []string {
 	list := []string{}
-	if f.absent(name) {
+	raw := f.value(name)
+	if raw == nil {
 		return list
 	}
-	raw := f.members[name]
 	if raw.Kind() != '[' {
 		f.keep(&FieldError{name, "is not an array", acceptedTexts(count)})
 		return list
@@ -213,25 +234,27 @@ func (f *fields) texts(name string, count int) []string {
 
 // status reads the status, of which only the expected one is accepted.
 func (f *fields) status(expected string) string {
-	if raw := f.members["status"]; f.absent("status") || raw.Kind() != '"' {
+	raw := f.value("status")
+	if raw == nil || raw.Kind() != '"' {
 		f.keep(&FieldError{"status", "is missing or not the one of the event's type", expected})
 		return ""
 	}
-	s := unquote(f.members["status"])
+	s := unquote(raw)
 	f.keep(checkStatus(s, expected))
 	return s
 }
 
 // time reads a required time, in UTC and cut to microseconds.
 func (f *fields) time(name string) time.Time {
-	if f.absent(name) {
+	raw := f.value(name)
+	if raw == nil {
 		f.keep(&FieldError{name, "is missing", acceptedTime})
 		return time.Time{}
 	}
 	var t time.Time
 	// Unlike time.Parse, UnmarshalText holds to the grammar of RFC 3339. Its error
 	// quotes the value, so it is not passed on.
-	if raw := f.members[name]; raw.Kind() != '"' || t.UnmarshalText([]byte(unquote(raw))) != nil {
+	if raw.Kind() != '"' || t.UnmarshalText([]byte(unquote(raw))) != nil {
 		f.keep(&FieldError{name, "is not a time", acceptedTime})
 		return time.Time{}
 	}
@@ -242,7 +265,8 @@ func (f *fields) time(name string) time.Time {
 
 // unquote returns the text of a valid JSON string.
 func unquote(raw jsontext.Value) string {
-	text, _ := jsontext.AppendUnquote(nil, raw) // readFields has found it valid
+	var room [128]byte                               // spares an allocation for what is not longer
+	text, _ := jsontext.AppendUnquote(room[:0], raw) // readFields has found it valid
 	return string(text)
 }
 
