@@ -20,6 +20,10 @@ const (
 	StatusRejected   = "REJECTED"
 )
 
+// StatusPurged stands in paiement's ledger, and in no event: the order's payment
+// was given up for good before it was decided.
+const StatusPurged = "PURGED"
+
 // Event is a fact that travels through Kafka: OrderCreated, PaymentAuthorized or
 // PaymentRejected, always by value.
 type Event interface {

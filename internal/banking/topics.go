@@ -31,12 +31,15 @@ type Topic struct {
 }
 
 // Topics returns every topic of the system, in a fresh slice and a stable order.
-// Dead letters are kept longer, as somebody has to look at them first.
+// Dead letters are kept longer than orders, as somebody has to look at them
+// first. Decisions are kept longest: what was decided outlives what could be
+// decided again, an order or a letter that holds one, and paiement's ledger can
+// be rebuilt from them.
 func Topics() []Topic {
 	return []Topic{
 		{TopicOrdersCreated, Partitions, 7 * day},
-		{TopicPaymentsAuthorized, Partitions, 7 * day},
-		{TopicPaymentsRejected, Partitions, 7 * day},
+		{TopicPaymentsAuthorized, Partitions, 35 * day},
+		{TopicPaymentsRejected, Partitions, 35 * day},
 		{TopicOrdersDLQ, Partitions, 30 * day},
 		{TopicPaymentsDLQ, Partitions, 30 * day},
 	}

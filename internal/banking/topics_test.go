@@ -17,7 +17,7 @@ func TestNamesAreContracts(t *testing.T) {
 	fmt.Fprintln(&b, GroupPaiement, GroupSuivi, GroupAnalyseur)
 	fmt.Fprintln(&b, record.HeaderEventID, record.HeaderEventType, record.HeaderOriginalEventID)
 	fmt.Fprintln(&b, TypeOrderCreated, TypePaymentAuthorized, TypePaymentRejected)
-	fmt.Fprint(&b, StatusCreated, " ", StatusAuthorized, " ", StatusRejected)
+	fmt.Fprint(&b, StatusCreated, " ", StatusAuthorized, " ", StatusRejected, " ", StatusPurged)
 	golden(t, "names.txt", []byte(b.String()))
 }
 

@@ -36,11 +36,14 @@ const (
 	ReasonContradictory Reason = "contradictory" // says other than an earlier record
 	ReasonOversized     Reason = "oversized"     // larger than the contract allows
 	ReasonAuthoriser    Reason = "authoriser"    // the authoriser failed
+	ReasonTooOld        Reason = "too_old"       // older than what the ledger can know of
 )
 
 // Reasons returns the closed set.
 func Reasons() []string {
-	return []string{string(ReasonMalformed), string(ReasonContradictory), string(ReasonOversized), string(ReasonAuthoriser)}
+	return []string{
+		string(ReasonMalformed), string(ReasonContradictory), string(ReasonOversized), string(ReasonAuthoriser), string(ReasonTooOld),
+	}
 }
 
 // Failure is an error with its class, decided once where it arises.

@@ -138,6 +138,11 @@ type Marker struct {
 	Letter     Place
 	Resolution string // [Replayed] or [Purged]
 	At         time.Time
+	// EventID is the event of the order, named by the key, that a purge ends: it
+	// is not to be decided any more. "" for any other marker. It stands in the
+	// marker so that a purge is understood without its letter, which retention
+	// may have deleted.
+	EventID string
 }
 
 // ErrNotMarker: a record does not say plainly what became of a dead letter.
@@ -145,11 +150,15 @@ var ErrNotMarker = errors.New("not a marker")
 
 // Message is the record that [ParseMarker] reads.
 func (m Marker) Message(key []byte) Message {
-	return Message{Topic: m.Letter.Topic, Key: key, Headers: []Header{
+	headers := []Header{
 		{Key: HeaderResolves, Value: []byte(m.Letter.String())},
 		{Key: HeaderResolution, Value: []byte(m.Resolution)},
 		{Key: HeaderResolvedAt, Value: []byte(m.At.UTC().Format(time.RFC3339Nano))},
-	}}
+	}
+	if m.EventID != "" {
+		headers = append(headers, Header{Key: HeaderOriginalEventID, Value: []byte(m.EventID)})
+	}
+	return Message{Topic: m.Letter.Topic, Key: key, Headers: headers}
 }
 
 // ParseMarker reads a record without a value that says what became of a letter
@@ -174,5 +183,5 @@ func ParseMarker(r Record) (Marker, error) {
 	if err != nil {
 		return Marker{}, fmt.Errorf("%w: %w", ErrNotMarker, err)
 	}
-	return Marker{letter, resolution, at.UTC()}, nil
+	return Marker{letter, resolution, at.UTC(), r.Header(HeaderOriginalEventID)}, nil
 }

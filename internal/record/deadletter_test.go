@@ -137,6 +137,7 @@ func FuzzDeadLetter(f *testing.F) {
 	f.Add(linesOf(letter(origin(), origin().Headers()...).Headers))
 	f.Add(linesOf(with(record.HeaderOriginalOffset, "+1").Headers))
 	f.Add("resolves=orders.dlq/1/2\nresolution=purged\nresolvedAt=2026-01-02T03:04:05Z\n")
+	f.Add("resolves=orders.dlq/1/2\nresolution=purged\nresolvedAt=2026-01-02T03:04:05Z\noriginalEventId=e\n")
 	f.Fuzz(func(t *testing.T, lines string) {
 		r := record.Record{Place: record.At("orders.dlq", 1, 7), Key: []byte("k"), Headers: headersOf(lines)}
 		o, original, err := record.ParseOrigin(r)
@@ -172,8 +173,11 @@ func TestMarkers(t *testing.T) {
 	marked := func(m record.Message) record.Record {
 		return record.Record{Place: record.At("orders.dlq", 2, 6), Key: m.Key, Value: m.Value, Headers: m.Headers}
 	}
-	for _, resolution := range []string{record.Replayed, record.Purged} {
-		m := record.Marker{Letter: record.At("orders.dlq", 2, 5), Resolution: resolution, At: at}
+	for _, m := range []record.Marker{
+		{Letter: record.At("orders.dlq", 2, 5), Resolution: record.Replayed, At: at},
+		{Letter: record.At("orders.dlq", 2, 5), Resolution: record.Purged, At: at}, // ends no order, or is of an earlier version
+		{Letter: record.At("orders.dlq", 2, 5), Resolution: record.Purged, At: at, EventID: "event-1"},
+	} {
 		message := m.Message([]byte("order-1"))
 		got, err := record.ParseMarker(marked(message))
 		if err != nil || got != m || message.Topic != "orders.dlq" || string(message.Key) != "order-1" || message.Value != nil {
