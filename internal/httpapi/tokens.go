@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -97,13 +98,24 @@ func (t *Tokens) accept(token string) bool {
 	return found == 1
 }
 
+type clientKey struct{}
+
+// Client names the client of a request by the SHA-256 sum of the token that it
+// brought, so that what belongs to one client is found by no other. It is "" on
+// routes that need no token: whatever a request brings there, nobody checked it.
+func Client(r *http.Request) string {
+	client, _ := r.Context().Value(clientKey{}).(string)
+	return client
+}
+
 // guarded lets only those requests to the handler that bring a token. Others
 // are answered before anything of them is read.
 func (t *Tokens) guarded(realm string, handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, brought := bearer(r)
 		if brought && t.accept(token) {
-			handler(w, r)
+			sum := sha256.Sum256([]byte(token))
+			handler(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, hex.EncodeToString(sum[:]))))
 			return
 		}
 		challenge, detail := `Bearer realm="`+realm+`"`, "Send a token: Authorization: Bearer TOKEN."

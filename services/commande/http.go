@@ -113,7 +113,7 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	key, err := readKey(r.Header)
+	key, err := readKey(r)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -244,8 +244,11 @@ func refuse(w http.ResponseWriter, err error) {
 // is 1 to 255 printable characters of ASCII: a string of structured fields (RFC
 // 9651), as the draft has it, or the same without its quotes, as most clients
 // send it. Only its hash is stored: what clients put into keys is their own.
-func readKey(header http.Header) (string, error) {
-	values := header.Values(headerKey)
+//
+// The hash covers the client too, where clients have tokens: two of them may
+// come upon the same key, and neither is to see the other's order.
+func readKey(r *http.Request) (string, error) {
+	values := r.Header.Values(headerKey)
 	if len(values) == 0 {
 		return "", nil
 	}
@@ -261,6 +264,10 @@ func readKey(header http.Header) (string, error) {
 	}
 	if key == "" || len(key) > maxKey || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return "", errKey
+	}
+	if client := httpapi.Client(r); client != "" {
+		// No key has a line feed in it.
+		return hash(client + "\n" + key), nil
 	}
 	return hash(key), nil
 }

@@ -371,7 +371,7 @@ func TestKeysAreReadAsTheDraftHasThemOrBare(t *testing.T) {
 		for _, v := range tt.values {
 			header.Add(headerKey, v)
 		}
-		if got, err := readKey(header); got != tt.want || !errors.Is(err, tt.err) {
+		if got, err := readKey(&http.Request{Header: header}); got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%s: %q, %v; want %q, %v", name, got, err, tt.want, tt.err)
 		}
 	}
@@ -382,7 +382,7 @@ func FuzzReadKey(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		got, err := readKey(http.Header{headerKey: {value}})
+		got, err := readKey(&http.Request{Header: http.Header{headerKey: {value}}})
 		if (err == nil) != (len(got) == 64) || strings.Contains(value, got) && got != "" && len(value) != 64 {
 			t.Errorf("%q: %q, %v", value, got, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -95,6 +97,23 @@ type shop struct {
 
 func openShop(t *testing.T) *shop {
 	t.Helper()
+	return openShopFor(t)
+}
+
+// openShopFor opens a shop for clients with these tokens; with none, for all.
+func openShopFor(t *testing.T, clients ...string) *shop {
+	t.Helper()
+	var tokens *httpapi.Tokens
+	if len(clients) > 0 {
+		path := filepath.Join(t.TempDir(), "tokens")
+		if err := os.WriteFile(path, []byte(strings.Join(clients, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if tokens, err = httpapi.OpenTokens(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	store := reopen(t, "sqlite:"+t.TempDir())
 	t.Cleanup(func() { closed(t, store) })
 	s := &shop{Recorder: telemetrytest.New(t, Name, Catalogue()), broker: &broker{}}
@@ -110,7 +129,7 @@ func openShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	router := httpapi.NewRouter(httpapi.Config{
-		Service: Name, Version: "test", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: s.Logger(),
+		Service: Name, Version: "test", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: s.Logger(), Tokens: tokens,
 	})
 	router.Handle("POST /orders", s.orders.create)
 	s.Handler = telemetry.HTTPMiddleware(s.Telemetry, httpapi.Route)(router)

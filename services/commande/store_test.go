@@ -255,6 +255,35 @@ func TestOneKeyIsOneOrder(t *testing.T) {
 	s.discreet(t, "user-secret", "secret tea", "k1")
 }
 
+// Two clients that come upon one key have an order each, and each its own again.
+func TestAKeyBelongsToItsClient(t *testing.T) {
+	const one, two = "shop-a-token-0000001", "shop-b-token-0000002"
+	s := openShopFor(t, one, two)
+	post := func(token, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/orders", strings.NewReader(body))
+		r.Header.Set(headerKey, `"1"`)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w
+	}
+	first, second := post(one, order), post(two, order)
+	if !strings.Contains(first.Body.String(), `"order-1"`) || !strings.Contains(second.Body.String(), `"order-2"`) || second.Header().Get(headerReplayed) != "" {
+		t.Errorf("one client's order is %s, the other's %v %s", first.Body, second.Header(), second.Body)
+	}
+	for token, want := range map[string]string{one: first.Body.String(), two: second.Body.String()} {
+		if again := post(token, order); again.Body.String() != want || again.Header().Get(headerReplayed) != "true" {
+			t.Errorf("again: %v %s, want %s", again.Header(), again.Body, want)
+		}
+	}
+	if w := post(two, `{"userId":"user-secret","amount":1}`); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("another order under the client's own key: %d %s", w.Code, w.Body)
+	}
+	s.counts(t, 2, 2*765432, map[int]int{201: 4, 422: 1})
+	s.repeats(t, map[string]int{repeatReplayed: 2, repeatOther: 1})
+	s.discreet(t, one, two)
+}
+
 // An order whose outcome is unknown is the same order when it is asked for
 // again: same ids, same event.
 func TestAKeySurvivesAnOrderThatFailed(t *testing.T) {
