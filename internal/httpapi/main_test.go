@@ -121,7 +121,7 @@ func open(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig) *testSer
 	}
 	address := all[0].Addr().String()
 	h := &testServer{url: "http://" + address, dial: func() (net.Conn, error) { return net.DialTimeout("tcp", address, patience) }}
-	h.serve(t, handler, cfg, all)
+	h.serve(t, handler, cfg, all.Limit(1000, func(err error) { t.Error(err) }))
 	return h
 }
 
@@ -132,7 +132,7 @@ func openInside(t *testing.T, handler http.Handler, connections int, cfg httpapi
 	t.Helper()
 	inside := &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}
 	h := &testServer{url: "http://clerk", dial: inside.dial}
-	h.serve(t, handler, cfg, httpapi.Listeners{inside}.Limit(connections))
+	h.serve(t, handler, cfg, httpapi.Listeners{inside}.Limit(connections, func(error) {}))
 	return h
 }
 

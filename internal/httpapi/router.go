@@ -8,8 +8,10 @@
 //   - problem.go has the table of problems, and writes answers.
 //   - bounds.go bounds what clients can make a service do or keep: requests at
 //     work, bodies, answers that wait to be read.
-//   - server.go listens, and serves with a time-out for every phase, over TLS
-//     where there is a certificate.
+//   - listener.go listens: it bounds connections, and closes them so that a
+//     client which still sends gets its answer.
+//   - server.go serves with a time-out for every phase, over TLS where there is
+//     a certificate.
 //   - tokens.go refuses clients that bring no valid token.
 //   - openapi.go puts a service's OpenAPI document together; common.yaml is
 //     what all documents share.
@@ -185,15 +187,25 @@ func (rt *Router) dispatch(a *responseBuffer, r *http.Request) {
 	rt.mux.ServeHTTP(a, r) // sets r.Pattern and the path values
 }
 
-// PanicsTotal is the name of the metric that counts handlers that panicked.
-const PanicsTotal = "http_panics_total"
+// Names of the metrics of [Catalogue].
+const (
+	PanicsTotal         = "http_panics_total"          // fed by the [Config]'s Panicked
+	AcceptFailuresTotal = "http_accept_failures_total" // fed by [Failures]
+)
 
-// Catalogue returns the metric that the [Config]'s Panicked feeds.
+// Catalogue returns the metrics of serving, which the service's own counters
+// feed.
 func Catalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{{
-		Name: PanicsTotal, Kind: telemetry.Counter,
-		Help: "Requests whose handler panicked; each was answered with 500.",
-	}}
+	return telemetry.Catalogue{
+		{
+			Name: PanicsTotal, Kind: telemetry.Counter,
+			Help: "Requests whose handler panicked; each was answered with 500.",
+		},
+		{
+			Name: AcceptFailuresTotal, Kind: telemetry.Counter,
+			Help: "Times that the system did not hand over a connection, mostly for want of file descriptors.",
+		},
+	}
 }
 
 // recover answers for a handler that panicked. What it had written is dropped.

@@ -8,17 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/vigie-dev/vigie/internal/files"
 )
-
-// DefaultMaxConnections is how many connections an address takes at once.
-const DefaultMaxConnections = 2048
 
 // maxHeaderBytes bounds a request's line and headers.
 const maxHeaderBytes = 16 << 10
@@ -55,59 +49,6 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 		return otherwise
 	}
 	return d
-}
-
-// ErrAddress: the address to listen on is taken or not one of this machine.
-var ErrAddress = errors.New("cannot listen")
-
-// Listen binds the address (host:port; port 0 picks a free one).
-func Listen(ctx context.Context, address string) (net.Listener, error) {
-	if address == "" { // which would be every address
-		return nil, fmt.Errorf("%w: no address", ErrAddress)
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%w on %s: %w", ErrAddress, address, err)
-	}
-	return l, nil
-}
-
-// ListenAll binds each of the addresses, which are separated by commas, or
-// none of them: a service on a machine with containers listens on loopback and
-// on the containers' gateway, and needs not listen everywhere for that.
-func ListenAll(ctx context.Context, addresses string) (Listeners, error) {
-	var all Listeners
-	for address := range strings.SplitSeq(addresses, ",") {
-		l, err := Listen(ctx, strings.TrimSpace(address))
-		if err != nil {
-			return nil, errors.Join(err, all.Close())
-		}
-		all = append(all, l)
-	}
-	return all, nil
-}
-
-// Listeners are the addresses of one server, the first of which it is known
-// by.
-type Listeners []net.Listener
-
-// Limit bounds the connections of each address. Those beyond wait in the
-// kernel's queue until another ends.
-func (all Listeners) Limit(connections int) Listeners {
-	limited := make(Listeners, len(all))
-	for i, l := range all {
-		limited[i] = netutil.LimitListener(l, connections)
-	}
-	return limited
-}
-
-// Close closes all of them.
-func (all Listeners) Close() error {
-	var errs []error
-	for _, l := range all {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // Server serves one service.

@@ -228,11 +228,17 @@ func leavesMachine(addresses string) bool {
 
 // listen binds; requests wait until [Service.serve].
 func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
+	failures, err := s.base.Telemetry.Instruments().Int64Counter(httpapi.AcceptFailuresTotal)
+	if err != nil {
+		return err
+	}
+	failures.Add(ctx, 0) // seen as zero before the first
 	s.listeners, err = httpapi.ListenAll(ctx, settings.Address)
 	if err != nil {
 		return err
 	}
-	s.listeners = s.listeners.Limit(settings.HTTP.MaxConnections)
+	failed := httpapi.Failures(s.base.Log, func() { failures.Add(context.Background(), 1) })
+	s.listeners = s.listeners.Limit(settings.HTTP.MaxConnections, failed)
 	s.base.Stack.OnStop("listener", func(context.Context) error {
 		_ = s.listeners.Close() // the server has usually closed it
 		return nil
