@@ -162,8 +162,7 @@ func startsRoot(options []trace.SpanStartOption) bool {
 	return config.NewRoot()
 }
 
-// The ids need to be unlikely to meet, not hard to guess. All zeros are no id.
-
+// newTraceID makes ids that need to be unlikely to meet, as newSpanID does, not hard to guess. All zeros are no id.
 func newTraceID() (id trace.TraceID) {
 	binary.BigEndian.PutUint64(id[:8], rand.Uint64()|1) //nolint:gosec // not a secret
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64())   //nolint:gosec // not a secret

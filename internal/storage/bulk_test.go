@@ -26,7 +26,6 @@ func rows(from, to int) (all [][]any) {
 }
 
 // collect makes a scan that notes ids.
-
 func collect(ids map[int]int) func(*sql.Rows) error {
 	return func(r *sql.Rows) error {
 		var id int

@@ -124,7 +124,6 @@ func testOneOfSeveralOwnersAdvances(t *testing.T, empty maker) {
 }
 
 // drain reads a partition's outbox as its owner does: batch for batch.
-
 func drain(t *testing.T, s *storage.Store, p record.Partition) (batches []storage.Pending) {
 	t.Helper()
 	for {
@@ -169,7 +168,6 @@ func size(t *testing.T, url string) (n int) {
 }
 
 // batch is n messages that the records up to an offset caused.
-
 func batch(p record.Partition, last int64, n int) storage.Pending {
 	pending := storage.Pending{Source: p, LastOffset: last}
 	for part := range n {

@@ -28,13 +28,11 @@ const (
 )
 
 // postgres is the server of all tests here, where there is one.
-
 var postgres testpostgres.Shared
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
 
 // maker gives the URL of an empty storage.
-
 type maker = func(testing.TB) string
 
 func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
@@ -45,7 +43,6 @@ func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
 func sqliteIn(t testing.TB) string { return "sqlite:" + t.TempDir() }
 
 // notes is the schema of a service that these tests make up.
-
 func notes() fs.FS {
 	return fstest.MapFS{"00001_notes.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL);
@@ -60,7 +57,6 @@ DROP TABLE notes;
 func orders() record.Partition { return record.Partition{Topic: "orders.created", ID: 1} }
 
 // reopen opens the storage at a URL; the caller closes it.
-
 func reopen(t *testing.T, url string) *storage.Store {
 	t.Helper()
 	s, err := storage.Open(t.Context(), url, "clerk", notes())
@@ -71,7 +67,6 @@ func reopen(t *testing.T, url string) *storage.Store {
 }
 
 // open opens an empty storage until the test ends.
-
 func open(t *testing.T, empty maker) *storage.Store {
 	t.Helper()
 	s := reopen(t, empty(t))

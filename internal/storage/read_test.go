@@ -69,7 +69,6 @@ func openReadOnly(t *testing.T, url string) *storage.Reader {
 }
 
 // fill stores one of everything that a reader looks at.
-
 func fill(t *testing.T, s *storage.Store) {
 	t.Helper()
 	if err := s.StartAt(t.Context(), orders(), 4); err != nil {
@@ -91,7 +90,6 @@ func waiting() []record.Message {
 }
 
 // seen is what a reader finds.
-
 type seen struct {
 	Positions map[record.Partition]int64
 	Outbox    []storage.Pending
@@ -119,9 +117,7 @@ func filled() seen {
 }
 
 // What a service has stored can be read while it runs, after it has stopped,
-
 // and after it was killed with its write-ahead log open.
-
 func TestAReaderSeesWhatIsStored(t *testing.T) {
 	running := t.TempDir()
 	fill(t, openIn(t, "sqlite:"+running))
@@ -168,9 +164,7 @@ func copyFolder(t *testing.T, from, to string) {
 }
 
 // contents returns the folder's files that hold state. SQLite's shared memory
-
 // and an empty write-ahead log are bookkeeping.
-
 func contents(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -190,9 +184,7 @@ func contents(t *testing.T, folder string) map[string]string {
 }
 
 // Everything in a snapshot is of one moment, and looking keeps nobody from
-
 // writing.
-
 func TestASnapshotIsOfOneMoment(t *testing.T) { onEach(t, testASnapshotIsOfOneMoment) }
 
 func testASnapshotIsOfOneMoment(t *testing.T, empty maker) {
@@ -224,7 +216,6 @@ func moveOne(t *testing.T, s *storage.Store) {
 }
 
 // side reads the two halves of the pair by queries of their own.
-
 func side(t *testing.T, s *storage.Snapshot, name string) (value int) {
 	t.Helper()
 	rows, err := s.Query(t.Context(), `SELECT value FROM pair WHERE side = $1`, name)

@@ -192,7 +192,6 @@ const password = "s3cr3t"
 
 // What is wrong with a URL is reported without the URL, which may contain a
 // password.
-
 func TestPostgresURLsThatAreRefused(t *testing.T) {
 	for _, url := range []string{
 		"postgres://user:" + password + "@host:port/db",

@@ -63,9 +63,7 @@ func testUpdateStoresAllOrNothing(t *testing.T, empty maker) {
 }
 
 // attempt changes one thing of each kind and then ends by end; a panic that
-
 // comes through is returned as an error.
-
 func attempt(t *testing.T, s *storage.Store, end func(context.Context, func(), *storage.Tx) error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
