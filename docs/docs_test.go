@@ -124,6 +124,50 @@ func TestPathsAndTestsThatAreNamedExist(t *testing.T) {
 	}
 }
 
+// A package whose first page maps its files names every file that it compiles,
+// and no other. In a package of tests alone, all are; elsewhere they stand beside
+// what they test. A name may have a star. The page of test/system says after what
+// its files are named, in place of naming them.
+func TestPackagesMapTheirFiles(t *testing.T) {
+	page := regexp.MustCompile(`(?m)((?:^//.*\n)+)package \w+$`)
+	named := regexp.MustCompile(`[\w*]+\.go\b`)
+	checked := 0
+	for folder, files := range goFiles(t) {
+		if folder == "test/system" {
+			continue
+		}
+		code := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+		if len(code) == 0 {
+			code = files
+		}
+		for _, file := range code {
+			first := page.FindStringSubmatch(read(t, filepath.Join(folder, file)))
+			if first == nil {
+				continue
+			}
+			patterns := named.FindAllString(first[1], -1)
+			if len(patterns) == 0 {
+				continue
+			}
+			checked++
+			missing := slices.DeleteFunc(slices.Clone(code), func(name string) bool {
+				return name == file || slices.ContainsFunc(patterns, func(p string) bool { ok, _ := filepath.Match(p, name); return ok })
+			})
+			if len(missing) > 0 {
+				t.Errorf("%s/%s, which maps the package's files, does not name %s", folder, file, missing)
+			}
+			for _, p := range patterns {
+				if !slices.ContainsFunc(files, func(name string) bool { ok, _ := filepath.Match(p, name); return ok }) {
+					t.Errorf("%s/%s names %s, which is not there", folder, file, p)
+				}
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no package maps its files")
+	}
+}
+
 // The table of packages names what each imports, of this repository. Rows that say
 // it in words have no backticks, or a `*`, and are left to the reader, as is what
 // stands behind a semicolon.
@@ -186,27 +230,40 @@ func goNames(t *testing.T) (files, functions map[string]bool) {
 	t.Helper()
 	files, functions = map[string]bool{}, map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+	for folder, names := range goFiles(t) {
+		for _, name := range names {
+			files[name] = true
+			if !strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			for _, match := range function.FindAllStringSubmatch(read(t, filepath.Join(folder, name)), -1) {
+				functions[match[1]] = true
+			}
+		}
+	}
+	return files, functions
+}
+
+// goFiles returns the names of the Go files in each folder, in order.
+func goFiles(t *testing.T) map[string][]string {
+	t.Helper()
+	files := map[string][]string{}
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "data"):
 			return fs.SkipDir
-		case filepath.Ext(path) != ".go":
-			return nil
-		}
-		files[entry.Name()] = true
-		if strings.HasSuffix(path, "_test.go") {
-			for _, match := range function.FindAllStringSubmatch(read(t, path), -1) {
-				functions[match[1]] = true
-			}
+		case !entry.IsDir() && filepath.Ext(path) == ".go":
+			folder := filepath.ToSlash(filepath.Dir(path))
+			files[folder] = append(files[folder], entry.Name())
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files, functions
+	return files
 }
 
 // makeTargets returns the targets that the Makefile spells out, those of a

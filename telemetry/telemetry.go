@@ -14,7 +14,7 @@
 //
 // telemetry.go has the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
 // common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded.
-// page.go is /metrics, process.go the process's memory and uptime. http.go is the middleware, httpmetrics.go what it
+// page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware, httpmetrics.go what it
 // measures. traces.go makes spans and samples them, logs.go writes log lines, and outlet.go sends both away.
 package telemetry
 

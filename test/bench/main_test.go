@@ -2,10 +2,11 @@
 // libraries: ratios of one run mean something on any machine. docs/performance.md
 // has the figures.
 //
-// bench_test.go measures orders and the start, benchpaiement_test.go decisions,
-// benchviews_test.go suivi and analyseur; benchkeepup, benchvisible, benchsampling
-// and benchpostgres one question each. benchbare_test.go and benchbareloop_test.go
-// are the bare side: an HTTP handler and a consumer.
+// bench_test.go measures orders and the start, paiement_test.go decisions,
+// views_test.go suivi and analyseur; keepup_test.go, visible_test.go,
+// sampling_test.go and postgres_integration_test.go answer one question each.
+// bare_test.go and bareloop_test.go are the bare side: an HTTP handler and a
+// consumer. main_test.go is this page.
 package bench_test
 
 import (

@@ -1,8 +1,9 @@
 // Package bank runs the whole system by the command's own code, in this process
 // or as processes, and sends it requests as its clients do. Only tests use it.
 //
-// bank.go starts it and is its client, deployment.go says in which ways it can
-// run.
+// bank.go starts it and is its client. deployment.go says in which ways it can
+// run; deployment_*.go which of them: deployment_process.go in this process, and
+// with the tag integration deployment_integration.go as processes.
 package bank
 
 import (

@@ -3,9 +3,11 @@
 // real ones; free ports; and servers that are fetched or built once. Only tests
 // use it.
 //
-//   - machine.go says what this machine has for tests, and finds free ports.
+//   - machine.go says what this machine has for tests, and finds free ports;
+//     integration_on.go and integration_off.go whether the tag integration is set.
 //   - cache.go keeps what takes minutes to make, such as servers from registries.
-//   - process.go starts and ends processes.
+//   - process.go starts and ends processes, with the attributes that the system
+//     has for them (attributes_linux.go, attributes_other.go).
 //   - output.go waits for what a process writes.
 package proc
 
