@@ -28,6 +28,7 @@ const (
 	SlowBody        ProblemType = "slow-body"
 	KeyInUse        ProblemType = "key-in-use"
 	LargeBody       ProblemType = "large-body"
+	EncodedBody     ProblemType = "encoded-body"
 	KeyReused       ProblemType = "key-reused"
 	Fault           ProblemType = "fault"
 	Busy            ProblemType = "busy"
@@ -69,6 +70,7 @@ func Problems() []ProblemFacts {
 		{SlowBody, http.StatusRequestTimeout, "The body did not arrive in time", NotDone},
 		{KeyInUse, http.StatusConflict, "A request with this key is under way", NotDone},
 		{LargeBody, http.StatusRequestEntityTooLarge, "The body is too large", NotDone},
+		{EncodedBody, http.StatusUnsupportedMediaType, "The body is encoded", NotDone},
 		{KeyReused, http.StatusUnprocessableEntity, "The key was used for another order", NotDone},
 		{Fault, http.StatusInternalServerError, "The service failed", MaybeDone},
 		{Busy, http.StatusServiceUnavailable, "The service is busy", NotDone},
@@ -113,7 +115,7 @@ type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	// Detail says in one sentence what was wrong and what is accepted. It
-	// never repeats what the client sent.
+	// never repeats what the client sent, but for the name of a parameter.
 	Detail string `json:"detail,omitempty"`
 	// Field, Problem and Accepted are extension members for validation: the
 	// member that was refused, what was wrong with it and what is accepted.

@@ -6,6 +6,7 @@
 //     headers, routes with bounded labels, panics, and the routes that all
 //     services have, with their readiness.
 //   - problem.go has the table of problems, and writes answers.
+//   - request.go refuses requests for their form: target, query, coding.
 //   - bounds.go bounds what clients can make a service do or keep: requests at
 //     work, bodies, answers that wait to be read.
 //   - listener.go listens: it bounds connections, and closes them so that a
@@ -106,12 +107,13 @@ func NewRouter(cfg Config) *Router {
 	rt := &Router{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), own: newLane(cfg.MaxConcurrent, sendingOwn),
 		protection: protections(),
 	}
-	rt.add("GET /{$}", rt.root)
-	rt.add("GET /health", rt.health)
-	rt.add("GET /health/ready", rt.ready)
-	rt.add("GET /metrics", newLane(maxScrapes, sendingMetrics).bounded(cfg.Metrics.ServeHTTP))
+	rt.add("GET /{$}", knownParameters(nil, rt.root))
+	rt.add("GET /health", knownParameters(nil, rt.health))
+	rt.add("GET /health/ready", knownParameters(nil, rt.ready))
+	metrics := newLane(maxScrapes, sendingMetrics).bounded(cfg.Metrics.ServeHTTP)
+	rt.add("GET /metrics", knownParameters([]string{"name[]"}, metrics)) // promhttp's filter
 	if len(cfg.OpenAPI) > 0 {
-		rt.add("GET /openapi.yaml", rt.own.bounded(rt.openAPI))
+		rt.add("GET /openapi.yaml", knownParameters(nil, rt.own.bounded(rt.openAPI)))
 	}
 	return rt
 }
@@ -119,14 +121,16 @@ func NewRouter(cfg Config) *Router {
 // Handle adds a route of the service's own; the pattern is one of
 // http.ServeMux with a method. The handler finds the body in memory, and starts
 // only while fewer than Config.MaxConcurrent are at work; what it writes is sent
-// once it has returned.
-func (rt *Router) Handle(pattern string, handler http.HandlerFunc) {
+// once it has returned. It is asked with none but the query parameters named,
+// each at most once.
+func (rt *Router) Handle(pattern string, handler http.HandlerFunc, parameters ...string) {
 	switch method, _, _ := strings.Cut(pattern, " "); method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
-		handler = rt.own.boundedWithBody(handler, rt.cfg.MaxBody, rt.cfg.BodyTimeout)
+		handler = plainBody(rt.own.boundedWithBody(handler, rt.cfg.MaxBody, rt.cfg.BodyTimeout))
 	default:
 		handler = rt.own.bounded(handler)
 	}
+	handler = knownParameters(parameters, handler)
 	if rt.cfg.Tokens != nil {
 		handler = rt.cfg.Tokens.guarded(rt.cfg.Service, handler)
 	}
@@ -172,6 +176,15 @@ func protections() http.Header {
 
 func (rt *Router) dispatch(a *responseBuffer, r *http.Request) {
 	defer rt.recover(a, r)
+	if len(r.TransferEncoding) > 0 {
+		// One that has a Content-Length as well may be meant to smuggle another
+		// in, so its connection has to end (RFC 9112 section 6.1). The server
+		// has removed that header, so all in chunks are taken for such.
+		a.Header().Set("Connection", "close")
+	}
+	if !hasPath(a, r) {
+		return
+	}
 	if rt.origin.Check(r) != nil {
 		WriteProblem(a, Problem{Type: ForeignPage, Detail: "Changes requested by pages of other origins are refused."})
 		return

@@ -30,7 +30,7 @@ func TestRoutes(t *testing.T) {
 	}{
 		{"GET", "/", jsonType, `{"endpoints":["GET /","GET /health","GET /health/ready","GET /metrics","GET /things/{id}","POST /things/{id}"],"service":"clerk","version":"1.2.3"}`},
 		{"GET", "/health", jsonType, `{"service":"clerk","status":"ok"}`},
-		{"GET", "/health?verbose=1", jsonType, `{"service":"clerk","status":"ok"}`},
+		{"GET", "/metrics?name[]=a&name[]=b", "text/plain; charset=utf-8", "the page"},
 		{"GET", "/health/ready", jsonType, `{"service":"clerk","status":"ready"}`},
 		{"GET", "/metrics", "text/plain; charset=utf-8", "the page"},
 		{"GET", "/things/order-1", jsonType, `{"id":"order-1"}`},

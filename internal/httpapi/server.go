@@ -71,6 +71,8 @@ func NewServer(handler http.Handler, log *slog.Logger, cfg ServerConfig) *Server
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         new(http.Protocols),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// OPTIONS * is the handler's to answer, so that it is counted.
+		DisableGeneralOptionsHandler: true,
 	}
 	s.Protocols.SetHTTP1(true)
 	if cfg.Certificate != nil {

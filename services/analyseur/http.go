@@ -64,7 +64,7 @@ type recentTransaction struct {
 // serve takes the requests.
 func (a *api) serve(router *httpapi.Router) {
 	router.Handle("GET /statistics", a.statistics)
-	router.Handle("GET /recent-transactions", a.recent)
+	router.Handle("GET /recent-transactions", a.recent, "limit")
 }
 
 func (a *api) statistics(w http.ResponseWriter, r *http.Request) {

@@ -70,7 +70,7 @@ type listedOrder struct {
 
 // serve takes the requests.
 func (a *api) serve(router *httpapi.Router) {
-	router.Handle("GET /orders", a.list)
+	router.Handle("GET /orders", a.list, "cursor", "limit")
 	router.Handle("GET /orders/{id}/status", a.status)
 }
 

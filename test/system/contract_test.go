@@ -45,36 +45,39 @@ func TestRefusalsAreAsDescribed(t *testing.T) {
 	bank.Parallel(t)
 	s := bank.Start(t, t.TempDir())
 	for _, tt := range []struct {
-		method, url, body, origin, key string
-		want                           httpapi.ProblemType // "" for none
+		method, url, body, header string
+		want                      httpapi.ProblemType // "" for none
 	}{
-		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "", "one", ""},
-		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "", "one", ""}, // replayed
-		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":2}`, "", "one", httpapi.KeyReused},
-		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "", `"`, httpapi.InvalidRequest},
-		{"POST", s.Commande + "/orders", "", "", "", httpapi.InvalidRequest},
-		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1.005}`, "", "", httpapi.InvalidRequest},
-		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "cross-site", "", httpapi.ForeignPage},
-		{"POST", s.Commande + "/orders", strings.Repeat(" ", 65537), "", "", httpapi.LargeBody},
-		{"GET", s.Commande + "/orders", "", "", "", httpapi.WrongMethod},
-		{"GET", s.Commande + "/nothing", "", "", "", httpapi.UnknownResource},
-		{"HEAD", s.Commande + "/openapi.yaml", "", "", "", ""},
-		{"GET", s.Suivi + "/orders?limit=501", "", "", "", httpapi.InvalidRequest},
-		{"GET", s.Suivi + "/orders?cursor=mine", "", "", "", httpapi.InvalidRequest},
-		{"GET", s.Suivi + "/orders/order-0/status", "", "", "", httpapi.UnknownOrder},
-		{"GET", s.Analyseur + "/recent-transactions?limit=none", "", "", "", httpapi.InvalidRequest},
-		{"DELETE", s.Analyseur + "/statistics", "", "", "", httpapi.WrongMethod},
-		{"POST", s.Paiement + "/health", "", "", "", httpapi.WrongMethod},
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "Idempotency-Key: one", ""},
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "Idempotency-Key: one", ""}, // replayed
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":2}`, "Idempotency-Key: one", httpapi.KeyReused},
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, `Idempotency-Key: "`, httpapi.InvalidRequest},
+		{"POST", s.Commande + "/orders", "", "", httpapi.InvalidRequest},
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1.005}`, "", httpapi.InvalidRequest},
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "Sec-Fetch-Site: cross-site", httpapi.ForeignPage},
+		{"POST", s.Commande + "/orders", strings.Repeat(" ", 65537), "", httpapi.LargeBody},
+		{"GET", s.Commande + "/orders", "", "", httpapi.WrongMethod},
+		{"GET", s.Commande + "/nothing", "", "", httpapi.UnknownResource},
+		{"HEAD", s.Commande + "/openapi.yaml", "", "", ""},
+		{"GET", s.Suivi + "/orders?limit=501", "", "", httpapi.InvalidRequest},
+		{"GET", s.Suivi + "/orders?cursor=mine", "", "", httpapi.InvalidRequest},
+		{"GET", s.Suivi + "/orders/order-0/status", "", "", httpapi.UnknownOrder},
+		{"GET", s.Analyseur + "/recent-transactions?limit=none", "", "", httpapi.InvalidRequest},
+		{"DELETE", s.Analyseur + "/statistics", "", "", httpapi.WrongMethod},
+		{"POST", s.Paiement + "/health", "", "", httpapi.WrongMethod},
+		{"POST", s.Commande + "/orders", `{"userId":"user123","amount":1}`, "Content-Encoding: gzip", httpapi.EncodedBody},
+		{"POST", s.Commande + "/orders?dry-run=1", `{"userId":"user123","amount":1}`, "", httpapi.InvalidRequest},
+		{"GET", s.Suivi + "/orders/order-1/status?verbose=1", "", "", httpapi.InvalidRequest},
+		{"GET", s.Analyseur + "/statistics?since=today", "", "", httpapi.InvalidRequest},
+		{"GET", s.Paiement + "/health/ready?verbose", "", "", httpapi.InvalidRequest},
+		{"GET", s.Paiement + "/metrics?name[]=http_requests", "", "", ""},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url, strings.NewReader(tt.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tt.key != "" {
-			r.Header.Set("Idempotency-Key", tt.key)
-		}
-		if tt.origin != "" {
-			r.Header.Set("Sec-Fetch-Site", tt.origin)
+		if name, value, ok := strings.Cut(tt.header, ": "); ok {
+			r.Header.Set(name, value)
 		}
 		answer, err := http.DefaultClient.Do(r)
 		if err != nil {
