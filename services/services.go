@@ -106,6 +106,7 @@ const (
 	errorRate  = "paiement-error-rate"
 	latency    = "paiement-latency"
 	seed       = "paiement-seed"
+	decideFrom = "paiement-decide-from"
 )
 
 func paiementFlags() []cli.Flag {
@@ -126,11 +127,20 @@ func paiementFlags() []cli.Flag {
 			Name: seed, Sources: cli.EnvVars("PAIEMENT_SEED"), Value: 1, Category: paiement.Name,
 			Usage: "the simulated authoriser's decision on an order follows from this number and the order's id",
 		},
+		&cli.StringFlag{
+			Name: decideFrom, Aliases: []string{"decide-from"}, Sources: cli.EnvVars("PAIEMENT_DECIDE_FROM"), Category: paiement.Name,
+			Usage:     "decide orders placed since this `TIME` (RFC 3339), or \"all\", although the ledger can no longer know whether they were decided before",
+			Validator: func(text string) error { _, err := paiement.ParseDecideFrom(text); return err },
+		},
 	}
 }
 
 func startPaiement(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error) {
-	return paiement.Start(ctx, settings, paiement.Config{Simulation: paiement.Simulation{
+	from, err := paiement.ParseDecideFrom(flags.String(decideFrom))
+	if err != nil {
+		return nil, err
+	}
+	return paiement.Start(ctx, settings, paiement.Config{DecideFrom: from, Simulation: paiement.Simulation{
 		RejectRate: flags.Float(rejectRate), ErrorRate: flags.Float(errorRate),
 		Latency: flags.Duration(latency), Seed: flags.Uint64(seed),
 	}})

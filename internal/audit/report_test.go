@@ -59,7 +59,7 @@ func TestTextOfEverything(t *testing.T) {
 	text := report.Limit(2).Text()
 	for _, want := range []string{
 		"cannot tell              1        0.01",
-		"paiement: records to read: 0, messages to publish: 1\n",
+		"paiement: records to read: 1, messages to publish: 1\n",
 		"analyseur: not looked at: it is not there\n",
 		"cut: orders.created/0 is complete from offset 5 on, of 2026-05-01T12:00:00Z\n",
 		"cut: orders.created/1 is complete from offset 7 on, which is its end\n",

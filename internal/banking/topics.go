@@ -49,7 +49,7 @@ func Topics() []Topic {
 func ReadBy(group string) []string {
 	switch group {
 	case GroupPaiement:
-		return []string{TopicOrdersCreated}
+		return []string{TopicOrdersCreated, TopicOrdersDLQ}
 	case GroupSuivi:
 		return []string{TopicOrdersCreated, TopicPaymentsAuthorized, TopicPaymentsRejected, TopicOrdersDLQ}
 	case GroupAnalyseur:

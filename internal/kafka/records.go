@@ -160,6 +160,58 @@ func Bounds(client sarama.Client, topics ...string) ([]Span, error) {
 	return out, nil
 }
 
+// Log is what can be read of a cluster's topics outside any consumer group.
+type Log interface {
+	// Bounds returns what the topics' logs hold at this moment, as [Bounds] does.
+	Bounds(topics ...string) ([]Span, error)
+	// Ends returns where the topics' logs end at this moment, in one round of
+	// requests.
+	Ends(topics ...string) (map[record.Partition]int64, error)
+	// Scan reads the spans, as [Scan] does.
+	Scan(ctx context.Context, spans []Span, read func(record.Record) error) error
+}
+
+// Cluster is the [Log] of a cluster.
+type Cluster struct {
+	Config Config
+	Client sarama.Client
+}
+
+// Bounds implements [Log].
+func (c Cluster) Bounds(topics ...string) ([]Span, error) { return Bounds(c.Client, topics...) }
+
+// Scan implements [Log].
+func (c Cluster) Scan(ctx context.Context, spans []Span, read func(record.Record) error) error {
+	return Scan(ctx, c.Config, spans, read)
+}
+
+// Ends implements [Log].
+func (c Cluster) Ends(topics ...string) (map[record.Partition]int64, error) {
+	var mu sync.Mutex
+	ends := map[record.Partition]int64{}
+	var group errgroup.Group
+	for _, topic := range topics {
+		ids, err := c.Client.Partitions(topic)
+		if err != nil {
+			return nil, fmt.Errorf("list partitions of %s: %w", topic, err)
+		}
+		for _, id := range ids {
+			p := record.Partition{Topic: topic, ID: id}
+			group.Go(func() error {
+				end, err := c.Client.GetOffset(topic, id, sarama.OffsetNewest)
+				if err != nil {
+					return fmt.Errorf("read the end of %s: %w", p, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				ends[p] = end
+				return nil
+			})
+		}
+	}
+	return ends, group.Wait()
+}
+
 // scanWait is how long a broker holds back the answer to a fetch at the log's
 // end. sarama advises against less.
 const scanWait = 100 * time.Millisecond

@@ -15,23 +15,30 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
-// known is what the ledger says about a batch's orders: the event that each
-// decided order was decided for.
-type known map[string]string
+// known is what is known of a batch's orders before they are decided.
+type known struct {
+	// settled has, for those that are decided or purged, the event of each.
+	settled map[string]string
+	// from is the horizon: an order that was placed before it is not decided;
+	// zero for none.
+	from time.Time
+}
 
-// entry is a line that a decision adds to the ledger.
+// entry is a line that a decision or a purge adds to the ledger.
 type entry struct {
 	OrderID       string
 	EventID       string
-	ResultEventID string
+	ResultEventID string // "" for a purge
 	Status        string
-	Amount        banking.Money
+	Amount        banking.Money // 0 for a purge
 	ProcessedAt   time.Time
 }
 
-// decider is paiement's handler: each order is decided once.
+// decider is paiement's handler: each order is decided once, unless it is purged
+// before.
 type decider struct {
 	store      store
+	purges     *unread
 	authoriser Authoriser
 	now        func() time.Time
 	log        *slog.Logger
@@ -39,57 +46,106 @@ type decider struct {
 	rejected   func(context.Context)
 }
 
-// Load looks the batch's orders up in the ledger.
+// Load looks the batch's orders up: among the purges first, then in the ledger,
+// which takes them meanwhile, and the horizon last, which is raised with what
+// the ledger forgets.
 func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error) {
-	return d.store.Decided(ctx, record.Keys(batch))
+	orders := record.Keys(batch)
+	purged, err := d.purges.Purged(ctx, orders)
+	if err != nil {
+		return known{}, err
+	}
+	settled, err := d.store.Settled(ctx, orders)
+	if err != nil {
+		return known{}, err
+	}
+	for order, event := range purged {
+		if _, ok := settled[order]; !ok { // a decision that came first is final
+			settled[order] = event
+		}
+	}
+	from, err := d.store.Horizon(ctx)
+	return known{settled, from}, err
 }
 
-// Handle decides one order, unless the ledger has it.
-func (d *decider) Handle(ctx context.Context, state known, r record.Record) (entry, []record.Message, error) {
+// Handle decides one order, unless it is settled or may have been, or takes a
+// purge into the ledger. A nil entry is a dead letter that ends no order.
+func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*entry, []record.Message, error) {
+	if r.Topic == banking.TopicOrdersDLQ {
+		return d.purge(r), nil, nil
+	}
 	order, err := delivery.DecodeAs[banking.OrderCreated](r)
 	if err != nil {
-		return entry{}, nil, err
+		return nil, nil, err
 	}
-	if decided, ok := state[order.OrderID]; ok {
-		if decided == order.EventID {
-			return entry{}, nil, delivery.ErrDuplicate
+	if settled, ok := state.settled[order.OrderID]; ok {
+		if settled == order.EventID {
+			return nil, nil, delivery.ErrDuplicate
 		}
-		return entry{}, nil, delivery.Reject(delivery.ReasonContradictory,
-			fmt.Errorf("%s was decided for another event", order.OrderID))
+		return nil, nil, delivery.Reject(delivery.ReasonContradictory,
+			fmt.Errorf("%s was decided or purged for another event", order.OrderID))
 	}
+	if at := placed(order, r); at.Before(state.from) {
+		return nil, nil, delivery.Reject(delivery.ReasonTooOld, fmt.Errorf(
+			"%s was placed at %s; what was decided before %s is no longer known. If it was not decided, restart paiement with --decide-from=%[2]s and replay this letter",
+			order.OrderID, at.UTC().Format(time.RFC3339), state.from.Format(time.RFC3339)))
+	}
+	return d.decide(ctx, order)
+}
+
+// purge is what a dead-letter topic's record ends, if anything.
+func (d *decider) purge(r record.Record) *entry {
+	order, event, ok := purgeOf(r)
+	if !ok {
+		return nil
+	}
+	return &entry{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: d.now()}
+}
+
+// decide has the authoriser decide an order that nothing is known of.
+func (d *decider) decide(ctx context.Context, order banking.OrderCreated) (*entry, []record.Message, error) {
 	verdict, err := d.authoriser.Authorise(ctx, order.OrderID, order.Amount)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
-			return entry{}, nil, err // we are stopping; the order waits for the next start
+			return nil, nil, err // we are stopping; the order waits for the next start
 		}
-		return entry{}, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
+		return nil, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
 	}
 	result := outcome(order, verdict, d.now())
 	message, err := delivery.Encode(result, order.EventID)
 	if err != nil { // the order could be decoded, so it is the verdict that cannot be encoded
-		return entry{}, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
+		return nil, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
 	}
-	return entry{
+	return &entry{
 		OrderID: order.OrderID, EventID: order.EventID, ResultEventID: result.ID(),
 		Status: statusOf(verdict), Amount: order.Amount, ProcessedAt: result.Time(),
 	}, []record.Message{message}, nil
 }
 
 // Store writes the ledger.
-func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[entry]) error {
-	entries := make([]entry, len(decided))
-	for i, e := range decided {
-		entries[i] = e.Change
+func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[*entry]) error {
+	var entries []entry
+	for _, e := range decided {
+		if e.Change != nil {
+			entries = append(entries, *e.Change)
+		}
 	}
 	return d.store.Add(ctx, tx, entries)
 }
 
-// Stored counts and logs the decisions.
-func (d *decider) Stored(decided []delivery.Decided[entry]) {
+// Stored counts and logs what was settled.
+func (d *decider) Stored(decided []delivery.Decided[*entry]) {
 	for _, e := range decided {
-		if e.Change.Status == banking.StatusAuthorized {
+		if e.Change == nil {
+			continue
+		}
+		switch e.Change.Status {
+		case banking.StatusPurged:
+			d.log.InfoContext(e.Context, "purge seen", "order_id", e.Change.OrderID)
+			continue
+		case banking.StatusAuthorized:
 			d.authorized(e.Context)
-		} else {
+		default:
 			d.rejected(e.Context)
 		}
 		d.log.InfoContext(e.Context, "payment decided", "order_id", e.Change.OrderID, "status", e.Change.Status)

@@ -41,7 +41,7 @@ func TestDecisions(t *testing.T) {
 				"eventId", result, "eventType", "PaymentAuthorized", "originalEventId", "event-of-order-1"),
 		},
 		{
-			"rejected, beside another order", known{"order-2": "event-of-order-1"}, Verdict{Reason: "insufficient_funds"},
+			"rejected, beside another order", settled("order-2", "event-of-order-1"), Verdict{Reason: "insufficient_funds"},
 			entry{"order-1", "event-of-order-1", result, "REJECTED", 1050, processed},
 			message("payments.rejected", `{"eventId":"`+result+`","orderId":"order-1","userId":"user-secret","amount":10.50,`+
 				`"status":"REJECTED","rejectionReason":"insufficient_funds","processedAt":"2026-03-04T04:06:07.123456Z"}`,
@@ -61,7 +61,7 @@ func TestDecisions(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(test.change, change); diff != "" {
+				if diff := cmp.Diff(&test.change, change); diff != "" {
 					t.Errorf("ledger (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff([]record.Message{test.out}, out); diff != "" {
@@ -72,10 +72,17 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// settled is the state of a batch one of whose orders was settled for that event.
+func settled(order, event string) known { return known{settled: map[string]string{order: event}} }
+
+// inTheLog gives a record a time of its own.
+func inTheLog(at time.Time) func(*record.Record) { return func(r *record.Record) { r.Time = at } }
+
 func TestRecordsThatAreNotDecided(t *testing.T) {
 	away, payment := errors.New("bank is away"), banking.PaymentRejected{
 		EventID: "event-of-order-1", OrderID: "order-1", UserID: "u", Amount: 1, Status: banking.StatusRejected, RejectionReason: "r", ProcessedAt: now(),
 	}
+	from := now().Truncate(time.Microsecond) // when the order was placed, as its record says it
 	tests := []struct {
 		name   string
 		state  known
@@ -85,21 +92,27 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 		class  delivery.Class
 		reason delivery.Reason
 	}{
-		{"duplicate", known{"order-1": "event-of-order-1"}, nil, nil, nil, delivery.ClassDuplicate, ""},
-		{"contradictory", known{"order-1": "another"}, nil, nil, nil, delivery.ClassReject, delivery.ReasonContradictory},
-		{"no value", nil, nil, func(r *record.Record) { r.Value = nil }, nil, delivery.ClassReject, delivery.ReasonMalformed},
-		{"malformed value", nil, nil, func(r *record.Record) { r.Value = r.Value[1:] }, nil, delivery.ClassReject, delivery.ReasonMalformed},
-		{"no type", nil, nil, func(r *record.Record) { r.Headers = r.Headers[:1] }, nil, delivery.ClassReject, delivery.ReasonMalformed},
-		{"unknown type", nil, nil, func(r *record.Record) { setHeader(r, "eventType", "OrderShipped") }, nil, delivery.ClassReject, delivery.ReasonMalformed},
-		{"another type", nil, payment, nil, nil, delivery.ClassReject, delivery.ReasonMalformed},
-		{"value of another type", nil, payment, func(r *record.Record) { setHeader(r, "eventType", "OrderCreated") }, nil, delivery.ClassReject, delivery.ReasonMalformed},
-		{"key differs", nil, nil, func(r *record.Record) { r.Key = []byte("order-2") }, nil, delivery.ClassReject, delivery.ReasonContradictory},
-		{"no key", nil, nil, func(r *record.Record) { r.Key = nil }, nil, delivery.ClassReject, delivery.ReasonContradictory},
-		{"event id differs", nil, nil, func(r *record.Record) { setHeader(r, "eventId", "another") }, nil, delivery.ClassReject, delivery.ReasonContradictory},
-		{"no event id", nil, nil, func(r *record.Record) { r.Headers = r.Headers[1:] }, nil, delivery.ClassReject, delivery.ReasonContradictory},
-		{"authoriser fails", nil, nil, nil, away, delivery.ClassTransient, delivery.ReasonAuthoriser},
-		{"authoriser takes too long", nil, nil, nil, context.DeadlineExceeded, delivery.ClassTransient, delivery.ReasonAuthoriser},
-		{"stopping", nil, nil, nil, fmt.Errorf("call: %w", context.Canceled), delivery.ClassRetry, ""},
+		{"duplicate", settled("order-1", "event-of-order-1"), nil, nil, nil, delivery.ClassDuplicate, ""},
+		{"contradictory", settled("order-1", "another"), nil, nil, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"placed before what is known", known{from: from.Add(time.Second)}, nil, nil, nil, delivery.ClassReject, delivery.ReasonTooOld},
+		{"in the log before what is known", known{from: from}, nil, inTheLog(from.Add(-time.Second)), nil, delivery.ClassReject, delivery.ReasonTooOld},
+		{"no value", known{}, nil, func(r *record.Record) { r.Value = nil }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"malformed value", known{}, nil, func(r *record.Record) { r.Value = r.Value[1:] }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"no type", known{}, nil, func(r *record.Record) { r.Headers = r.Headers[:1] }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"unknown type", known{}, nil, func(r *record.Record) { setHeader(r, "eventType", "OrderShipped") }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"another type", known{}, payment, nil, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"value of another type", known{}, payment, func(r *record.Record) { setHeader(r, "eventType", "OrderCreated") }, nil, delivery.ClassReject, delivery.ReasonMalformed},
+		{"key differs", known{}, nil, func(r *record.Record) { r.Key = []byte("order-2") }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"no key", known{}, nil, func(r *record.Record) { r.Key = nil }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"event id differs", known{}, nil, func(r *record.Record) { setHeader(r, "eventId", "another") }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"no event id", known{}, nil, func(r *record.Record) { r.Headers = r.Headers[1:] }, nil, delivery.ClassReject, delivery.ReasonContradictory},
+		{"just not too old", known{from: from}, nil, inTheLog(from), away, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"without a time in the log", known{from: from}, nil, inTheLog(time.Time{}), away, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"with time 0 in the log", known{from: from}, nil, inTheLog(time.UnixMilli(0)), away, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"with time -1 in the log", known{from: from}, nil, inTheLog(time.UnixMilli(-1)), away, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"authoriser fails", known{}, nil, nil, away, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"authoriser takes too long", known{}, nil, nil, context.DeadlineExceeded, delivery.ClassTransient, delivery.ReasonAuthoriser},
+		{"stopping", known{}, nil, nil, fmt.Errorf("call: %w", context.Canceled), delivery.ClassRetry, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -122,7 +135,7 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 			if test.fails != nil && !errors.Is(err, test.fails) {
 				t.Errorf("%v does not wrap the cause", err)
 			}
-			if change != (entry{}) || out != nil || called != (test.fails != nil) {
+			if change != nil || out != nil || called != (test.fails != nil) {
 				t.Errorf("change %v, messages %v, authoriser called: %v", change, out, called)
 			}
 			mustNotContain(t, err.Error(), "user-secret", "10.5")
@@ -133,7 +146,7 @@ func TestRecordsThatAreNotDecided(t *testing.T) {
 func TestAnAuthoriserThatAnswersNonsenseBlocksNothing(t *testing.T) {
 	for name, verdict := range map[string]Verdict{"no code": {Authorized: true}, "no reason": {}} {
 		d := &decider{now: now, authoriser: verdicts(func(context.Context, string) (Verdict, error) { return verdict, nil })}
-		_, out, err := d.Handle(t.Context(), nil, recordOf(t, order("order-1"), nil))
+		_, out, err := d.Handle(t.Context(), known{}, recordOf(t, order("order-1"), nil))
 		if delivery.ClassOf(err) != delivery.ClassTransient || out != nil {
 			t.Errorf("%s: %v of class %v with %v; want a transient failure", name, err, delivery.ClassOf(err), out)
 		}

@@ -16,14 +16,14 @@ func TestADecisionThatComesSecondIsFenced(t *testing.T) {
 }
 
 func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
-	d := &decider{store: store{openStore(t, empty)}}
+	d := deciderOn(openStore(t, empty))
 	first := entry{OrderID: "order-1", EventID: "event-1", ResultEventID: "result-1", Status: banking.StatusAuthorized, Amount: 100, ProcessedAt: now()}
 	second, other := first, first
 	second.Status, other.OrderID = banking.StatusRejected, "order-2"
 	storeAll := func(entries ...entry) error {
-		var decided []delivery.Decided[entry]
+		var decided []delivery.Decided[*entry]
 		for _, e := range entries {
-			decided = append(decided, delivery.Decided[entry]{Context: t.Context(), Change: e})
+			decided = append(decided, delivery.Decided[*entry]{Context: t.Context(), Change: &e})
 		}
 		return d.store.Update(t.Context(), func(tx *storage.Tx) error { return d.Store(t.Context(), tx, decided) })
 	}
@@ -33,7 +33,7 @@ func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
 	if err := storeAll(other, second); !errors.Is(err, storage.ErrFenced) {
 		t.Errorf("a second decision: %v, want ErrFenced", err)
 	}
-	known, err := d.store.Decided(t.Context(), []string{"order-1", "order-2"})
+	known, err := d.store.Settled(t.Context(), []string{"order-1", "order-2"})
 	if err != nil || len(known) != 1 || known["order-1"] != "event-1" {
 		t.Errorf("the ledger has %v, %v; want the first alone", known, err)
 	}

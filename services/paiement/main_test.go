@@ -12,6 +12,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/memlog"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 )
 
@@ -79,6 +80,18 @@ func setHeader(r *record.Record, name, value string) {
 func openStore(t *testing.T, empty maker) *storage.Store {
 	t.Helper()
 	return storeAt(t, empty(t))
+}
+
+// openSQLite opens an empty storage, where the kind makes no difference.
+func openSQLite(t *testing.T) *storage.Store {
+	t.Helper()
+	return storeAt(t, "sqlite:"+t.TempDir())
+}
+
+// deciderOn is a decider on a storage, with empty topics beside it.
+func deciderOn(s *storage.Store) *decider {
+	state := store{s}
+	return &decider{store: state, purges: newUnread(state, memlog.New(now)), now: now}
 }
 
 // storeAt opens a storage that others may have open as well.

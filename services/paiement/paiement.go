@@ -2,7 +2,9 @@
 // and is published to payments.authorized or payments.rejected.
 //
 // handler.go says how an order is decided and authoriser.go by whom, store.go
-// what is kept and how it is found again; this file puts them together.
+// what is kept. purges.go looks for orders that were given up before, and
+// horizon.go says which are too old to be decided. rebuild.go fills a ledger that
+// was lost; this file puts them together.
 package paiement
 
 import (
@@ -16,6 +18,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -31,6 +34,7 @@ const Name = "paiement"
 
 const (
 	paymentsTotal = "payments_total"
+	rebuildLeft   = "ledger_rebuild_remaining_records"
 	// concurrency is how many payments of a partition's batch are authorised
 	// at once.
 	concurrency = 64
@@ -39,11 +43,17 @@ const (
 
 // Catalogue returns the metrics that paiement adds to the common ones.
 func Catalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{{
-		Name: paymentsTotal, Kind: telemetry.Counter, Documented: true,
-		Help: "Payments decided and stored.", Labels: []string{"status"},
-		Bound: "authorized or rejected", MaxSeries: 2,
-	}}
+	return telemetry.Catalogue{
+		{
+			Name: paymentsTotal, Kind: telemetry.Counter, Documented: true,
+			Help: "Payments decided and stored.", Labels: []string{"status"},
+			Bound: "authorized or rejected", MaxSeries: 2,
+		},
+		{
+			Name: rebuildLeft, Kind: telemetry.Gauge,
+			Help: "Records that are still to be read to rebuild a lost ledger, 0 while none is rebuilt.",
+		},
+	}
 }
 
 // Config holds paiement's own settings.
@@ -51,6 +61,8 @@ type Config struct {
 	// Authoriser decides; nil stands for the Simulation below.
 	Authoriser Authoriser
 	Simulation Simulation
+	// DecideFrom has orders decided that are older than what the ledger knows of.
+	DecideFrom DecideFrom
 }
 
 // Validate names the setting that is out of its range.
@@ -88,26 +100,47 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 }
 
 func wire(ctx context.Context, b *service.Base, cfg Config) error {
-	payments, err := b.Telemetry.Instruments().Int64Counter(paymentsTotal)
+	d, err := newDecider(b, cfg)
 	if err != nil {
 		return err
 	}
+	progress := &rebuildProgress{}
+	if _, err := b.Telemetry.Instruments().Int64ObservableGauge(rebuildLeft, func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(progress.left())
+		return nil
+	}); err != nil {
+		return err
+	}
+	b.Ready.Add("ledger", progress.Check)
+	lost := rebuild{store: d.store, log: d.purges.log, logger: b.Log, now: time.Now, progress: progress}
+	if err := lost.run(ctx); err != nil {
+		return err
+	}
+	if err := cfg.DecideFrom.apply(ctx, d.store, b.Log); err != nil {
+		return err
+	}
+	b.Prune(d.store.Forget)
+	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, d)
+}
+
+// newDecider makes the handler, with its counters at zero.
+func newDecider(b *service.Base, cfg Config) (*decider, error) {
+	payments, err := b.Telemetry.Instruments().Int64Counter(paymentsTotal)
+	if err != nil {
+		return nil, err
+	}
 	authorized := metric.WithAttributeSet(attribute.NewSet(attribute.String("status", "authorized")))
 	rejected := metric.WithAttributeSet(attribute.NewSet(attribute.String("status", "rejected")))
-	payments.Add(ctx, 0, authorized) // both are seen as zero before the first
-	payments.Add(ctx, 0, rejected)
-
+	payments.Add(context.Background(), 0, authorized) // both are seen as zero before the first
+	payments.Add(context.Background(), 0, rejected)
 	authoriser := cfg.Authoriser
 	if authoriser == nil {
 		authoriser = cfg.Simulation
 	}
 	state := store{b.Store}
-	if err := state.Rebuild(ctx, b); err != nil {
-		return err
-	}
-	b.Prune(state.Forget)
-	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, &decider{
-		store: state, authoriser: authoriser, now: time.Now, log: b.Log,
+	return &decider{
+		store: state, purges: newUnread(state, kafka.Cluster{Config: b.Kafka, Client: b.Control}),
+		authoriser: authoriser, now: time.Now, log: b.Log,
 		authorized: counting(payments, authorized), rejected: counting(payments, rejected),
-	})
+	}, nil
 }

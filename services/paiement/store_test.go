@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -17,9 +16,9 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-func decided(t *testing.T, ids ...string) (all []delivery.Decided[entry]) {
+func decided(t *testing.T, ids ...string) (all []delivery.Decided[*entry]) {
 	for _, id := range ids {
-		all = append(all, delivery.Decided[entry]{Context: t.Context(), Change: entry{
+		all = append(all, delivery.Decided[*entry]{Context: t.Context(), Change: &entry{
 			OrderID: id, EventID: "event-of-" + id, ResultEventID: banking.ResultEventID("event-of-" + id),
 			Status: banking.StatusAuthorized, Amount: 1050, ProcessedAt: now(),
 		}})
@@ -27,14 +26,14 @@ func decided(t *testing.T, ids ...string) (all []delivery.Decided[entry]) {
 	return all
 }
 
-func storeAll(ctx context.Context, d *decider, all []delivery.Decided[entry]) error {
+func storeAll(ctx context.Context, d *decider, all []delivery.Decided[*entry]) error {
 	return d.store.Update(ctx, func(tx *storage.Tx) error { return d.Store(ctx, tx, all) })
 }
 
 func TestTheLedgerIsUniqueByOrder(t *testing.T) { onEach(t, testTheLedgerIsUniqueByOrder) }
 
 func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
-	d := &decider{store: store{openStore(t, empty)}}
+	d := deciderOn(openStore(t, empty))
 	var batch []record.Record
 	for _, id := range []string{"order-1", "order-2", "order-3"} {
 		batch = append(batch, recordOf(t, order(id), nil))
@@ -47,7 +46,7 @@ func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
 		}
 		return state
 	}
-	if state := load(); len(state) != 0 {
+	if state := load(); len(state.settled) != 0 {
 		t.Errorf("an empty ledger knows %v", state)
 	}
 	if err := storeAll(t.Context(), d, decided(t, "order-1", "order-2")); err != nil {
@@ -56,8 +55,8 @@ func testTheLedgerIsUniqueByOrder(t *testing.T, empty maker) {
 	if err := storeAll(t.Context(), d, decided(t, "order-3", "order-2")); err == nil {
 		t.Error("an order was decided twice")
 	}
-	want := known{"order-1": "event-of-order-1", "order-2": "event-of-order-2"}
-	if state := load(); !maps.Equal(state, want) {
+	want := map[string]string{"order-1": "event-of-order-1", "order-2": "event-of-order-2"}
+	if state := load(); !maps.Equal(state.settled, want) {
 		t.Errorf("the ledger knows %v, want %v", state, want)
 	}
 	if _, _, err := d.Handle(t.Context(), load(), batch[0]); delivery.ClassOf(err) != delivery.ClassDuplicate {
@@ -79,7 +78,7 @@ func TestForgetTakesOldDecisionsInPortions(t *testing.T) {
 }
 
 func testForgetTakesOldDecisionsInPortions(t *testing.T, empty maker) {
-	d := &decider{store: store{openStore(t, empty)}}
+	d := deciderOn(openStore(t, empty))
 	all := decided(t, "order-1", "order-2", "order-3", "order-4")
 	for i := range all {
 		all[i].Change.ProcessedAt = now().Add(time.Duration(i) * time.Hour)
@@ -102,7 +101,7 @@ func testForgetTakesOldDecisionsInPortions(t *testing.T, empty maker) {
 			t.Errorf("%d forgotten and %d left, want %d and %d", gone, left, step.gone, step.left)
 		}
 	}
-	if state, err := d.Load(t.Context(), []record.Record{{Key: []byte("order-4")}}); len(state) != 1 || err != nil {
+	if state, err := d.Load(t.Context(), []record.Record{{Key: []byte("order-4")}}); len(state.settled) != 1 || err != nil {
 		t.Errorf("the decision at the limit is forgotten: %v, %v", state, err)
 	}
 }
@@ -138,97 +137,5 @@ func TestDecisionsAreCountedByStatusAndLoggedWithoutSecrets(t *testing.T) {
 				t.Errorf("%s is logged: %v", key, line)
 			}
 		}
-	}
-}
-
-// published is how a decision stands in Kafka.
-func published(t *testing.T, id string, v Verdict) record.Record {
-	t.Helper()
-	o := order(id)
-	message, err := delivery.Encode(outcome(o, v, now()), o.EventID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return record.Record{
-		Place: record.At(message.Topic, 0, 0), Key: message.Key, Value: message.Value, Headers: message.Headers,
-	}
-}
-
-func TestALedgerIsRebuiltFromWhatWasPublished(t *testing.T) {
-	onEach(t, testALedgerIsRebuiltFromWhatWasPublished)
-}
-
-func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
-	d := &decider{store: store{openStore(t, empty)}}
-	r := rebuilding{store: d.store}
-	withoutCause := published(t, "order-3", Verdict{Reason: "limit_exceeded"})
-	withoutCause.Headers = withoutCause.Headers[:2]
-	for _, record := range []record.Record{
-		published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"}),
-		published(t, "order-2", Verdict{Reason: "limit_exceeded"}),
-		withoutCause,
-		published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"}), // published again after a crash
-		recordOf(t, order("order-9"), nil),                                 // no decision
-		{Key: []byte("order-9"), Value: []byte("{")},
-	} {
-		if err := r.add(t.Context(), record); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := r.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var batch []record.Record
-	for _, id := range []string{"order-1", "order-2", "order-3", "order-9"} {
-		batch = append(batch, recordOf(t, order(id), nil))
-	}
-	state, err := d.Load(t.Context(), batch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := (known{"order-1": "event-of-order-1", "order-2": "event-of-order-2", "order-3": ""}); !maps.Equal(state, want) {
-		t.Errorf("the ledger knows %v, want %v", state, want)
-	}
-	for i, class := range []delivery.Class{delivery.ClassDuplicate, delivery.ClassDuplicate, delivery.ClassReject} {
-		if _, _, err := d.Handle(t.Context(), state, batch[i]); delivery.ClassOf(err) != class {
-			t.Errorf("%s: %v of class %v, want %v", batch[i].Key, err, delivery.ClassOf(err), class)
-		}
-	}
-}
-
-func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
-	onEach(t, testARebuiltEntryIsTheOneThatWasLost)
-}
-
-func testARebuiltEntryIsTheOneThatWasLost(t *testing.T, empty maker) {
-	entryOf := func(s *storage.Store) (e entry) {
-		t.Helper()
-		var micros int64
-		if err := s.QueryRow(t.Context(), `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`).
-			Scan(&e.OrderID, &e.EventID, &e.ResultEventID, &e.Status, &e.Amount, &micros); err != nil {
-			t.Fatal(err)
-		}
-		if micros != now().UnixMicro() {
-			t.Errorf("processed at %d", micros)
-		}
-		return e
-	}
-	lost := &decider{store: store{openStore(t, empty)}}
-	all := decided(t, "order-1")
-	if err := storeAll(t.Context(), lost, all); err != nil {
-		t.Fatal(err)
-	}
-	r := rebuilding{store: store{openStore(t, empty)}}
-	if err := r.add(t.Context(), published(t, "order-1", Verdict{Authorized: true, Code: "AUTH-1"})); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(entryOf(lost.store.Store), entryOf(r.store.Store)); diff != "" {
-		t.Errorf("rebuilt (-lost +rebuilt):\n%s", diff)
-	}
-	if got := entryOf(r.store.Store).Status; got != banking.StatusAuthorized {
-		t.Errorf("status %s", got)
 	}
 }

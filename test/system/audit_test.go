@@ -171,7 +171,7 @@ func TestAuditOfSpoiltStorage(t *testing.T) {
 			[]string{"result_without_ledger order-1", "result_without_ledger order-2", "result_without_ledger order-3"}, "differences: 10",
 		},
 		"position beyond the log": {
-			"paiement", `UPDATE positions SET next_offset = 1000 WHERE partition = 1`,
+			"paiement", `UPDATE positions SET next_offset = 1000 WHERE topic = 'orders.created' AND partition = 1`,
 			[]string{"outside_log"}, "a position is outside the log",
 		},
 		"view deleted":    {"suivi", `DELETE FROM orders WHERE order_id = 'order-4'`, []string{"view_missing order-4"}, "order-4 missing in suivi"},

@@ -1,0 +1,132 @@
+package paiement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
+)
+
+// The horizon is the time from which on the ledger knows what became of every
+// order. One that was placed before it and is not in the ledger may have been
+// decided all the same: by a decision that the ledger has forgotten for its age,
+// or that was cut from the topics before the ledger was rebuilt from them. It is
+// not decided again but set aside, unless somebody who knows better has lowered
+// the horizon.
+
+// skew is what the clocks that give orders, decisions and purges their times
+// may differ by.
+const skew = 5 * time.Minute
+
+const (
+	horizonName   = "orders"
+	selectHorizon = `SELECT decides_from FROM horizon WHERE name = $1`
+	raiseHorizon  = `INSERT INTO horizon (name, decides_from) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET decides_from = excluded.decides_from WHERE horizon.decides_from < excluded.decides_from`
+	lowerHorizon = `UPDATE horizon SET decides_from = $2 WHERE name = $1 AND decides_from > $2`
+)
+
+// Horizon returns the time from which on orders are decided; zero for none,
+// which every order is after.
+func (s store) Horizon(ctx context.Context) (time.Time, error) {
+	var micros int64
+	err := s.QueryRow(ctx, selectHorizon, horizonName).Scan(&micros)
+	if storage.IsNotFound(err) || err == nil && micros == 0 {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read from when on orders are decided: %w", err)
+	}
+	return time.UnixMicro(micros).UTC(), nil
+}
+
+// raise has no order decided any more that was placed before a time.
+func raise(ctx context.Context, tx *storage.Tx, to time.Time) error {
+	if _, err := tx.Exec(ctx, raiseHorizon, horizonName, to.UnixMicro()); err != nil {
+		return fmt.Errorf("raise the time from which on orders are decided: %w", err)
+	}
+	return nil
+}
+
+// Lower has orders decided from an earlier time on, and says from when they were.
+// It changes nothing where they are decided from that time on already.
+func (s store) Lower(ctx context.Context, to time.Time) (was time.Time, lowered bool, err error) {
+	if was, err = s.Horizon(ctx); err != nil {
+		return was, false, err
+	}
+	micros := int64(0)
+	if !to.IsZero() {
+		micros = to.UnixMicro()
+	}
+	err = s.Update(ctx, func(tx *storage.Tx) error {
+		n, err := tx.Exec(ctx, lowerHorizon, horizonName, micros)
+		lowered = n > 0
+		return err
+	})
+	if err != nil {
+		return was, false, fmt.Errorf("lower the time from which on orders are decided: %w", err)
+	}
+	return was, lowered, nil
+}
+
+// DecideFrom is a request to decide orders although the ledger cannot know what
+// became of them. The zero value requests nothing.
+type DecideFrom struct {
+	all  bool
+	time time.Time
+}
+
+// decideAll is the request to decide every order.
+const decideAll = "all"
+
+// ErrDecideFrom: a text is no time from which on orders could be decided.
+var ErrDecideFrom = errors.New(`want a time such as 2026-11-28T09:00:00Z, or "all"`)
+
+// ParseDecideFrom reads a time as in RFC 3339, or "all"; "" requests nothing.
+func ParseDecideFrom(text string) (DecideFrom, error) {
+	switch text {
+	case "":
+		return DecideFrom{}, nil
+	case decideAll:
+		return DecideFrom{all: true}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || at.UnixMicro() <= 0 {
+		return DecideFrom{}, fmt.Errorf("%.64q: %w", text, ErrDecideFrom)
+	}
+	return DecideFrom{time: at.UTC()}, nil
+}
+
+// apply lowers the horizon as requested, and tells.
+func (d DecideFrom) apply(ctx context.Context, s store, log *slog.Logger) error {
+	if d == (DecideFrom{}) {
+		return nil
+	}
+	was, lowered, err := s.Lower(ctx, d.time) // zero for all
+	if err != nil {
+		return err
+	}
+	if lowered {
+		now := decideAll
+		if !d.all {
+			now = d.time.Format(time.RFC3339)
+		}
+		log.WarnContext(ctx, "orders are decided from an earlier time on, as requested; what was decided before it may be decided again",
+			"decides_from", now, "was", was)
+	}
+	return nil
+}
+
+// placed is when an order was placed: the earlier of what it says itself and
+// what its record says. A record without a time says nothing.
+func placed(order banking.OrderCreated, r record.Record) time.Time {
+	if r.Time.UnixMilli() > 0 && r.Time.Before(order.CreatedAt) {
+		return r.Time
+	}
+	return order.CreatedAt
+}

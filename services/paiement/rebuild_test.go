@@ -1,0 +1,232 @@
+package paiement
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/memlog"
+)
+
+// publish publishes the decision on an order.
+func publish(t *testing.T, l *memlog.Log, id string, v Verdict) record.Place {
+	t.Helper()
+	o := order(id)
+	message, err := delivery.Encode(outcome(o, v, now()), o.EventID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Append(message)
+}
+
+// purge publishes the marker by which an order's letter is purged.
+func purge(l *memlog.Log, id, event string) record.Place {
+	m := record.Marker{Letter: record.At(banking.TopicOrdersDLQ, 0, 0), Resolution: record.Purged, At: now(), EventID: event}
+	return l.Append(m.Message([]byte(id)))
+}
+
+func authorised() Verdict { return Verdict{Authorized: true, Code: "AUTH-1"} }
+
+// rebuildOn rebuilds a storage's ledger.
+func rebuildOn(t *testing.T, s *storage.Store, l kafka.Log) store {
+	t.Helper()
+	r := rebuild{store: store{s}, log: l, logger: slog.New(slog.NewTextHandler(io.Discard, nil)), now: now, progress: &rebuildProgress{}}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r.store
+}
+
+func TestALedgerIsRebuiltFromWhatWasPublished(t *testing.T) {
+	onEach(t, testALedgerIsRebuiltFromWhatWasPublished)
+}
+
+func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
+	l := memlog.New(now)
+	publish(t, l, "order-1", authorised())
+	publish(t, l, "order-2", Verdict{Reason: "limit_exceeded"})
+	publish(t, l, "order-1", authorised()) // published again after a crash
+	o := order("order-3")
+	withoutCause, err := delivery.Encode(outcome(o, authorised(), now()), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	withoutCause.Headers = withoutCause.Headers[:2]
+	l.Append(withoutCause)
+	l.Append(record.Message{Topic: banking.TopicPaymentsAuthorized, Key: []byte("order-9"), Value: []byte("{")})
+	purge(l, "order-4", "event-of-order-4")
+	purge(l, "order-2", "event-of-order-2") // which came too late
+	purge(l, "order-5", "")                 // which ends no order
+	replayed := record.Marker{Letter: record.At(banking.TopicOrdersDLQ, 0, 0), Resolution: record.Replayed, At: now()}
+	l.Append(replayed.Message([]byte("order-6")))
+
+	d := deciderOn(openStore(t, empty))
+	rebuildOn(t, d.store.Store, l)
+	var batch []record.Record
+	for _, id := range []string{"order-1", "order-2", "order-3", "order-4", "order-5", "order-6", "order-9"} {
+		batch = append(batch, recordOf(t, order(id), nil))
+	}
+	state, err := d.Load(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"order-1": "event-of-order-1", "order-2": "event-of-order-2", "order-3": "", "order-4": "event-of-order-4"}
+	if !maps.Equal(state.settled, want) || !state.from.IsZero() {
+		t.Errorf("the ledger knows %v, want %v, from %v on", state.settled, want, state.from)
+	}
+	for i, class := range []delivery.Class{delivery.ClassDuplicate, delivery.ClassDuplicate, delivery.ClassReject, delivery.ClassDuplicate} {
+		if _, _, err := d.Handle(t.Context(), state, batch[i]); delivery.ClassOf(err) != class {
+			t.Errorf("%s: %v of class %v, want %v", batch[i].Key, err, delivery.ClassOf(err), class)
+		}
+	}
+	statuses := map[string]string{}
+	for _, id := range []string{"order-1", "order-2", "order-4"} {
+		var status string
+		if err := d.store.QueryRow(t.Context(), `SELECT status FROM ledger WHERE order_id = $1`, id).Scan(&status); err != nil {
+			t.Fatal(err)
+		}
+		statuses[id] = status
+	}
+	if diff := cmp.Diff(map[string]string{"order-1": "AUTHORIZED", "order-2": "REJECTED", "order-4": "PURGED"}, statuses); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+}
+
+func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
+	onEach(t, testARebuiltEntryIsTheOneThatWasLost)
+}
+
+func testARebuiltEntryIsTheOneThatWasLost(t *testing.T, empty maker) {
+	entryOf := func(s *storage.Store) (e entry) {
+		t.Helper()
+		var micros int64
+		if err := s.QueryRow(t.Context(), `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`).
+			Scan(&e.OrderID, &e.EventID, &e.ResultEventID, &e.Status, &e.Amount, &micros); err != nil {
+			t.Fatal(err)
+		}
+		if micros != now().UnixMicro() {
+			t.Errorf("processed at %d", micros)
+		}
+		return e
+	}
+	lost := deciderOn(openStore(t, empty))
+	if err := storeAll(t.Context(), lost, decided(t, "order-1")); err != nil {
+		t.Fatal(err)
+	}
+	l := memlog.New(now)
+	publish(t, l, "order-1", authorised())
+	rebuilt := rebuildOn(t, openStore(t, empty), l)
+	if diff := cmp.Diff(entryOf(lost.store.Store), entryOf(rebuilt.Store)); diff != "" {
+		t.Errorf("rebuilt (-lost +rebuilt):\n%s", diff)
+	}
+	if got := entryOf(rebuilt.Store).Status; got != banking.StatusAuthorized {
+		t.Errorf("status %s", got)
+	}
+}
+
+// A rebuild knows from when on it can tell what was decided, and purged.
+func TestARebuildSetsTheHorizon(t *testing.T) {
+	hour := func(n int) time.Time { return now().Add(time.Duration(n) * time.Hour).UTC().Truncate(time.Microsecond) }
+	// Decisions of order-a and order-b stand three and two hours ago, letters of
+	// the same orders (which may be in other partitions) as well.
+	for name, tt := range map[string]struct {
+		cut  func(l *memlog.Log, decisions, purges [2]record.Place)
+		want time.Time
+	}{
+		"all is there":   {func(*memlog.Log, [2]record.Place, [2]record.Place) {}, time.Time{}},
+		"one decision":   {func(l *memlog.Log, d, _ [2]record.Place) { l.Cut(d[0].Partition, d[0].Offset+1) }, hour(-2).Add(skew)},
+		"both decisions": {func(l *memlog.Log, d, _ [2]record.Place) { l.Cut(d[0].Partition, 2) }, hour(0).Add(skew)},
+		"a purge, which was cut for its age": {func(l *memlog.Log, _, p [2]record.Place) { l.Cut(p[0].Partition, 1) },
+			hour(-30 * 24).Add(skew)},
+		"both purges": {func(l *memlog.Log, _, p [2]record.Place) { l.Cut(p[0].Partition, 2) }, hour(-30 * 24).Add(skew)},
+	} {
+		at := hour(-3)
+		l := memlog.New(func() time.Time { return at })
+		decisions, purges := [2]record.Place{}, [2]record.Place{}
+		for i := range decisions { // one key, so one partition
+			decisions[i], purges[i] = publish(t, l, "order-1", authorised()), purge(l, "order-2", "event-of-order-2")
+			at = at.Add(time.Hour)
+		}
+		tt.cut(l, decisions, purges)
+		s := rebuildOn(t, openSQLite(t), l)
+		if got, err := s.Horizon(t.Context()); err != nil || !got.Equal(tt.want) {
+			t.Errorf("%s: decides from %v (%v), want %v", name, got, err, tt.want)
+		}
+	}
+}
+
+// A first record whose time cannot be believed says nothing; one that has been
+// read by an instance that runs is not rebuilt again.
+func TestTimesThatSayNothing(t *testing.T) {
+	for name, at := range map[string]time.Time{"none": {}, "-1": time.UnixMilli(-1), "0": time.UnixMilli(0), "the future": now().Add(time.Hour)} {
+		if got := (cutStart{at}).since(now()); !got.Equal(now()) {
+			t.Errorf("%s: since %v, want %v", name, got, now())
+		}
+	}
+	l := memlog.New(now)
+	place := publish(t, l, "order-1", authorised())
+	l.Cut(place.Partition, 1)
+	s := openSQLite(t)
+	if err := s.StartAt(t.Context(), record.Partition{Topic: banking.TopicOrdersCreated, ID: 1}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := rebuildOn(t, s, l).Horizon(t.Context()); err != nil || !got.IsZero() {
+		t.Errorf("a ledger in use decides from %v on, %v", got, err)
+	}
+}
+
+// endless is a log whose read does not end before it is told to.
+type endless struct {
+	*memlog.Log
+	reading chan struct{}
+}
+
+func (l endless) Scan(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error {
+	if err := l.Log.Scan(ctx, spans, read); err != nil {
+		return err
+	}
+	close(l.reading)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A rebuild says how far it is, and stops when it is told to.
+func TestARebuildReportsItsProgressAndStops(t *testing.T) {
+	l := endless{memlog.New(now), make(chan struct{})}
+	publish(t, l.Log, "order-1", authorised())
+	purge(l.Log, "order-2", "event-of-order-2")
+	progress := &rebuildProgress{}
+	r := rebuild{store: store{openSQLite(t)}, log: l, logger: slog.New(slog.DiscardHandler), now: now, progress: progress}
+	if err := progress.Check(t.Context()); err != nil || progress.left() != 0 {
+		t.Errorf("before: %v, %d left", err, progress.left())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(ctx) }()
+	<-l.reading
+	if err := progress.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "1 of 2 records read") || progress.left() != 1 {
+		t.Errorf("meanwhile: %v, %d left", err, progress.left())
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	if err := progress.Check(t.Context()); err != nil || progress.left() != 0 {
+		t.Errorf("afterwards: %v, %d left", err, progress.left())
+	}
+	if needed, err := r.needed(t.Context()); err != nil || !needed {
+		t.Errorf("the next start does not begin again: %v, %v", needed, err)
+	}
+}
