@@ -27,6 +27,8 @@ const (
 	flagSuiviURL      = "suivi-url"
 	flagJaegerURL     = "jaeger-url"
 	defaultTraceLimit = 200
+	// traceTimeout bounds each answer of suivi and Jaeger.
+	traceTimeout = 5 * time.Second
 )
 
 // errNeedsJaeger: a trace was asked for by its id, and Jaeger is not to be used.
@@ -51,6 +53,10 @@ func traceCommand() *cli.Command {
 			&cli.StringFlag{
 				Name: flagJaegerURL, Sources: cli.EnvVars("VIGIE_JAEGER_URL"), Value: "http://127.0.0.1:16686", Category: where,
 				Usage: "`URL` of Jaeger; with an empty one the story comes from the records",
+			},
+			&cli.DurationFlag{
+				Name: flagTimeout, Value: traceTimeout, Category: where,
+				Usage: "how long each answer of suivi and Jaeger may take; what does not answer is done without",
 			},
 			&cli.IntFlag{
 				Name: flagLimit, Value: defaultTraceLimit, Validator: notNegative, Category: "Output",
@@ -107,12 +113,14 @@ func traceReport(ctx context.Context, c *cli.Command, id string) (traces.Report,
 
 // jaegerTree gets a trace from Jaeger.
 func jaegerTree(ctx context.Context, c *cli.Command, id string) (traces.Tree, error) {
-	jaeger := traces.Jaeger{URL: jaegerURL(c)}
+	jaeger := traces.Jaeger{URL: jaegerURL(c), Timeout: c.Duration(flagTimeout)}
 	trace, err := jaeger.Trace(ctx, id)
 	if err != nil {
 		return traces.Tree{}, err
 	}
 	tree := traces.NewTree(trace)
+	ctx, cancel := context.WithTimeout(ctx, jaeger.Timeout)
+	defer cancel()
 	jaeger.Batches(ctx, tree)
 	return tree, nil
 }
@@ -137,7 +145,9 @@ func orderReport(ctx context.Context, c *cli.Command, order string) (traces.Repo
 	if err := checkOrderID(order); err != nil {
 		return traces.Report{}, err
 	}
-	known := querySuivi(ctx, baseURL(c, flagSuiviURL), order)
+	limited, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
+	known := querySuivi(limited, baseURL(c, flagSuiviURL), order)
+	cancel()
 	facts, err := orderFacts(ctx, c, order, known)
 	if err != nil {
 		return traces.Report{}, err
@@ -223,19 +233,22 @@ func addSpans(ctx context.Context, c *cli.Command, report *traces.Report) error 
 		report.Why = "the trace was not sampled, its traceparent says so"
 	default:
 		report.Why = err.Error()
-		report.Notes = append(report.Notes, "Jaeger does not have it: "+neverKept+".")
-		if time.Since(report.Facts[len(report.Facts)-1].Time) < onItsWay {
-			report.Notes = append(report.Notes, "Spans may also be on their way: try again in a few seconds.")
-		}
-		report.Notes = append(report.Notes, howToSwitchOn)
+		report.Notes = append(report.Notes, missingSpans(time.Since(report.Facts[len(report.Facts)-1].Time))...)
 	}
 	return nil
 }
 
-const (
-	suiviTimeout   = 3 * time.Second
-	maxSuiviAnswer = 1 << 20
-)
+// missingSpans says why Jaeger may not have a trace whose last record is that
+// old.
+func missingSpans(age time.Duration) []string {
+	notes := []string{"Jaeger does not have it: " + neverKept + "."}
+	if age < onItsWay {
+		notes = append(notes, "Spans may also be on their way: try again in a few seconds.")
+	}
+	return append(notes, howToSwitchOn)
+}
+
+const maxSuiviAnswer = 1 << 20
 
 // knownOrder is what suivi knows of an order.
 type knownOrder struct {
@@ -253,8 +266,6 @@ func querySuivi(ctx context.Context, base, order string) knownOrder {
 	if err != nil || target.Host == "" {
 		return knownOrder{note: "suivi's URL is not one such as http://127.0.0.1:3002: the whole log was read."}
 	}
-	ctx, cancel := context.WithTimeout(ctx, suiviTimeout)
-	defer cancel()
 	status, body, err := getBounded(ctx, target.JoinPath("orders", url.PathEscape(order), "status").String())
 	away := func(reason string) knownOrder {
 		return knownOrder{note: fmt.Sprintf("suivi at %s does not answer (%s): the whole log was read.", target.Redacted(), reason)}

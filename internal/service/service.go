@@ -42,11 +42,11 @@ const (
 	healthInterval = 2 * time.Second
 	// reloadInterval is how long a token that was taken out may still be good for.
 	reloadInterval = 2 * time.Second
-	// flushShare is what a collector that hangs may take of the time that a
-	// stop has left, which other services may wait for: a quarter.
+	// flushTime is how long a collector that hangs may delay a stop, and
+	// flushShare its share of the time that the stop has left, at most: other
+	// services may wait for it.
+	flushTime  = 2 * time.Second
 	flushShare = 4
-	// flushTime bounds the same for a stop without a bound.
-	flushTime = 2 * time.Second
 )
 
 // Definition is what distinguishes one service from another.
@@ -174,7 +174,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	b.Stack.OnStop("telemetry", func(ctx context.Context) error {
 		most := flushTime
 		if deadline, ok := ctx.Deadline(); ok {
-			most = time.Until(deadline) / flushShare
+			most = min(most, time.Until(deadline)/flushShare)
 		}
 		ctx, cancel := context.WithTimeout(ctx, most)
 		defer cancel()

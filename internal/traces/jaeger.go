@@ -2,7 +2,6 @@ package traces
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,29 +83,25 @@ var (
 	ErrNoJaeger = errors.New("does not answer")
 )
 
-const (
-	// maxResponse bounds Jaeger's answer: tens of thousands of spans.
-	maxResponse   = 32 << 20
-	jaegerTimeout = 10 * time.Second
-)
+// maxResponse bounds Jaeger's answer: tens of thousands of spans.
+const maxResponse = 32 << 20
 
 // Jaeger is a Jaeger, read by its query API.
 type Jaeger struct {
 	// URL is where its user interface is, such as http://127.0.0.1:16686.
 	URL string
-
-	timeout time.Duration // of each answer; 0 is jaegerTimeout
+	// Timeout bounds each answer; 0 does not.
+	Timeout time.Duration
 }
 
 // Trace returns the spans of the trace with that id, 32 lower-case hex digits.
-// Errors wrap [ErrUnknownTrace] or [ErrNoJaeger]. An answer takes ten seconds
-// at most.
+// Errors wrap [ErrUnknownTrace] or [ErrNoJaeger].
 func (j Jaeger) Trace(ctx context.Context, id string) (Trace, error) {
 	base, err := url.Parse(j.URL)
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return Trace{}, fmt.Errorf("Jaeger %w: its URL is not one such as http://127.0.0.1:16686", ErrNoJaeger) //nolint:revive // a name
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: cmp.Or(j.timeout, jaegerTimeout)}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: j.Timeout}
 	t, err := query(ctx, client, base.JoinPath("api", "traces", id).String(), id)
 	if err != nil {
 		return Trace{}, fmt.Errorf("Jaeger at %s %w", base.Redacted(), err) //nolint:revive // a name
@@ -333,25 +328,14 @@ func padded(id string, length int) string {
 	return strings.Repeat("0", max(0, length-len(id))) + strings.ToLower(id)
 }
 
-const (
-	// maxBatches bounds how many batches are asked for, and batchTimeout how
-	// long that takes: it is an ornament.
-	maxBatches   = 24
-	batchTimeout = 3 * time.Second
-)
+// maxBatches bounds how many batches are asked for: they are an ornament.
+const maxBatches = 24
 
 // Batches notes in the tree how many records the batches had that its spans
 // were part of. What a service does for many records at once is a trace of its
 // own; the part of it that is in a record's trace has its name and one link to
-// it. What Jaeger does not answer soon stays unsaid.
+// it. What Jaeger has not answered when ctx ends stays unsaid.
 func (j Jaeger) Batches(ctx context.Context, t Tree) {
-	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
-	defer cancel()
-	j.noteBatches(ctx, t)
-}
-
-// noteBatches is [Jaeger.Batches] without its time limit.
-func (j Jaeger) noteBatches(ctx context.Context, t Tree) {
 	batches := map[string][]Span{}
 	for i := range t.Lines {
 		l := &t.Lines[i]

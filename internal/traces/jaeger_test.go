@@ -68,7 +68,7 @@ func TestJaegerIsQueried(t *testing.T) {
 				answers[name](w, r)
 			}))
 			defer server.Close()
-			trace, err := Jaeger{URL: server.URL + "/base/", timeout: time.Minute}.Trace(t.Context(), testTrace)
+			trace, err := Jaeger{URL: server.URL + "/base/"}.Trace(t.Context(), testTrace)
 			if !errors.Is(err, want.err) || (err != nil && !strings.Contains(err.Error(), want.text)) {
 				t.Errorf("error %v, want %v with %q", err, want.err, want.text)
 			}
@@ -222,7 +222,7 @@ func TestBatchesAreLookedUp(t *testing.T) {
 	}))
 	defer server.Close()
 	tree := NewTree(example(t, "batched"))
-	Jaeger{URL: server.URL, timeout: time.Minute}.noteBatches(t.Context(), tree)
+	Jaeger{URL: server.URL}.Batches(t.Context(), tree)
 	if requests != 4 {
 		t.Errorf("Jaeger got %d requests", requests)
 	}
@@ -244,7 +244,7 @@ func TestFewBatchesAreLookedUp(t *testing.T) {
 		id := fmt.Sprintf("%032x", i+1)
 		trace.Spans = append(trace.Spans, Span{ID: fmt.Sprint(i), Links: []Link{{id, "1"}}}, Span{ID: fmt.Sprint(-i - 1), Links: []Link{{id, "2"}}})
 	}
-	Jaeger{URL: server.URL, timeout: time.Minute}.noteBatches(t.Context(), NewTree(trace))
+	Jaeger{URL: server.URL}.Batches(t.Context(), NewTree(trace))
 	if requests != maxBatches {
 		t.Errorf("Jaeger got %d requests", requests)
 	}

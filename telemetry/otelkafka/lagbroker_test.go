@@ -33,17 +33,13 @@ func newMockCluster(t *testing.T, brokers, partitions, n int) *mockCluster {
 		metadata.SetBroker(broker.Addr(), broker.BrokerID())
 	}
 	offsets := sarama.NewMockOffsetResponse(t)
-	records := &sarama.FetchResponse{Version: 10}
 	for partition := range int32(partitions) {
 		metadata.SetLeader("t", partition, partition%int32(brokers))
 		offsets.SetOffset("t", partition, sarama.OffsetOldest, 0).SetOffset("t", partition, sarama.OffsetNewest, int64(n))
-		for offset := range int64(n) {
-			records.AddRecordBatchWithTimestamp("t", partition, nil, sarama.StringEncoder("v"), offset, -1, false, batchTime())
-		}
 	}
 	for _, broker := range c.brokers {
 		broker.SetHandlerByMap(map[string]sarama.MockResponse{
-			"MetadataRequest": metadata, "OffsetRequest": offsets, "FetchRequest": sarama.NewMockWrapper(records),
+			"MetadataRequest": metadata, "OffsetRequest": offsets, "FetchRequest": sarama.NewMockWrapper(allRecords(partitions, n)),
 		})
 	}
 	config := sarama.NewConfig()
@@ -61,6 +57,17 @@ func newMockCluster(t *testing.T, brokers, partitions, n int) *mockCluster {
 	t.Cleanup(c.close)
 	t.Cleanup(func() { _ = c.client.Close() })
 	return c
+}
+
+// allRecords answers a fetch with n records of each partition. Each broker has one of its own: sarama changes it as it encodes it.
+func allRecords(partitions, n int) *sarama.FetchResponse {
+	records := &sarama.FetchResponse{Version: 10}
+	for partition := range int32(partitions) {
+		for offset := range int64(n) {
+			records.AddRecordBatchWithTimestamp("t", partition, nil, sarama.StringEncoder("v"), offset, -1, false, batchTime())
+		}
+	}
+	return records
 }
 
 // requests returns how many requests of a type the brokers have had.

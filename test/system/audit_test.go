@@ -349,7 +349,7 @@ func TestAuditThatCannotBegin(t *testing.T) {
 		args    []string
 		want    []string
 	}{
-		"no broker":       {"127.0.0.1:1", []string{"--kafka-patience", "1ms"}, []string{"KAFKA_BROKERS"}},
+		"no broker":       {"127.0.0.1:1", []string{"--kafka-patience", bank.OneTry}, []string{"KAFKA_BROKERS"}},
 		"no topics":       {topicless, []string{"--data", s.data}, []string{"vigie topics"}},
 		"no storage":      {s.brokers, []string{"--data", t.TempDir()}, []string{"not there", "--data"}},
 		"another cluster": {s.brokers, []string{"--data", other.data}, []string{"belongs to another cluster", "--data"}},

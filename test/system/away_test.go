@@ -19,8 +19,8 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 	log := t.TempDir()
 	broker := bank.Launch(t, "broker", "--data", log, "--broker-addr", "127.0.0.1:0")
 	address := broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1]
-	s := bank.Start(t, t.TempDir(), "--kafka-brokers", address, "--commande-ack-timeout", "3s", "--log-level", "error")
-	bank.Eventually(t, func() error { // the first may take a slow machine more than the three seconds
+	s := bank.Start(t, t.TempDir(), "--kafka-brokers", address, "--commande-ack-timeout", "10s", "--log-level", "error")
+	bank.Eventually(t, func() error { // the first may take a slow machine more than the ten seconds
 		if status, _, err := s.Order("user123", "10"); err != nil || status != http.StatusCreated {
 			return fmt.Errorf("POST /orders = %d, %w", status, err)
 		}

@@ -20,12 +20,7 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := gone.Addr().String()
-	_ = gone.Close()
+	const nobody = "127.0.0.1:1"
 	inUse := t.TempDir()
 	bank.Start(t, inUse)
 	file := filepath.Join(t.TempDir(), "file")
@@ -45,7 +40,7 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 		"broker port in use":    {append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
 		"folder in use":         {append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
 		"folder not writable":   {append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
-		"no broker":             {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", nobody, "--kafka-patience", "1ms"), []string{"KAFKA_BROKERS", nobody}},
+		"no broker":             {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", nobody, "--kafka-patience", bank.OneTry), []string{"KAFKA_BROKERS", nobody}},
 		"bad broker address":    {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", "nowhere"), []string{"KAFKA_BROKERS", "host:port"}},
 		"bad storage":           {append(slices.Clone(unused), "--data", t.TempDir(), "--database-url", "mysql:x"), []string{"DATABASE_URL", "sqlite:FOLDER"}},
 		"bad reject rate":       {append(slices.Clone(unused), "--data", t.TempDir(), "--paiement-reject-rate", "1.5"), []string{"PAIEMENT_REJECT_RATE", "between 0 and 1"}},

@@ -22,8 +22,7 @@ func TestHealth(t *testing.T) {
 	mux.HandleFunc("GET /silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	gone := httptest.NewServer(mux)
-	gone.Close()
+	const gone = "127.0.0.1:1"
 	for name, tt := range map[string]struct {
 		args   []string
 		status int
@@ -34,11 +33,11 @@ func TestHealth(t *testing.T) {
 		"the reason":            {[]string{server.URL + "/waiting"}, 1, "Not ready: kafka: away."},
 		"no problem document":   {[]string{server.URL + "/nothing"}, 1, "404 Not Found"},
 		"one of two":            {[]string{server.URL, server.URL + "/waiting"}, 1, "/waiting is not healthy"},
-		"nobody there":          {[]string{gone.URL}, 1, "connection refused"},
+		"nobody there":          {[]string{"http://" + gone}, 1, "connection refused"},
 		"no answer":             {[]string{"--timeout", "50ms", server.URL + "/silent"}, 1, "deadline exceeded"},
 		"no URL":                {[]string{"127.0.0.1:3001"}, 1, "is not a URL"},
 		"another scheme":        {[]string{"ftp://127.0.0.1"}, 1, "is not a URL"},
-		"the services' default": {[]string{"--commande-addr", gone.Listener.Addr().String() + ",127.0.0.1:0"}, 1, gone.URL + "/health/ready does not answer"},
+		"the services' default": {[]string{"--commande-addr", gone + ",127.0.0.1:0"}, 1, "http://" + gone + "/health/ready does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := bank.Launch(t, append([]string{"health", "--timeout", "10m"}, tt.args...)...)

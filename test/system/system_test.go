@@ -235,8 +235,7 @@ func TestServicesRunBesideEachOther(t *testing.T) {
 	}
 	urls := map[string]string{}
 	for _, name := range services.All().Names() {
-		p := bank.Launch(t, name, "--data", data, "--kafka-brokers", address, "--"+name+"-addr", "127.0.0.1:0", "--log-format", "json",
-			"--stop-timeout", "10m")
+		p := bank.LaunchService(t, name, "--data", data, "--kafka-brokers", address, "--log-format", "json")
 		found := p.Stdout.Wait(t, `answers at (\S+)`, p.Done)
 		if found == nil {
 			t.Fatalf("vigie %s ended with %d: %s", name, p.Status, p.Stderr)

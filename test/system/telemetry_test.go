@@ -80,7 +80,7 @@ func TestTelemetryGoesWhereItIsConfigured(t *testing.T) {
 func TestACollectorThatHangsIsNobodysProblem(t *testing.T) {
 	switchOn(t, &collector{hangs: true})
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
-	s := bank.Start(t, t.TempDir(), "--stop-timeout", "20s") // a quarter of it is waited for the collector
+	s := bank.Start(t, t.TempDir(), "--stop-timeout", "10m")
 	for range 20 {
 		s.MustOrder(t, "1")
 	}

@@ -151,8 +151,7 @@ func startParts(t *testing.T, data string, services ...string) *parts {
 	address := broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1]
 	p := &parts{&bank.Bank{Brokers: address}, data, nil}
 	for _, name := range services {
-		one := bank.Launch(t, name, "--data", data, "--kafka-brokers", address, "--"+name+"-addr", "127.0.0.1:0", "--log-level", "error",
-			"--stop-timeout", "10m")
+		one := bank.LaunchService(t, name, "--data", data, "--kafka-brokers", address, "--log-level", "error")
 		found := one.Stdout.Wait(t, `answers at (\S+)`, one.Done)
 		if found == nil {
 			t.Fatalf("vigie %s ended with %d: %s", name, one.Status, one.Stderr)

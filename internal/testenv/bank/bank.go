@@ -101,6 +101,20 @@ func LaunchWith(t testing.TB, registry services.Registry, args ...string) *Comma
 	return p
 }
 
+// LaunchService runs one service alone on a free port, as patient with Kafka
+// and its own stop as a slow machine needs.
+func LaunchService(t testing.TB, name string, args ...string) *Command {
+	t.Helper()
+	args = append([]string{name, "--" + name + "-addr", "127.0.0.1:0", "--stop-timeout", "10m"}, args...)
+	if name == commande.Name {
+		args = append(args, "--commande-ack-timeout", "1h")
+	}
+	return Launch(t, args...)
+}
+
+// OneTry is a patience for what does not get better by waiting.
+const OneTry = "1ns"
+
 // Stop does what the first signal does, and returns the exit status.
 func (p *Command) Stop() int {
 	p.Cancel()
