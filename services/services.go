@@ -25,8 +25,8 @@ import (
 type Service struct {
 	service.Definition
 
-	// Guards names the routes that the service's tokens guard, for the help of
-	// the flag; "" where it has nothing to guard, and then has no such flag.
+	// Guards names the routes that the service's tokens guard, all of its own, for
+	// the help of the flag; "" where it has none, and then has no such flag.
 	Guards string
 	// Example is a command line to try on the running service, with {url} for
 	// where it answers; "" for none.
@@ -51,12 +51,14 @@ func All() Registry {
 			Flags: commandeFlags, Start: startCommande,
 		},
 		{
-			Definition: suivi.Definition(), Guards: "GET /orders", Example: "curl {url}/orders/order-1/status",
-			Start: withoutFlags(suivi.Start),
+			Definition: suivi.Definition(), Guards: "GET /orders and GET /orders/{id}/status",
+			Example: "curl {url}/orders/order-1/status",
+			Start:   withoutFlags(suivi.Start),
 		},
 		{
-			Definition: analyseur.Definition(), Guards: "GET /statistics", Example: "curl {url}/statistics",
-			Start: withoutFlags(analyseur.Start),
+			Definition: analyseur.Definition(), Guards: "GET /statistics and GET /recent-transactions",
+			Example: "curl {url}/statistics",
+			Start:   withoutFlags(analyseur.Start),
 		},
 		{
 			Definition: paiement.Definition(paiement.Config{}),

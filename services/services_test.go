@@ -2,8 +2,6 @@ package services_test
 
 import (
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,30 +61,28 @@ func TestTheRegistry(t *testing.T) {
 	}
 }
 
-// docker-compose.yml has a container for each service, by its name and port.
-func TestComposeRunsEachService(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "docker-compose.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var compose struct {
-		Services map[string]struct {
-			Command yaml.Node
-			Ports   []string
-		}
-	}
-	if err := yaml.Unmarshal(text, &compose); err != nil {
-		t.Fatal(err)
-	}
+// The help of a service's tokens names every route that its document says they
+// guard.
+func TestTokensGuardWhatTheDocumentSays(t *testing.T) {
 	for _, s := range services.All() {
-		container, found := compose.Services[s.Name]
-		var command []string
-		if err := container.Command.Decode(&command); !found || err != nil || !slices.Equal(command, []string{s.Name}) {
-			t.Errorf("docker-compose.yml has %s: %v, with the command %v (%v)", s.Name, found, command, err)
+		var document struct {
+			Paths map[string]map[string]struct{ Security []map[string]any }
 		}
-		_, port, _ := net.SplitHostPort(s.Address)
-		if want := s.Address + ":" + port; !slices.Contains(container.Ports, want) {
-			t.Errorf("%s in docker-compose.yml has the ports %v, want %s", s.Name, container.Ports, want)
+		if err := yaml.Unmarshal(s.OpenAPI, &document); err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for path, operations := range document.Paths {
+			for method, operation := range operations {
+				if slices.ContainsFunc(operation.Security, func(one map[string]any) bool { return one["token"] != nil }) {
+					want = append(want, strings.ToUpper(method)+" "+path)
+				}
+			}
+		}
+		got := strings.Split(s.Guards, " and ")
+		slices.Sort(got)
+		if slices.Sort(want); strings.Join(got, " and ") != strings.Join(want, " and ") {
+			t.Errorf("%s's tokens guard %q, the registry says %q", s.Name, want, s.Guards)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func httpFlags(registry ...services.Service) []cli.Flag {
 		if s.Guards != "" {
 			flags = append(flags, &cli.StringFlag{
 				Name: s.Name + flagTokens, Sources: env(s.Name + flagTokens), Category: category,
-				Usage: "`FILE` with the tokens, one a line, that " + s.Guards + " requires; read again when it changes (default: no token is needed)",
+				Usage: "`FILE` with the tokens, one a line, for " + s.Guards + "; read again when it changes (default: no token is needed)",
 			})
 		}
 	}
