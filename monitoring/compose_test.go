@@ -83,7 +83,10 @@ func documented() map[string][]string {
 }
 
 func TestPartsAndPortsAreTheDocumentedOnes(t *testing.T) {
-	want := documented()
+	want, registered := documented(), map[string]bool{}
+	for _, name := range services.All().Names() {
+		registered[name] = true
+	}
 	if got := compose(t).ServiceNames(); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(maps.Keys(want))) {
 		t.Errorf("services %v, documented are %v", got, slices.Sorted(maps.Keys(want)))
 	}
@@ -91,12 +94,18 @@ func TestPartsAndPortsAreTheDocumentedOnes(t *testing.T) {
 		var published []string
 		for _, p := range s.Ports {
 			published = append(published, p.Published)
+			if registered[s.Name] && p.Published != fmt.Sprint(p.Target) {
+				t.Errorf("port %d is published as %s", p.Target, p.Published)
+			}
 			if p.HostIP != "127.0.0.1" {
 				t.Errorf("port %s is published on %q", p.Published, p.HostIP)
 			}
 		}
 		if slices.Sort(published); !slices.Equal(published, want[s.Name]) {
 			t.Errorf("ports %v, documented are %v", published, want[s.Name])
+		}
+		if registered[s.Name] && !slices.Equal(s.Command, []string{s.Name}) {
+			t.Errorf("runs vigie %v", s.Command)
 		}
 		if s.NetworkMode != "" && s.NetworkMode != "default" {
 			t.Errorf("network mode %s: ports would be open beyond loopback", s.NetworkMode)
