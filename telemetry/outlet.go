@@ -284,7 +284,7 @@ func (l logSender) Shutdown(ctx context.Context) error {
 // Values of the label reason.
 const (
 	lostQueueFull    = "queue_full"    // it was recorded faster than the collector takes it
-	lostExportFailed = "export_failed" // the collector was away, too slow, or answered an error
+	lostExportFailed = "export_failed" // the collector was away, too slow, or refused the batch with an error
 	lostRejected     = "rejected"      // the collector took the rest of the batch, and not this
 )
 

@@ -29,7 +29,7 @@ func brokerCommand() *cli.Command {
 	}
 }
 
-// startBroker starts the embedded broker, which lets everybody in: settings of
+// startBroker starts the embedded broker, which takes every client: settings of
 // a secured one must not be skipped.
 func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) {
 	security, err := kafkaSecurity(c)

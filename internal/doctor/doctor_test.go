@@ -188,7 +188,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{"Grafana away", func(t *testing.T) doctor.Config { return doctor.Config{Grafana: gone(t)} }, "Grafana", "connection refused"},
 		{"Grafana's password", func(t *testing.T) doctor.Config {
 			return doctor.Config{Grafana: serve(t, part{"/api/health": "{}", "/api/search": "401|{}"})}
-		}, "Grafana", "does not let us look"},
+		}, "Grafana", "refuses to list its dashboards"},
 		{"a dashboard missing", func(t *testing.T) doctor.Config {
 			return doctor.Config{Grafana: serve(t, part{"/api/health": "{}", "/api/search": `[{"title":"Host"}]`})}
 		}, "Grafana", "lacks Kafka Banking System Overview, Microservices Health Dashboard, Kafka Broker & JVM"},

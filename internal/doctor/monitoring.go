@@ -216,7 +216,7 @@ func (d *doctor) checkGrafana(ctx context.Context) {
 		return
 	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {
-		d.wrong(partGrafana, "does not let us look at its dashboards", "Give its user and password in GRAFANA_USER and GRAFANA_PASSWORD.")
+		d.wrong(partGrafana, "refuses to list its dashboards", "Give its user and password in GRAFANA_USER and GRAFANA_PASSWORD.")
 		return
 	}
 	d.checkProvisioning(status, body)

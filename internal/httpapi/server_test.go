@@ -129,7 +129,7 @@ func TestShutdownPastItsDeadlineClosesConnections(t *testing.T) {
 	}
 }
 
-func TestServeTellsOfAFailedListener(t *testing.T) {
+func TestServeReturnsTheErrorOfAFailedListener(t *testing.T) {
 	l, err := httpapi.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

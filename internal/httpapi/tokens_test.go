@@ -44,7 +44,7 @@ func tokens(t *testing.T, text string) (*httpapi.Tokens, string) {
 	return known, path
 }
 
-func TestTokensLetIn(t *testing.T) {
+func TestOnlyRequestsWithAKnownTokenAreAccepted(t *testing.T) {
 	known, _ := tokens(t, "# of the shop\n"+tokenA+"\r\n\n  "+tokenB+"  \n")
 	rt := own(httpapi.Config{Tokens: known, OpenAPI: []byte("openapi: 3.1.0\n")}, func(w http.ResponseWriter, _ *http.Request) {
 		httpapi.WriteJSON(w, http.StatusCreated, 1)

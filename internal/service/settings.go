@@ -73,9 +73,9 @@ type HTTP struct {
 }
 
 const (
-	// DefaultPatience is how long a start waits for a broker unless told otherwise.
+	// DefaultPatience is how long a start waits for a broker where nothing else is set.
 	DefaultPatience = 10 * time.Second
-	// DefaultRetention is how long decided orders are kept unless told otherwise.
+	// DefaultRetention is how long decided orders are kept where nothing else is set.
 	DefaultRetention = 90 * 24 * time.Hour
 )
 

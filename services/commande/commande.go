@@ -55,7 +55,7 @@ type Config struct {
 }
 
 // DefaultAckTimeout is how long an order may wait for Kafka's acknowledgement
-// unless told otherwise.
+// where nothing else is set.
 const DefaultAckTimeout = 5 * time.Second
 
 // Definition is commande with its own settings.

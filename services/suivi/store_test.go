@@ -12,11 +12,11 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
-func TestApplyKeepsViewsAndCountsOrdersOnce(t *testing.T) {
-	onEach(t, testApplyKeepsViewsAndCountsOrdersOnce)
+func TestStoreKeepsViewsAndCountsOrdersOnce(t *testing.T) {
+	onEach(t, testStoreKeepsViewsAndCountsOrdersOnce)
 }
 
-func testApplyKeepsViewsAndCountsOrdersOnce(t *testing.T, empty maker) {
+func testStoreKeepsViewsAndCountsOrdersOnce(t *testing.T, empty maker) {
 	tr := openTracker(t, empty)
 	steps := []struct {
 		name   string

@@ -51,7 +51,7 @@ func wrote(p *proc.Process, text string) func(context.Context) error {
 	}
 }
 
-func TestAProcessIsAwaitedAndTellsItsStatus(t *testing.T) {
+func TestWaitingForAProcessReturnsItsStatus(t *testing.T) {
 	p := shell(t, "echo ready on 42; exit 3")
 	if found := find(t, p, `on (\d+)`); found[1] != "42" {
 		t.Errorf("found %q", found)
