@@ -201,8 +201,8 @@ func (t *topicTable) make(topic, label string) *topicOptions {
 		record:            []metric.RecordOption{set},
 	}
 	if t.convention != nil {
-		options.sent = t.convention.sent(label, "")
-		options.processed = t.convention.processed(label, "")
+		options.sent = t.convention.admitSend(label, "")
+		options.processed = t.convention.admitProcess(label, "")
 	}
 	return options
 }

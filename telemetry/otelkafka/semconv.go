@@ -149,8 +149,9 @@ func newConventions(instruments *telemetry.Instruments, group string) (*conventi
 	return c, errors.Join(errs[:]...)
 }
 
-// sent returns the attribute sets of sends to a topic that ended with that kind of error, "" for success.
-func (c *conventions) sent(topic, kind string) *conventionOptions {
+// admitSend takes a set out of the budget for sends to a topic that ended with that kind of error, "" for success, and
+// returns its attributes: those of _OTHER once the budget is used up.
+func (c *conventions) admitSend(topic, kind string) *conventionOptions {
 	if !c.sendBudget.Admit(topic, kind) {
 		topic, kind = telemetry.LabelOther, otherKind(kind)
 	}
@@ -163,8 +164,8 @@ func (c *conventions) sent(topic, kind string) *conventionOptions {
 	}
 }
 
-// processed is sent for records that were handled.
-func (c *conventions) processed(topic, kind string) *conventionOptions {
+// admitProcess is admitSend for records that were handled.
+func (c *conventions) admitProcess(topic, kind string) *conventionOptions {
 	group := c.group
 	if !c.processBudget.Admit(topic, kind, group) {
 		topic, kind, group = telemetry.LabelOther, otherKind(kind), telemetry.LabelOther
@@ -196,9 +197,9 @@ func commonAttributes(operation, topic, kind string) []attribute.KeyValue {
 
 func (c *conventions) newFailure(series failedSeries) *conventionOptions {
 	if series.operation == operationProcess {
-		return c.processed(series.topic, series.kind)
+		return c.admitProcess(series.topic, series.kind)
 	}
-	return c.sent(series.topic, series.kind)
+	return c.admitSend(series.topic, series.kind)
 }
 
 // failure returns the attribute sets of an operation on a topic that failed.
