@@ -307,17 +307,17 @@ func (w *worker[State, Change]) store(
 // report counts a batch once its transaction is stored: what storage has is
 // what the metrics say, whatever was tried again before.
 func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, decisions []decision[Change]) {
-	l.deps.Instrument.Consumed(ctx, p.Topic, int64(len(decisions)))
+	l.deps.Instrument.CountConsumed(ctx, p.Topic, int64(len(decisions)))
 	for _, d := range decisions {
 		switch {
 		case d.err == nil:
 		case ClassOf(d.err).consequences().duplicate:
-			l.deps.Failures.Duplicate(d.Context, p.Topic)
+			l.deps.Failures.CountDuplicate(d.Context, p.Topic)
 		default:
 			reason := string(reasonOf(d.err))
-			l.deps.Failures.Failed(d.Context, p.Topic, reason)
+			l.deps.Failures.CountFailed(d.Context, p.Topic, reason)
 			if len(d.messages) > 0 {
-				l.deps.Failures.DeadLettered(d.Context, p.Topic, reason)
+				l.deps.Failures.CountDeadLettered(d.Context, p.Topic, reason)
 			}
 		}
 	}
@@ -438,7 +438,7 @@ func (w *worker[State, Change]) publish(
 		perTopic[m.Topic]++
 	}
 	for topic, n := range perTopic {
-		l.deps.Instrument.Produced(ctx, topic, n)
+		l.deps.Instrument.CountProduced(ctx, topic, n)
 	}
 	return nil
 }

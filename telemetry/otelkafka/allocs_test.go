@@ -30,15 +30,15 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 	_, process := inst.StartProcess(ctx, &sarama.ConsumerMessage{Topic: "in"})
 	_, send := inst.StartSend(ctx, &sarama.ProducerMessage{Topic: "out"})
 	for name, record := range map[string]func(){
-		"produced":       func() { inst.Produced(ctx, "out", 1) },
-		"consumed":       func() { inst.Consumed(ctx, "in", 1) },
+		"produced":       func() { inst.CountProduced(ctx, "out", 1) },
+		"consumed":       func() { inst.CountConsumed(ctx, "in", 1) },
 		"end of send":    func() { send.End(1, 1, nil) },
 		"send":           func() { inst.convention.recordSend(ctx, out, 0.1, nil) },
 		"end of process": func() { process.End(nil) },
 		"process":        func() { inst.convention.recordProcess(ctx, in, 0.1, nil) },
-		"failed":         func() { failures.Failed(ctx, "in", "malformed") },
-		"dead letter":    func() { failures.DeadLettered(ctx, "in", "malformed") },
-		"duplicate":      func() { failures.Duplicate(ctx, "in") },
+		"failed":         func() { failures.CountFailed(ctx, "in", "malformed") },
+		"dead letter":    func() { failures.CountDeadLettered(ctx, "in", "malformed") },
+		"duplicate":      func() { failures.CountDuplicate(ctx, "in") },
 	} {
 		if n := testing.AllocsPerRun(1000, record); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -176,7 +176,7 @@ func (p *asyncProducer) endSpan(msg *sarama.ProducerMessage, err error) {
 	case span != nil:
 		span.End(msg.Partition, msg.Offset, err)
 	case err == nil:
-		p.inst.Produced(context.Background(), msg.Topic, 1)
+		p.inst.CountProduced(context.Background(), msg.Topic, 1)
 	}
 }
 

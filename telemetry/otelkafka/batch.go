@@ -158,7 +158,7 @@ func (h *batchHandler) run(session sarama.ConsumerGroupSession, batch []*sarama.
 		return err
 	}
 	session.MarkMessage(batch[len(batch)-1], "")
-	h.inst.Consumed(ctx, batch[0].Topic, int64(len(batch)))
+	h.inst.CountConsumed(ctx, batch[0].Topic, int64(len(batch)))
 	return nil
 }
 

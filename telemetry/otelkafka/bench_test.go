@@ -37,6 +37,6 @@ func BenchmarkConsumed(b *testing.B) {
 	_, inst := newInstrumentation(b, Options{Consumes: []string{"in"}})
 	b.ReportAllocs()
 	for b.Loop() {
-		inst.Consumed(b.Context(), "in", 1)
+		inst.CountConsumed(b.Context(), "in", 1)
 	}
 }

@@ -56,18 +56,18 @@ func NewFailures(t *telemetry.Telemetry, topics, reasons []string) (*Failures, e
 	return f, nil
 }
 
-// Failed counts a record of the topic that failed for good.
-func (f *Failures) Failed(ctx context.Context, topic, reason string) {
+// CountFailed counts a record of the topic that failed for good.
+func (f *Failures) CountFailed(ctx context.Context, topic, reason string) {
 	f.failed.Add(ctx, 1, f.options(topic, f.known(reason))...)
 }
 
-// DeadLettered counts a record of the topic that was set aside.
-func (f *Failures) DeadLettered(ctx context.Context, topic, reason string) {
+// CountDeadLettered counts a record of the topic that was set aside.
+func (f *Failures) CountDeadLettered(ctx context.Context, topic, reason string) {
 	f.deadLetters.Add(ctx, 1, f.options(topic, f.known(reason))...)
 }
 
-// Duplicate counts a record of the topic that had been processed before.
-func (f *Failures) Duplicate(ctx context.Context, topic string) {
+// CountDuplicate counts a record of the topic that had been processed before.
+func (f *Failures) CountDuplicate(ctx context.Context, topic string) {
 	f.duplicates.Add(ctx, 1, f.options(topic, "")...)
 }
 

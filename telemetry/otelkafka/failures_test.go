@@ -20,9 +20,9 @@ func TestFailures(t *testing.T) {
 			t.Errorf("%s starts at %v", name, got)
 		}
 	}
-	f.Failed(t.Context(), "in", "malformed")
-	f.DeadLettered(t.Context(), "in", "user-7 did it")
-	f.Duplicate(t.Context(), "in")
+	f.CountFailed(t.Context(), "in", "malformed")
+	f.CountDeadLettered(t.Context(), "in", "user-7 did it")
+	f.CountDuplicate(t.Context(), "in")
 	for name, reason := range map[string]string{
 		telemetry.KafkaMessagesFailedTotal: "malformed", telemetry.KafkaDeadLettersTotal: telemetry.LabelOther,
 	} {

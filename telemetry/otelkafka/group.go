@@ -207,7 +207,7 @@ func (w *inProgress) end(err error) {
 	}
 	w.span.End(err)
 	if err == nil {
-		w.inst.Consumed(w.ctx, w.topic, 1)
+		w.inst.CountConsumed(w.ctx, w.topic, 1)
 	}
 	w.current, w.ctx, w.span = nil, nil, nil
 }

@@ -121,29 +121,29 @@ func (i *Instrumentation) addInstruments() error {
 // startAtZero exports every counter whose labels are known before its first event.
 func (i *Instrumentation) startAtZero(ctx context.Context) {
 	for _, topic := range i.options.Produces {
-		i.Produced(ctx, topic, 0)
+		i.CountProduced(ctx, topic, 0)
 	}
 	for _, topic := range i.options.Consumes {
-		i.Consumed(ctx, topic, 0)
+		i.CountConsumed(ctx, topic, 0)
 		if i.convention != nil {
 			i.convention.deliveries.Add(ctx, 0, i.topics.get(topic).processed.add...)
 		}
 	}
 }
 
-// Produced adds n records that Kafka acknowledged to kafka_messages_produced_total. Use it for batches whose
+// CountProduced adds n records that Kafka acknowledged to kafka_messages_produced_total. Use it for batches whose
 // records carry their context in the headers already, such as an outbox; [SendSpan.End] counts its own record.
-func (i *Instrumentation) Produced(ctx context.Context, topic string, n int64) {
-	i.countProduced(ctx, i.topics.get(topic), n)
+func (i *Instrumentation) CountProduced(ctx context.Context, topic string, n int64) {
+	i.addProduced(ctx, i.topics.get(topic), n)
 }
 
-// Consumed adds n records to kafka_messages_consumed_total. Call it once their outcome is certain, so that a
+// CountConsumed adds n records to kafka_messages_consumed_total. Call it once their outcome is certain, so that a
 // record whose batch is read again counts once.
-func (i *Instrumentation) Consumed(ctx context.Context, topic string, n int64) {
+func (i *Instrumentation) CountConsumed(ctx context.Context, topic string, n int64) {
 	i.consumed.Add(ctx, n, i.topics.get(topic).add...)
 }
 
-func (i *Instrumentation) countProduced(ctx context.Context, options *topicOptions, n int64) {
+func (i *Instrumentation) addProduced(ctx context.Context, options *topicOptions, n int64) {
 	i.produced.Add(ctx, n, options.add...)
 	if i.convention != nil {
 		i.convention.sends.Add(ctx, n, options.sent.add...)

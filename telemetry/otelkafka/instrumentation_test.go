@@ -81,9 +81,9 @@ func TestNewRefusesANamelessTopic(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{})
-	inst.Produced(t.Context(), "out", 3)
-	inst.Produced(t.Context(), "out", 2)
-	inst.Consumed(t.Context(), "in", 7)
+	inst.CountProduced(t.Context(), "out", 3)
+	inst.CountProduced(t.Context(), "out", 2)
+	inst.CountConsumed(t.Context(), "in", 7)
 	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 5 {
 		t.Errorf("produced %v, want 5", got)
 	}
@@ -97,7 +97,7 @@ func TestTopicsAreBounded(t *testing.T) {
 	const maxTopics = 200
 	const n = 3 * maxTopics
 	for i := range n {
-		inst.Produced(t.Context(), fmt.Sprintf("t%d", i), 1)
+		inst.CountProduced(t.Context(), fmt.Sprintf("t%d", i), 1)
 	}
 	if got := r.Series(telemetry.KafkaMessagesProducedTotal, nil); got != maxTopics+1 {
 		t.Errorf("%d series, want %d", got, maxTopics+1)
@@ -306,9 +306,9 @@ func TestHostileInputsStayWithinTheCatalogue(t *testing.T) {
 		}
 		for i := group; i < n; i += groups {
 			driveRecords(t, inst, i)
-			failures.Failed(t.Context(), hostileText(i), reasons[i%len(reasons)])
-			failures.DeadLettered(t.Context(), hostileText(i), hostileText(i))
-			failures.Duplicate(t.Context(), hostileText(i))
+			failures.CountFailed(t.Context(), hostileText(i), reasons[i%len(reasons)])
+			failures.CountDeadLettered(t.Context(), hostileText(i), hostileText(i))
+			failures.CountDuplicate(t.Context(), hostileText(i))
 		}
 		driveGroup(t, inst, group)
 	}
@@ -330,8 +330,8 @@ func TestHostileInputsStayWithinTheCatalogue(t *testing.T) {
 func driveRecords(t *testing.T, inst *Instrumentation, i int) {
 	t.Helper()
 	ctx, topic := t.Context(), hostileText(i)
-	inst.Produced(ctx, topic, 1)
-	inst.Consumed(ctx, topic, 1)
+	inst.CountProduced(ctx, topic, 1)
+	inst.CountConsumed(ctx, topic, 1)
 	for _, err := range []error{nil, hostileKind(hostileText(i * 31)), sarama.KError(i), errors.New("any")} {
 		_, send := inst.StartSend(ctx, &sarama.ProducerMessage{Topic: topic})
 		send.End(0, 0, err)

@@ -55,7 +55,7 @@ func (i *Instrumentation) newProcess(ctx context.Context, msg *sarama.ConsumerMe
 
 // End ends the span and records its time in kafka_message_processing_duration_seconds, also for an error. The
 // span's status then is the error's kind, by its method ErrorType() string if it has one; its text stays out.
-// End does not count the record as consumed: see [Instrumentation.Consumed].
+// End does not count the record as consumed: see [Instrumentation.CountConsumed].
 func (p *ProcessSpan) End(err error) {
 	seconds := time.Since(p.start).Seconds()
 	p.inst.duration.Record(p.ctx, seconds, p.options.record...)
@@ -134,7 +134,7 @@ func (i *Instrumentation) Records(
 func (i *Instrumentation) finish(r *Record) {
 	r.span.End(r.err)
 	if r.err == nil {
-		i.Consumed(r.span.ctx, r.Topic, 1)
+		i.CountConsumed(r.span.ctx, r.Topic, 1)
 	}
 }
 

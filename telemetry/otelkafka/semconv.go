@@ -229,7 +229,7 @@ func (c *conventions) kind(err error) string {
 	return name
 }
 
-// recordSend records a send that took that many seconds. One that succeeded is counted by [Instrumentation.Produced].
+// recordSend records a send that took that many seconds. One that succeeded is counted by [Instrumentation.CountProduced].
 func (c *conventions) recordSend(ctx context.Context, options *topicOptions, seconds float64, err error) {
 	set := options.sent
 	if err != nil {

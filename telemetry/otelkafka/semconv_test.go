@@ -84,7 +84,7 @@ func TestConventionMetricsGolden(t *testing.T) {
 	})
 	telemetrytest.Golden(t, "metrics-start.golden", conventionLines(r))
 	spansOf(t, inst)
-	inst.Produced(t.Context(), "payments.authorized", 5)
+	inst.CountProduced(t.Context(), "payments.authorized", 5)
 	telemetrytest.Golden(t, "metrics.golden", conventionLines(r))
 	r.CheckCatalogue()
 }

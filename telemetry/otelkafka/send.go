@@ -71,7 +71,7 @@ func (s *SendSpan) End(partition int32, offset int64, err error) {
 		if s.span.IsRecording() {
 			s.span.SetAttributes(positionAttributes(partition, offset)...)
 		}
-		s.inst.countProduced(s.ctx, s.options, 1)
+		s.inst.addProduced(s.ctx, s.options, 1)
 	} else {
 		fail(s.span, err)
 	}
