@@ -21,6 +21,11 @@ const TypePaymentFailed = "PaymentFailed"
 // has two, and one more for each failed try to pay it.
 const MaxOrderEvents = 50
 
+// OrderStatuses returns every status, the first first.
+func OrderStatuses() []OrderStatus {
+	return []OrderStatus{OrderStatusCreated, OrderStatusFailed, OrderStatusAuthorized, OrderStatusRejected}
+}
+
 // StatusAfter returns the status that an event gives to its order, by the
 // event's type or [TypePaymentFailed]; "" for any other type.
 func StatusAfter(eventType string) OrderStatus {

@@ -39,7 +39,7 @@ func (t *Tx) InsertRowsCounting(ctx context.Context, query string, rows [][]any)
 func (t *Tx) InsertRowsReturning(ctx context.Context, query string, rows [][]any, scan func(*sql.Rows) error) error {
 	return inBulk(rows, func(chunk [][]any) error {
 		text, args := t.store.engine.expandRows(query, chunk)
-		return t.queryEach(ctx, text, args, scan)
+		return t.QueryEach(ctx, text, args, scan)
 	})
 }
 
@@ -48,7 +48,7 @@ func (t *Tx) InsertRowsReturning(ctx context.Context, query string, rows [][]any
 func (t *Tx) SelectKeys(ctx context.Context, query string, keys []string, scan func(*sql.Rows) error) error {
 	return inBulk(t.store.engine.findable(keys), func(chunk []string) error {
 		text, args := t.store.engine.expandKeys(query, chunk)
-		return t.queryEach(ctx, text, args, scan)
+		return t.QueryEach(ctx, text, args, scan)
 	})
 }
 
@@ -75,7 +75,9 @@ func (s *Store) SelectKeys(ctx context.Context, query string, keys []string, sca
 	})
 }
 
-func (t *Tx) queryEach(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
+// QueryEach gives each row of a query's result to scan, as the transaction sees
+// them; the query may also change rows and return them.
+func (t *Tx) QueryEach(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
 	ctx, cancel := t.store.engine.limit(ctx)
 	defer cancel()
 	rows, err := t.query(ctx, query, args)

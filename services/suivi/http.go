@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +72,7 @@ type listedOrder struct {
 
 // serve takes the requests.
 func (a *api) serve(router *httpapi.Router) {
-	router.Handle("GET /orders", a.list, "cursor", "limit")
+	router.Handle("GET /orders", a.list, "cursor", "limit", "status")
 	router.Handle("GET /orders/{id}/status", a.status)
 }
 
@@ -101,24 +103,17 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
-	limit, err := parseLimit(r.URL.Query().Get("limit"))
-	if err != nil {
-		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.InvalidRequest, Detail: "The " + err.Error() + ".", Field: "limit"})
+	l, refusal := parseListing(r.URL.Query())
+	if refusal != nil {
+		httpapi.WriteProblem(w, *refusal)
 		return
 	}
-	after, err := parseCursor(r.URL.Query().Get("cursor"))
-	if err != nil {
-		httpapi.WriteProblem(w, httpapi.Problem{
-			Type: httpapi.InvalidRequest, Detail: "The cursor is not one that this service gave; take nextCursor of the page before.", Field: "cursor",
-		})
-		return
-	}
-	total, err := a.store.Count(r.Context())
+	total, err := a.store.Count(r.Context(), l.after.status)
 	if err != nil {
 		a.unavailable(w, r, err)
 		return
 	}
-	views, more, err := a.store.Page(r.Context(), after, limit)
+	views, more, err := a.store.Page(r.Context(), l)
 	if err != nil {
 		a.unavailable(w, r, err)
 		return
@@ -128,7 +123,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) {
 		response.Orders[i] = listedOrder{v.OrderID, v.UserID, v.Amount, v.Status, known(v.CreatedAt), v.UpdatedAt}
 	}
 	if more {
-		response.NextCursor = cursorAfter(views[len(views)-1]).String()
+		response.NextCursor = l.after.after(views[len(views)-1]).String()
 	}
 	httpapi.WriteJSON(w, http.StatusOK, response)
 }
@@ -156,36 +151,44 @@ const (
 // errCursor says that a cursor is not one that this service gave.
 var errCursor = errors.New("unknown cursor")
 
-// cursor names the last order of a page; the next page begins after it.
+// cursor names the last order of a page, and the status that the list is of; the
+// next page begins after it.
 type cursor struct {
+	status   banking.OrderStatus
 	listedAt int64
 	orderID  string
 }
 
 // newest stands before the newest order.
-func newest() cursor { return cursor{math.MaxInt64, ""} }
+func newest(status banking.OrderStatus) cursor { return cursor{status, math.MaxInt64, ""} }
 
-func cursorAfter(v view) cursor { return cursor{toMicros(v.ListedAt), v.OrderID} }
+// after is the cursor of the page after the one that ends with an order.
+func (c cursor) after(v view) cursor { return cursor{c.status, toMicros(v.ListedAt), v.OrderID} }
 
 // String encodes the cursor for clients, to whom it is opaque.
 func (c cursor) String() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.listedAt, 10) + "/" + c.orderID))
+	place := strconv.FormatInt(c.listedAt, 10) + "/" + c.orderID
+	if c.status != "" {
+		place = string(c.status) + ":" + place
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(place))
 }
 
 func parseCursor(text string) (cursor, error) {
-	if text == "" {
-		return newest(), nil
-	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
 		return cursor{}, errCursor
 	}
 	at, id, ok := strings.Cut(string(raw), "/")
-	micros, err := strconv.ParseInt(at, 10, 64)
+	status, micros, ofStatus := strings.Cut(at, ":")
+	if !ofStatus {
+		status, micros = "", at
+	}
+	listedAt, err := strconv.ParseInt(micros, 10, 64)
 	if !ok || err != nil || id == "" {
 		return cursor{}, errCursor
 	}
-	return cursor{micros, id}, nil
+	return cursor{banking.OrderStatus(status), listedAt, id}, nil
 }
 
 // parseLimit reads the query's limit; "" is the default.
@@ -198,4 +201,33 @@ func parseLimit(text string) (int, error) {
 		return 0, fmt.Errorf("limit must be a number from 1 to %d", maxLimit)
 	}
 	return n, nil
+}
+
+// listing is what GET /orders asks for: a page of at most limit orders after the
+// cursor, all of them or those of the cursor's status.
+type listing struct {
+	limit int
+	after cursor
+}
+
+// parseListing reads the query; what it does not accept is a problem.
+func parseListing(query url.Values) (l listing, refusal *httpapi.Problem) {
+	refuse := func(field, detail string) (listing, *httpapi.Problem) {
+		return listing{}, &httpapi.Problem{Type: httpapi.InvalidRequest, Field: field, Detail: detail}
+	}
+	var err error
+	if l.limit, err = parseLimit(query.Get("limit")); err != nil {
+		return refuse("limit", "The "+err.Error()+".")
+	}
+	status := banking.OrderStatus(query.Get("status"))
+	if status != "" && !slices.Contains(banking.OrderStatuses(), status) {
+		return refuse("status", fmt.Sprint("The status must be one of ", banking.OrderStatuses(), "."))
+	}
+	l.after = newest(status)
+	if text := query.Get("cursor"); text != "" {
+		if l.after, err = parseCursor(text); err != nil || l.after.status != status {
+			return refuse("cursor", "The cursor is not one that this service gave for this list; take nextCursor of the page before, with the same status.")
+		}
+	}
+	return l, nil
 }

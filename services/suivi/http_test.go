@@ -7,8 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vigie-dev/vigie/internal/banking"
 )
 
 // get sends a request as a client would, through the routes that wire registers.
@@ -121,6 +124,64 @@ func testPagesShowEachOrderOnceWhileNewerArrive(t *testing.T, empty maker) {
 	}
 }
 
+// The list of one status has its orders alone, in their order, on pages of any
+// size, and counts them; it follows what happens to them.
+func TestOrdersOfOneStatus(t *testing.T) { onEach(t, testOrdersOfOneStatus) }
+
+func testOrdersOfOneStatus(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
+	want := map[banking.OrderStatus][]string{}
+	for i := 19; i >= 0; i-- {
+		id := fmt.Sprintf("order/%d", i)
+		storeAll(t, tr, created(id, i))
+		status := banking.OrderStatuses()[i%4]
+		switch status {
+		case banking.OrderStatusFailed:
+			storeAll(t, tr, failed(id, 30, i))
+		case banking.OrderStatusAuthorized:
+			storeAll(t, tr, failed(id, 30, i))
+			storeAll(t, tr, authorized(id, 31)) // replayed
+		case banking.OrderStatusRejected:
+			storeAll(t, tr, rejected(id, 30))
+		case banking.OrderStatusCreated:
+		}
+		want[status] = append([]string{id}, want[status]...)
+	}
+	for status, ids := range want {
+		slices.Reverse(ids) // newest first
+		for _, limit := range []int{1, 2, 5, 500} {
+			var got []string
+			target := fmt.Sprintf("/orders?status=%s&limit=%d", status, limit)
+			for cursor, more := "", true; more; more = cursor != "" {
+				page := list(t, tr, target+"&cursor="+cursor)
+				cursor = page.NextCursor
+				if page.TotalCount != int64(len(ids)) {
+					t.Errorf("%s: totalCount %d, want %d", target, page.TotalCount, len(ids))
+				}
+				for _, o := range page.Orders {
+					got = append(got, o.OrderID)
+					if o.Status != status {
+						t.Errorf("%s: %s is %s", target, o.OrderID, o.Status)
+					}
+				}
+			}
+			if !slices.Equal(got, ids) {
+				t.Errorf("%s lists %v, want %v", target, got, ids)
+			}
+		}
+	}
+	storeAll(t, tr, authorized("order/0", 40))
+	checkCounts(t, tr, map[banking.OrderStatus]int64{
+		"": 20, banking.OrderStatusCreated: 4, banking.OrderStatusFailed: 5, banking.OrderStatusAuthorized: 6, banking.OrderStatusRejected: 5,
+	})
+	if page := list(t, tr, "/orders?status=ORDER_CREATED"); len(page.Orders) != 4 {
+		t.Errorf("%d orders are listed as created, want 4", len(page.Orders))
+	}
+	if page := list(t, tr, "/orders?status="); page.TotalCount != 20 {
+		t.Errorf("%d orders without a status, want all", page.TotalCount)
+	}
+}
+
 func TestListIsNewestFirst(t *testing.T) { onEach(t, testListIsNewestFirst) }
 
 func testListIsNewestFirst(t *testing.T, empty maker) {
@@ -158,6 +219,10 @@ func testBadQuestionsAreNamed(t *testing.T, empty maker) {
 		{"/orders?cursor=" + encode([]byte("12/")), 400, "cursor"},
 		{"/orders?cursor=" + encode([]byte("x/order-1")), 400, "cursor"},
 		{"/orders?cursor=" + encode([]byte("99999999999999999999/order-1")), 400, "cursor"},
+		{"/orders?status=CREATED", 400, "status"},
+		{"/orders?status=payment_failed", 400, "status"},
+		{"/orders?cursor=" + newest("").after(view{OrderID: "order-1"}).String() + "&status=PAYMENT_FAILED", 400, "cursor"},
+		{"/orders?cursor=" + newest("PAYMENT_FAILED").after(view{OrderID: "order-1"}).String(), 400, "cursor"},
 		{"/orders/order-1/status", 404, ""},
 		{"/orders/'%20OR%201=1/status", 404, ""},
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,12 +29,17 @@ listed_at = excluded.listed_at, updated_at = excluded.updated_at, events = exclu
 WHERE orders.revision = excluded.revision - 1`
 	selectNewest = `SELECT ` + columns + ` FROM orders
 WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
+	selectNewestOf = `SELECT ` + columns + ` FROM orders
+WHERE status = $4 AND (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
 	// Undecided orders stay: they are what somebody has to look at.
 	deleteOrders = `DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders
-WHERE updated_at < $1 AND status IN ('` + string(banking.OrderStatusAuthorized) + `', '` + string(banking.OrderStatusRejected) + `') LIMIT $2)`
-	addCount    = `UPDATE counters SET value = value + $1 WHERE name = 'orders'`
-	selectViews = `SELECT order_id, status, amount, events FROM orders`
-	selectCount = `SELECT value FROM counters WHERE name = 'orders'`
+WHERE updated_at < $1 AND status IN ('` + string(banking.OrderStatusAuthorized) + `', '` + string(banking.OrderStatusRejected) + `') LIMIT $2)
+RETURNING status`
+	// A counter for each status.
+	addCount      = `UPDATE counters SET value = value + $1 WHERE name = $2`
+	selectCount   = `SELECT CAST(SUM(value) AS BIGINT) FROM counters`
+	selectCountOf = `SELECT value FROM counters WHERE name = $1`
+	selectViews   = `SELECT order_id, status, amount, events FROM orders`
 )
 
 // store is suivi's state: a view of each order.
@@ -68,16 +74,24 @@ func (s store) Order(ctx context.Context, id string) (view, error) {
 	return scanView(s.QueryRow(ctx, selectOrder, id))
 }
 
-// Count is how many orders there are.
-func (s store) Count(ctx context.Context) (n int64, err error) {
-	err = s.QueryRow(ctx, selectCount).Scan(&n)
+// Count is how many orders of the status there are, "" for all.
+func (s store) Count(ctx context.Context, status banking.OrderStatus) (n int64, err error) {
+	if status == "" {
+		err = s.QueryRow(ctx, selectCount).Scan(&n)
+	} else {
+		err = s.QueryRow(ctx, selectCountOf, string(status)).Scan(&n)
+	}
 	return n, err
 }
 
-// Page reads at most limit orders after the cursor, newest first, and says
-// whether more follow. Orders that arrive meanwhile do not shift it.
-func (s store) Page(ctx context.Context, after cursor, limit int) (views []view, more bool, err error) {
-	rows, err := s.Query(ctx, selectNewest, after.listedAt, after.orderID, limit+1)
+// Page reads a page, newest first, and says whether more follow. Orders that
+// arrive meanwhile do not shift it.
+func (s store) Page(ctx context.Context, l listing) (views []view, more bool, err error) {
+	query, args := selectNewest, []any{l.after.listedAt, l.after.orderID, l.limit + 1}
+	if l.after.status != "" {
+		query, args = selectNewestOf, append(args, string(l.after.status))
+	}
+	rows, err := s.Query(ctx, query, args...)
 	if err != nil {
 		return nil, false, fmt.Errorf("list orders: %w", err)
 	}
@@ -89,8 +103,8 @@ func (s store) Page(ctx context.Context, after cursor, limit int) (views []view,
 		}
 		views = append(views, v)
 	}
-	if len(views) > limit {
-		return views[:limit], true, rows.Err()
+	if len(views) > l.limit {
+		return views[:l.limit], true, rows.Err()
 	}
 	return views, false, rows.Err()
 }
@@ -106,13 +120,19 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 		return err
 	}
 	views := make([]view, len(facts))
+	changes := map[banking.OrderStatus]int{}
 	for i, f := range facts {
-		views[i] = project(known[f.OrderID], f)
+		before, ok := known[f.OrderID]
+		if ok {
+			changes[before.Status]--
+		}
+		views[i] = project(before, f)
+		changes[views[i].Status]++
 	}
 	if err := save(ctx, tx, views); err != nil {
 		return err
 	}
-	return count(ctx, tx, len(views)-len(known))
+	return count(ctx, tx, changes)
 }
 
 // find returns those of the orders that are known, as the transaction sees
@@ -162,13 +182,18 @@ func save(ctx context.Context, tx *storage.Tx, views []view) error {
 	return nil
 }
 
-// count keeps the number of orders, so that asking for it reads one row.
-func count(ctx context.Context, tx *storage.Tx, added int) error {
-	if added == 0 {
-		return nil
+// count keeps the number of orders of each status, so that asking for it reads
+// one row. All take the counters in one order.
+func count(ctx context.Context, tx *storage.Tx, changes map[banking.OrderStatus]int) error {
+	for _, status := range slices.Sorted(maps.Keys(changes)) {
+		if changes[status] == 0 {
+			continue
+		}
+		if _, err := tx.Exec(ctx, addCount, changes[status], string(status)); err != nil {
+			return err
+		}
 	}
-	_, err := tx.Exec(ctx, addCount, added)
-	return err
+	return nil
 }
 
 // Histories returns the events of those of the orders that are known.
@@ -210,11 +235,19 @@ func fromMicros(us int64) time.Time {
 // Forget removes at most limit decided orders that nothing has happened to
 // since a time.
 func (store) Forget(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error) {
-	n, err := tx.Exec(ctx, deleteOrders, before.UnixMicro(), limit)
+	var n int64
+	changes := map[banking.OrderStatus]int{}
+	err := tx.QueryEach(ctx, deleteOrders, []any{before.UnixMicro(), limit}, func(rows *sql.Rows) error {
+		var status banking.OrderStatus
+		n++
+		err := rows.Scan(&status)
+		changes[status]--
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}
-	return n, count(ctx, tx, -int(n))
+	return n, count(ctx, tx, changes)
 }
 
 // View is an order as it is shown, as far as those who look on need it.

@@ -3,6 +3,7 @@ package suivi
 import (
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -101,9 +102,50 @@ func testForgetLeavesUndecidedOrders(t *testing.T, empty maker) {
 			t.Errorf("%d forgotten, %d counted; want %d and %d", gone, left, want.gone, want.left)
 		}
 	}
+	checkCounts(t, tr, map[banking.OrderStatus]int64{
+		"": 3, banking.OrderStatusFailed: 1, banking.OrderStatusCreated: 1, banking.OrderStatusAuthorized: 1,
+	})
 	for id, want := range map[string]banking.OrderStatus{"order-3": banking.OrderStatusFailed, "order-4": banking.OrderStatusCreated, "order-5": banking.OrderStatusAuthorized, "order-1": ""} {
 		if got := stored(t, tr, id).Status; got != want {
 			t.Errorf("%s is %q, want %q", id, got, want)
+		}
+	}
+}
+
+// TestOrdersOfBeforeAreCountedByStatus migrates a storage that knew one counter.
+func TestOrdersOfBeforeAreCountedByStatus(t *testing.T) {
+	onEach(t, testOrdersOfBeforeAreCountedByStatus)
+}
+
+func testOrdersOfBeforeAreCountedByStatus(t *testing.T, empty maker) {
+	url, before := empty(t), fstest.MapFS{}
+	for _, name := range []string{"00001_orders.sql", "00002_revision.sql"} {
+		text, err := migrations.ReadFile("migrations/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[name] = &fstest.MapFile{Data: text}
+	}
+	old, err := storage.Open(t.Context(), url, Name, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := []view{project(view{}, created("order-1", 1)), project(view{}, authorized("order-2", 2)), project(view{}, authorized("order-3", 3))}
+	if err := old.Update(t.Context(), func(tx *storage.Tx) error { return save(t.Context(), tx, views) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkCounts(t, trackerAt(t, url), map[banking.OrderStatus]int64{"": 3, banking.OrderStatusCreated: 1, banking.OrderStatusAuthorized: 2})
+}
+
+// checkCounts checks how many orders there are of each status, "" for all.
+func checkCounts(t *testing.T, tr *tracker, want map[banking.OrderStatus]int64) {
+	t.Helper()
+	for _, status := range append(banking.OrderStatuses(), "") {
+		if n, err := tr.store.Count(t.Context(), status); err != nil || n != want[status] {
+			t.Errorf("%d orders of status %q, %v; want %d", n, status, err, want[status])
 		}
 	}
 }
@@ -119,8 +161,9 @@ func TestQueriesUseAnIndex(t *testing.T) {
 		{selectOrder, []any{"order-1"}},
 		{strings.Replace(selectOrders, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
 		{strings.Replace(selectHistories, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
-		{selectNewest, []any{newest().listedAt, "", 51}},
-		{selectCount, nil},
+		{selectNewest, []any{newest("").listedAt, "", 51}},
+		{selectNewestOf, []any{newest("").listedAt, "", 51, "ORDER_CREATED"}},
+		{selectCountOf, []any{"ORDER_CREATED"}},
 		{deleteOrders, []any{int64(1), 100}},
 	} {
 		rows, err := tr.store.Query(t.Context(), "EXPLAIN QUERY PLAN "+q.query, q.args...)
