@@ -16,6 +16,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 const (
@@ -222,6 +226,84 @@ func imports(t *testing.T, folder string) []string {
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// Who looks for a package finds it: where code goes, in the diagram or the
+// sentence below it, and in the table.
+func TestEveryPackageHasItsPlace(t *testing.T) {
+	contributing := between(t, read(t, "CONTRIBUTING.md"), "## Where code goes\n", "\n## ")
+	packages := between(t, read(t, "docs/architecture.md"), "## Packages and who may import whom\n", "## Adding a service\n")
+	diagram, table, _ := strings.Cut(packages, "\n| package |")
+	rooms := map[string]bool{}
+	for folder := range goFiles(t) {
+		parts := strings.Split(folder, "/")
+		switch parts[0] {
+		case "internal", "cmd":
+			rooms[strings.Join(parts[:2], "/")] = true
+		case "services", "telemetry", "monitoring":
+			rooms[parts[0]] = true
+		}
+	}
+	if len(rooms) < 10 {
+		t.Fatalf("found %v", rooms)
+	}
+	for room := range rooms {
+		for where, text := range map[string]string{"CONTRIBUTING.md": contributing, "the table in docs/architecture.md": table} {
+			if !strings.Contains(text, "`"+room+"`") && !strings.Contains(text, "`"+room+"/") {
+				t.Errorf("%s does not name %s", where, room)
+			}
+		}
+		if name := regexp.MustCompile(`\b` + filepath.Base(room) + `\b`); !name.MatchString(diagram) {
+			t.Errorf("the diagram in docs/architecture.md and the text below it do not name %s", room)
+		}
+	}
+}
+
+// What the code lists, the documents list too, all of it: fault steps and a dead
+// letter's headers in the code's order, reasons by their classes.
+func TestListsInTheDocumentsAreTheCodes(t *testing.T) {
+	quoted := regexp.MustCompile("`([\\w-]+)`")
+	var steps, headers []string
+	for _, step := range fault.Steps() {
+		steps = append(steps, string(step))
+	}
+	for _, header := range (record.Origin{}).Headers() {
+		headers = append(headers, header.Key)
+	}
+	for _, tt := range []struct {
+		document, begin, end string
+		want                 []string
+	}{
+		{"docs/architecture.md", "comes to a step (", ")", steps},
+		{"docs/architecture.md", "(key, value, headers) with the headers ", " before the original ones", headers},
+		{"docs/dead-letters.md", "always these ten and in this order: ", ";", headers},
+	} {
+		list := between(t, read(t, tt.document), tt.begin, tt.end)
+		var got []string
+		for _, name := range quoted.FindAllStringSubmatch(list, -1) {
+			got = append(got, name[1])
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s after %q (-code +document):\n%s", tt.document, tt.begin, diff)
+		}
+	}
+	var reasons []string
+	for row := range strings.Lines(between(t, read(t, "docs/dead-letters.md"), "| reasons |\n", "\n\n")) {
+		cells := strings.Split(row, "|")
+		for _, name := range quoted.FindAllStringSubmatch(cells[len(cells)-2], -1) {
+			reasons = append(reasons, name[1])
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(delivery.Reasons())), slices.Sorted(slices.Values(reasons))); diff != "" {
+		t.Errorf("docs/dead-letters.md, the reasons in the table of classes (-code +document):\n%s", diff)
+	}
+}
+
+func TestTheReadmeNamesTheOldestGo(t *testing.T) {
+	release := between(t, read(t, "go.mod"), "\ngo ", "\n")
+	if want := "Go " + release + " or newer"; !strings.Contains(read(t, readme), want) {
+		t.Errorf("%s does not say %q, as go.mod does", readme, want)
+	}
 }
 
 // goNames returns the names of all Go files, and of all functions that a file
