@@ -76,7 +76,7 @@ fmt: ## format the code as lint wants it
 	@linter=$$(sh tools/golangci-lint.sh) && "$$linter" fmt $(ARGS)
 
 bench: ## run the benchmarks that match BENCH, in all modules or PKGS
-	@for packages in $(or $(PKGS),$$(sh tools/modules.sh | sed 's#^\.$$#&/...#; t; s#.*#./&/...#')); do \
+	@for packages in $(or $(PKGS),$$(sh tools/modules.sh | sed -e 's#^\.$$#./...#' -e 's#^[^.].*#./&/...#')); do \
 		set -- $$(sh tools/modules.sh "$$packages"); \
 		CGO_ENABLED=0 go -C "$$1" test -run '^$$' -bench '$(BENCH)' -benchmem "$$2" $(ARGS) || exit 1; \
 	done
