@@ -114,15 +114,15 @@ const (
 func paiementFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.FloatFlag{
-			Name: rejectRate, Sources: cli.EnvVars("PAIEMENT_REJECT_RATE"), Value: 0.2, Category: paiement.Name,
+			Name: rejectRate, Sources: cli.EnvVars(paiement.VariableRejectRate), Value: 0.2, Category: paiement.Name,
 			Usage: "share of payments that the simulated authoriser rejects, 0 to 1",
 		},
 		&cli.FloatFlag{
-			Name: errorRate, Sources: cli.EnvVars("PAIEMENT_ERROR_RATE"), Value: 0, Category: paiement.Name,
+			Name: errorRate, Sources: cli.EnvVars(paiement.VariableErrorRate), Value: 0, Category: paiement.Name,
 			Usage: "share of calls in which the simulated authoriser fails, 0 to 1",
 		},
 		&cli.DurationFlag{
-			Name: latency, Sources: cli.EnvVars("PAIEMENT_LATENCY"), Value: 20 * time.Millisecond, Category: paiement.Name,
+			Name: latency, Sources: cli.EnvVars(paiement.VariableLatency), Value: 20 * time.Millisecond, Category: paiement.Name,
 			Usage: "how long the simulated authoriser takes",
 		},
 		&cli.Uint64Flag{

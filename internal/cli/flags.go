@@ -24,6 +24,7 @@ const (
 	flagYes   = "yes"
 
 	flagData                = "data"
+	variableData            = "VIGIE_DATA"
 	flagDatabase            = "database-url"
 	flagDatabaseConnections = "database-max-connections"
 	flagRetention           = "retention"
@@ -117,7 +118,7 @@ func databaseFlags() []cli.Flag {
 
 func dataFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: flagData, Sources: cli.EnvVars("VIGIE_DATA"), Value: "./data", Category: "Storage",
+		Name: flagData, Sources: cli.EnvVars(variableData), Value: "./data", Category: "Storage",
 		Usage: "`FOLDER` for the embedded broker's log and the services' state",
 	}
 }

@@ -17,8 +17,8 @@ import (
 // hint names the setting that fixes an error, or returns "". This is the one
 // place where errors meet settings.
 func hint(err error) string {
-	const database = "--database-url (DATABASE_URL)"
-	const data = "--data (VIGIE_DATA) or " + database
+	database := setting(flagDatabase)
+	data := "--" + flagData + " (" + variableData + ") or " + database
 	switch {
 	case errors.Is(err, storage.ErrInUse):
 		return "; stop that process or choose another folder with " + data
@@ -33,10 +33,10 @@ func hint(err error) string {
 	case errors.Is(err, storage.ErrForeign), errors.Is(err, delivery.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
 		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
 	case errors.Is(err, embedded.ErrAddress):
-		return "; choose another with --broker-addr (BROKER_ADDR), or name a running broker with --kafka-brokers (KAFKA_BROKERS)"
+		return "; choose another with " + setting(flagBrokerAddr) + ", or name a running broker with " + setting(flagBrokers)
 	case errors.Is(err, httpapi.ErrAddress):
 		name, _, _ := strings.Cut(err.Error(), ":")
-		return "; choose another with --" + name + "-addr (" + strings.ToUpper(name) + "_ADDR)"
+		return "; choose another with " + setting(name+flagAddr)
 	case errors.Is(err, httpapi.ErrTokens):
 		name, _, _ := strings.Cut(err.Error(), ":")
 		return check(name + flagTokens)
@@ -45,15 +45,15 @@ func hint(err error) string {
 	case errors.Is(err, service.ErrBounds):
 		return check(flagConcurrent, flagConnections)
 	case errors.Is(err, service.ErrRetention):
-		return "; set --retention (RETENTION)"
+		return "; set " + setting(flagRetention)
 	case errors.Is(err, kafka.ErrAddress):
-		return "; set --kafka-brokers (KAFKA_BROKERS)"
+		return "; set " + setting(flagBrokers)
 	case errors.Is(err, kafka.ErrTLS):
 		return check(flagTLS, flagTLSCA, flagTLSCert, flagTLSKey)
 	case errors.Is(err, kafka.ErrSASL):
 		return check(flagSASLMechanism, flagSASLUser, flagSASLPassword) + " or " + variable(flagSASLPassword+flagFileSuffix)
 	case errors.Is(err, kafka.ErrUnreachable):
-		return "; start one with `vigie broker` or set --kafka-brokers (KAFKA_BROKERS)"
+		return "; start one with `vigie broker` or set " + setting(flagBrokers)
 	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrNoJaeger):
 		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	default:
@@ -61,11 +61,14 @@ func hint(err error) string {
 	}
 }
 
+// setting names a flag and its environment variable.
+func setting(flag string) string { return "--" + flag + " (" + variable(flag) + ")" }
+
 // check says which settings to look at.
 func check(flags ...string) string {
 	names := make([]string, len(flags))
 	for i, f := range flags {
-		names[i] = "--" + f + " (" + variable(f) + ")"
+		names[i] = setting(f)
 	}
 	return "; check " + strings.Join(names, ", ")
 }

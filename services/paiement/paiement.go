@@ -65,16 +65,23 @@ type Config struct {
 	DecideFrom DecideFrom
 }
 
+// Environment variables of the settings that have a range.
+const (
+	VariableRejectRate = "PAIEMENT_REJECT_RATE"
+	VariableErrorRate  = "PAIEMENT_ERROR_RATE"
+	VariableLatency    = "PAIEMENT_LATENCY"
+)
+
 // Validate names the setting that is out of its range.
 func (c Config) Validate() error {
 	s := c.Simulation
 	switch {
 	case !(s.RejectRate >= 0 && s.RejectRate <= 1): // also refuses NaN
-		return errors.New("PAIEMENT_REJECT_RATE must be between 0 and 1")
+		return errors.New(VariableRejectRate + " must be between 0 and 1")
 	case !(s.ErrorRate >= 0 && s.ErrorRate <= 1):
-		return errors.New("PAIEMENT_ERROR_RATE must be between 0 and 1")
+		return errors.New(VariableErrorRate + " must be between 0 and 1")
 	case s.Latency < 0:
-		return errors.New("PAIEMENT_LATENCY must not be negative")
+		return errors.New(VariableLatency + " must not be negative")
 	}
 	return nil
 }
