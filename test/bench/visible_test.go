@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 )
 
@@ -82,9 +83,9 @@ func decided(b *testing.B, client *http.Client, url string) bool {
 		return false
 	}
 	defer response.Body.Close()
-	var answer struct{ Status string } // a problem's status is a number, which fails
+	var answer struct{ Status banking.OrderStatus } // a problem's status is a number, which fails
 	if json.NewDecoder(response.Body).Decode(&answer) != nil {
 		return false
 	}
-	return answer.Status == "PAYMENT_AUTHORIZED" || answer.Status == "PAYMENT_REJECTED"
+	return answer.Status.Decided()
 }

@@ -25,6 +25,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/cli"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
@@ -302,7 +303,7 @@ func (s *Bank) Decided(t testing.TB, id string) OrderStatus {
 		if err := json.Unmarshal([]byte(body), &o); err != nil {
 			return err
 		}
-		if o.Status != "PAYMENT_AUTHORIZED" && o.Status != "PAYMENT_REJECTED" {
+		if !banking.OrderStatus(o.Status).Decided() {
 			return fmt.Errorf("%s is %s", id, o.Status)
 		}
 		if len(o.Events) < 2 { // the payment may be read before its order
