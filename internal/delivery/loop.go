@@ -8,6 +8,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,9 +65,14 @@ type LoopConfig struct {
 	DeadLetters func(topic string) string
 	// Concurrency is how many records of a batch are handled at once.
 	Concurrency int
-	// BatchSize is the most records in one storage transaction.
+	// BatchSize is the most records in one storage transaction. Default
+	// [DefaultBatchSize].
 	BatchSize int
 }
+
+// DefaultBatchSize makes a transaction's cost small beside its records', and
+// keeps it short.
+const DefaultBatchSize = 500
 
 // Deps is what the loop stands on.
 type Deps struct {
@@ -104,6 +110,7 @@ type Loop[State, Change any] struct {
 
 // NewLoop connects a consumer; [Loop.Run] starts it.
 func NewLoop[State, Change any](cfg LoopConfig, deps Deps, handler Handler[State, Change]) (*Loop[State, Change], error) {
+	cfg.BatchSize = cmp.Or(cfg.BatchSize, DefaultBatchSize)
 	client, err := deps.Kafka.ConnectConsumer()
 	if err != nil {
 		return nil, fmt.Errorf("connect consumer: %w", err)

@@ -21,8 +21,6 @@ var migrations embed.FS
 // Name is the service's name in labels, logs and traces.
 const Name = "analyseur"
 
-const batchSize = 500
-
 // Definition is analyseur.
 func Definition() service.Definition {
 	return service.Definition{
@@ -41,7 +39,7 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 func wire(ctx context.Context, b *service.Base) error {
 	state := store{b.Store}
 	b.Prune(state.Forget)
-	progress, err := service.ConsumeTracked(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize},
+	progress, err := service.ConsumeTracked(ctx, b, delivery.LoopConfig{Concurrency: 1},
 		&counter{store: state, log: b.Log})
 	if err != nil {
 		return err

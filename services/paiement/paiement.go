@@ -38,7 +38,6 @@ const (
 	// concurrency is how many payments of a partition's batch are authorised
 	// at once.
 	concurrency = 64
-	batchSize   = 500
 )
 
 // Catalogue returns the metrics that paiement adds to the common ones.
@@ -127,7 +126,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Prune(d.store.Forget)
-	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency, BatchSize: batchSize}, d)
+	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency}, d)
 }
 
 // newDecider makes the handler, with its counters at zero.

@@ -21,8 +21,6 @@ var migrations embed.FS
 // Name is the service's name in labels, logs and traces.
 const Name = "suivi"
 
-const batchSize = 500
-
 // Definition is suivi.
 func Definition() service.Definition {
 	return service.Definition{
@@ -43,5 +41,5 @@ func wire(ctx context.Context, b *service.Base) error {
 	a := &api{store: state, log: b.Log}
 	b.Prune(state.Forget)
 	a.serve(b.Router)
-	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: 1, BatchSize: batchSize}, &tracker{store: state, log: b.Log})
+	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: 1}, &tracker{store: state, log: b.Log})
 }
