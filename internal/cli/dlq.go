@@ -41,7 +41,8 @@ func dlqCommand() *cli.Command {
 			"   vigie dlq replay orders.dlq/1/42            publish its record once more\n" +
 			"   vigie dlq replay --reason authoriser        all that failed for one reason\n" +
 			"   vigie dlq purge --order order-7             give one up for good\n\n" +
-			"A replayed order is decided once, however often it is replayed.",
+			"A replayed order is decided once, however often it is replayed. A purged one is never decided. Letters\n" +
+			"whose order has been decided all the same wait for nobody: they are neither replayed nor purged.",
 		Flags:    kafkaFlags(defaultBroker),
 		Commands: []*cli.Command{dlqListCommand(), dlqShowCommand(), dlqReplayCommand(), dlqPurgeCommand()},
 		Action:   dlqHelp,
@@ -105,7 +106,7 @@ func filter(c *cli.Command, ids []string) (deadletters.Filter, error) {
 // withLetters connects to the cluster whose dead letters are meant, reads the
 // letters that the filter chooses, and has work use them while connected.
 func withLetters(
-	ctx context.Context, c *cli.Command, f deadletters.Filter, work func(deadletters.Source, deadletters.Listing) error,
+	ctx context.Context, c *cli.Command, f deadletters.Filter, work func(letterSource, deadletters.Listing) error,
 ) (err error) {
 	cfg, err := kafkaConfig(c, "vigie-dlq", defaultBroker)
 	if err != nil {
@@ -116,12 +117,18 @@ func withLetters(
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	source := deadletters.Source{Kafka: cfg, Client: client}
+	source := deadletters.Source{Log: kafka.Cluster{Config: cfg, Client: client}, Topics: client.Topics}
 	listing, err := listLetters(ctx, c, source, f)
 	if err != nil {
 		return err
 	}
-	return work(source, listing)
+	return work(letterSource{source, cfg}, listing)
+}
+
+// letterSource is a cluster's letters, and how to publish to that cluster.
+type letterSource struct {
+	deadletters.Source
+	kafka kafka.Config
 }
 
 // listLetters reads the letters that the filter chooses, with a progress bar.
@@ -143,7 +150,7 @@ func dlqListCommand() *cli.Command {
 			"   vigie dlq list --order order-7 --all\n" +
 			"   vigie dlq list --json | jq -r 'select(.attempts > 1) | .id'",
 		Flags: append(filterFlags(),
-			&cli.BoolFlag{Name: "all", Category: "Which letters", Usage: "also those that have been replayed or purged"},
+			&cli.BoolFlag{Name: "all", Category: "Which letters", Usage: "also those that have been replayed or purged, or whose order has been decided"},
 			jsonFlag("one JSON object per letter and line")),
 		Action: dlqList,
 	}
@@ -158,7 +165,7 @@ func dlqList(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	f.Open = !c.Bool("all")
-	return withLetters(ctx, c, f, func(_ deadletters.Source, listing deadletters.Listing) error {
+	return withLetters(ctx, c, f, func(_ letterSource, listing deadletters.Listing) error {
 		return printLetters(c.Root().Writer, listing, f, c.Bool(flagJSON))
 	})
 }
@@ -184,7 +191,7 @@ func dlqShow(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+	return withLetters(ctx, c, f, func(source letterSource, listing deadletters.Listing) error {
 		var found *deadletters.Whole
 		if err := source.Open(ctx, listing.Letters, func(w deadletters.Whole) error {
 			found = &w
@@ -203,16 +210,16 @@ func dlqReplayCommand() *cli.Command {
 	return &cli.Command{
 		Name: "replay", Usage: "publish letters' records once more, to the topics they came from", ArgsUsage: "[ID…]",
 		Description: "Replays the letters that are named, or all that the filters choose. Letters that have been\n" +
-			"replayed or purged before are skipped. Replaying is safe at any time, twice, and while an\n" +
-			"earlier replay is in flight: consumers compare event ids, so an order is decided once. A record\n" +
-			"that fails again becomes a new letter.\n\n" +
+			"replayed or purged before are skipped, and those whose order has been decided all the same.\n" +
+			"Replaying is safe at any time, twice, and while an earlier replay is in flight: consumers compare\n" +
+			"event ids, so an order is decided once. A record that fails again becomes a new letter.\n\n" +
 			"   vigie dlq replay orders.dlq/1/42 orders.dlq/2/7\n" +
 			"   vigie dlq replay --reason authoriser --newer-than 2h\n" +
 			"   vigie dlq replay --all-letters --json\n" +
-			"   vigie dlq replay --again orders.dlq/1/42      takes a purge back",
+			"   vigie dlq replay --again orders.dlq/1/42      although it has been replayed before",
 		Flags: append(filterFlags(),
 			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},
-			&cli.BoolFlag{Name: flagAgain, Category: "Which letters", Usage: "also letters that have been replayed or purged"},
+			&cli.BoolFlag{Name: flagAgain, Category: "Which letters", Usage: "also letters that have been replayed; a purge is for good"},
 			jsonFlag("one JSON object per letter and line, the last one with the totals")),
 		Action: dlqReplay,
 	}
@@ -223,7 +230,7 @@ func dlqReplay(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+	return withLetters(ctx, c, f, func(source letterSource, listing deadletters.Listing) error {
 		s := newResolving(c, record.Replayed)
 		letters := s.pick(f.IDs, listing.Letters, c.Bool(flagAgain))
 		err := resolveLetters(ctx, c, s, source, letters)
@@ -236,10 +243,11 @@ const maxNamed = 5
 
 func dlqPurgeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "purge", Usage: "mark letters as given up: they are not to be replayed", ArgsUsage: "[ID…]",
+		Name: "purge", Usage: "give letters up for good, and the orders that wait for them", ArgsUsage: "[ID…]",
 		Description: "Marks the letters that are named, or all that the filters choose. Nothing is deleted; the topic's\n" +
-			"retention does that. An order whose payment is purged will never be decided: it is neither paid\n" +
-			"nor rejected. Until retention, `vigie dlq replay --again` takes a purge back.\n\n" +
+			"retention does that. An order whose payment is purged will never be decided, neither paid nor\n" +
+			"rejected, also when its client sends it again: a purge cannot be taken back. Letters whose order has\n" +
+			"been decided all the same are left as they are.\n\n" +
 			"   vigie dlq purge orders.dlq/1/42\n" +
 			"   vigie dlq purge --reason malformed --older-than 168h\n" +
 			"   vigie dlq purge --all-letters --yes",
@@ -259,7 +267,7 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 	if c.Bool(flagJSON) && !c.Bool(flagYes) {
 		return errors.New("--json cannot ask a question; confirm with --yes")
 	}
-	return withLetters(ctx, c, f, func(source deadletters.Source, listing deadletters.Listing) error {
+	return withLetters(ctx, c, f, func(source letterSource, listing deadletters.Listing) error {
 		s := newResolving(c, record.Purged)
 		letters := s.pick(f.IDs, listing.Letters, false)
 		if len(letters) > 0 {
@@ -274,10 +282,10 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 
 // confirmPurge says what a purge means and, unless --yes, asks.
 func confirmPurge(c *cli.Command, letters []deadletters.Letter) error {
-	text := fmt.Sprintf("%s will be marked as purged and not be replayed.", plural(len(letters), "dead letter"))
+	text := fmt.Sprintf("%s will be given up for good and not be replayed.", plural(len(letters), "dead letter"))
 	if orders := undecided(letters); len(orders) > 0 {
 		named := orders[:min(len(orders), maxNamed)]
-		text += fmt.Sprintf("\n%s will never be decided, neither paid nor rejected: %s", plural(len(orders), "order"), strings.Join(named, ", "))
+		text += fmt.Sprintf("\n%s will never be decided, neither paid nor rejected, which cannot be taken back: %s", plural(len(orders), "order"), strings.Join(named, ", "))
 		if len(named) < len(orders) {
 			text += ", …"
 		}
@@ -291,13 +299,12 @@ func confirmPurge(c *cli.Command, letters []deadletters.Letter) error {
 	return confirm(c, text)
 }
 
-// undecided returns the orders whose payment was not decided because of one of
-// the letters. A contradictory letter is another order under a decided one's id.
+// undecided returns the orders that wait for the letters.
 func undecided(letters []deadletters.Letter) []string {
 	seen := map[string]bool{}
 	var out []string
 	for _, l := range letters {
-		if l.Group != banking.GroupPaiement || l.Reason == string(delivery.ReasonContradictory) || seen[l.Key] {
+		if l.EventID == "" || seen[l.Key] {
 			continue
 		}
 		seen[l.Key] = true
@@ -335,6 +342,7 @@ type resolving struct {
 	done     int
 	failed   int
 	resolved int // before
+	decided  int // all the same
 	failures []string
 }
 
@@ -342,19 +350,24 @@ func newResolving(c *cli.Command, verb string) *resolving {
 	return &resolving{verb: verb, out: c.Root().Writer, err: c.Root().ErrWriter, json: c.Bool(flagJSON)}
 }
 
-// pick leaves out the letters that are resolved, and counts ids that name no
-// letter as failures.
+// pick leaves out the letters that wait for nobody, and counts ids that name no
+// letter as failures. Again has it take letters that have been replayed; one that
+// is named and purged is taken to be refused.
 func (s *resolving) pick(ids []record.Place, listed []deadletters.Letter, again bool) []deadletters.Letter {
 	found := map[record.Place]bool{}
 	var picked []deadletters.Letter
 	for _, l := range listed {
 		found[l.ID] = true
-		if l.Resolved() && !again {
+		switch {
+		case l.Decided():
+			s.decided++
+			s.line(l, "already decided", nil)
+		case l.Resolved() && (!again || l.Purged() && len(ids) == 0):
 			s.resolved++
 			s.line(l, "already "+l.Resolution.Kind, nil)
-			continue
+		default:
+			picked = append(picked, l)
 		}
-		picked = append(picked, l)
 	}
 	for _, id := range ids {
 		if !found[id] {
@@ -408,9 +421,11 @@ func (s *resolving) finish() error {
 	}
 	var err error
 	if s.json {
-		err = json.NewEncoder(s.out).Encode(map[string]int{s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved})
+		err = json.NewEncoder(s.out).Encode(map[string]int{
+			s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved, "alreadyDecided": s.decided,
+		})
 	} else {
-		_, err = fmt.Fprintf(s.out, "%s %d, failed %d, already resolved %d\n", s.verb, s.done, s.failed, s.resolved)
+		_, err = fmt.Fprintf(s.out, "%s %d, failed %d, already resolved %d, already decided %d\n", s.verb, s.done, s.failed, s.resolved, s.decided)
 	}
 	if s.failed > 0 {
 		return fmt.Errorf("%s not %s", plural(s.failed, "letter"), s.verb)
@@ -419,7 +434,7 @@ func (s *resolving) finish() error {
 }
 
 // resolveLetters replays or purges letters, with a progress bar.
-func resolveLetters(ctx context.Context, c *cli.Command, s *resolving, source deadletters.Source, letters []deadletters.Letter) error {
+func resolveLetters(ctx context.Context, c *cli.Command, s *resolving, source letterSource, letters []deadletters.Letter) error {
 	if len(letters) == 0 {
 		return nil
 	}
@@ -446,7 +461,7 @@ const flushTime = 5 * time.Second
 // withResolver runs work with what replays and purges. Spans carry the letters'
 // traces on, and go to the collector where the environment names one; letters
 // are resolved whether it takes them or not.
-func withResolver(ctx context.Context, c *cli.Command, source deadletters.Source, work func(deadletters.Resolver) error) (err error) {
+func withResolver(ctx context.Context, c *cli.Command, source letterSource, work func(deadletters.Resolver) error) (err error) {
 	exporters, err := otlp.FromEnvironment(ctx)
 	if err != nil {
 		return err
@@ -469,10 +484,10 @@ func withResolver(ctx context.Context, c *cli.Command, source deadletters.Source
 	if err != nil {
 		return err
 	}
-	publisher, err := kafka.NewPublisher(source.Kafka)
+	publisher, err := kafka.NewPublisher(source.kafka)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
-	return work(deadletters.Resolver{Source: source, Publisher: publisher, Instrument: inst})
+	return work(deadletters.Resolver{Source: source.Source, Publisher: publisher, Instrument: inst})
 }

@@ -80,7 +80,10 @@ func origin(l deadletters.Letter) string {
 }
 
 func stateOf(l deadletters.Letter, now time.Time) string {
-	if !l.Resolved() {
+	switch {
+	case l.Decided():
+		return "decided: " + l.Decision
+	case !l.Resolved():
 		return "waits"
 	}
 	return l.Resolution.Kind + " " + age(now.Sub(l.Resolution.At)) + " ago"
@@ -94,8 +97,15 @@ func summary(listing deadletters.Listing, f deadletters.Filter) string {
 	} else if f.Narrow() {
 		text = "no dead letters match"
 	}
+	var hidden []string
 	if listing.Hidden > 0 {
-		text += fmt.Sprintf(" (%d resolved not shown; --all shows them)", listing.Hidden)
+		hidden = append(hidden, strconv.Itoa(listing.Hidden)+" resolved")
+	}
+	if listing.Decided > 0 {
+		hidden = append(hidden, plural(listing.Decided, "letter")+" of decided orders")
+	}
+	if len(hidden) > 0 {
+		text += " (" + listed(hidden) + " not shown; --all shows them)"
 	}
 	return text
 }
@@ -187,7 +197,8 @@ type jsonLetter struct {
 	OriginalTopic     string          `json:"originalTopic,omitempty"`
 	OriginalPartition *int32          `json:"originalPartition,omitempty"`
 	OriginalOffset    *int64          `json:"originalOffset,omitempty"`
-	Resolution        *jsonResolution `json:"resolution"` // null while the letter waits
+	Resolution        *jsonResolution `json:"resolution"`         // null unless the letter was replayed or purged
+	Decision          string          `json:"decision,omitempty"` // of the order, where it was decided all the same
 }
 
 type jsonResolution struct {
@@ -198,7 +209,7 @@ type jsonResolution struct {
 func letterJSON(l deadletters.Letter) jsonLetter {
 	out := jsonLetter{
 		ID: l.ID.String(), Order: l.Key, Reason: l.Reason, Class: l.Class, Message: l.Message, Group: l.Group,
-		Attempts: l.Attempts, FailedAt: l.FailedAt.UTC(),
+		Attempts: l.Attempts, FailedAt: l.FailedAt.UTC(), Decision: l.Decision,
 	}
 	if !l.Foreign() {
 		out.OriginalTopic, out.OriginalPartition, out.OriginalOffset = l.Origin.Topic, &l.Origin.ID, &l.Origin.Offset

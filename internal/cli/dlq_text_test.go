@@ -77,7 +77,9 @@ func TestTheTableIsAlignedAndCountsReasons(t *testing.T) {
 		letter(strings.Repeat("k", 50), deadletters.ReasonForeign, deadletters.Resolution{}),
 		letter("order-1", "malformed", deadletters.Resolution{Kind: record.Purged, At: now.Add(-time.Hour)}),
 		letter("order-2", "malformed", deadletters.Resolution{}),
-	}, Hidden: 2}
+		letter("order-3", "malformed", deadletters.Resolution{}),
+	}, Hidden: 2, Decided: 1}
+	listing.Letters[3].Decision = "AUTHORIZED"
 	var got bytes.Buffer
 	if err := writeTable(&got, listing, deadletters.Filter{}, now); err != nil {
 		t.Fatal(err)
@@ -87,8 +89,9 @@ ID              AGE   REASON     CLASS   GROUP      TRIES  ORDER                
 orders.dlq/0/1  1m0s  foreign    -       -          -      kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…  -                   waits
 orders.dlq/0/1  1m0s  malformed  reject  suivi-svc  1      order-1                                   orders.created/0/0  purged 1h0m ago
 orders.dlq/0/1  1m0s  malformed  reject  suivi-svc  1      order-2                                   orders.created/0/0  waits
+orders.dlq/0/1  1m0s  malformed  reject  suivi-svc  1      order-3                                   orders.created/0/0  decided: AUTHORIZED
 
-3 dead letters: 2 malformed, 1 foreign (2 resolved not shown; --all shows them)
+4 dead letters: 3 malformed, 1 foreign (2 resolved and 1 letter of decided orders not shown; --all shows them)
 `
 	if diff := cmp.Diff(want, "\n"+got.String()); diff != "" {
 		t.Error(diff)

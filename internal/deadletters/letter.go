@@ -1,7 +1,8 @@
 // Package deadletters reads what consumer groups have set aside and resolves it:
 // a letter is replayed, which publishes the record that it holds once more, or
-// purged. Nothing is deleted; a marker on the dead-letter topic says what became
-// of a letter, and the topic's retention removes both.
+// purged, which ends its order for good. Nothing is deleted; a marker on the
+// dead-letter topic says what became of a letter, and the topic's retention
+// removes both. A letter whose order has been decided all the same needs neither.
 //
 // It stands apart from package delivery, which sets records aside, because
 // resolving is a person's work, done beside a running system.
@@ -35,12 +36,28 @@ type Letter struct {
 	Reason   string       // one of delivery.Reasons, or ReasonForeign
 	Message  string       // the last try's error
 	FailedAt time.Time
-	// Resolution is zero while the letter waits for somebody.
+	// EventID is the event of the order that waits for this letter; "" where none
+	// does: the record is no order, or another group's, or a second order under
+	// the id of one that is decided.
+	EventID string
+	// Decision is the order's status where it has been decided all the same, by
+	// another record of the same event: banking.StatusAuthorized or StatusRejected.
+	Decision string
+	// Resolution is zero while the letter has been neither replayed nor purged.
 	Resolution Resolution
 }
 
-// Resolved says whether the letter has been replayed or purged.
+// Resolved says whether the letter has been replayed, or its order purged.
 func (l Letter) Resolved() bool { return l.Resolution.Kind != "" }
+
+// Purged says whether the letter was given up for good.
+func (l Letter) Purged() bool { return l.Resolution.Kind == record.Purged }
+
+// Decided says whether the letter's order has been decided all the same.
+func (l Letter) Decided() bool { return l.Decision != "" }
+
+// Waits says whether the letter still waits for somebody.
+func (l Letter) Waits() bool { return !l.Resolved() && !l.Decided() }
 
 // Foreign says whether the letter is none of this system's.
 func (l Letter) Foreign() bool { return l.Reason == ReasonForeign }
@@ -93,6 +110,7 @@ func parseLetter(r record.Record) Whole {
 	if err == nil && banking.DeadLetterTopic(origin.Place.Topic) == r.Topic && slices.Contains(delivery.Reasons(), origin.Reason) {
 		w.Origin, w.Group, w.Attempts, w.Class = origin.Place, origin.Group, origin.Attempts, origin.Class
 		w.Reason, w.Message, w.FailedAt = origin.Reason, origin.Message, origin.FailedAt
+		w.EventID = waitingOrder(origin, own)
 	} else {
 		own = r
 	}
@@ -104,6 +122,20 @@ func parseLetter(r record.Record) Whole {
 		}
 	}
 	return w
+}
+
+// waitingOrder is the event of the order that is not decided because paiement
+// has set its record aside; "" for none. A contradictory record is a second order
+// under the id of one that is decided.
+func waitingOrder(origin record.Origin, original record.Record) string {
+	if origin.Group != banking.GroupPaiement || origin.Reason == string(delivery.ReasonContradictory) {
+		return ""
+	}
+	order, err := delivery.DecodeAs[banking.OrderCreated](original)
+	if err != nil {
+		return ""
+	}
+	return order.EventID
 }
 
 // traceHeaders are the headers of W3C Trace Context and W3C Baggage.

@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
-
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -22,8 +21,9 @@ var ErrNoTopic = errors.New("no such topic")
 
 // Source is the cluster whose dead letters are meant.
 type Source struct {
-	Kafka  kafka.Config
-	Client sarama.Client // of that cluster; for the topics and their bounds
+	Log kafka.Log
+	// Topics lists the topics that the cluster has.
+	Topics func() ([]string, error)
 }
 
 // Progress is called with how much of the work is done. It is called by one
@@ -35,21 +35,34 @@ type Listing struct {
 	// Letters are sorted by age, the oldest first. Their texts are cut to a
 	// few hundred bytes.
 	Letters []Letter
-	// Hidden is how many resolved letters Filter.Open left out.
-	Hidden int
+	// Hidden is how many resolved letters Filter.Open left out, and Decided how
+	// many whose order has been decided all the same.
+	Hidden, Decided int
 }
 
 // List reads the dead-letter topics from their start to the end that they have
-// now, and returns the letters that the filter chooses. It holds the letters'
-// descriptions, not their records. progress may be nil; it counts records.
+// now, and returns the letters that the filter chooses. Where orders wait for
+// them it reads the decisions as well. It holds the letters' descriptions, not
+// their records. progress may be nil; it counts records.
 func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing, error) {
-	spans, err := s.bounds(f.topics())
+	letters, err := s.bounds(f.topics())
 	if err != nil {
 		return Listing{}, err
 	}
-	l := newListing(f, stepper(progress, length(spans)))
-	if err := kafka.Scan(ctx, s.Kafka, spans, l.add); err != nil {
+	var decisions []kafka.Span
+	if slices.Contains(f.topics(), banking.TopicOrdersDLQ) {
+		if decisions, err = s.bounds([]string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}); err != nil {
+			return Listing{}, err
+		}
+	}
+	l := newListing(f, stepper(progress, length(letters)+length(decisions)))
+	if err := s.Log.Scan(ctx, letters, l.add); err != nil {
 		return Listing{}, fmt.Errorf("read dead letters: %w", err)
+	}
+	if l.resolve(); l.awaited() {
+		if err := s.Log.Scan(ctx, decisions, l.addDecision); err != nil {
+			return Listing{}, fmt.Errorf("read decisions: %w", err)
+		}
 	}
 	return l.result(), nil
 }
@@ -57,7 +70,7 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 // bounds returns what the topics hold. A topic is looked up before it is queried
 // for, since asking can create it.
 func (s Source) bounds(topics []string) ([]kafka.Span, error) {
-	existing, err := s.Client.Topics()
+	existing, err := s.Topics()
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
@@ -66,7 +79,7 @@ func (s Source) bounds(topics []string) ([]kafka.Span, error) {
 			return nil, fmt.Errorf("%w: %s", ErrNoTopic, t)
 		}
 	}
-	return kafka.Bounds(s.Client, topics...)
+	return s.Log.Bounds(topics...)
 }
 
 // listing collects letters, which arrive from several partitions at once.
@@ -75,11 +88,26 @@ type listing struct {
 	mu       sync.Mutex
 	letters  []Letter
 	resolved map[record.Place]Resolution
+	ended    map[order]Resolution // by a purge, of this letter or another
+	orders   map[order]string     // that wait for one of the letters, and the status of those that are decided
 	step     func()
 }
 
+// order is an order by its id and the event that created it.
+type order struct{ id, event string }
+
+// order is the one that waits for the letter; zero for none.
+func (l Letter) order() order {
+	if l.EventID == "" {
+		return order{}
+	}
+	return order{l.Key, l.EventID}
+}
+
 func newListing(f Filter, step func()) *listing {
-	return &listing{matcher: newMatcher(f), resolved: map[record.Place]Resolution{}, step: step}
+	return &listing{
+		matcher: newMatcher(f), resolved: map[record.Place]Resolution{}, ended: map[order]Resolution{}, orders: map[order]string{}, step: step,
+	}
 }
 
 func (l *listing) add(r record.Record) error {
@@ -93,8 +121,8 @@ func (l *listing) add(r record.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case noMarker == nil && l.resolved[marker.Letter].At.Before(marker.At): // a later one has the last word
-		l.resolved[marker.Letter] = Resolution{Kind: marker.Resolution, At: marker.At}
+	case noMarker == nil:
+		l.mark(string(r.Key), marker)
 	case chosen:
 		l.letters = append(l.letters, letter.brief())
 	}
@@ -102,15 +130,71 @@ func (l *listing) add(r record.Record) error {
 	return nil
 }
 
+// mark notes what became of a letter. A purge has the last word, else a later
+// marker has.
+func (l *listing) mark(key string, m record.Marker) {
+	known, now := l.resolved[m.Letter], Resolution{Kind: m.Resolution, At: m.At}
+	if m.Resolution == record.Purged && m.EventID != "" {
+		l.ended[order{key, m.EventID}] = now
+	}
+	if known.Kind != record.Purged && (m.Resolution == record.Purged || known.At.Before(m.At)) {
+		l.resolved[m.Letter] = now
+	}
+}
+
+// resolve gives the letters what became of them, once all markers have been
+// read, and notes the orders that wait for them.
+func (l *listing) resolve() {
+	for i, letter := range l.letters {
+		resolution := l.resolved[letter.ID]
+		if end, ok := l.ended[letter.order()]; ok {
+			resolution = end
+		}
+		l.letters[i].Resolution = resolution
+		if letter.EventID != "" {
+			l.orders[letter.order()] = ""
+		}
+	}
+}
+
+// awaited says whether orders wait for the letters.
+func (l *listing) awaited() bool { return len(l.orders) > 0 }
+
+// addDecision notes a decision on an order that waits.
+func (l *listing) addDecision(r record.Record) error {
+	cause := r.Header(record.HeaderOriginalEventID)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.step()
+	o := order{string(r.Key), cause}
+	if _, waits := l.orders[o]; !waits {
+		return nil
+	}
+	event, err := delivery.Decode(r)
+	if err != nil {
+		return nil //nolint:nilerr // what is no decision decides nothing
+	}
+	switch e := event.(type) {
+	case banking.PaymentAuthorized:
+		l.orders[o] = e.Status
+	case banking.PaymentRejected:
+		l.orders[o] = e.Status
+	}
+	return nil
+}
+
 func (l *listing) result() Listing {
 	var out Listing
 	for _, letter := range l.letters {
-		letter.Resolution = l.resolved[letter.ID]
-		if l.matcher.Open && letter.Resolved() {
+		letter.Decision = l.orders[letter.order()]
+		switch {
+		case l.matcher.Open && letter.Decided():
+			out.Decided++
+		case l.matcher.Open && letter.Resolved():
 			out.Hidden++
-			continue
+		default:
+			out.Letters = append(out.Letters, letter)
 		}
-		out.Letters = append(out.Letters, letter)
 	}
 	slices.SortFunc(out.Letters, func(a, b Letter) int {
 		return cmp.Or(a.FailedAt.Compare(b.FailedAt), strings.Compare(a.ID.Topic, b.ID.Topic),
@@ -133,7 +217,7 @@ type Filter struct {
 	Order  string // the record's key
 	// Before and After bound when the letter was set aside; neither is included.
 	Before, After time.Time
-	// Open leaves out the letters that are resolved.
+	// Open leaves out the letters that wait for nobody.
 	Open bool
 }
 
@@ -153,8 +237,8 @@ func (f Filter) topics() []string {
 	})
 }
 
-// matcher is a filter made ready for many letters. It does not look at
-// resolutions, which are known only at the end.
+// matcher is a filter made ready for many letters. It does not look at what
+// became of them, which is known only at the end.
 type matcher struct {
 	Filter
 	ids map[record.Place]struct{}
@@ -197,13 +281,13 @@ func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) err
 	if err != nil {
 		return err
 	}
-	err = kafka.Scan(ctx, s.Kafka, spans, func(r record.Record) error {
+	err = s.Log.Scan(ctx, spans, func(r record.Record) error {
 		letter, ok := wanted[r.Place]
 		if !ok {
 			return nil
 		}
 		w := parseLetter(r)
-		w.Resolution = letter.Resolution
+		w.Resolution, w.Decision = letter.Resolution, letter.Decision
 		return read(w)
 	})
 	if err != nil {

@@ -44,6 +44,7 @@ func choose(t *testing.T, filter Filter, records []record.Record) Listing {
 			t.Fatal(err)
 		}
 	}
+	l.resolve()
 	return l.result()
 }
 
@@ -175,7 +176,7 @@ func TestTopicsThatAreMissingStayMissing(t *testing.T) {
 	if _, err := f.source.List(t.Context(), Filter{Topic: banking.TopicOrdersCreated}, nil); err != nil {
 		t.Errorf("List of the other topic = %v", err)
 	}
-	client, err := kafka.Connect(t.Context(), f.source.Kafka, patience)
+	client, err := kafka.Connect(t.Context(), f.cluster.Config, patience)
 	if err != nil {
 		t.Fatal(err)
 	}

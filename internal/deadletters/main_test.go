@@ -36,6 +36,7 @@ const (
 type fixture struct {
 	t         *testing.T
 	source    Source
+	cluster   kafka.Cluster
 	publisher *kafka.Publisher
 	telemetry *telemetrytest.Recorder
 	resolver  Resolver
@@ -50,15 +51,16 @@ func newFixture(t *testing.T) *fixture {
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	f := &fixture{t: t, telemetry: telemetrytest.New(t, "vigie-dlq", nil)}
-	f.source.Kafka = kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
-	if f.source.Client, err = kafka.Connect(t.Context(), f.source.Kafka, patience); err != nil {
+	f.cluster.Config = kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
+	if f.cluster.Client, err = kafka.Connect(t.Context(), f.cluster.Config, patience); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.source.Client.Close() })
-	if _, err := kafka.EnsureTopics(f.source.Client, banking.Topics()); err != nil {
+	t.Cleanup(func() { _ = f.cluster.Client.Close() })
+	if _, err := kafka.EnsureTopics(f.cluster.Client, banking.Topics()); err != nil {
 		t.Fatal(err)
 	}
-	if f.publisher, err = kafka.NewPublisher(f.source.Kafka); err != nil {
+	f.source = Source{Log: f.cluster, Topics: f.cluster.Client.Topics}
+	if f.publisher, err = kafka.NewPublisher(f.cluster.Config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.publisher.Close() })
@@ -151,13 +153,13 @@ func (f *fixture) list(filter Filter) Listing {
 // records reads a topic from its start, each partition in order.
 func (f *fixture) records(topic string) []record.Record {
 	f.t.Helper()
-	spans, err := kafka.Bounds(f.source.Client, topic)
+	spans, err := kafka.Bounds(f.cluster.Client, topic)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	var mu sync.Mutex
 	var out []record.Record
-	if err := kafka.Scan(f.t.Context(), f.source.Kafka, spans, func(r record.Record) error {
+	if err := kafka.Scan(f.t.Context(), f.cluster.Config, spans, func(r record.Record) error {
 		mu.Lock()
 		defer mu.Unlock()
 		out = append(out, r)

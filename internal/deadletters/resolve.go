@@ -22,6 +22,10 @@ var (
 	ErrForeign = errors.New("no consumer group has set it aside: there is nothing to replay")
 	// ErrGone: retention has deleted the letter since it was listed.
 	ErrGone = errors.New("no longer in the topic")
+	// ErrPurged: the letter was given up for good.
+	ErrPurged = errors.New("purged, which is for good")
+	// ErrDecided: the letter's order does not need it.
+	ErrDecided = errors.New("its order has been decided")
 	// ErrUnmarked: the letter's record was published, its marker perhaps not.
 	ErrUnmarked = errors.New("replayed, but perhaps not marked: if it stays listed, replaying it again is harmless")
 )
@@ -47,7 +51,8 @@ type Outcome struct {
 // The record is published first: a crash between the two leaves the letter
 // listed, and a second replay is harmless, because consumers compare event
 // ids. Letters that hold the same record, as those of several groups do, have
-// it published once.
+// it published once. A letter that is purged is refused with [ErrPurged], one
+// whose order has been decided with [ErrDecided].
 //
 // report is called for each letter exactly once, by one goroutine at a time. The
 // error is a failure to read; the letters it leaves are reported with it.
@@ -55,14 +60,18 @@ func (s Resolver) Replay(ctx context.Context, letters []Letter, report func(Outc
 	return s.resolve(ctx, record.Replayed, letters, report)
 }
 
-// Purge marks letters as not to be replayed. They stay in the topic until its
-// retention deletes them. report and error are those of [Resolver.Replay].
+// Purge marks letters as given up for good. The markers name the orders that
+// waited for them, which paiement does not decide any more, whatever brings them
+// back. The letters stay in the topic until its retention deletes them. A letter
+// whose order has been decided is refused with [ErrDecided]. report and error
+// are those of [Resolver.Replay].
 func (s Resolver) Purge(ctx context.Context, letters []Letter, report func(Outcome)) error {
 	return s.resolve(ctx, record.Purged, letters, report)
 }
 
 func (s Resolver) resolve(ctx context.Context, kind string, letters []Letter, report func(Outcome)) error {
 	r := &run{Resolver: s, kind: kind, report: report, batches: map[record.Partition]*batch{}, left: map[record.Place]Letter{}, sent: map[digest]struct{}{}}
+	letters = r.refuse(letters)
 	for _, l := range letters {
 		r.left[l.ID] = l
 	}
@@ -77,6 +86,22 @@ func (s Resolver) resolve(ctx context.Context, kind string, letters []Letter, re
 	}
 	r.reportLeft(letters, err)
 	return err
+}
+
+// refuse reports the letters of which nothing may become any more, and returns
+// the others.
+func (r *run) refuse(letters []Letter) (others []Letter) {
+	for _, l := range letters {
+		switch {
+		case l.Decided():
+			r.report(Outcome{l, ErrDecided})
+		case l.Purged() && r.kind == record.Replayed:
+			r.report(Outcome{l, ErrPurged})
+		default:
+			others = append(others, l)
+		}
+	}
+	return others
 }
 
 const (
@@ -251,7 +276,11 @@ func (r *run) mark(ctx context.Context, steps []*step) {
 		if s.err != nil {
 			continue
 		}
-		m := producerMessage(record.Marker{Letter: s.whole.ID, Resolution: r.kind, At: time.Now()}.Message(s.whole.RecordKey))
+		marker := record.Marker{Letter: s.whole.ID, Resolution: r.kind, At: time.Now()}
+		if r.kind == record.Purged {
+			marker.EventID = s.whole.EventID
+		}
+		m := producerMessage(marker.Message(s.whole.RecordKey))
 		_, span := r.Instrument.StartSend(s.ctx, m)
 		marked, markers, spans = append(marked, s), append(markers, m), append(spans, span)
 	}

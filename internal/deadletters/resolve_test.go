@@ -8,25 +8,27 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
 func deleteTopic(t *testing.T, f *fixture, topic string) {
 	t.Helper()
-	admin, err := sarama.NewClusterAdminFromClient(f.source.Client)
+	admin, err := sarama.NewClusterAdminFromClient(f.cluster.Client)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := admin.DeleteTopic(topic); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.source.Client.RefreshMetadata(); err != nil {
+	if err := f.cluster.Client.RefreshMetadata(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -34,7 +36,7 @@ func deleteTopic(t *testing.T, f *fixture, topic string) {
 // deleteBefore does what retention does.
 func deleteBefore(t *testing.T, f *fixture, id record.Place) {
 	t.Helper()
-	admin, err := sarama.NewClusterAdminFromClient(f.source.Client)
+	admin, err := sarama.NewClusterAdminFromClient(f.cluster.Client)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,34 +325,107 @@ func TestADeletedLetterIsReported(t *testing.T) {
 	}
 }
 
-// A purged letter is published nowhere, and can be replayed after all.
+// A purged letter is published nowhere, and a purge is for good.
 func TestPurge(t *testing.T) {
 	f := newFixture(t)
-	f.letters(letter{key: "a", value: "1"}, letter{key: "b", value: "2"})
+	f.letters(letter{key: "a", value: "1"}, letter{key: "b", value: "2"}, orderLetter("order-1"))
 	f.put(record.Message{Topic: banking.TopicPaymentsDLQ, Key: []byte("f"), Value: []byte("?")})
-	letters := f.list(Filter{}).Letters
 	n := 0
-	if err := f.resolver.Purge(t.Context(), letters, func(o Outcome) {
+	if err := f.resolver.Purge(t.Context(), f.list(Filter{}).Letters, func(o Outcome) {
 		n++
 		if o.Err != nil {
 			t.Error(o.Err)
 		}
-	}); err != nil || n != 3 {
+	}); err != nil || n != 4 {
 		t.Errorf("Purge = %v, %d reported", err, n)
 	}
-	got := f.list(Filter{})
-	for _, l := range got.Letters {
-		if l.Resolution.Kind != record.Purged {
+	got := f.list(Filter{}).Letters
+	for _, l := range got {
+		if !l.Purged() || l.Waits() {
 			t.Errorf("%s: %+v", l.ID, l.Resolution)
 		}
 	}
-	if n := len(f.records(banking.TopicOrdersCreated)); n != 0 || len(got.Letters) != 3 {
-		t.Errorf("%d records published, %d letters", n, len(got.Letters))
+	for id, err := range f.replay(t.Context(), f.resolver, got) {
+		if !errors.Is(err, ErrPurged) {
+			t.Errorf("replay of %s, which is purged: %v", id, err)
+		}
 	}
-	if err := f.replay(t.Context(), f.resolver, letters[:1])[letters[0].ID]; err != nil {
-		t.Error(err)
+	if n := len(f.records(banking.TopicOrdersCreated)); n != 0 || len(got) != 4 {
+		t.Errorf("%d records published, %d letters", n, len(got))
 	}
-	if l := f.list(Filter{Order: letters[0].Key}).Letters; l[0].Resolution.Kind != record.Replayed {
-		t.Errorf("replayed after all: %+v", l[0].Resolution)
+	// The marker of an order's letter says which order it ends, and no other does.
+	ends := map[string]string{}
+	for _, r := range f.records(banking.TopicOrdersDLQ) {
+		if m, err := record.ParseMarker(r); err == nil {
+			ends[string(r.Key)] = m.EventID
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"a": "", "b": "", "order-1": "event-order-1"}, ends); diff != "" {
+		t.Errorf("markers end (-want +got):\n%s", diff)
+	}
+	// Another letter of the same order is ended with it.
+	f.letters(orderLetter("order-1"))
+	open := f.list(Filter{Open: true})
+	if len(open.Letters) != 0 || open.Hidden != 5 {
+		t.Errorf("open: %+v", open)
+	}
+}
+
+// orderLetter holds an order that could not be decided.
+func orderLetter(id string) letter {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	value, err := banking.Encode(banking.OrderCreated{
+		EventID: "event-" + id, OrderID: id, UserID: "u", Amount: 1050, Status: banking.StatusCreated, CreatedAt: at,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return letter{key: id, value: string(value), headers: []record.Header{
+		header(record.HeaderEventID, "event-"+id), header(record.HeaderEventType, banking.TypeOrderCreated),
+	}}
+}
+
+// decide publishes the decision on an order.
+func (f *fixture) decide(id, event string) {
+	f.t.Helper()
+	m, err := delivery.Encode(banking.PaymentAuthorized{
+		EventID: banking.ResultEventID(event), OrderID: id, UserID: "u", Amount: 1050, Status: banking.StatusAuthorized,
+		AuthorizationCode: "AUTH-1", ProcessedAt: time.Now(),
+	}, event)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.put(m)
+}
+
+// A letter whose order was decided by another record of its event waits for
+// nobody, and nothing may become of it any more.
+func TestLettersOfDecidedOrdersAreLeftAlone(t *testing.T) {
+	f := newFixture(t)
+	suivis, second := orderLetter("order-1"), orderLetter("order-1")
+	suivis.group, second.reason = banking.GroupSuivi, "contradictory"
+	put := f.letters(orderLetter("order-1"), orderLetter("order-2"), orderLetter("order-3"), suivis, second)
+	f.decide("order-1", "event-order-1")
+	f.decide("order-2", "another")
+	f.put(record.Message{Topic: banking.TopicPaymentsRejected, Key: []byte("order-3"), Value: []byte("{"), Headers: []record.Header{
+		header(record.HeaderOriginalEventID, "event-order-3"),
+	}})
+	all := f.list(Filter{}).Letters
+	for _, l := range all {
+		if want := l.ID == put[0]; l.Decided() != want || l.Waits() == want || want && l.Decision != banking.StatusAuthorized {
+			t.Errorf("%s of %s: decided %q", l.ID, l.Key, l.Decision)
+		}
+	}
+	if open := f.list(Filter{Open: true}); len(open.Letters) != 4 || open.Decided != 1 || open.Hidden != 0 {
+		t.Errorf("open: %+v", open)
+	}
+	for name, resolve := range map[string]func(context.Context, []Letter, func(Outcome)) error{"replay": f.resolver.Replay, "purge": f.resolver.Purge} {
+		if err := resolve(t.Context(), all, func(o Outcome) {
+			if got := errors.Is(o.Err, ErrDecided); got != (o.Letter.ID == put[0]) {
+				t.Errorf("%s of %s: %v", name, o.Letter.ID, o.Err)
+			}
+		}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -100,7 +100,10 @@ func (r *rebuild) needed(ctx context.Context) (bool, error) {
 func horizon(decided, purged reading, now time.Time) time.Time {
 	var from time.Time
 	later := func(t time.Time) {
-		if t = t.Add(skew); t.After(from) {
+		if t = t.Add(skew); t.After(now) {
+			t = now // what is placed from now on has not been decided
+		}
+		if t.After(from) {
 			from = t
 		}
 	}

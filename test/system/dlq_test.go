@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,8 +62,13 @@ func failures(t *testing.T, s *bank.Bank, n int) {
 	}
 }
 
-// failed waits until suivi shows that the order's payment failed.
+// failed waits until suivi shows that the order's payment failed with the authoriser.
 func failed(t *testing.T, s *bank.Bank, id string) {
+	t.Helper()
+	failedFor(t, s, id, "authoriser")
+}
+
+func failedFor(t *testing.T, s *bank.Bank, id, reason string) {
 	t.Helper()
 	bank.Eventually(t, func() error {
 		var o struct {
@@ -76,7 +82,7 @@ func failed(t *testing.T, s *bank.Bank, id string) {
 		if err := json.Unmarshal([]byte(body), &o); err != nil {
 			return err
 		}
-		if o.Status != "PAYMENT_FAILED" || o.Details.FailureReason != "authoriser" {
+		if o.Status != "PAYMENT_FAILED" || o.Details.FailureReason != reason {
 			return fmt.Errorf("%s is %s, reason %q", id, o.Status, o.Details.FailureReason)
 		}
 		return nil
@@ -128,8 +134,8 @@ func TestLettersAreListedShownAndPurged(t *testing.T) {
 	}
 
 	status, out, errs := dlq(t, s.Brokers, "purge", id) // standard input says nothing
-	if status != 1 || !strings.Contains(errs, "not confirmed") || !strings.Contains(out, "1 dead letter will be marked") ||
-		!strings.Contains(out, "1 order will never be decided, neither paid nor rejected: order-2") {
+	if status != 1 || !strings.Contains(errs, "not confirmed") || !strings.Contains(out, "1 dead letter will be given up for good") ||
+		!strings.Contains(out, "1 order will never be decided, neither paid nor rejected, which cannot be taken back: order-2") {
 		t.Errorf("unconfirmed purge = %d: %s%s", status, out, errs)
 	}
 	if got := answered(t, "no\n", "dlq", "--kafka-brokers", s.Brokers, "purge", id); !strings.Contains(got, "not confirmed") {
@@ -148,8 +154,11 @@ func TestLettersAreListedShownAndPurged(t *testing.T) {
 	if got := mustDLQ(t, s.Brokers, "list", "--order", "order-9"); got != "no dead letters match\n" {
 		t.Errorf("list of nothing: %q", got)
 	}
-	if got := mustDLQ(t, s.Brokers, "purge", "--yes", "--all-letters"); got != "purged 0, failed 0, already resolved 3\n" {
+	if got := mustDLQ(t, s.Brokers, "purge", "--yes", "--all-letters"); got != "purged 0, failed 0, already resolved 3, already decided 0\n" {
 		t.Errorf("purge of what is purged: %q", got)
+	}
+	if status, out, errs := dlq(t, s.Brokers, "replay", "--again", id); status != 1 || !strings.Contains(errs, "purged, which is for good") {
+		t.Errorf("replay --again of what is purged = %d: %s%s", status, out, errs)
 	}
 	failed(t, s, "order-2") // a purged order stays as it is
 }
@@ -171,21 +180,23 @@ func replayedOrdersAreDecidedOnce(t *testing.T, start bank.Deployment) {
 	s = start(t, data, "--paiement-latency", "500ms", "--log-level", "error")
 	s.Settled(t, 0) // analyseur answers, and nothing is decided
 	first := mustDLQ(t, s.Brokers, "replay", "--all-letters")
-	second := mustDLQ(t, s.Brokers, "replay", "--all-letters", "--again")
-	third := mustDLQ(t, s.Brokers, "replay", "--all-letters")
-	for got, want := range map[string]string{
-		first:  "replayed 6, failed 0, already resolved 0\n",
-		second: "replayed 6, failed 0, already resolved 0\n",
-		third:  "replayed 0, failed 0, already resolved 6\n",
-	} {
-		if got != want {
-			t.Errorf("replay says %q, want %q", got, want)
-		}
+	if want := "replayed 6, failed 0, already resolved 0, already decided 0\n"; first != want {
+		t.Errorf("replay says %q, want %q", first, want)
+	}
+	// While the first is in flight; what has been decided by then is left alone.
+	second := regexp.MustCompile(`^replayed (\d), failed 0, already resolved 0, already decided (\d)\n$`).
+		FindStringSubmatch(mustDLQ(t, s.Brokers, "replay", "--all-letters", "--again"))
+	if second == nil {
+		t.Fatal("the second replay says something else")
+	}
+	again, _ := strconv.Atoi(second[1])
+	if decided, _ := strconv.Atoi(second[2]); again+decided != n {
+		t.Errorf("the second replay replayed %d and found %d decided, of %d", again, decided, n)
 	}
 	bank.Eventually(t, func() error { // both replays have been read
 		_, all := bank.Scrape(t, s.Paiement)
 		labels := `{service="paiement",topic="orders.created"}`
-		if read, same := all["kafka_messages_consumed_total"+labels], all["kafka_duplicates_total"+labels]; read != 2*n || same != n {
+		if read, same := all["kafka_messages_consumed_total"+labels], all["kafka_duplicates_total"+labels]; read != float64(n+again) || same != float64(again) {
 			return fmt.Errorf("%v replayed records read, %v of them known", read, same)
 		}
 		return nil
@@ -200,17 +211,23 @@ func replayedOrdersAreDecidedOnce(t *testing.T, start bank.Deployment) {
 			t.Errorf("%s: events %v", o.OrderID, o.Events)
 		}
 	}
-	if got := recordsOn(t, s.Brokers, banking.TopicOrdersCreated); got != 3*n {
-		t.Errorf("%d records on orders.created, want each order and two replays of it", got)
+	if got := recordsOn(t, s.Brokers, banking.TopicOrdersCreated); got != int64(2*n+again) {
+		t.Errorf("%d records on orders.created, want each order and its replays", got)
 	}
-	if got := recordsOn(t, s.Brokers, banking.TopicOrdersDLQ); got != 3*n {
-		t.Errorf("%d records on orders.dlq, want the letters and two markers for each", got)
+	if got := recordsOn(t, s.Brokers, banking.TopicOrdersDLQ); got != int64(2*n+again) {
+		t.Errorf("%d records on orders.dlq, want the letters and a marker for each replay", got)
 	}
 	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); got != n {
 		t.Errorf("%d decisions published, want %d", got, n)
 	}
-	if got := mustDLQ(t, s.Brokers, "list"); got != "no dead letters (6 resolved not shown; --all shows them)\n" {
+	if got := mustDLQ(t, s.Brokers, "list"); got != "no dead letters (6 letters of decided orders not shown; --all shows them)\n" {
 		t.Errorf("list says %q", got)
+	}
+	if got := mustDLQ(t, s.Brokers, "replay", "--all-letters", "--again"); got != "replayed 0, failed 0, already resolved 0, already decided 6\n" {
+		t.Errorf("replay of what is decided says %q", got)
+	}
+	if got := mustDLQ(t, s.Brokers, "purge", "--all-letters", "--yes"); got != "purged 0, failed 0, already resolved 0, already decided 6\n" {
+		t.Errorf("purge of what is decided says %q", got)
 	}
 }
 
@@ -261,7 +278,7 @@ func TestAPartialReplayExitsWithOne(t *testing.T) {
 	failures(t, s, 1)
 	id := jsonLines(t, mustDLQ(t, s.Brokers, "list", "--json"))[0]["id"].(string)
 	status, out, errs := dlq(t, s.Brokers, "replay", id, "orders.dlq/0/999", "orders.dlq/0/999")
-	if status != 1 || out != "replayed 1, failed 1, already resolved 0\n" ||
+	if status != 1 || out != "replayed 1, failed 1, already resolved 0, already decided 0\n" ||
 		!strings.Contains(errs, "orders.dlq/0/999") || !strings.Contains(errs, "vigie: 1 letter not replayed\n") {
 		t.Errorf("replay = %d: %s%s", status, out, errs)
 	}

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/IBM/sarama"
+
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 	"github.com/vigie-dev/vigie/services"
 )
@@ -121,4 +124,111 @@ func TestAnOlderCopyIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// mustReset resets a system that is stopped.
+func mustReset(t *testing.T, data string) {
+	t.Helper()
+	reset := bank.Launch(t, "reset", "--yes", "--data", data, "--broker-addr", "127.0.0.1:0")
+	<-reset.Done
+	if reset.Status != 0 {
+		t.Fatalf("reset = %d: %s", reset.Status, reset.Stderr)
+	}
+}
+
+// consumed waits until paiement has read so many orders.
+func consumed(t *testing.T, s *bank.Bank, n int) map[string]float64 {
+	t.Helper()
+	var all map[string]float64
+	bank.Eventually(t, func() error {
+		_, all = bank.Scrape(t, s.Paiement)
+		if read := all[`kafka_messages_consumed_total{service="paiement",topic="orders.created"}`]; read != float64(n) {
+			return fmt.Errorf("%v orders read, want %d", read, n)
+		}
+		return nil
+	})
+	return all
+}
+
+// A purged order is not decided after a reset either, which reads it again.
+func TestAPurgeSurvivesAReset(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data, "--paiement-error-rate", "1", "--log-level", "error")
+	failures(t, s, 2)
+	mustDLQ(t, s.Brokers, "purge", "--yes", "--order", "order-1")
+	s.Program.Stop()
+	mustReset(t, data)
+	s = bank.Start(t, data, "--log-level", "error")
+	s.Decided(t, "order-2") // which waited
+	all := consumed(t, s, 2)
+	if same := all[`kafka_duplicates_total{service="paiement",topic="orders.created"}`]; same != 1 {
+		t.Errorf("%v known orders, want the purged one", same)
+	}
+	failed(t, s, "order-1")
+	s.Settled(t, 1)
+	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); got != 1 {
+		t.Errorf("%d decisions published, want 1", got)
+	}
+}
+
+// Where the decisions were cut from the topics before the orders, a reset does
+// not have these decided anew, unless it is told to.
+func TestWhatAResetCannotKnowIsNotDecidedAgain(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data, "--log-level", "error")
+	const n = 9
+	for i := range n {
+		s.MustOrder(t, fmt.Sprint(i+1))
+	}
+	s.Settled(t, n)
+	lost := cut(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	s.Program.Stop()
+	mustReset(t, data)
+
+	s = bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "1") // the authoriser has another mind
+	all := consumed(t, s, n)
+	old, same := all[`kafka_dead_letters_total{reason="too_old",service="paiement",topic="orders.created"}`], all[`kafka_duplicates_total{service="paiement",topic="orders.created"}`]
+	if old != float64(lost) || same != float64(n-lost) {
+		t.Errorf("of %d orders %v are too old and %v known, want %d whose decisions are gone", n, old, same, lost)
+	}
+	s.Decided(t, s.MustOrder(t, "1").OrderID) // of the time after
+	s.Settled(t, int64(n-lost+1))
+	s.Program.Stop()
+
+	s = bank.Start(t, data, "--log-level", "error", "--decide-from", "all")
+	if out := mustDLQ(t, s.Brokers, "replay", "--reason", "too_old"); !strings.HasPrefix(out, fmt.Sprintf("replayed %d,", lost)) {
+		t.Errorf("replay says %q", out)
+	}
+	s.Settled(t, n+1)
+}
+
+// cut deletes all but the last record of each partition, as retention may, and
+// returns how many that were.
+func cut(t *testing.T, brokers string, topics ...string) (deleted int) {
+	t.Helper()
+	client, err := sarama.NewClient([]string{brokers}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spans, err := kafka.Bounds(client, topics...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range spans {
+		if s.End-s.Start < 2 {
+			continue
+		}
+		if err := admin.DeleteRecords(s.Topic, map[int32]int64{s.ID: s.End - 1}); err != nil {
+			t.Fatal(err)
+		}
+		deleted += int(s.End - 1 - s.Start)
+	}
+	return deleted
 }
