@@ -28,7 +28,8 @@ run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	cgo=0 # as in make build, whose packages are then compiled already
 	[ -z "$race" ] || cgo=1
 	# shellcheck disable=SC2086 # lists
-	CGO_ENABLED=$cgo go -C "$module" test -json $race $packages "$@" || status=1
+	# The time-out bounds a hang, not a slow machine.
+	CGO_ENABLED=$cgo go -C "$module" test -json -timeout 1h $race $packages "$@" || status=1
 }
 
 if [ -n "${PKGS:-}" ]; then
