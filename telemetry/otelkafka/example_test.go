@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"os"
-	"os/signal"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 
 	"github.com/IBM/sarama"
 	"github.com/IBM/sarama/mocks"
@@ -22,8 +23,14 @@ import (
 // shop returns a service's instrumentation, and its spans as they end.
 func shop() (*otelkafka.Instrumentation, *tracetest.SpanRecorder) {
 	spans := tracetest.NewSpanRecorder()
+	_, inst := shopPage(spans)
+	return inst, spans
+}
+
+// shopPage returns a service's telemetry, which has its page, and instrumentation.
+func shopPage(spans ...trace.SpanProcessor) (*telemetry.Telemetry, *otelkafka.Instrumentation) {
 	tel, err := telemetry.Setup(context.Background(), telemetry.Config{
-		Service: "shop", LogWriter: io.Discard, SpanProcessors: []trace.SpanProcessor{spans},
+		Service: "shop", LogWriter: io.Discard, SpanProcessors: spans,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -34,7 +41,18 @@ func shop() (*otelkafka.Instrumentation, *tracetest.SpanRecorder) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	return inst, spans
+	return tel, inst
+}
+
+// printPage prints the lines of the /metrics page with a metric's samples.
+func printPage(tel *telemetry.Telemetry, metric string) {
+	page := httptest.NewRecorder()
+	tel.MetricsHandler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	for line := range strings.Lines(page.Body.String()) {
+		if strings.HasPrefix(line, metric+"{") {
+			fmt.Print(line)
+		}
+	}
 }
 
 func printSpans(spans *tracetest.SpanRecorder) {
@@ -150,6 +168,9 @@ func (claim) Messages() <-chan *sarama.ConsumerMessage {
 
 type session struct{ sarama.ConsumerGroupSession }
 
+func (session) Claims() map[string][]int32 { return map[string][]int32{"orders.created": {0, 1}} }
+func (session) GenerationID() int32        { return 1 }
+
 func (session) Context() context.Context { return context.Background() }
 
 func (session) MarkMessage(msg *sarama.ConsumerMessage, _ string) { fmt.Println("marked", msg.Offset) }
@@ -222,7 +243,8 @@ func ship(ctx context.Context, _ []byte) error { return ctx.Err() }
 
 func ExampleInstrumentation_Records() {
 	inst, spans := shop()
-	if err := (shipping{inst}).ConsumeClaim(session{}, claim{}); err != nil {
+	var handler sarama.ConsumerGroupHandler = shipping{inst}
+	if err := handler.ConsumeClaim(session{}, claim{}); err != nil {
 		log.Fatal(err)
 	}
 	printSpans(spans)
@@ -284,39 +306,50 @@ func ExampleWrapConsumerGroupHandler() {
 	// process orders.created
 }
 
-// A consumer group's member whose rebalances are counted and timed, and whose client's own figures are on the page.
+func ExampleObserveSarama() {
+	tel, inst := shopPage()
+	config := sarama.NewConfig()
+	config.MetricRegistry = metrics.NewRegistry()
+	unregister, err := otelkafka.ObserveSarama(inst, "producer", config.MetricRegistry) // before sarama.NewSyncProducer
+	if err != nil {
+		log.Fatal(err)
+	}
+	metrics.GetOrRegisterMeter("record-send-rate", config.MetricRegistry).Mark(3) // sarama does this
+	printPage(tel, telemetry.KafkaClientRecordsSentTotal)
+	if err := unregister(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// kafka_client_records_sent_total{client="producer",service="shop"} 3
+}
+
+// A consumer group's member whose rebalances are counted and timed.
 func Example_rebalances() {
-	inst, _ := shop()
+	tel, inst := shopPage()
 	rebalances, err := otelkafka.NewRebalances(inst)
 	if err != nil {
 		log.Fatal(err)
 	}
 	config := sarama.NewConfig()
-	config.MetricRegistry = metrics.NewRegistry()
 	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{
 		rebalances.Strategy(sarama.NewBalanceStrategyCooperativeSticky()),
 	}
-	unregister, err := otelkafka.ObserveSarama(inst, "consumer", config.MetricRegistry)
-	if err != nil {
+	handler := rebalances.Watch(otelkafka.NewHandler(inst,
+		func(ctx context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+			return ship(ctx, msg.Value)
+		}))
+
+	// In a service: group.Consume(ctx, []string{"orders.created"}, handler), again and again. sarama then does this:
+	if err := handler.Setup(session{}); err != nil {
 		log.Fatal(err)
 	}
-	group, err := sarama.NewConsumerGroup([]string{"kafka:9092"}, "shop-svc", config)
-	if err != nil {
+	printPage(tel, telemetry.KafkaConsumerAssignedPartitions)
+	if err := handler.Cleanup(session{}); err != nil {
 		log.Fatal(err)
 	}
-	handler := otelkafka.NewHandler(inst, func(ctx context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
-		return ship(ctx, msg.Value)
-	})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	for ctx.Err() == nil {
-		if err := group.Consume(ctx, []string{"orders.created"}, rebalances.Watch(handler)); err != nil {
-			log.Print(err) // the session is lost: join again
-		}
+	if err := rebalances.Close(); err != nil { // once the group is closed
+		log.Fatal(err)
 	}
-	for _, end := range []func() error{group.Close, unregister, rebalances.Close} {
-		if err := end(); err != nil {
-			log.Print(err)
-		}
-	}
+	// Output:
+	// kafka_consumer_assigned_partitions{service="shop",topic="orders.created"} 2
 }
