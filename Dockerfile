@@ -9,10 +9,12 @@ COPY cmd cmd
 COPY internal internal
 COPY services services
 COPY telemetry telemetry
+# What `vigie version` says: there is no checkout here to read it from.
+ARG VERSION=dev
 # The modules that the command needs come with its build: go mod download would
 # bring those of the tests too.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
-    CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/vigie ./cmd/vigie && mkdir /out/data
+    CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/vigie-dev/vigie/internal/cli.linked=$VERSION" -o /out/vigie ./cmd/vigie && mkdir /out/data
 
 # The Collector's image has nothing in it that could ask for its health.
 FROM otel/opentelemetry-collector-contrib:0.155.0 AS otel-collector

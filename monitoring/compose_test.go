@@ -315,14 +315,15 @@ func TestEachWayOfRunningHasItsOrders(t *testing.T) {
 // Settings come from the environment and have the documented defaults.
 func TestSettings(t *testing.T) {
 	for name, tt := range map[string]struct {
-		env  []string
-		want map[string]string // service → what its environment or command has
+		env     []string
+		version string            // of our image
+		want    map[string]string // service → what its environment or command has
 	}{
-		"defaults": {nil, map[string]string{
+		"defaults": {nil, "dev", map[string]string{
 			"grafana": "GF_SECURITY_ADMIN_USER=admin GF_SECURITY_ADMIN_PASSWORD=admin", "prometheus": "--storage.tsdb.retention.time=15d",
 			"paiement": "PAIEMENT_REJECT_RATE=0.2 OTEL_TRACES_EXPORTER=none",
 		}},
-		"changed": {[]string{"GRAFANA_ADMIN_USER=me", "GRAFANA_ADMIN_PASSWORD=secret", "PROMETHEUS_RETENTION=30d", "PAIEMENT_REJECT_RATE=0.5", "OTEL_TRACES_EXPORTER=otlp"}, map[string]string{
+		"changed": {[]string{"GRAFANA_ADMIN_USER=me", "GRAFANA_ADMIN_PASSWORD=secret", "PROMETHEUS_RETENTION=30d", "PAIEMENT_REJECT_RATE=0.5", "OTEL_TRACES_EXPORTER=otlp", "VIGIE_VERSION=v1.2.3"}, "v1.2.3", map[string]string{
 			"grafana": "GF_SECURITY_ADMIN_USER=me GF_SECURITY_ADMIN_PASSWORD=secret", "prometheus": "--storage.tsdb.retention.time=30d",
 			"paiement": "PAIEMENT_REJECT_RATE=0.5 OTEL_TRACES_EXPORTER=otlp",
 		}},
@@ -331,6 +332,9 @@ func TestSettings(t *testing.T) {
 			project := compose(t, tt.env...)
 			for service, want := range tt.want {
 				s := project.Services[service]
+				if ours(s) && s.Build.Args.ToMapping()["VERSION"] != tt.version {
+					t.Errorf("%s is built with %v, want the version %s", service, s.Build.Args.ToMapping(), tt.version)
+				}
 				has := slices.Clone(s.Command)
 				for k, v := range s.Environment {
 					if v != nil {

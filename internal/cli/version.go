@@ -12,11 +12,15 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
+// linked is the version of a build that says so, as that of the image does:
+// -ldflags "-X github.com/vigie-dev/vigie/internal/cli.linked=v1.2.3".
+var linked string //nolint:gochecknoglobals // the linker sets nothing else
+
 // build is what is known of how this program was built. Fields are added,
 // never renamed.
 type build struct {
-	// Version is the module's, or "dev" for a build of a work tree that says
-	// none.
+	// Version is what the linker was given, or the module's, or "dev" for a
+	// build of a work tree that says none.
 	Version string `json:"version"`
 	// Commit and Time are the source's, where it was built in a checkout.
 	Commit string `json:"commit,omitempty"`
@@ -47,12 +51,12 @@ func programVersion() string { return readBuild(debug.ReadBuildInfo()).Version }
 
 // readBuild reads what the Go toolchain has written into the program.
 func readBuild(info *debug.BuildInfo, ok bool) build {
-	b := build{Version: "dev", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: cmp.Or(linked, "dev"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if !ok {
 		return b
 	}
 	if v := info.Main.Version; v != "(devel)" {
-		b.Version = cmp.Or(v, b.Version)
+		b.Version = cmp.Or(linked, v, b.Version)
 	}
 	for _, s := range info.Settings {
 		switch s.Key {

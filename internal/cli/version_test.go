@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -32,6 +34,25 @@ func TestVersion(t *testing.T) {
 	var b build
 	if err := json.Unmarshal([]byte(object), &b); err != nil || b.Version != programVersion() || b.Go != runtime.Version() {
 		t.Errorf("--json: %s (%v)", object, err)
+	}
+}
+
+// The image is built without a checkout: its version is linked in, by the name
+// that the variable has.
+func TestTheImageSaysItsVersion(t *testing.T) {
+	defer func(before string) { linked = before }(linked)
+	linked = "v1.2.3"
+	for _, info := range []*debug.BuildInfo{nil, {Main: debug.Module{Version: "(devel)"}}, {Main: debug.Module{Version: "v1.0.0"}}} {
+		if got := readBuild(info, info != nil).Version; got != linked {
+			t.Errorf("of %v: version %s, want %s", info, got, linked)
+		}
+	}
+	text, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "-X " + reflect.TypeFor[build]().PkgPath() + ".linked=$VERSION"; !strings.Contains(string(text), want) {
+		t.Errorf("the Dockerfile does not link with %s", want)
 	}
 }
 
