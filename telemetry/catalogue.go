@@ -80,16 +80,38 @@ func (c Catalogue) Names() []string {
 func (c Catalogue) Validate() error {
 	var errs []error
 	seen := make(map[string]bool, len(c))
+	taken := make(map[string]string, len(c))
 	for _, m := range c {
 		if seen[m.Name] {
 			errs = append(errs, fmt.Errorf("metric %s is declared twice", m.Name))
+			continue
 		}
 		seen[m.Name] = true
+		for _, name := range m.openMetricsNames() {
+			if other, ok := taken[name]; ok {
+				errs = append(errs, fmt.Errorf("metric %s clashes with %s: OpenMetrics has the name %s for both", m.Name, other, name))
+			}
+			taken[name] = m.Name
+		}
 		if err := m.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("metric %q: %w", m.Name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// openMetricsNames returns the names that the metric takes on an OpenMetrics page: the family's, which for a counter
+// is without _total, and those of the samples that its type may have.
+func (m Metric) openMetricsNames() []string {
+	family := strings.TrimSuffix(m.Name, "_total")
+	switch m.Kind {
+	case Counter:
+		return []string{family, family + "_total", family + "_created"}
+	case Histogram:
+		return []string{family, family + "_bucket", family + "_count", family + "_sum", family + "_created"}
+	default:
+		return []string{m.Name}
+	}
 }
 
 func (m Metric) validate() error {

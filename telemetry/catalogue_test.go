@@ -90,3 +90,35 @@ func TestCatalogueValidate(t *testing.T) {
 		})
 	}
 }
+
+// TestClashesAreInvalid pairs names that OpenMetrics, which cuts _total and knows suffixes, cannot tell apart.
+func TestClashesAreInvalid(t *testing.T) {
+	of := func(name string, kind telemetry.Kind) telemetry.Metric {
+		m := telemetry.Metric{Name: name, Kind: kind, Help: "One."}
+		if kind == telemetry.Histogram {
+			m.Buckets = []float64{1}
+		}
+		return m
+	}
+	for _, test := range []struct {
+		a, b  telemetry.Metric
+		clash bool
+	}{
+		{of("jobs_total", telemetry.Counter), of("jobs", telemetry.Gauge), true},
+		{of("jobs_total", telemetry.Counter), of("jobs", telemetry.Histogram), true},
+		{of("jobs_total", telemetry.Counter), of("jobs_created", telemetry.Gauge), true},
+		{of("jobs", telemetry.Histogram), of("jobs_count", telemetry.Gauge), true},
+		{of("jobs", telemetry.Histogram), of("jobs_sum", telemetry.Gauge), true},
+		{of("jobs", telemetry.Histogram), of("jobs_bucket_total", telemetry.Counter), true},
+		{of("jobs", telemetry.Histogram), of("jobs_created", telemetry.Gauge), true},
+		{of("jobs_total", telemetry.Counter), of("jobs_count", telemetry.Gauge), false},
+		{of("jobs", telemetry.Gauge), of("jobs_count", telemetry.Gauge), false},
+		{of("jobs", telemetry.Gauge), of("jobs_done_total", telemetry.Counter), false},
+	} {
+		for _, c := range []telemetry.Catalogue{{test.a, test.b}, {test.b, test.a}} {
+			if err := c.Validate(); (err != nil) != test.clash || err != nil && !strings.Contains(err.Error(), "clashes") {
+				t.Errorf("%s and %s: %v, want a clash: %v", c[0].Name, c[1].Name, err, test.clash)
+			}
+		}
+	}
+}

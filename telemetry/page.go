@@ -3,8 +3,10 @@ package telemetry
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,8 +19,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// maxScrapes bounds the scrapes served at once; more are answered 503.
-const maxScrapes = 8
+// defaultScrapes bounds the scrapes served at once.
+const defaultScrapes = 8
 
 // addMetrics joins what the page gathers from: the meter provider, by way of OpenTelemetry's exporter, client_golang's
 // own collectors of the Go runtime and the process, and a registry for others' collectors.
@@ -48,14 +50,43 @@ func (t *Telemetry) addMetrics(res *resource.Resource) error {
 }
 
 // newMetricsHandler serves what can be gathered even if part of it fails, and logs the failure: a page with a
-// gap helps more than none.
-func newMetricsHandler(gatherer prometheus.Gatherer, logger *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+// gap helps more than none. It bounds the scrapes at once where maxScrapes is above 0.
+func newMetricsHandler(gatherer prometheus.Gatherer, maxScrapes int, logger *slog.Logger) http.Handler {
+	page := promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		ErrorLog:            scrapeLog{logger},
 		ErrorHandling:       promhttp.ContinueOnError,
-		MaxRequestsInFlight: maxScrapes,
+		MaxRequestsInFlight: max(0, maxScrapes),
 		EnableOpenMetrics:   true,
 	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		plain := *r
+		plain.Header = maps.Clone(r.Header)
+		plain.Header["Accept-Encoding"] = []string{contentCoding(r.Header.Values("Accept-Encoding"))}
+		page.ServeHTTP(w, &plain)
+	})
+}
+
+// contentCoding chooses gzip or identity by an Accept-Encoding (RFC 9110 section 12.5.3). promhttp does so too, but
+// takes one that refuses what it has, such as gzip;q=0, for a fault of its own, and logs it at every scrape. Where
+// neither is accepted the page goes out as it is, which the RFC allows.
+func contentCoding(accepted []string) string {
+	weights := map[string]float64{}
+	for coding := range strings.SplitSeq(strings.ToLower(strings.Join(accepted, ",")), ",") {
+		name, parameter, _ := strings.Cut(coding, ";")
+		weight := 1.0
+		if q, ok := strings.CutPrefix(strings.TrimSpace(parameter), "q="); ok {
+			weight, _ = strconv.ParseFloat(q, 64) // a weight that is none weighs nothing
+		}
+		weights[strings.TrimSpace(name)] = weight
+	}
+	zipped, named := weights["gzip"]
+	if !named {
+		zipped = weights["*"]
+	}
+	if zipped > 0 && zipped >= weights["identity"] {
+		return "gzip"
+	}
+	return "identity"
 }
 
 // scrapeLog passes promhttp's errors on to the service's log.
@@ -82,10 +113,28 @@ func newLabelled(service string, own, others *prometheus.Registry) labelled {
 func (l labelled) Gather() ([]*dto.MetricFamily, error) {
 	others, err := l.others.Gather()
 	if len(others) == 0 && err == nil {
-		return l.gatherOwn()
+		own, err := l.gatherOwn()
+		return withoutClashes(own), err
 	}
 	gathered := func() ([]*dto.MetricFamily, error) { return others, err }
-	return prometheus.Gatherers{prometheus.GathererFunc(l.gatherOwn), prometheus.GathererFunc(gathered)}.Gather()
+	all, err := prometheus.Gatherers{prometheus.GathererFunc(l.gatherOwn), prometheus.GathererFunc(gathered)}.Gather()
+	return withoutClashes(all), err
+}
+
+// withoutClashes leaves out the families that have the name of a counter without its _total. In OpenMetrics, whose
+// counters are named so, the two would be one family with two types, and strict parsers refuse the page.
+// client_golang's Go collector has such a pair, go_memstats_alloc_bytes, whose gauge go_memstats_heap_alloc_bytes
+// repeats; the catalogue can have none.
+func withoutClashes(families []*dto.MetricFamily) []*dto.MetricFamily {
+	taken := map[string]bool{}
+	for _, family := range families {
+		if family.GetType() == dto.MetricType_COUNTER {
+			taken[strings.TrimSuffix(family.GetName(), "_total")] = true
+		}
+	}
+	return slices.DeleteFunc(families, func(family *dto.MetricFamily) bool {
+		return family.GetType() != dto.MetricType_COUNTER && taken[family.GetName()]
+	})
 }
 
 func (l labelled) gatherOwn() ([]*dto.MetricFamily, error) {

@@ -168,6 +168,80 @@ func TestMetricsHandlerFormats(t *testing.T) {
 	}
 }
 
+// A client says by weights which coding it wants; one that refuses what there is gets the page as it is, and no fault is
+// logged.
+func TestTheCodingIsTheClientsToChoose(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	for accept, want := range map[string]string{
+		"": "", "gzip": "gzip", "GZIP": "gzip", "gzip;q=0": "", "gzip; q=0": "", "gzip;q=0.000": "", "identity;q=0": "", "*;q=0": "",
+		"zstd, identity;q=0": "", "gzip;q=0, *": "", "*": "gzip", "identity": "", "gzip;q=0.5, identity": "", "identity;q=0.5, gzip": "gzip",
+		"br, gzip;q=0.1": "gzip", "gzip;q=much": "", "gzip, deflate, br, zstd": "gzip",
+	} {
+		req := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		req.Header.Set("Accept-Encoding", accept)
+		answer := httptest.NewRecorder()
+		r.MetricsHandler().ServeHTTP(answer, req)
+		if got := answer.Header().Get("Content-Encoding"); got != want || answer.Code != http.StatusOK {
+			t.Errorf("Accept-Encoding %q is answered with %d in %q, want %q", accept, answer.Code, got, want)
+		}
+		if plain := strings.Contains(answer.Body.String(), "process_uptime_seconds{"); plain != (want == "") {
+			t.Errorf("Accept-Encoding %q: the page is plain: %v", accept, plain)
+		}
+		if req.Header.Get("Accept-Encoding") != accept {
+			t.Errorf("the request's header is changed to %q", req.Header.Get("Accept-Encoding"))
+		}
+	}
+	if lines := r.Logs(); len(lines) != 0 {
+		t.Errorf("the log has %v", lines)
+	}
+}
+
+// What others collect cannot make the page one that strict parsers refuse.
+func TestClashesAreLeftOutOfThePage(t *testing.T) {
+	r := telemetrytest.New(t, "shop", ownMetrics())
+	fillEverything(t, r)
+	jobs := prometheus.NewCounter(prometheus.CounterOpts{Name: "jobs_total", Help: "Jobs."})
+	r.Registry().MustRegister(jobs, prometheus.NewGauge(prometheus.GaugeOpts{Name: "jobs", Help: "Jobs at work."}))
+	for _, page := range []string{r.Page(), r.OpenMetricsPage()} {
+		if !strings.Contains(page, "\njobs_total 0") || strings.Contains(page, "\njobs 0") {
+			t.Error("of two metrics whose names clash the page has not the counter alone")
+		}
+		if !strings.Contains(page, "go_memstats_alloc_bytes_total{") || !strings.Contains(page, "go_memstats_heap_alloc_bytes{") {
+			t.Error("metrics of the Go runtime are missing")
+		}
+	}
+	if err := telemetrytest.CheckOpenMetrics(r.OpenMetricsPage()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A handler behind a bound of its importer's has none of its own.
+func TestScrapesNeedNoBound(t *testing.T) {
+	tel, _, _ := withTaker(t, telemetry.Config{MaxScrapes: -1})
+	s := stuck{make(chan struct{}), make(chan struct{})}
+	if err := tel.Registry().Register(s); err != nil {
+		t.Fatal(err)
+	}
+	const many = 20
+	answers := make(chan int)
+	for range many {
+		go func() {
+			answer := httptest.NewRecorder()
+			tel.MetricsHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			answers <- answer.Code
+		}()
+	}
+	for range many {
+		<-s.entered
+	}
+	close(s.release)
+	for range many {
+		if code := <-answers; code != http.StatusOK {
+			t.Errorf("a scrape is answered %d", code)
+		}
+	}
+}
+
 // stuck is a collector that says when a scrape has reached it and keeps it there.
 type stuck struct{ entered, release chan struct{} }
 

@@ -58,6 +58,9 @@ type Config struct {
 	Version string
 	// Catalogue holds the service's own metrics, added to [Common].
 	Catalogue Catalogue
+	// MaxScrapes bounds the scrapes of [Telemetry.MetricsHandler] at once; more are answered 503. Default 8; below 0
+	// there is no bound, for a handler that stands behind one.
+	MaxScrapes int
 	// LogWriter receives one write per log line. Default os.Stderr. Services of one process that share a
 	// writer other than an *os.File must share one [LineWriter] over it.
 	LogWriter io.Writer
@@ -132,7 +135,7 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 		return nil, fmt.Errorf("set up telemetry of %s: %w", config.Service, err)
 	}
 	wrong := t.addSpansAndLogs(resource) // the last, since it starts goroutines and cannot fail
-	t.page = newMetricsHandler(t.gatherer, t.logger)
+	t.page = newMetricsHandler(t.gatherer, config.MaxScrapes, t.logger)
 	t.shutdown = t.shutdownOnce()
 	if missing != nil {
 		t.logger.WarnContext(ctx, "some resource attributes are missing", "error", missing)
@@ -147,6 +150,9 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 func (c Config) withDefaults() Config {
 	if c.Version == "" {
 		c.Version = "dev"
+	}
+	if c.MaxScrapes == 0 {
+		c.MaxScrapes = defaultScrapes
 	}
 	if c.LogWriter == nil {
 		c.LogWriter = os.Stderr
@@ -283,7 +289,7 @@ func (t *Telemetry) Logger() *slog.Logger { return t.logger }
 func (t *Telemetry) MetricsHandler() http.Handler { return t.page }
 
 // Registry returns a registry for Prometheus collectors of others. What they collect is on the page, without the
-// label service.
+// label service; but for a family that has the name of a counter without its _total, which OpenMetrics cannot tell apart.
 func (t *Telemetry) Registry() *prometheus.Registry { return t.registry }
 
 // Gatherer returns what /metrics gathers from.

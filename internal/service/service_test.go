@@ -2,14 +2,22 @@ package service
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -74,4 +82,57 @@ func TestTokensThatLeaveTheMachine(t *testing.T) {
 			t.Errorf("%s: %v, want %v", addresses, got, want)
 		}
 	}
+}
+
+// stuck is a collector that says when a scrape has reached it and keeps it there.
+type stuck struct{ entered, release chan struct{} }
+
+func (s stuck) Describe(chan<- *prometheus.Desc) {}
+
+func (s stuck) Collect(chan<- prometheus.Metric) {
+	s.entered <- struct{}{}
+	<-s.release
+}
+
+// Of scrapes the router is the only bound: one too many is told when to come
+// again, in a problem document as from any other route.
+func TestOneScrapeTooManyIsAProblem(t *testing.T) {
+	const most = 16
+	s := &Service{base: &Base{Definition: Definition{Name: "shop"}, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}}}
+	settings := Settings{LogWriter: io.Discard}.withDefaults()
+	for _, step := range []func(context.Context, Settings) error{s.observe, s.route} {
+		if err := step(t.Context(), settings); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		if err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	c := stuck{make(chan struct{}), make(chan struct{})}
+	s.base.Telemetry.Registry().MustRegister(c)
+	scrape := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		s.base.Router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return w
+	}
+	var scraping sync.WaitGroup
+	for range most {
+		scraping.Go(func() {
+			if w := scrape(); w.Code != http.StatusOK {
+				t.Errorf("a scrape: %d %s", w.Code, w.Body)
+			}
+		})
+	}
+	for range most {
+		<-c.entered
+	}
+	w := scrape()
+	var p httpapi.Problem
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Type != httpapi.Busy || w.Header().Get("Retry-After") != "1" || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("one too many: %d %v %s, %v", w.Code, w.Header(), w.Body, err)
+	}
+	close(c.release)
+	scraping.Wait()
 }

@@ -74,9 +74,13 @@ func (r *Recorder) families() []*dto.MetricFamily {
 }
 
 // CheckCatalogue fails the test if a metric of the catalogue is on the page with labels or a type other than
-// declared, with more series than stated, without the service's name, or folded by the SDK for having too many series.
+// declared, with more series than stated, without the service's name, or folded by the SDK for having too many series;
+// and if the page is not one that [CheckOpenMetrics] takes.
 func (r *Recorder) CheckCatalogue() {
 	r.t.Helper()
+	if err := CheckOpenMetrics(r.OpenMetricsPage()); err != nil {
+		r.t.Errorf("the OpenMetrics page: %v", err)
+	}
 	for _, family := range r.families() {
 		declared, ok := r.Catalogue().Lookup(family.GetName())
 		if !ok {

@@ -3,7 +3,8 @@
 // It exists so that tests assert on what users see (the page, the spans, the log lines) and not on calls to
 // instruments.
 //
-// recorder.go has the Recorder, its spans, logs and pages, and golden files; metrics.go reads metrics.
+// recorder.go has the Recorder, its spans, logs and pages, and golden files; metrics.go reads metrics; openmetrics.go
+// checks a page as the strictest parsers do.
 package telemetrytest
 
 import (

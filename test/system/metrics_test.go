@@ -1,8 +1,10 @@
 package system_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -14,8 +16,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
 
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files and generated documents")
@@ -44,6 +49,47 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 		})
 		page, _ := bank.Scrape(t, url)
 		golden(t, name+".prom", shape(page))
+		strict(t, url)
+	}
+}
+
+// strict checks that a service's OpenMetrics page is one that Prometheus's
+// parser takes, and those of others, which are stricter.
+func strict(t *testing.T, url string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	if err == nil {
+		err = telemetrytest.CheckOpenMetrics(string(page))
+	}
+	if err != nil {
+		t.Errorf("%s: %v", url, err)
+	}
+	parser := textparse.NewOpenMetricsParser(page, labels.NewSymbolTable())
+	series := 0
+	for {
+		entry, err := parser.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		if entry == textparse.EntrySeries {
+			series++
+		}
+	}
+	if series == 0 {
+		t.Errorf("%s has no series", url)
 	}
 }
 
