@@ -27,8 +27,8 @@ run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	shift 3
 	cgo=0 # as in make build, whose packages are then compiled already
 	[ -z "$race" ] || cgo=1
-	# shellcheck disable=SC2086 # lists
 	# The time-out bounds a hang, not a slow machine.
+	# shellcheck disable=SC2086 # lists
 	CGO_ENABLED=$cgo go -C "$module" test -json -timeout 1h $race $packages "$@" || status=1
 }
 
