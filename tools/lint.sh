@@ -43,6 +43,15 @@ golangci() {
 	return $status
 }
 
+# What no command reaches is for tests alone, or forgotten. The library's names
+# are for its importers: its examples and tests use them.
+dead() {
+	found=$(go tool -modfile=tools/go.mod deadcode -filter '^github.com/vigie-dev/vigie/(cmd|internal|services|monitoring)' ./cmd/vigie) || return 1
+	[ -z "$found" ] && return
+	echo "$found"
+	return 1
+}
+
 vet() {
 	status=0
 	for module in $(sh tools/modules.sh); do
@@ -55,6 +64,7 @@ check tree sh tools/check-tree.sh
 check gofmt format
 check "go vet" vet
 check "go mod tidy" tidy
+check deadcode dead
 check golangci-lint golangci "$@"
 
 if [ -n "$failed" ]; then
