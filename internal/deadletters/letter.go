@@ -56,9 +56,6 @@ func (l Letter) Purged() bool { return l.Resolution.Kind == record.Purged }
 // Decided says whether the letter's order has been decided all the same.
 func (l Letter) Decided() bool { return l.Decision != "" }
 
-// Waits says whether the letter still waits for somebody.
-func (l Letter) Waits() bool { return !l.Resolved() && !l.Decided() }
-
 // Foreign says whether the letter is none of this system's.
 func (l Letter) Foreign() bool { return l.Reason == ReasonForeign }
 
