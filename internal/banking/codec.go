@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -106,7 +105,7 @@ func decodeOrderCreated(value []byte) (Event, error) {
 		EventID:   f.text("eventId", MaxIDLength),
 		OrderID:   f.text("orderId", MaxIDLength),
 		UserID:    f.text("userId", MaxUserIDLength),
-		Amount:    f.amount(math.MaxInt64),
+		Amount:    f.amount(MaxAmount),
 		Items:     f.texts("items", -1),
 		Status:    f.status(StatusCreated),
 		CreatedAt: f.time("createdAt"),
@@ -120,7 +119,7 @@ func decodePaymentAuthorized(value []byte) (Event, error) {
 		EventID:           f.text("eventId", MaxIDLength),
 		OrderID:           f.text("orderId", MaxIDLength),
 		UserID:            f.text("userId", MaxUserIDLength),
-		Amount:            f.amount(math.MaxInt64),
+		Amount:            f.amount(MaxAmount),
 		Status:            f.status(StatusAuthorized),
 		AuthorizationCode: f.text("authorizationCode", MaxIDLength),
 		ProcessedAt:       f.time("processedAt"),
@@ -134,7 +133,7 @@ func decodePaymentRejected(value []byte) (Event, error) {
 		EventID:         f.text("eventId", MaxIDLength),
 		OrderID:         f.text("orderId", MaxIDLength),
 		UserID:          f.text("userId", MaxUserIDLength),
-		Amount:          f.amount(math.MaxInt64),
+		Amount:          f.amount(MaxAmount),
 		Status:          f.status(StatusRejected),
 		RejectionReason: f.text("rejectionReason", MaxReasonLength),
 		ProcessedAt:     f.time("processedAt"),
@@ -176,7 +175,7 @@ func checkCommon(eventID, orderID, userID string, amount Money) error {
 		checkText("eventId", eventID, MaxIDLength),
 		checkText("orderId", orderID, MaxIDLength),
 		checkText("userId", userID, MaxUserIDLength),
-		checkMoney("amount", amount, math.MaxInt64),
+		checkMoney("amount", amount, MaxAmount),
 	)
 }
 

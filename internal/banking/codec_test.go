@@ -95,6 +95,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"bad item":    change(func(e *OrderCreated) { e.Items = []string{"\xff"} }),
 		"no amount":   change(func(e *OrderCreated) { e.Amount = 0 }),
 		"negative":    change(func(e *OrderCreated) { e.Amount = math.MinInt64 }),
+		"too much":    change(func(e *OrderCreated) { e.Amount = MaxAmount + 1 }),
 		"status":      change(func(e *OrderCreated) { e.Status = StatusAuthorized }),
 		"no time":     change(func(e *OrderCreated) { e.CreatedAt = time.Time{} }),
 		"nearly none": change(func(e *OrderCreated) { e.CreatedAt = time.Time{}.Add(1) }),
@@ -135,6 +136,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"negative amount": {TypeOrderCreated, `0.01`, `-0.01`, "amount"},
 		"amount string":   {TypeOrderCreated, `0.01`, `"0.01"`, "amount"},
 		"amount thirds":   {TypeOrderCreated, `0.01`, `0.333`, "amount"},
+		"amount too much": {TypeOrderCreated, `0.01`, `1000000.01`, "amount"},
+		"largest amount":  {TypeOrderCreated, `0.01`, `92233720368547758.07`, "amount"},
 		"items numbers":   {TypeOrderCreated, `[]`, `[1]`, "items"},
 		"no status":       {TypeOrderCreated, `"status"`, `"state"`, "status"},
 		"other status":    {TypeOrderCreated, `CREATED`, `REJECTED`, "status"},
@@ -177,6 +180,13 @@ func TestDecodeRefusesPaymentDetails(t *testing.T) {
 		valid, err := os.ReadFile("testdata/" + tt.file)
 		if err != nil {
 			t.Fatal(err)
+		}
+		// One bound, that of an order, wherever an amount enters.
+		if e, err := Decode(event, []byte(strings.Replace(string(valid), `100.50`, `1e6`, 1))); err != nil {
+			t.Errorf("%s of the largest amount: %v, %v", event, e, err)
+		}
+		if e, err := Decode(event, []byte(strings.Replace(string(valid), `100.50`, `1000000.01`, 1))); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s above the largest amount: %v, %v", event, e, err)
 		}
 		for _, field := range []string{tt.field, "eventId", "orderId", "userId", "amount", "status", "processedAt"} {
 			var fe *FieldError

@@ -11,7 +11,8 @@ const (
 	MaxUserIDLength = 128
 	// MaxItems is the largest number of items in an order.
 	MaxItems = 100
-	// MaxAmount is the largest amount of an order: 1,000,000.00 euros.
+	// MaxAmount is the largest amount of an order, and so of every event:
+	// 1,000,000.00 euros. A sum of 64 bits holds 92 billion of them.
 	MaxAmount = Money(100_000_000)
 	// MaxBody is the largest request body, in bytes.
 	MaxBody = 64 << 10
