@@ -26,6 +26,8 @@ func hint(err error) string {
 		return "; choose a folder that can be written with " + data
 	case errors.Is(err, storage.ErrUnreachable):
 		return "; start it, or check " + database
+	case errors.Is(err, storage.ErrDamaged):
+		return "; put a copy in its place, or move it away and have the state rebuilt by `vigie reset`"
 	case errors.Is(err, storage.ErrMissing):
 		return "; choose the services' folder with " + data
 	case errors.Is(err, storage.ErrUnsupportedURL):

@@ -35,6 +35,7 @@ const (
 	ReasonMalformed     Reason = "malformed"     // not what its type promises
 	ReasonContradictory Reason = "contradictory" // says other than an earlier record
 	ReasonOversized     Reason = "oversized"     // larger than the contract allows
+	ReasonOutOfRange    Reason = "out_of_range"  // holds what the database cannot
 	ReasonAuthoriser    Reason = "authoriser"    // the authoriser failed
 	ReasonTooOld        Reason = "too_old"       // older than what the ledger can know of
 )
@@ -42,7 +43,7 @@ const (
 // Reasons returns the closed set.
 func Reasons() []string {
 	return []string{
-		string(ReasonMalformed), string(ReasonContradictory), string(ReasonOversized), string(ReasonAuthoriser), string(ReasonTooOld),
+		string(ReasonMalformed), string(ReasonContradictory), string(ReasonOversized), string(ReasonOutOfRange), string(ReasonAuthoriser), string(ReasonTooOld),
 	}
 }
 

@@ -105,7 +105,8 @@ type Loop[State, Change any] struct {
 	group   sarama.ConsumerGroup
 	errors  sync.WaitGroup
 	joined  atomic.Bool
-	starts  sync.Map // record.Partition → int64, from Setup to ConsumeClaim
+	broken  atomic.Pointer[error] // what ended a claim for good: see final
+	starts  sync.Map              // record.Partition → int64, from Setup to ConsumeClaim
 }
 
 // NewLoop connects a consumer; [Loop.Run] starts it.
@@ -130,7 +131,7 @@ func NewLoop[State, Change any](cfg LoopConfig, deps Deps, handler Handler[State
 
 // Run consumes until ctx ends; then it finishes the batches under way. It goes
 // on through rebalances and brokers that go away; what it returns is a state
-// that waiting cannot change, such as [ErrLogMismatch].
+// that waiting cannot change, such as [ErrLogMismatch] or [storage.ErrDamaged].
 func (l *Loop[State, Change]) Run(ctx context.Context) error {
 	lost := away(func(err error, _ time.Duration) {
 		l.deps.Log.WarnContext(ctx, "consumer group lost, joining again", "group", l.cfg.Group, "error", err)
@@ -138,7 +139,10 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := lost.Do(ctx, func() error {
 			err := l.group.Consume(ctx, l.cfg.Topics, l) // nil: a rebalance
-			if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, ErrLogMismatch) {
+			if broken := l.broken.Load(); broken != nil {
+				return retry.Stop(*broken)
+			}
+			if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, ErrLogMismatch) || errors.Is(err, storage.ErrDamaged) {
 				return retry.Stop(err)
 			}
 			return err
@@ -280,5 +284,9 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 		loop: l, partition: p, grace: grace, next: start.(int64), published: -1,
 		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
 	}
-	return w.run(session.Context(), claim.Messages())
+	err := w.run(session.Context(), claim.Messages())
+	if errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
+		l.broken.Store(&err) // sarama only logs it, and would come again
+	}
+	return err
 }

@@ -39,6 +39,9 @@ type scripted struct {
 	tries  map[string]int
 	stored []string
 	during func(record.Record) // called inside Handle
+	// refused has the key whose change storage refuses, and why.
+	refused string
+	refusal error
 }
 
 func (s *scripted) Load(context.Context, []record.Record) (int, error) { return 0, nil }
@@ -75,6 +78,9 @@ func (s *scripted) Handle(_ context.Context, _ int, r record.Record) (string, []
 
 func (s *scripted) Store(ctx context.Context, tx *storage.Tx, decided []Decided[string]) error {
 	for _, d := range decided {
+		if d.Change == s.refused {
+			return s.refusal
+		}
 		if _, err := tx.Exec(ctx, `INSERT INTO stamp (name, value) VALUES ($1, $2)`, "stored "+d.Change, "1"); err != nil {
 			return err
 		}

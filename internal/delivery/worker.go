@@ -103,9 +103,41 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 		l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, batch[0].Offset, batch[0].Timestamp)
 	}
 	decisions, err := w.decide(ctx, session, batch)
-	if err != nil {
+	if err == nil {
+		err = w.conclude(ctx, session, batch, decisions)
+	}
+	if !errors.Is(err, storage.ErrOutOfRange) {
 		return err
 	}
+	// The database cannot hold what one of the records says: that one is set
+	// aside, once it is known which.
+	if len(batch) > 1 {
+		for i := range batch {
+			if err := w.process(session, batch[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return w.conclude(ctx, session, batch, w.outOfRange(ctx, batch[0], err))
+}
+
+// outOfRange decides a record that the database cannot hold.
+func (w *worker[State, Change]) outOfRange(ctx context.Context, m *sarama.ConsumerMessage, err error) []decision[Change] {
+	l, r := w.loop, kafka.Received(m)
+	err = Reject(ReasonOutOfRange, err)
+	c := ClassOf(err).consequences()
+	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	span.End(err)
+	l.deps.Log.Log(ctx, c.level, "record not processed", "topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", c.tries, "error", err)
+	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}, messages: l.setAside(r, err, c), err: err}
+	l.carryContext(ctx, d.messages)
+	return []decision[Change]{d}
+}
+
+// conclude stores what was decided about a batch and begins to publish it.
+func (w *worker[State, Change]) conclude(ctx, session context.Context, batch []*sarama.ConsumerMessage, decisions []decision[Change]) error {
+	l := w.loop
 	if err := w.finishPublication(batch[0]); err != nil {
 		return err
 	}
@@ -283,9 +315,15 @@ func (w *worker[State, Change]) store(
 	ctx, span := l.deps.Instrument.StartBatch(ctx, "store "+w.partition.Topic, spansOf(decisions))
 	defer func() { span.End(err) }()
 	changed := changes(decisions)
+	var newest time.Time
+	for _, d := range decisions {
+		if d.Record.Time.After(newest) {
+			newest = d.Record.Time
+		}
+	}
 	return w.retry(session, "store batch", func() error {
 		return l.deps.Store.Update(ctx, func(tx *storage.Tx) error {
-			if err := tx.Advance(ctx, w.partition, w.next, next); err != nil {
+			if err := tx.Advance(ctx, w.partition, w.next, next, newest); err != nil {
 				return err
 			}
 			if w.published >= 0 {
@@ -503,21 +541,30 @@ func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.Sp
 // errSessionOver ends a retry: the partition is no longer ours to wait for.
 var errSessionOver = errors.New("the session is over")
 
-// retry does work until it succeeds, until it finds that another owner has
-// the partition, or until the session is over.
+// final says whether waiting cannot help: another owner has the partition, the
+// database cannot hold a value, or it is damaged.
+func final(err error) bool {
+	return errors.Is(err, storage.ErrFenced) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
+}
+
+// retry does work until it succeeds, until waiting cannot help, or until the
+// session is over.
 func (w *worker[State, Change]) retry(session context.Context, what string, work func() error) error {
 	waiting := func(err error, delay time.Duration) {
 		w.loop.deps.Log.WarnContext(session, "waiting to try again", "operation", what, "delay", delay, "error", err)
 	}
 	err := away(waiting).Do(session, func() error {
 		err := work()
-		if errors.Is(err, storage.ErrFenced) {
+		if final(err) {
 			return retry.Stop(err)
 		}
 		return err
 	})
-	if err == nil || errors.Is(err, storage.ErrFenced) {
-		return err
+	if err == nil {
+		return nil
+	}
+	if final(err) {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
 }

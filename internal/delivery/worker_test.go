@@ -183,12 +183,51 @@ func TestARecordThatBelongsToNoDeadLettersIsPassedOver(t *testing.T) {
 	}
 }
 
+// What no database can hold is set aside; the records around it are stored,
+// and nothing waits for it.
+func TestARecordThatCannotBeStoredIsSetAside(t *testing.T) {
+	f := newFixture(t)
+	f.handler.refused, f.handler.refusal = "b", fmt.Errorf("amount: %w", storage.ErrOutOfRange)
+	marks, err := f.run(t, t.Context(), records("a ok", "b ok", "c ok", "b ok"))
+	if err != nil || f.position(t) != 4 || f.waiting(t) != 0 || fmt.Sprint(f.handler.stored) != "[a c]" {
+		t.Errorf("run = %v, marks %v, position %d, outbox %d, stored %v", err, marks, f.position(t), f.waiting(t), f.handler.stored)
+	}
+	var published []string
+	for _, m := range f.publisher.published {
+		published = append(published, m.Topic+" "+keyOf(m))
+		if m.Topic == banking.TopicOrdersDLQ && producerHeader(m, record.HeaderErrorClass) != "reject" {
+			t.Errorf("the letter's class is %q", producerHeader(m, record.HeaderErrorClass))
+		}
+	}
+	if fmt.Sprint(published) != fmt.Sprintf("[%[1]s a %[2]s b %[1]s c %[2]s b]", target, banking.TopicOrdersDLQ) {
+		t.Errorf("published %v", published)
+	}
+	labels := map[string]string{"topic": source, "reason": "out_of_range"}
+	if failed, set := f.telemetry.Metric("kafka_messages_failed_total", labels), f.telemetry.Metric("kafka_dead_letters_total", labels); failed != 2 || set != 2 {
+		t.Errorf("failed %v, dead letters %v", failed, set)
+	}
+	if got := f.telemetry.Metric("kafka_messages_consumed_total", map[string]string{"topic": source}); got != 4 {
+		t.Errorf("consumed %v", got)
+	}
+	f.assertSpanAndLog(t, true, "WARN")
+}
+
+// Waiting does not mend a damaged database: the worker ends with the reason.
+func TestADamagedStorageEndsTheWorker(t *testing.T) {
+	f := newFixture(t)
+	f.handler.refused, f.handler.refusal = "b", fmt.Errorf("%w: clerk.db", storage.ErrDamaged)
+	marks, err := f.run(t, t.Context(), records("a ok", "b ok"))
+	if !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), "clerk.db") || len(marks) != 0 || f.position(t) != 0 {
+		t.Errorf("run = %v, marks %v, position %d", err, marks, f.position(t))
+	}
+}
+
 // Another owner has moved the partition on: nothing changes.
 func TestAFencedWorkerChangesNothing(t *testing.T) {
 	f := newFixture(t)
 	f.handler.during = func(record.Record) {
 		if err := f.store.Update(context.Background(), func(tx *storage.Tx) error {
-			return tx.Advance(context.Background(), f.partition, 0, 7)
+			return tx.Advance(context.Background(), f.partition, 0, 7, time.Time{})
 		}); err != nil {
 			t.Error(err)
 		}
@@ -303,7 +342,7 @@ func TestBatchSpansThatFail(t *testing.T) {
 	f := newFixture(t)
 	f.handler.during = func(record.Record) {
 		if err := f.store.Update(context.Background(), func(tx *storage.Tx) error {
-			return tx.Advance(context.Background(), f.partition, 0, 7)
+			return tx.Advance(context.Background(), f.partition, 0, 7, time.Time{})
 		}); err != nil {
 			t.Error(err)
 		}

@@ -4,7 +4,8 @@
 // way for all.
 //
 // Its files: service.go has the steps of a start, in order, and so of a stop;
-// store.go opens, watches and prunes a service's storage; consume.go runs its
+// store.go opens and watches a service's storage, prune.go removes what is old
+// from it; consume.go runs its
 // consumer; settings.go has what can be set.
 package service
 
@@ -314,10 +315,10 @@ const readyMetric = "service_ready"
 
 // Common returns the metrics that every service has beside [telemetry.Common].
 func Common() telemetry.Catalogue {
-	return append(telemetry.Catalogue{{
+	return slices.Concat(telemetry.Catalogue{{
 		Name: readyMetric, Kind: telemetry.Gauge,
 		Help: "1 while the service can do its work, as /health/ready says, else 0.",
-	}}, httpapi.Catalogue()...)
+	}}, httpapi.Catalogue(), pruneCatalogue())
 }
 
 // readiness is the metric service_ready. A scrape reads what the last look

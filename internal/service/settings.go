@@ -13,6 +13,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Settings configure a service. They come from flags or the
@@ -49,6 +50,9 @@ type Settings struct {
 	LogWriter io.Writer
 	LogFormat string
 	LogLevel  slog.Level
+
+	// Clocks are those that what is old is judged by; nil for the system's.
+	Clocks storage.Clocks
 
 	// Fault kills the process at a named step; nil never does.
 	Fault *fault.Injector

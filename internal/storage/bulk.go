@@ -71,7 +71,7 @@ func (s *Store) SelectKeys(ctx context.Context, query string, keys []string, sca
 			return fmt.Errorf("query %q: %w", query, err)
 		}
 		defer func() { _ = rows.Close() }()
-		return each(rows.Rows, scan)
+		return s.noted(each(rows.Rows, scan))
 	})
 }
 

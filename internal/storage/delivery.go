@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -27,7 +28,8 @@ const (
 	selectPosition  = `SELECT next_offset FROM positions WHERE topic = $1 AND partition = $2`
 	selectPositions = `SELECT topic, partition, next_offset FROM positions`
 	insertPosition  = `INSERT INTO positions (topic, partition, next_offset) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
-	updatePosition  = `UPDATE positions SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3`
+	updatePosition  = `UPDATE positions SET next_offset = $4, newest_us = CASE WHEN newest_us < $5 THEN $5 ELSE newest_us END
+WHERE topic = $1 AND partition = $2 AND next_offset = $3`
 
 	insertOutbox = `INSERT INTO outbox (source_topic, source_partition, last_offset, messages) VALUES ($1, $2, $3, $4)`
 	selectOutbox = `SELECT last_offset, messages FROM outbox
@@ -64,9 +66,14 @@ func (s *Store) StartAt(ctx context.Context, p record.Partition, next int64) err
 }
 
 // Advance moves a partition's position by compare-and-set within the
-// transaction, and returns [ErrFenced] where it no longer stands at from.
-func (t *Tx) Advance(ctx context.Context, p record.Partition, from, to int64) error {
-	n, err := t.Exec(ctx, updatePosition, p.Topic, p.ID, from, to)
+// transaction, and returns [ErrFenced] where it no longer stands at from. newest
+// is the largest time of the records in between, zero where none has one.
+func (t *Tx) Advance(ctx context.Context, p record.Partition, from, to int64, newest time.Time) error {
+	var micros int64 // 0 and less is no time of a record
+	if !newest.IsZero() {
+		micros = newest.UnixMicro()
+	}
+	n, err := t.Exec(ctx, updatePosition, p.Topic, p.ID, from, to, micros)
 	if err != nil {
 		return fmt.Errorf("advance %s to %d: %w", p, to, err)
 	}
@@ -169,7 +176,7 @@ func (s *Snapshot) Pending(ctx context.Context) ([]Pending, error) {
 const encodingVersion = 1
 
 // errEncoding says that an outbox row is not what this package writes.
-var errEncoding = errors.New("outbox row is damaged or of a newer version")
+var errEncoding = fmt.Errorf("%w: an outbox row is damaged or of a newer version", ErrDamaged)
 
 func encodeMessages(messages []record.Message) []byte {
 	out := binary.AppendUvarint([]byte{encodingVersion}, uint64(len(messages)))

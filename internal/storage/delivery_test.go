@@ -13,6 +13,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"time"
 )
 
 func TestPositionsBelongToTheirPartition(t *testing.T) {
@@ -29,7 +30,7 @@ func testPositionsBelongToTheirPartition(t *testing.T, empty maker) {
 	if err := errors.Join(s.StartAt(t.Context(), orders(), 3), s.StartAt(t.Context(), other, 30)); err != nil {
 		t.Fatal(err)
 	}
-	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.Advance(ctx, orders(), 3, 9) })
+	update(t, s, func(ctx context.Context, tx *storage.Tx) error { return tx.Advance(ctx, orders(), 3, 9, time.Time{}) })
 	for p, want := range map[record.Partition]int64{orders(): 9, other: 30} {
 		if next, known := position(t, s, p); next != want || !known {
 			t.Errorf("%s stands at %d, %v; want %d", p, next, known, want)
@@ -76,7 +77,7 @@ func testAdvanceComparesAndSets(t *testing.T, empty maker) {
 			if err := s.StartAt(t.Context(), orders(), 10); err != nil {
 				t.Fatal(err)
 			}
-			err := s.Update(t.Context(), func(tx *storage.Tx) error { return tx.Advance(t.Context(), test.p, test.from, test.to) })
+			err := s.Update(t.Context(), func(tx *storage.Tx) error { return tx.Advance(t.Context(), test.p, test.from, test.to, time.Time{}) })
 			if !errors.Is(err, test.want) {
 				t.Errorf("error %v, want %v", err, test.want)
 			}
@@ -102,7 +103,7 @@ func testOneOfSeveralOwnersAdvances(t *testing.T, empty maker) {
 				if err := note(t.Context(), tx, owner, "mine"); err != nil {
 					return err
 				}
-				return tx.Advance(t.Context(), orders(), 0, int64(owner)+1)
+				return tx.Advance(t.Context(), orders(), 0, int64(owner)+1, time.Time{})
 			})
 			switch {
 			case err == nil:
@@ -295,8 +296,10 @@ func testTheOutboxOfTheFirstVersionIsKept(t *testing.T, empty maker) {
 	enqueue(t, s, batch(orders(), 5, 2))
 	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
 		_, column := tx.Exec(ctx, `ALTER TABLE outbox ADD COLUMN size BIGINT NOT NULL DEFAULT 2`)
-		_, version := tx.Exec(ctx, `DELETE FROM delivery_version WHERE version_id = 2`)
-		return errors.Join(column, version)
+		_, version := tx.Exec(ctx, `DELETE FROM delivery_version WHERE version_id >= 2`)
+		_, newest := tx.Exec(ctx, `ALTER TABLE positions DROP COLUMN newest_us`)
+		_, clock := tx.Exec(ctx, `DROP TABLE clock`)
+		return errors.Join(column, version, newest, clock)
 	})
 	if want := []storage.Pending{batch(orders(), 5, 2)}; !cmp.Equal(want, all(t, url)) {
 		t.Errorf("before the migration a reader finds %v, want %v", all(t, url), want)

@@ -158,7 +158,7 @@ func (d postgresDatabase) open(ctx context.Context, service string, migrations f
 	db.SetMaxOpenConns(o.connections)
 	db.SetMaxIdleConns(o.connections)
 	db.SetConnMaxLifetime(maxLifetime)
-	s := &Store{engine: enginePostgres, write: db, read: db, unlock: func() error { return nil }}
+	s := &Store{engine: enginePostgres, name: "schema " + service + " of " + d.shown, write: db, read: db, unlock: func() error { return nil }}
 	if o.alone {
 		s.unlock = lock.unlock
 	}

@@ -107,7 +107,7 @@ func TestOwnersFenceEachOther(t *testing.T) {
 					return
 				}
 				err = s.Update(t.Context(), func(tx *storage.Tx) error {
-					if err := tx.Advance(t.Context(), orders(), next, next+1); err != nil {
+					if err := tx.Advance(t.Context(), orders(), next, next+1, time.Time{}); err != nil {
 						return err
 					}
 					return note(t.Context(), tx, int(next), "once")
@@ -156,7 +156,7 @@ func TestLockedKeysKeepOthersWaiting(t *testing.T) {
 func TestDeadlocksResolve(t *testing.T) {
 	all := instances(t, postgres.Database(t), 2)
 	for _, s := range all { // the connection is there before the rows are locked
-		if err := s.Ping(t.Context()); err != nil {
+		if err := s.Check(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -356,7 +356,7 @@ func TestAServerThatIsAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := soon()
-		if err := s.Ping(ctx); err == nil {
+		if err := s.Check(ctx); err == nil {
 			t.Errorf("%s: a server that is away answered", what)
 		} else if text := err.Error(); strings.Contains(text, testpostgres.Password) || strings.Contains(text, "user=") {
 			t.Errorf("%s: too much is revealed: %v", what, err)

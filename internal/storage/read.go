@@ -19,9 +19,9 @@ func (s *Store) Query(ctx context.Context, query string, args ...any) (*Rows, er
 	rows, err := s.query(ctx, query, args) //nolint:rowserrcheck // the caller that reads them checks
 	if err != nil {
 		cancel()
-		return nil, err
+		return nil, s.noted(err)
 	}
-	return &Rows{Rows: rows, cancel: cancel}, nil
+	return &Rows{Rows: rows, store: s, cancel: cancel}, nil
 }
 
 // query has SQLite's statements prepared here; PostgreSQL's driver keeps its
@@ -41,13 +41,13 @@ func (s *Store) query(ctx context.Context, query string, args []any) (*sql.Rows,
 func (s *Store) QueryRow(ctx context.Context, query string, args ...any) Row {
 	ctx, cancel := s.engine.limit(ctx)
 	if s.engine == enginePostgres {
-		return Row{row: s.read.QueryRowContext(ctx, query, s.engine.bind(args)...), cancel: cancel}
+		return Row{row: s.read.QueryRowContext(ctx, query, s.engine.bind(args)...), store: s, cancel: cancel}
 	}
 	st, err := s.prepare(ctx, s.read, query)
 	if err != nil {
-		return Row{err: err, cancel: cancel}
+		return Row{err: err, store: s, cancel: cancel}
 	}
-	return Row{row: st.QueryRowContext(ctx, args...), cancel: cancel}
+	return Row{row: st.QueryRowContext(ctx, args...), store: s, cancel: cancel}
 }
 
 func (s *Store) prepare(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
@@ -68,8 +68,12 @@ func (s *Store) prepare(ctx context.Context, db *sql.DB, query string) (*sql.Stm
 // Rows is the result of a query outside any transaction. It has to be closed.
 type Rows struct {
 	*sql.Rows
+	store  *Store
 	cancel context.CancelFunc
 }
+
+// Err returns what ended the reading before its end.
+func (r *Rows) Err() error { return r.store.noted(r.Rows.Err()) }
 
 // Close ends the reading.
 func (r *Rows) Close() error {
@@ -81,6 +85,7 @@ func (r *Rows) Close() error {
 type Row struct {
 	row    *sql.Row
 	err    error
+	store  *Store
 	cancel context.CancelFunc
 }
 
@@ -88,9 +93,9 @@ type Row struct {
 func (r Row) Scan(dest ...any) error {
 	defer r.cancel()
 	if r.err != nil {
-		return r.err
+		return r.store.noted(r.err)
 	}
-	return r.row.Scan(dest...)
+	return r.store.noted(r.row.Scan(dest...))
 }
 
 // Reader reads one service's storage, whether the service runs or not. It

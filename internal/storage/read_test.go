@@ -13,6 +13,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"time"
 )
 
 func TestReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T) {
@@ -80,7 +81,7 @@ func fill(t *testing.T, s *storage.Store) {
 	update(t, s, func(ctx context.Context, tx *storage.Tx) error {
 		return errors.Join(
 			tx.Enqueue(ctx, orders(), 4, waiting()),
-			tx.Advance(ctx, orders(), 4, 5),
+			tx.Advance(ctx, orders(), 4, 5, time.Time{}),
 		)
 	})
 }

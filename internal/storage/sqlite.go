@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/pressly/goose/v3/database"
@@ -61,12 +62,41 @@ func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), lock.Close())
 	}
-	s := &Store{engine: engineSQLite, write: write, read: read, unlock: lock.Close}
-	if err := migrate(ctx, write, database.DialectSQLite3, service, migrations); err != nil {
+	s := &Store{engine: engineSQLite, name: path, write: write, read: read, unlock: lock.Close}
+	err = s.noted(checkPages(ctx, write))
+	if err == nil {
+		err = s.noted(migrate(ctx, write, database.DialectSQLite3, service, migrations))
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
+
+// checkTime bounds how long a start looks at the pages of a database: some
+// gigabytes of it.
+const checkTime = 10 * time.Second
+
+// checkPages reads the database's pages before anything is built on them: what
+// is damaged would else come up one day, in the middle of the work. A file that
+// is too large for the time is used as far as it was read.
+func checkPages(ctx context.Context, db *sql.DB) error {
+	bounded, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var found string
+	err := db.QueryRowContext(bounded, "PRAGMA quick_check(1)").Scan(&found)
+	switch {
+	case bounded.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("check the database's pages: %w", err)
+	case found != "ok":
+		return fmt.Errorf("%w: %s", errPages, found)
+	}
+	return nil
+}
+
+var errPages = errors.New("its pages do not fit together")
 
 func (f sqliteFolder) openReadOnly(ctx context.Context, service string) (*Reader, error) {
 	path := f.path(service)

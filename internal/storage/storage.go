@@ -11,7 +11,9 @@
 // postgres.go do that for one kind of database each, and engine.go says how
 // the two differ afterwards. read.go reads, from an open storage or beside a
 // service that runs; tx.go changes, and retries what met another's change;
-// bulk.go is for many rows. delivery.go keeps what the delivery loop needs:
+// bulk.go is for many rows. health.go says what errors of the database mean, and
+// whether it takes writes; clock.go keeps a time that no clock can set.
+// delivery.go keeps what the delivery loop needs:
 // positions, the outbox, and the stamp of the cluster they belong to.
 package storage
 
@@ -44,6 +46,11 @@ var (
 	// ErrMissing: the service has no storage there. It has never run with this
 	// setting, or somebody moved its file.
 	ErrMissing = errors.New("storage is not there")
+	// ErrDamaged: what the database reads is not what it wrote. No try can mend
+	// it: a copy has to take its place, or it is made again from the topics.
+	ErrDamaged = errors.New("database is damaged")
+	// ErrOutOfRange: the database cannot hold a value. No try can store it.
+	ErrOutOfRange = errors.New("value that the database cannot hold")
 	// ErrClosed: the storage has been closed.
 	ErrClosed = errors.New("storage is closed")
 )
@@ -84,9 +91,13 @@ func isPostgres(databaseURL string) bool {
 // PostgreSQL those that change different rows go side by side.
 type Store struct {
 	engine      engine
+	name        string       // the database, as errors name it
 	write, read *sql.DB      // one and the same with PostgreSQL
 	unlock      func() error // gives back what was locked to open the storage
 	statements  sync.Map     // statementKey → *sql.Stmt, bounded by the SQL in the code
+
+	health health
+	clock  clock
 
 	mu       sync.Mutex // guards closed, and that no transaction begins after it
 	closed   bool
@@ -99,6 +110,7 @@ type Option func(*options)
 type options struct {
 	connections int
 	alone       bool
+	clocks      Clocks
 }
 
 // MaxConnections bounds the connections to a PostgreSQL server; below 1 stands
@@ -122,7 +134,14 @@ func Open(ctx context.Context, databaseURL, service string, migrations fs.FS, op
 	if err != nil {
 		return nil, err
 	}
-	return at.open(ctx, service, migrations, o)
+	s, err := at.open(ctx, service, migrations, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openClock(ctx, o.clocks); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // begin counts a transaction, so that a close lets it end. It returns
@@ -162,19 +181,12 @@ func (s *Store) Shared() bool { return s.engine == enginePostgres }
 // Pool returns the state of the connections to a database server.
 func (s *Store) Pool() sql.DBStats { return s.write.Stats() }
 
-// Ping says whether the storage answers. Its error leaves out the user and the
-// address of the connection: that is for the log, not for clients that check
-// the service's health.
-func (s *Store) Ping(ctx context.Context) error {
-	var one int
-	err := s.QueryRow(ctx, "SELECT 1").Scan(&one)
+// withoutAddress leaves out the user and the address of a connection.
+func withoutAddress(err error) error {
 	if e, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		err = fmt.Errorf("%w: %w", ErrUnreachable, e.Unwrap())
+		return fmt.Errorf("%w: %w", ErrUnreachable, e.Unwrap())
 	}
-	if err != nil {
-		return fmt.Errorf("ping storage: %w", err)
-	}
-	return nil
+	return err
 }
 
 // Locked are the storages of services that cannot start meanwhile.

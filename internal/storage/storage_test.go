@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/vigie-dev/vigie/internal/storage"
+	"time"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -105,14 +106,14 @@ func testStateSurvivesAndMigrationsRunOnce(t *testing.T, empty maker) {
 	url := empty(t)
 	for round := range 3 {
 		s := reopen(t, url)
-		if err := errors.Join(s.Ping(t.Context()), s.StartAt(t.Context(), orders(), 0)); err != nil {
+		if err := errors.Join(s.Check(t.Context()), s.StartAt(t.Context(), orders(), 0)); err != nil {
 			t.Fatal(err)
 		}
 		if next, _ := position(t, s, orders()); next != int64(round) {
 			t.Errorf("round %d begins at %d", round, next)
 		}
 		update(t, s, func(ctx context.Context, tx *storage.Tx) error {
-			return errors.Join(note(ctx, tx, round, "kept"), tx.Advance(ctx, orders(), int64(round), int64(round)+1))
+			return errors.Join(note(ctx, tx, round, "kept"), tx.Advance(ctx, orders(), int64(round), int64(round)+1, time.Time{}))
 		})
 		if n := number(t, s, countNotes); n != round+1 {
 			t.Errorf("round %d: %d notes", round, n)

@@ -46,8 +46,9 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 	defer s.underWay.Done()
 	t := &Tx{store: s}
 	if err := retryConflicts(ctx, func() error { return s.transact(ctx, t, change) }); err != nil {
-		return err
+		return s.noted(err)
 	}
+	s.health.wrote(true)
 	for _, query := range t.unprepared {
 		// The change is stored: what cannot be prepared now, the next
 		// transaction tries again.
@@ -137,13 +138,13 @@ func (t *Tx) query(ctx context.Context, query string, args []any) (*sql.Rows, er
 func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) Row {
 	ctx, cancel := t.store.engine.limit(ctx)
 	if t.store.engine == enginePostgres {
-		return Row{row: t.tx.QueryRowContext(ctx, query, t.store.engine.bind(args)...), cancel: cancel}
+		return Row{row: t.tx.QueryRowContext(ctx, query, t.store.engine.bind(args)...), store: t.store, cancel: cancel}
 	}
 	st, err := t.statement(ctx, query)
 	if err != nil {
-		return Row{err: err, cancel: cancel}
+		return Row{err: err, store: t.store, cancel: cancel}
 	}
-	return Row{row: st.QueryRowContext(ctx, args...), cancel: cancel}
+	return Row{row: st.QueryRowContext(ctx, args...), store: t.store, cancel: cancel}
 }
 
 // statement returns a prepared statement. One that is new is prepared for this

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"time"
 )
 
 func TestUpdateStoresAllOrNothing(t *testing.T) { onEach(t, testUpdateStoresAllOrNothing) }
@@ -24,7 +25,7 @@ func testUpdateStoresAllOrNothing(t *testing.T, empty maker) {
 		{"error", func(context.Context, func(), *storage.Tx) error { return broken }, broken},
 		{"panic", func(context.Context, func(), *storage.Tx) error { panic(broken) }, broken},
 		{"fenced", func(ctx context.Context, _ func(), tx *storage.Tx) error {
-			return tx.Advance(ctx, orders(), 7, 8)
+			return tx.Advance(ctx, orders(), 7, 8, time.Time{})
 		}, storage.ErrFenced},
 		{"cancelled before the commit", func(_ context.Context, cancel func(), _ *storage.Tx) error {
 			cancel()
@@ -77,7 +78,7 @@ func attempt(t *testing.T, s *storage.Store, end func(context.Context, func(), *
 			note(ctx, tx, 1, "one"),
 			note(ctx, tx, 2, "two"),
 			tx.Enqueue(ctx, orders(), 4, []record.Message{{Topic: "out", Value: []byte("x")}}),
-			tx.Advance(ctx, orders(), 4, 5),
+			tx.Advance(ctx, orders(), 4, 5, time.Time{}),
 		); err != nil {
 			t.Error(err)
 		}

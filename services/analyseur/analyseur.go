@@ -38,7 +38,9 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 
 func wire(ctx context.Context, b *service.Base) error {
 	state := store{b.Store}
-	b.Prune(state.Forget)
+	if err := b.Prune(state.Forget); err != nil {
+		return err
+	}
 	progress, err := service.ConsumeTracked(ctx, b, delivery.LoopConfig{Concurrency: 1},
 		&counter{store: state, log: b.Log})
 	if err != nil {

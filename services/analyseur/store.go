@@ -16,9 +16,14 @@ const (
 	selectEvents       = `SELECT order_id, event_id FROM transactions WHERE order_id IN $rows`
 	insertTransactions = `INSERT INTO transactions (order_id, event_id, user_id, status, amount, processed_at)
 VALUES $rows ON CONFLICT DO NOTHING RETURNING order_id`
-	addTotal  = `UPDATE totals SET count = count + $2, amount = amount + $3 WHERE status = $1`
+	// A sum that would leave its bound stays as it is: SQLite would go on with an
+	// approximation. The bounds have both totals, and an hour's minutes, added up
+	// in 64 bits; they hold 46 billion payments of the largest amount, and 1.5
+	// billion in a minute.
+	addTotal  = `UPDATE totals SET count = count + $2, amount = amount + $3 WHERE status = $1 AND amount <= 4611686018427387903 - $3`
 	addMinute = `INSERT INTO minutes (minute, count, amount) VALUES ($1, $2, $3)
-ON CONFLICT (minute) DO UPDATE SET count = minutes.count + excluded.count, amount = minutes.amount + excluded.amount`
+ON CONFLICT (minute) DO UPDATE SET count = minutes.count + excluded.count, amount = minutes.amount + excluded.amount
+WHERE minutes.amount <= 153722867280912930 - excluded.amount`
 	deleteTransactions = `DELETE FROM transactions WHERE order_id IN
 (SELECT order_id FROM transactions WHERE processed_at < $1 LIMIT $2)`
 	deleteMinutes = `DELETE FROM minutes WHERE minute < $1`
@@ -86,17 +91,25 @@ func insert(ctx context.Context, tx *storage.Tx, transactions []transaction) (ma
 func addSums(ctx context.Context, tx *storage.Tx, t tally) error {
 	for _, status := range slices.Sorted(maps.Keys(t.statuses)) {
 		s := t.statuses[status]
-		if _, err := tx.Exec(ctx, addTotal, status, s.count, int64(s.amount)); err != nil {
+		if err := addSum(ctx, tx, addTotal, status, s); err != nil {
 			return err
 		}
 	}
 	for _, minute := range slices.Sorted(maps.Keys(t.minutes)) {
 		s := t.minutes[minute]
-		if _, err := tx.Exec(ctx, addMinute, minute, s.count, int64(s.amount)); err != nil {
+		if err := addSum(ctx, tx, addMinute, minute, s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func addSum(ctx context.Context, tx *storage.Tx, query string, key any, s sum) error {
+	n, err := tx.Exec(ctx, query, key, s.count, int64(s.amount))
+	if err == nil && n == 0 {
+		err = fmt.Errorf("add %s to the sum of %v: %w", s.amount, key, storage.ErrOutOfRange)
+	}
+	return err
 }
 
 // Statistics reads all sums as of one moment: three rows and the last
@@ -171,6 +184,7 @@ type sum struct {
 	amount banking.Money
 }
 
+// plus counts one more. A batch's sum is in range: each amount has its bound.
 func (s sum) plus(amount banking.Money) sum { return sum{s.count + 1, s.amount + amount} }
 
 // tally is what a batch adds to the statistics.

@@ -2,10 +2,12 @@ package analyseur
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -67,6 +69,105 @@ func testStatisticsOfTheLastHour(t *testing.T, empty maker) {
 			t.Errorf("at %v: last hour %v of %v, want %v of all", test.now, got.lastHour, got.all(), test.want)
 		}
 	}
+}
+
+// No sum leaves its bound: what would make it is refused, and all stays as it is.
+func TestSumsStayExact(t *testing.T) {
+	onEach(t, func(t *testing.T, empty maker) {
+		c := openCounter(t, empty)
+		storeAll(t, c, payment(1, "AUTHORIZED", banking.MaxAmount, noon()))
+		for what, query := range map[string]string{
+			"total":  `UPDATE totals SET amount = 4611686018427387903 WHERE status = 'AUTHORIZED' AND 0 < $1`,
+			"minute": `UPDATE minutes SET amount = 153722867280912930 WHERE 0 < $1`,
+		} {
+			set := func(query string, arg int64) {
+				t.Helper()
+				if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { _, err := tx.Exec(t.Context(), query, arg); return err }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set(query, 1)
+			before := statisticsAt(t, c, noon())
+			err := c.store.Update(t.Context(), func(tx *storage.Tx) error {
+				return c.store.Add(t.Context(), tx, []transaction{payment(2, "AUTHORIZED", 1, noon())})
+			})
+			if !errors.Is(err, storage.ErrOutOfRange) {
+				t.Errorf("a %s beyond its bound: %v", what, err)
+			}
+			if after := statisticsAt(t, c, noon()); after != before {
+				t.Errorf("a %s beyond its bound: %v, was %v", what, after, before)
+			}
+			set(`UPDATE totals SET amount = $1`, 0)
+			set(`UPDATE minutes SET amount = $1`, 0)
+		}
+	})
+	// The largest sums that there can be are shown.
+	largest := statistics{authorized: sum{1, 4611686018427387903}, rejected: sum{2, 4611686018427387903}}
+	if all := largest.all(); all.amount != 9223372036854775806 || largest.average() != 3074457345618258602 {
+		t.Errorf("the largest sums are %v, %v on average", all, largest.average())
+	}
+}
+
+// A storage that has counted amounts above an order's bound counts without them.
+func TestForeignAmountsAreTakenOutOfTheSums(t *testing.T) {
+	onEach(t, func(t *testing.T, empty maker) {
+		for what, tt := range map[string]struct {
+			authorized []int64 // what was counted
+			forgotten  sum     // counted and not kept
+			total      string  // as it was stored
+			want       sum
+		}{
+			"none of them":          {[]int64{1, 20}, sum{5, 500}, "521", sum{7, 521}},
+			"one":                   {[]int64{1, 100_000_000, 100_000_001}, sum{5, 500}, "200000502", sum{7, 100_000_501}},
+			"the largest":           {[]int64{1, 9223372036854775807 - 501}, sum{5, 500}, "9223372036854775807", sum{6, 501}},
+			"more than 64 bits":     {[]int64{1, 20, 9223372036854775807, 9223372036854775807}, sum{}, "18446744073709551635.0", sum{2, 21}},
+			"more, and forgotten":   {[]int64{3, 9223372036854775807}, sum{1, 9223372036854775807}, "18446744073709551617.0", sum{1, 3}},
+			"nothing has been paid": {nil, sum{}, "0", sum{}},
+		} {
+			url := empty(t)
+			if strings.HasPrefix(url, "postgres") && strings.HasSuffix(tt.total, ".0") {
+				continue // its sums never left 64 bits
+			}
+			first := fstest.MapFS{"00001_statistics.sql": readMigration(t, "00001_statistics.sql")}
+			s, err := storage.Open(t.Context(), url, Name, first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Update(t.Context(), func(tx *storage.Tx) error {
+				for i, cents := range tt.authorized {
+					if _, err := tx.Exec(t.Context(), `INSERT INTO transactions (order_id, event_id, user_id, status, amount, processed_at) VALUES ($1, $2, 'u', 'AUTHORIZED', $3, $4)`,
+						fmt.Sprint(i), fmt.Sprint(i), cents, noon().UnixMicro()); err != nil {
+						return err
+					}
+				}
+				_, err := tx.Exec(t.Context(), `UPDATE totals SET amount = `+tt.total+`, count = $1 WHERE status = 'AUTHORIZED'`, tt.forgotten.count+int64(len(tt.authorized)))
+				return err
+			})
+			if err := errors.Join(err, s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			c := counterAt(t, url)
+			if got := statisticsAt(t, c, noon()); got.authorized != tt.want || got.rejected != (sum{}) {
+				t.Errorf("%s: %v, want %v authorized", what, got, tt.want)
+			}
+			storeAll(t, c, payment(9, "AUTHORIZED", 7, noon()))
+			if got := statisticsAt(t, c, noon()).authorized; got != tt.want.plus(7) {
+				t.Errorf("%s and one more: %v", what, got)
+			}
+			if err := c.store.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func readMigration(t *testing.T, name string) *fstest.MapFile {
+	t.Helper()
+	text, err := migrations.ReadFile("migrations/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fstest.MapFile{Data: text}
 }
 
 func TestForgettingLeavesTheTotals(t *testing.T) { onEach(t, testForgettingLeavesTheTotals) }

@@ -122,7 +122,7 @@ func openShopFor(t *testing.T, clients ...string) *shop {
 		t.Fatal(err)
 	}
 	s.orders = &orders{
-		keys:      &keys{store: store, ids: &ids{store: store}, log: s.Logger(), lease: leaseOfTests},
+		keys:      &keys{store: store, ids: &ids{store: store}, log: s.Logger(), lease: leaseOfTests, now: time.Now},
 		publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: patience,
 	}
 	if err := s.orders.measure(t.Context(), s.Instruments()); err != nil {

@@ -56,10 +56,14 @@ func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (
 	}
 	allocator := &ids{store: b.Store}
 	b.Stack.OnStop("order ids", allocator.release)
-	b.PruneAfter(keptKeys, forgetOldKeys)
+	known := &keys{store: b.Store, ids: allocator, log: b.Log, now: time.Now}
+	if err := b.PruneAfter(keptKeys, known.newest, forgetOldKeys); err != nil {
+		return nil, err
+	}
 	// A request has done with its key when its order has been waited for, and
 	// what became of it has been noted.
-	return &keys{store: b.Store, ids: allocator, log: b.Log, lease: ackTimeout + afterwards}, nil
+	known.lease = ackTimeout + afterwards
+	return known, nil
 }
 
 // OpenStorage opens commande's storage for maintenance, while no instance of
@@ -255,6 +259,7 @@ const (
 	takeKeyOver = `UPDATE idempotency_keys SET busy_until = $1 WHERE key_hash = $2 AND busy_until = $3 AND acknowledged = 0`
 	freeKey     = `UPDATE idempotency_keys SET busy_until = 0 WHERE key_hash = $1 AND busy_until = $2 AND acknowledged = 0`
 	settleKey   = `UPDATE idempotency_keys SET busy_until = 0, acknowledged = 1 WHERE key_hash = $1 AND acknowledged = 0`
+	newestKey   = `SELECT COALESCE(MAX(created_us), 0) FROM idempotency_keys`
 	forgetKeys  = `DELETE FROM idempotency_keys WHERE key_hash IN
 		(SELECT key_hash FROM idempotency_keys WHERE created_us < $1 ORDER BY created_us LIMIT $2)`
 )
@@ -268,6 +273,7 @@ type keys struct {
 	log   *slog.Logger
 	// lease is how long one request may be at it before another takes over.
 	lease time.Duration
+	now   func() time.Time
 }
 
 // place places the order of a request with a key, and returns without error
@@ -354,7 +360,7 @@ func (k *keys) find(row storage.Row, request banking.OrderRequest, digest string
 
 // take makes the key this request's for a lease.
 func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRequest, digest string, r *reservation) error {
-	now := time.Now()
+	now := k.now()
 	until := now.Add(k.lease).UnixMicro()
 	added, err := tx.Exec(ctx, addKey, r.key, digest, r.event.OrderID, r.event.EventID, r.event.CreatedAt.UnixMicro(), until)
 	if err != nil {
@@ -367,8 +373,10 @@ func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRe
 	if err := k.find(tx.QueryRow(ctx, findKey, r.key), request, digest, r); err != nil || r.acknowledged {
 		return err
 	}
-	if left := time.UnixMicro(r.busyUntil).Sub(now); left > 0 {
-		return &busyError{min(left, k.lease)} // another's clock may be ahead
+	// Another instance's clock may be a little ahead; a lease that ends beyond
+	// that is one of a clock that has gone back since, and is taken over.
+	if left := time.UnixMicro(r.busyUntil).Sub(now); left > 0 && left < 2*k.lease {
+		return &busyError{min(left, k.lease)}
 	}
 	taken, err := tx.Exec(ctx, takeKeyOver, until, r.key, r.busyUntil)
 	if err == nil && taken == 0 {
@@ -402,6 +410,18 @@ func (k *keys) settle(ctx context.Context, r reservation) (first bool, err error
 		return false, fmt.Errorf("settle key: %w", err)
 	}
 	return first, nil
+}
+
+// newest is when the newest key was first used, zero for none.
+func (k *keys) newest(ctx context.Context) (time.Time, error) {
+	var micros int64
+	if err := k.store.QueryRow(ctx, newestKey).Scan(&micros); err != nil {
+		return time.Time{}, fmt.Errorf("read the newest key's time: %w", err)
+	}
+	if micros == 0 {
+		return time.Time{}, nil
+	}
+	return time.UnixMicro(micros), nil
 }
 
 // forgetOldKeys removes keys that were first used before a time.

@@ -345,6 +345,36 @@ func testAKeyIsBusyForALease(t *testing.T) {
 	}
 }
 
+// A lease that ends further away than a lease is long is one of a clock that
+// has gone back since: nobody waits for it.
+func TestALeaseOfAClockThatWentBackIsTakenOver(t *testing.T) {
+	s := openShop(t)
+	k := s.orders.keys
+	request, err := banking.ParseOrderRequest([]byte(order))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		ahead time.Duration
+		busy  bool
+	}{{0, true}, {leaseOfTests / 2, true}, {91 * 24 * time.Hour, false}} {
+		key := tt.ahead.String()
+		k.now = func() time.Time { return time.Now().Add(tt.ahead) }
+		first, err := k.reserve(t.Context(), key, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.now = time.Now
+		second, err := k.reserve(t.Context(), key, request)
+		if busy, ok := errors.AsType[*busyError](err); ok != tt.busy || ok && busy.left > leaseOfTests {
+			t.Errorf("a clock that was %v ahead: %v", tt.ahead, err)
+		}
+		if err == nil && second.event.EventID != first.event.EventID {
+			t.Errorf("a clock that was %v ahead: another event", tt.ahead)
+		}
+	}
+}
+
 // However many ask at once, on however many instances, a key gives one order.
 func TestAKeyGivesOneOrderToAllWhoAskAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, empty maker) {
@@ -358,7 +388,7 @@ func TestAKeyGivesOneOrderToAllWhoAskAtOnce(t *testing.T) {
 				t.Cleanup(func() { closed(t, s) })
 				shared = s
 			}
-			all = append(all, &keys{store: shared, ids: &ids{store: shared}, lease: time.Hour})
+			all = append(all, &keys{store: shared, ids: &ids{store: shared}, lease: time.Hour, now: time.Now})
 		}
 		request, err := banking.ParseOrderRequest([]byte(order))
 		if err != nil {
@@ -406,7 +436,7 @@ func TestOldKeysAreForgotten(t *testing.T) {
 	onEach(t, func(t *testing.T, empty maker) {
 		s := reopen(t, empty(t))
 		defer closed(t, s)
-		k := &keys{store: s, ids: &ids{store: s}}
+		k := &keys{store: s, ids: &ids{store: s}, now: time.Now}
 		request, err := banking.ParseOrderRequest([]byte(order))
 		if err != nil {
 			t.Fatal(err)

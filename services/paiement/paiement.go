@@ -125,7 +125,9 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if err := cfg.DecideFrom.apply(ctx, d.store, b.Log); err != nil {
 		return err
 	}
-	b.Prune(d.store.Forget)
+	if err := b.Prune(d.store.Forget); err != nil {
+		return err
+	}
 	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency}, d)
 }
 

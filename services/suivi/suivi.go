@@ -39,7 +39,9 @@ func Start(ctx context.Context, settings service.Settings) (*service.Service, er
 func wire(ctx context.Context, b *service.Base) error {
 	state := store{b.Store}
 	a := &api{store: state, log: b.Log}
-	b.Prune(state.Forget)
+	if err := b.Prune(state.Forget); err != nil {
+		return err
+	}
 	a.serve(b.Router)
 	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: 1}, &tracker{store: state, log: b.Log})
 }

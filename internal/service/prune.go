@@ -1,0 +1,190 @@
+package service
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+// Names of the metrics of time, and of what it takes away.
+const (
+	clockSteps  = "clock_steps_total"
+	clockBehind = "clock_behind_records_seconds"
+	prunedRows  = "storage_pruned_rows_total"
+)
+
+// pruneCatalogue returns the metrics of clocks and of pruning.
+func pruneCatalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{
+		{
+			Name: clockSteps, Kind: telemetry.Counter, Labels: []string{"direction"},
+			Help:  "How often the time of day was found to have been set by more than two minutes; nothing is removed for its age around it.",
+			Bound: "forward or backward", MaxSeries: 2,
+		},
+		{
+			Name: clockBehind, Kind: telemetry.Gauge, Unit: "s",
+			Help: "How far the time of day is behind the newest record; 0 for less than two minutes. Nothing is removed for its age meanwhile.",
+		},
+		{
+			Name: prunedRows, Kind: telemetry.Counter,
+			Help: "Rows that were removed from the storage for their age.",
+		},
+	}
+}
+
+const (
+	// clockInterval is how often the clocks are looked at: what elapses after the
+	// last look counts for nothing when the process ends.
+	clockInterval = time.Minute
+	// pruneRounds is how many looks there are to one round of removing.
+	pruneRounds = 60
+	// pruneBatch bounds how long a prune keeps others from writing.
+	pruneBatch = 500
+)
+
+// Forget removes at most limit of what was settled before a time, inside a
+// transaction, and returns how much that was.
+type Forget func(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error)
+
+// Prune has settled state that is older than the retention removed in the
+// background, in small steps. What is older is judged by the newest record that
+// was processed, and by no clock alone: see [storage.Times].
+func (b *Base) Prune(forget Forget) error {
+	return b.PruneAfter(b.Retention, b.Store.Newest, forget)
+}
+
+// PruneAfter is [Base.Prune] for state with an age and a newest record of its
+// own.
+func (b *Base) PruneAfter(age time.Duration, newest func(context.Context) (time.Time, error), forget Forget) error {
+	p := &pruner{base: b, age: age, newest: newest, forget: forget}
+	if err := p.measure(b.Telemetry.Instruments()); err != nil {
+		return err
+	}
+	b.Stack.Go("prune", p.run)
+	return nil
+}
+
+// pruner watches a service's clock, and removes what is old by it.
+type pruner struct {
+	base   *Base
+	age    time.Duration
+	newest func(context.Context) (time.Time, error)
+	forget Forget
+
+	steps, removed metric.Int64Counter
+	behind         atomic.Int64 // in seconds
+	set            bool         // a clock was set since the last round
+}
+
+// measure makes the metrics, whose zeros are seen from the start.
+func (p *pruner) measure(instruments *telemetry.Instruments) (err error) {
+	if p.steps, err = instruments.Int64Counter(clockSteps); err != nil {
+		return err
+	}
+	if p.removed, err = instruments.Int64Counter(prunedRows); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	p.steps.Add(ctx, 0, direction(1))
+	p.steps.Add(ctx, 0, direction(-1))
+	p.removed.Add(ctx, 0)
+	_, err = instruments.Int64ObservableGauge(clockBehind, func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(p.behind.Load())
+		return nil
+	})
+	return err
+}
+
+func direction(step time.Duration) metric.MeasurementOption {
+	if step < 0 {
+		return metric.WithAttributes(attribute.String("direction", "backward"))
+	}
+	return metric.WithAttributes(attribute.String("direction", "forward"))
+}
+
+// run looks at the clock at once and every minute, and removes what is old with
+// the first look and every sixtieth, until ctx ends.
+func (p *pruner) run(ctx context.Context) error {
+	ticker := time.NewTicker(clockInterval)
+	defer ticker.Stop()
+	for looks := 0; ; looks++ {
+		times, err := p.look(ctx)
+		if err == nil && looks%pruneRounds == 0 {
+			err = p.round(ctx, times)
+		}
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // a request to stop is no failure
+		}
+		if err != nil {
+			p.base.Log.WarnContext(ctx, "old state not removed; the next round tries again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// look moves the storage's clock on and tells what is wrong with the machine's.
+func (p *pruner) look(ctx context.Context) (storage.Times, error) {
+	newest, err := p.newest(ctx)
+	if err != nil {
+		return storage.Times{}, err
+	}
+	times, err := p.base.Store.Tick(ctx, newest)
+	if err != nil {
+		return storage.Times{}, err
+	}
+	if times.Step != 0 {
+		p.set = true
+		p.steps.Add(ctx, 1, direction(times.Step))
+		p.base.Log.WarnContext(ctx, "the time of day was set, or nothing ran for long; nothing is removed for its age this time",
+			"step", times.Step.Round(time.Second), "now", times.Wall.UTC())
+	}
+	if before := p.behind.Swap(int64(times.Behind / time.Second)); times.Behind > 0 && before == 0 {
+		p.base.Log.WarnContext(ctx, "the time of day is behind the newest record; nothing is removed for its age until some time after that has changed",
+			"behind", times.Behind.Round(time.Second), "now", times.Wall.UTC(), "newest", times.Newest.UTC())
+	}
+	return times, nil
+}
+
+// round removes what is old, unless no time can be believed.
+func (p *pruner) round(ctx context.Context, times storage.Times) error {
+	set := p.set
+	p.set = false
+	before, ok := times.Cutoff(p.age)
+	if set || !ok {
+		return nil
+	}
+	n, err := prune(ctx, p.base.Store, before, p.forget)
+	p.removed.Add(ctx, n)
+	if n > 0 {
+		p.base.Log.InfoContext(ctx, "old state removed", "rows", n, "older_than", p.age, "before", before.UTC())
+	}
+	return err
+}
+
+// prune removes everything settled before a time, a batch per transaction.
+func prune(ctx context.Context, store *storage.Store, before time.Time, forget Forget) (total int64, err error) {
+	for {
+		var n int64
+		err := store.Update(ctx, func(tx *storage.Tx) (err error) {
+			n, err = forget(ctx, tx, before, pruneBatch)
+			return err
+		})
+		if err != nil {
+			return total, err
+		}
+		total += n
+		if n < pruneBatch {
+			return total, nil
+		}
+	}
+}
