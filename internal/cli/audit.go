@@ -63,7 +63,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
+	client, err := kafka.Connect(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	bar := newBar(c.Root().ErrWriter, "reading the log")
 	defer bar.finish()
 	report, err := audit.Run(ctx, audit.Config{
-		Bounds: func(topics ...string) ([]kafka.Span, error) { return kafka.Bounds(client, topics...) },
+		Bounds: func(topics ...string) ([]kafka.Span, error) { return kafka.Bounds(ctx, client, topics...) },
 		Scan: func(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error {
 			return kafka.Scan(ctx, cfg, spans, read)
 		},
@@ -110,12 +110,12 @@ func checkTopics(client sarama.Client) error {
 // readState reads what the services have stored, read-only and whether they
 // run or not. A service without storage there is left out, with the reason; it
 // is an error where there is none at all.
-func readState(ctx context.Context, databaseURL string, client sarama.Client) (audit.State, error) {
+func readState(ctx context.Context, databaseURL string, client *kafka.Client) (audit.State, error) {
 	var topics []string
 	for _, t := range banking.Topics() {
 		topics = append(topics, t.Name)
 	}
-	identities, err := kafka.Identities(client, topics)
+	identities, err := kafka.Identities(ctx, client, topics)
 	if err != nil {
 		return audit.State{}, err
 	}

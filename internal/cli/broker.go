@@ -55,11 +55,11 @@ func topics(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
+	client, err := kafka.Connect(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	created, err := kafka.EnsureTopics(client, banking.Topics())
+	created, err := kafka.EnsureTopics(ctx, client, banking.Topics())
 	for _, name := range created {
 		fmt.Fprintf(c.Root().Writer, "created %s\n", name)
 	}

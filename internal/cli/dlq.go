@@ -112,7 +112,7 @@ func withLetters(
 	if err != nil {
 		return err
 	}
-	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
+	client, err := kafka.Connect(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -484,7 +484,7 @@ func withResolver(ctx context.Context, c *cli.Command, source letterSource, work
 	if err != nil {
 		return err
 	}
-	publisher, err := kafka.NewPublisher(source.kafka)
+	publisher, err := kafka.NewPublisher(ctx, source.kafka)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func kafkaFlags(otherwise string) []cli.Flag {
 		},
 		&cli.DurationFlag{
 			Name: flagPatience, Sources: env(flagPatience), Value: service.DefaultPatience, Category: category,
-			Usage: "how long a start waits for a broker to answer",
+			Usage: "how long each step of a start waits for brokers that are away",
 		},
 		&cli.BoolFlag{Name: flagTLS, Sources: env(flagTLS), Category: secured, Usage: "encrypt connections to the brokers, and check their certificates"},
 		&cli.StringFlag{
@@ -68,7 +68,7 @@ func kafkaFlags(otherwise string) []cli.Flag {
 // kafkaConfig reads how to reach Kafka. client names the program to the
 // brokers; where the flags name none, they are those given.
 func kafkaConfig(c *cli.Command, client string, otherwise ...string) (kafka.Config, error) {
-	cfg := kafka.Config{Brokers: brokers(c), ClientID: client}
+	cfg := kafka.Config{Brokers: brokers(c), ClientID: client, Patience: c.Duration(flagPatience)}
 	if len(cfg.Brokers) == 0 {
 		cfg.Brokers = otherwise
 	}

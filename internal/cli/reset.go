@@ -51,12 +51,12 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	if err != nil {
 		return err
 	}
-	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
+	client, err := kafka.Connect(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	if _, err := kafka.EnsureTopics(client, banking.Topics()); err != nil {
+	if _, err := kafka.EnsureTopics(ctx, client, banking.Topics()); err != nil {
 		return err
 	}
 

@@ -187,7 +187,7 @@ func orderFacts(ctx context.Context, c *cli.Command, order string, known knownOr
 	if err != nil {
 		return nil, err
 	}
-	client, err := kafka.Connect(ctx, cfg, c.Duration(flagPatience))
+	client, err := kafka.Connect(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -45,13 +45,13 @@ type Listing struct {
 // them it reads the decisions as well. It holds the letters' descriptions, not
 // their records. progress may be nil; it counts records.
 func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing, error) {
-	letters, err := s.bounds(f.topics())
+	letters, err := s.bounds(ctx, f.topics())
 	if err != nil {
 		return Listing{}, err
 	}
 	var decisions []kafka.Span
 	if slices.Contains(f.topics(), banking.TopicOrdersDLQ) {
-		if decisions, err = s.bounds([]string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}); err != nil {
+		if decisions, err = s.bounds(ctx, []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}); err != nil {
 			return Listing{}, err
 		}
 	}
@@ -69,7 +69,7 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 
 // bounds returns what the topics hold. A topic is looked up before it is queried
 // for, since asking can create it.
-func (s Source) bounds(topics []string) ([]kafka.Span, error) {
+func (s Source) bounds(ctx context.Context, topics []string) ([]kafka.Span, error) {
 	existing, err := s.Topics()
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
@@ -79,7 +79,7 @@ func (s Source) bounds(topics []string) ([]kafka.Span, error) {
 			return nil, fmt.Errorf("%w: %s", ErrNoTopic, t)
 		}
 	}
-	return s.Log.Bounds(topics...)
+	return s.Log.Bounds(ctx, topics...)
 }
 
 // listing collects letters, which arrive from several partitions at once.
@@ -277,7 +277,7 @@ func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) err
 	for _, l := range letters {
 		wanted[l.ID] = l
 	}
-	spans, err := s.spans(letters)
+	spans, err := s.spans(ctx, letters)
 	if err != nil {
 		return err
 	}
@@ -298,7 +298,7 @@ func (s Source) Open(ctx context.Context, letters []Letter, read func(Whole) err
 
 // spans covers the letters, as far as they are still there, with one span for
 // each partition.
-func (s Source) spans(letters []Letter) ([]kafka.Span, error) {
+func (s Source) spans(ctx context.Context, letters []Letter) ([]kafka.Span, error) {
 	covering := map[record.Partition]kafka.Span{}
 	for _, l := range letters {
 		p := l.ID.Partition
@@ -315,7 +315,7 @@ func (s Source) spans(letters []Letter) ([]kafka.Span, error) {
 			topics = append(topics, p.Topic)
 		}
 	}
-	present, err := s.bounds(topics)
+	present, err := s.bounds(ctx, topics)
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ func TestTopicsThatAreMissingStayMissing(t *testing.T) {
 	if _, err := f.source.List(t.Context(), Filter{Topic: banking.TopicOrdersCreated}, nil); err != nil {
 		t.Errorf("List of the other topic = %v", err)
 	}
-	client, err := kafka.Connect(t.Context(), f.cluster.Config, patience)
+	client, err := kafka.Connect(t.Context(), f.cluster.Config)
 	if err != nil {
 		t.Fatal(err)
 	}

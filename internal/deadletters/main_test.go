@@ -51,16 +51,16 @@ func newFixture(t *testing.T) *fixture {
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	f := &fixture{t: t, telemetry: telemetrytest.New(t, "vigie-dlq", nil)}
-	f.cluster.Config = kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}
-	if f.cluster.Client, err = kafka.Connect(t.Context(), f.cluster.Config, patience); err != nil {
+	f.cluster.Config = kafka.Config{Brokers: []string{b.Address()}, ClientID: "test", Patience: patience}
+	if f.cluster.Client, err = kafka.Connect(t.Context(), f.cluster.Config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.cluster.Client.Close() })
-	if _, err := kafka.EnsureTopics(f.cluster.Client, banking.Topics()); err != nil {
+	if _, err := kafka.EnsureTopics(t.Context(), f.cluster.Client, banking.Topics()); err != nil {
 		t.Fatal(err)
 	}
 	f.source = Source{Log: f.cluster, Topics: f.cluster.Client.Topics}
-	if f.publisher, err = kafka.NewPublisher(f.cluster.Config); err != nil {
+	if f.publisher, err = kafka.NewPublisher(t.Context(), f.cluster.Config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.publisher.Close() })
@@ -153,7 +153,7 @@ func (f *fixture) list(filter Filter) Listing {
 // records reads a topic from its start, each partition in order.
 func (f *fixture) records(topic string) []record.Record {
 	f.t.Helper()
-	spans, err := kafka.Bounds(f.cluster.Client, topic)
+	spans, err := kafka.Bounds(f.t.Context(), f.cluster.Client, topic)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestADeadLetterGivesTheOriginalHeadersBack(t *testing.T) {
 // everything that is added to it.
 func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
 	cfg, _ := testkafka.Embedded(t)
-	p, err := kafka.NewPublisher(cfg)
+	p, err := kafka.NewPublisher(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

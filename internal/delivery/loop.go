@@ -77,7 +77,7 @@ const DefaultBatchSize = 500
 // Deps is what the loop stands on.
 type Deps struct {
 	Kafka      kafka.Config
-	Control    sarama.Client // for offsets; shared
+	Control    *kafka.Client // for offsets; shared
 	Publisher  BatchPublisher
 	Store      *storage.Store
 	Instrument *otelkafka.Instrumentation
@@ -110,9 +110,9 @@ type Loop[State, Change any] struct {
 }
 
 // NewLoop connects a consumer; [Loop.Run] starts it.
-func NewLoop[State, Change any](cfg LoopConfig, deps Deps, handler Handler[State, Change]) (*Loop[State, Change], error) {
+func NewLoop[State, Change any](ctx context.Context, cfg LoopConfig, deps Deps, handler Handler[State, Change]) (*Loop[State, Change], error) {
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, DefaultBatchSize)
-	client, err := deps.Kafka.ConnectConsumer()
+	client, err := deps.Kafka.ConnectConsumer(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect consumer: %w", err)
 	}

@@ -2,9 +2,9 @@
 // records published or read outside any group. It exists so that every
 // connection has the settings that exactly-once effects depend on.
 //
-// client.go connects and watches whether the cluster answers; security.go has
-// TLS and SASL; topics.go the topics and consumer groups; records.go
-// publishes records and reads them outside any group.
+// client.go connects; identity.go watches whether the cluster answers, and is
+// the same; security.go has TLS and SASL; topics.go the topics and consumer
+// groups; publish.go sends records and scan.go reads them outside any group.
 package kafka
 
 import (
@@ -17,7 +17,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -38,10 +37,18 @@ type Config struct {
 	// Security says how connections are protected, and as which user they
 	// authenticate.
 	Security Security
+	// Patience is how long each step of a start (connecting, topics, offsets,
+	// reading) waits for brokers that are away, also after they have answered
+	// once; 0 is [DefaultPatience].
+	Patience time.Duration
 }
 
-// DefaultSessionTimeout is the session timeout of consumers, sarama's own.
-const DefaultSessionTimeout = 10 * time.Second
+const (
+	// DefaultSessionTimeout is the session timeout of consumers, sarama's own.
+	DefaultSessionTimeout = 10 * time.Second
+	// DefaultPatience is how long a start waits for brokers that are away.
+	DefaultPatience = 10 * time.Second
+)
 
 // heartbeats is how many of them fit into a session: one may be lost.
 const heartbeats = 3
@@ -56,6 +63,9 @@ const (
 	// commitInterval is how far the group's offset in Kafka, which nobody
 	// here relies on, may trail the position in storage.
 	commitInterval = 500 * time.Millisecond
+	// refreshInterval is how soon a consumer learns of partitions that were
+	// added: two of it, since it asks and compares on timers of their own.
+	refreshInterval = 5 * time.Second
 )
 
 // ErrAddress: a broker's address is not host:port.
@@ -84,10 +94,51 @@ func (c Config) dial(role *sarama.Config) (sarama.Client, error) {
 	return sarama.NewClient(c.Brokers, role)
 }
 
-// ConnectConsumer connects a client for reading. The caller closes it.
-func (c Config) ConnectConsumer() (sarama.Client, error) { return c.dial(c.consumer()) }
+// patiently does a step of a start until it succeeds, until the patience is
+// over, or until the brokers give an answer that waiting does not change.
+func (c Config) patiently(ctx context.Context, step func() error) error {
+	return c.starting().Do(ctx, func() error {
+		err := step()
+		if hopeless(err) {
+			return retry.Stop(err)
+		}
+		return err
+	})
+}
 
-// base is what every connection has in common.
+// starting is quick at first: a broker that starts beside us is usually a
+// moment away.
+func (c Config) starting() retry.Policy {
+	return retry.Policy{First: 50 * time.Millisecond, Most: time.Second, Patience: cmp.Or(c.Patience, DefaultPatience)}
+}
+
+// hopeless knows the answers of brokers that waiting does not change.
+func hopeless(err error) bool {
+	for _, final := range []error{
+		ErrTLS, ErrSASL, sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
+		sarama.ErrPolicyViolation, sarama.ErrInvalidConfig, sarama.ErrInvalidReplicationFactor, sarama.ErrInvalidPartitions,
+		sarama.ErrInvalidTopic, sarama.ErrUnsupportedVersion, sarama.ErrOffsetOutOfRange,
+	} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
+}
+
+// ConnectConsumer connects a client for reading, with the patience of a start.
+// The caller closes it.
+func (c Config) ConnectConsumer(ctx context.Context) (client sarama.Client, err error) {
+	err = c.patiently(ctx, func() (err error) {
+		client, err = c.dial(c.consumer())
+		return err
+	})
+	return client, err
+}
+
+// base is what every connection has in common. All that is read has been
+// committed: what a transaction of somebody else's has aborted was never there.
+// And no question about a topic may create it.
 func (c Config) base() *sarama.Config {
 	sc := sarama.NewConfig()
 	sc.ClientID = c.ClientID
@@ -95,6 +146,8 @@ func (c Config) base() *sarama.Config {
 	sc.Net.ReadTimeout = netTimeout
 	sc.Net.WriteTimeout = netTimeout
 	sc.Metadata.Retry.Max = 3
+	sc.Metadata.AllowAutoTopicCreation = false
+	sc.Consumer.IsolationLevel = sarama.ReadCommitted
 	sc.MetricRegistry = metrics.NewRegistry()
 	return sc
 }
@@ -128,6 +181,8 @@ func (c Config) producer() *sarama.Config {
 // where reading is set to storage's position.
 func (c Config) consumer() *sarama.Config {
 	sc := c.base()
+	sc.Metadata.RefreshFrequency = refreshInterval
+	sc.Metadata.Full = false // its own topics are enough to ask for so often
 	sc.Consumer.Offsets.Initial = sarama.OffsetOldest
 	sc.Consumer.Offsets.AutoCommit.Interval = commitInterval
 	sc.Consumer.Group.ResetInvalidOffsets = false // never skip records silently
@@ -142,15 +197,23 @@ func (c Config) consumer() *sarama.Config {
 // ErrUnreachable: no broker answered in time.
 var ErrUnreachable = errors.New("no Kafka broker answers")
 
-// Connect waits for the cluster to answer, at most for patience, and returns
-// a client for administration: topics, offsets, health. Brokers that answer
-// and refuse us are not tried again: [ErrTLS], [ErrSASL].
-func Connect(ctx context.Context, cfg Config, patience time.Duration) (client sarama.Client, err error) {
+// Client asks the cluster about topics, offsets and health, with the patience
+// of a start.
+type Client struct {
+	sarama.Client
+	cfg Config
+}
+
+// Connect waits for the cluster to answer, at most for the patience, and
+// returns a client for administration: topics, offsets, health. Brokers that
+// answer and refuse us are not tried again: [ErrTLS], [ErrSASL].
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	err = starting(patience).Do(ctx, func() (err error) {
-		if client, err = cfg.dial(cfg.control()); err == nil {
+	client := &Client{cfg: cfg}
+	err := cfg.starting().Do(ctx, func() (err error) {
+		if client.Client, err = cfg.dial(cfg.control()); err == nil {
 			return nil
 		}
 		if reason := cfg.refusal(); reason != nil {
@@ -168,12 +231,6 @@ func Connect(ctx context.Context, cfg Config, patience time.Duration) (client sa
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, strings.Join(cfg.Brokers, ","), err)
 	}
 	return client, nil
-}
-
-// starting is quick at first: a broker that starts beside us is usually a
-// moment away.
-func starting(patience time.Duration) retry.Policy {
-	return retry.Policy{First: 50 * time.Millisecond, Most: time.Second, Patience: patience}
 }
 
 // refusal is why the first broker that answers will not have us; nil where
@@ -220,81 +277,4 @@ func refused(err error) error {
 	default:
 		return nil
 	}
-}
-
-// metadata queries a broker about the topics (all that it takes to see that the
-// cluster answers, where there are none).
-func metadata(client sarama.Client, topics []string) (*sarama.MetadataResponse, error) {
-	broker := client.LeastLoadedBroker()
-	if broker == nil {
-		return nil, ErrUnreachable
-	}
-	if err := broker.Open(client.Config()); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
-		return nil, fmt.Errorf("open broker %s: %w", broker.Addr(), err)
-	}
-	request := sarama.NewMetadataRequest(client.Config().Version, topics)
-	response, err := broker.GetMetadata(request)
-	if err != nil {
-		// sarama's broker does not repair a connection that failed; closed,
-		// it is opened again by the next call.
-		_ = broker.Close()
-		return nil, fmt.Errorf("query broker %s: %w", broker.Addr(), err)
-	}
-	return response, nil
-}
-
-// Identities returns what distinguishes this cluster and these topics from
-// others of the same names: the cluster's id under "cluster", each topic's id
-// under "topic NAME". Ids that a broker does not give are left out.
-func Identities(client sarama.Client, topics []string) (map[string]string, error) {
-	response, err := metadata(client, topics)
-	if err != nil {
-		return nil, fmt.Errorf("identify cluster: %w", err)
-	}
-	ids := map[string]string{}
-	if response.ClusterID != nil && *response.ClusterID != "" {
-		ids["cluster"] = *response.ClusterID
-	}
-	for _, t := range response.Topics {
-		if t.Err == sarama.ErrNoError && t.Uuid != (sarama.Uuid{}) {
-			ids["topic "+t.Name] = t.Uuid.String()
-		}
-	}
-	return ids, nil
-}
-
-// Health knows whether the cluster answers, by a request on a timer: a check
-// reads memory and never waits for a broker that is away.
-type Health struct {
-	client   sarama.Client
-	interval time.Duration
-	last     atomic.Pointer[error]
-}
-
-// NewHealth makes a Health for a client that has just answered.
-func NewHealth(client sarama.Client, interval time.Duration) *Health {
-	return &Health{client: client, interval: interval}
-}
-
-// Run checks until ctx ends.
-func (h *Health) Run(ctx context.Context) error {
-	ticker := time.NewTicker(h.interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			_, err := metadata(h.client, []string{})
-			h.last.Store(&err)
-		}
-	}
-}
-
-// Check returns the last answer.
-func (h *Health) Check(context.Context) error {
-	if err := h.last.Load(); err != nil && *err != nil {
-		return fmt.Errorf("broker does not answer: %w", *err)
-	}
-	return nil
 }

@@ -122,12 +122,11 @@ func TestSecuredBrokersTakeWhoeverMayComeAndNobodyElse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := kafka.Config{Brokers: tt.brokers, ClientID: "test", Security: tt.security}
-			patience := time.Minute // what is refused is returned at once
+			cfg := kafka.Config{Brokers: tt.brokers, ClientID: "test", Security: tt.security, Patience: time.Minute} // what is refused is returned at once
 			if errors.Is(tt.want, kafka.ErrUnreachable) {
-				patience = 1 // one try: no wait makes such a broker answer
+				cfg.Patience = 1 // one try: no wait makes such a broker answer
 			}
-			admin, err := kafka.Connect(t.Context(), cfg, patience)
+			admin, err := kafka.Connect(t.Context(), cfg)
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("connect: %v, want %v", err, tt.want)
 			}
@@ -137,7 +136,7 @@ func TestSecuredBrokersTakeWhoeverMayComeAndNobodyElse(t *testing.T) {
 				}
 				return
 			}
-			p, err := kafka.NewPublisher(cfg)
+			p, err := kafka.NewPublisher(t.Context(), cfg)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/IBM/sarama"
 
@@ -19,53 +18,56 @@ const (
 	MaxRecordBytes = 2 << 20
 	// clusterDefault lets the cluster choose the replication factor (KIP-464).
 	clusterDefault = -1
-	// topicPatience bounds the wait until new topics are known to all brokers.
-	topicPatience = 10 * time.Second
 )
 
-// EnsureTopics creates the topics that do not exist and returns their names.
-// Existing topics stay as they are.
-func EnsureTopics(client sarama.Client, topics []banking.Topic) (created []string, err error) {
-	admin, err := sarama.NewClusterAdminFromClient(client)
-	if err != nil {
-		return nil, fmt.Errorf("create topics: %w", err)
-	}
-	// The admin shares the caller's client and is not closed: that would
-	// close the client.
-	existing, err := admin.ListTopics()
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
-	}
-	for _, t := range topics {
-		if _, ok := existing[t.Name]; ok {
-			continue
+// EnsureTopics creates the topics that do not exist, waits until they can be
+// used, and returns the names of those that it made. Existing topics stay as
+// they are.
+func EnsureTopics(ctx context.Context, client *Client, topics []banking.Topic) (created []string, err error) {
+	err = client.cfg.patiently(ctx, func() error {
+		// The admin shares the caller's client and is not closed: that would
+		// close the client.
+		admin, err := sarama.NewClusterAdminFromClient(client.Client)
+		if err != nil {
+			return fmt.Errorf("create topics: %w", err)
 		}
-		retention := strconv.FormatInt(t.Retention.Milliseconds(), 10)
-		size := strconv.Itoa(MaxRecordBytes)
-		err := admin.CreateTopic(t.Name, &sarama.TopicDetail{
-			NumPartitions:     t.Partitions,
-			ReplicationFactor: clusterDefault,
-			ConfigEntries:     map[string]*string{"retention.ms": &retention, "max.message.bytes": &size},
-		}, false)
-		switch {
-		case errors.Is(err, sarama.ErrTopicAlreadyExists): // another service was quicker
-		case err != nil:
-			return created, fmt.Errorf("create topic %s: %w", t.Name, err)
-		default:
-			created = append(created, t.Name)
+		existing, err := admin.ListTopics()
+		if err != nil {
+			return fmt.Errorf("list topics: %w", err)
 		}
+		for _, t := range topics {
+			if _, ok := existing[t.Name]; ok {
+				continue
+			}
+			switch err := createTopic(admin, t); {
+			case errors.Is(err, sarama.ErrTopicAlreadyExists): // another service was quicker
+			case err != nil:
+				return fmt.Errorf("create topic %s: %w", t.Name, err)
+			default:
+				created = append(created, t.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return created, err
 	}
-	return created, awaitTopics(client, names(topics))
+	// Kafka acknowledges a new topic a moment before every broker has heard of
+	// it and it has leaders.
+	if err := client.cfg.patiently(ctx, func() error { return client.RefreshMetadata(names(topics)...) }); err != nil {
+		return created, fmt.Errorf("wait for topics: %w", err)
+	}
+	return created, nil
 }
 
-// awaitTopics waits until the client sees the topics and their leaders: Kafka
-// acknowledges a new topic a moment before every broker has heard of it.
-func awaitTopics(client sarama.Client, names []string) error {
-	err := starting(topicPatience).Do(context.Background(), func() error { return client.RefreshMetadata(names...) })
-	if err != nil {
-		return fmt.Errorf("wait for new topics: %w", err)
-	}
-	return nil
+func createTopic(admin sarama.ClusterAdmin, t banking.Topic) error {
+	retention := strconv.FormatInt(t.Retention.Milliseconds(), 10)
+	size := strconv.Itoa(MaxRecordBytes)
+	return admin.CreateTopic(t.Name, &sarama.TopicDetail{
+		NumPartitions:     t.Partitions,
+		ReplicationFactor: clusterDefault,
+		ConfigEntries:     map[string]*string{"retention.ms": &retention, "max.message.bytes": &size},
+	}, false)
 }
 
 func names(topics []banking.Topic) []string {

@@ -20,9 +20,9 @@ func Consume[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopC
 }
 
 // ConsumeTracked is [Consume] for services that want to know how far they are.
-func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) (*Progress, error) {
+func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) (*Progress, error) {
 	cfg.Group, cfg.Topics, cfg.DeadLetters = b.Definition.Group, b.Definition.Consumes, banking.DeadLetterTopic
-	publisher, err := kafka.NewPublisher(b.Kafka)
+	publisher, err := kafka.NewPublisher(ctx, b.Kafka)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg delivery.
 	if err != nil {
 		return nil, err
 	}
-	loop, err := delivery.NewLoop(cfg, delivery.Deps{
+	loop, err := delivery.NewLoop(ctx, cfg, delivery.Deps{
 		Kafka: b.Kafka, Control: b.Control, Publisher: publisher, Store: b.Store,
 		Instrument: b.Instrument, Failures: failures, Lag: lag, Rebalances: rebalances,
 		Log: b.Log, Fault: b.Fault,
@@ -53,9 +53,9 @@ func ConsumeTracked[State, Change any](_ context.Context, b *Base, cfg delivery.
 	b.Stack.OnStop("consumer connections", func(context.Context) error { return loop.Close() })
 	b.Stack.Go("consumer", loop.Run)
 	b.Ready.Add("consumer", loop.CheckJoined)
-	progress := &Progress{joined: loop.CheckJoined, lag: lag, store: b.Store}
+	progress := &Progress{joined: loop.CheckJoined, lag: lag, store: b.Store, holds: b.Control.Holds}
 	if b.Store.Shared() {
-		progress.missed, err = kafka.Bounds(b.Control, cfg.Topics...)
+		progress.missed, err = kafka.Bounds(ctx, b.Control, cfg.Topics...)
 	}
 	return progress, err
 }
@@ -67,6 +67,8 @@ type Progress struct {
 	store  *storage.Store
 	missed []kafka.Span // what was in the log at the start; none for who is alone, whose lag says it all
 	passed atomic.Bool  // storage has all of it
+	// holds says whether a record stands in a span, as [kafka.Client.Holds].
+	holds func(context.Context, kafka.Span) (bool, error)
 }
 
 // CatchingUp says whether the service still reads what it missed: records that
@@ -76,14 +78,24 @@ func (p *Progress) CatchingUp(ctx context.Context) bool {
 	return p.joined(ctx) != nil || !p.lag.CaughtUp() || !p.read(ctx)
 }
 
-// read says whether storage has come to where the log ended.
+// read says whether storage has come to where the log ended, but for what is no
+// record: a transaction's marker never moves a position.
 func (p *Progress) read(ctx context.Context) bool {
 	if p.passed.Load() {
 		return true
 	}
 	for _, span := range p.missed {
 		next, known, err := p.store.Position(ctx, span.Partition)
-		if err != nil || known && next < span.End || !known && span.Start < span.End {
+		if err != nil {
+			return false
+		}
+		if known {
+			span.Start = max(span.Start, next)
+		}
+		if span.Start >= span.End {
+			continue
+		}
+		if held, err := p.holds(ctx, span); err != nil || held {
 			return false
 		}
 	}

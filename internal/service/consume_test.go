@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"testing"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -17,12 +18,14 @@ func TestProgressGoesByStorage(t *testing.T) {
 	span := func(id int32, start, end int64) kafka.Span {
 		return kafka.Span{Partition: record.Partition{Topic: "t", ID: id}, Start: start, End: end}
 	}
-	p := &Progress{store: store, missed: []kafka.Span{span(0, 0, 0), span(1, 5, 8), span(2, 7, 7)}}
+	// Of partition 1, offset 7 is a marker's.
+	holds := func(_ context.Context, s kafka.Span) (bool, error) { return s.Start < 7, nil }
+	p := &Progress{store: store, missed: []kafka.Span{span(0, 0, 0), span(1, 5, 8), span(2, 7, 7)}, holds: holds}
 	for _, step := range []struct {
 		what string
 		next int64
 		want bool
-	}{{"nobody has read it", -1, false}, {"begun", 5, false}, {"all but one", 7, false}, {"all", 8, true}} {
+	}{{"nobody has read it", -1, false}, {"begun", 5, false}, {"all but one", 6, false}, {"all", 7, true}} {
 		if step.next >= 0 {
 			err := store.Update(t.Context(), func(tx *storage.Tx) error {
 				_, err := tx.Exec(t.Context(), `INSERT INTO positions (topic, partition, next_offset) VALUES ('t', 1, $1)
@@ -43,7 +46,7 @@ ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset`
 	if !p.read(t.Context()) {
 		t.Error("what has been read is asked for again")
 	}
-	if (&Progress{store: store, missed: p.missed}).read(t.Context()) {
+	if (&Progress{store: store, missed: p.missed, holds: holds}).read(t.Context()) {
 		t.Error("without storage all is said to be read")
 	}
 }

@@ -22,7 +22,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -74,7 +73,7 @@ type Base struct {
 	Instrument *otelkafka.Instrumentation
 	Store      *storage.Store
 	Kafka      kafka.Config
-	Control    sarama.Client
+	Control    *kafka.Client
 	Router     *httpapi.Router
 	Ready      *httpapi.Readiness
 	Log        *slog.Logger
@@ -251,19 +250,22 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 // belongs to them.
 func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	b := s.base
-	b.Kafka = kafka.Config{Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession, Security: settings.KafkaSecurity}
+	b.Kafka = kafka.Config{
+		Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession, Security: settings.KafkaSecurity,
+		Patience: settings.KafkaPatience,
+	}
 	if b.Kafka.Security.Readable() {
 		b.Log.WarnContext(ctx, "the password for Kafka crosses the network unencrypted: SASL PLAIN without TLS")
 	}
-	b.Control, err = kafka.Connect(ctx, b.Kafka, settings.KafkaPatience)
+	b.Control, err = kafka.Connect(ctx, b.Kafka)
 	if err != nil {
 		return err
 	}
 	b.Stack.OnStop("kafka", func(context.Context) error { return b.Control.Close() })
-	if _, err := kafka.EnsureTopics(b.Control, banking.Topics()); err != nil {
+	if _, err := kafka.EnsureTopics(ctx, b.Control, banking.Topics()); err != nil {
 		return err
 	}
-	identities, err := kafka.Identities(b.Control, slices.Concat(b.Definition.Consumes, b.Definition.Produces))
+	identities, err := kafka.Identities(ctx, b.Control, slices.Concat(b.Definition.Consumes, b.Definition.Produces))
 	if err != nil {
 		return err
 	}

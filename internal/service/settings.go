@@ -36,7 +36,8 @@ type Settings struct {
 	// DatabaseConnections bounds the connections to a PostgreSQL server; 0 is
 	// storage.DefaultConnections.
 	DatabaseConnections int
-	// KafkaPatience is how long a start waits for a broker to answer.
+	// KafkaPatience is how long each step of a start waits for brokers that are
+	// away, also after they have answered once.
 	KafkaPatience time.Duration
 	// KafkaSession is how long the service's consumer may be silent before
 	// Kafka gives its partitions away; 0 is kafka.DefaultSessionTimeout.
@@ -78,7 +79,7 @@ type HTTP struct {
 
 const (
 	// DefaultPatience is how long a start waits for a broker where nothing else is set.
-	DefaultPatience = 10 * time.Second
+	DefaultPatience = kafka.DefaultPatience
 	// DefaultRetention is how long decided orders are kept where nothing else is set.
 	DefaultRetention = 90 * 24 * time.Hour
 )

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -30,7 +29,7 @@ const (
 // Source is the cluster that the order's records are in.
 type Source struct {
 	Kafka  kafka.Config
-	Client sarama.Client // of that cluster
+	Client *kafka.Client // of that cluster
 	// Progress is called with how many offsets of all have been passed; nil is
 	// fine. It is called by one goroutine at a time.
 	Progress func(done, total int64)
@@ -40,17 +39,17 @@ type Source struct {
 // first not before From, the last not after Until. A zero time bounds nothing.
 type Window struct{ From, Until time.Time }
 
-// Facts reads the partitions that hold the order's records, those of its key,
-// and returns what its records say in the order of their times. What the
-// window leaves out is not read; but dead letters, and what is done with them,
-// may come at any time later, and widen it.
+// Facts reads the order's records, those of its key, from every partition (each
+// producer has its own way to choose one), and returns what they say in the
+// order of their times. What the window leaves out is not read; but dead
+// letters, and what is done with them, may come at any time later, and widen it.
 func (s Source) Facts(ctx context.Context, order string, w Window) ([]Fact, error) {
 	r := reading{order: order, progress: s.Progress}
-	letters, err := s.spans(order, w.From, deadletters.Topics())
+	letters, err := s.spans(ctx, w.From, deadletters.Topics())
 	if err != nil {
 		return nil, err
 	}
-	rest, err := s.spans(order, w.From, eventTopics())
+	rest, err := s.spans(ctx, w.From, eventTopics())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +64,7 @@ func (s Source) Facts(ctx context.Context, order string, w Window) ([]Fact, erro
 		for _, f := range r.facts {
 			until = later(until, f.Time)
 		}
-		if err := s.cut(rest, until.Add(margin)); err != nil {
+		if err := s.cut(ctx, rest, until.Add(margin)); err != nil {
 			return nil, err
 		}
 		r.total = r.done + length(rest)
@@ -118,73 +117,32 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// spans returns what the topics' partitions of the key hold, from a margin
-// before the time on. All writers choose the partition by sarama's hash.
-func (s Source) spans(key string, from time.Time, topics []string) ([]kafka.Span, error) {
-	bounds, err := kafka.Bounds(s.Client, topics...)
+// spans returns what the topics hold from a margin before the time on.
+func (s Source) spans(ctx context.Context, from time.Time, topics []string) ([]kafka.Span, error) {
+	spans, err := kafka.Bounds(ctx, s.Client, topics...)
+	if err != nil || from.IsZero() {
+		return spans, err
+	}
+	starts, err := kafka.OffsetsAt(ctx, s.Client, spans, from.Add(-margin))
 	if err != nil {
 		return nil, err
 	}
-	var out []kafka.Span
-	for _, topic := range topics {
-		partition, err := s.partition(topic, key)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(bounds, func(b kafka.Span) bool { return b.Topic == topic && b.ID == partition })
-		if i < 0 {
-			return nil, fmt.Errorf("%s has no partition %d", topic, partition)
-		}
-		span := bounds[i]
-		if !from.IsZero() {
-			at, err := s.offset(span, from.Add(-margin))
-			if err != nil {
-				return nil, err
-			}
-			span.Start = min(max(span.Start, at), span.End)
-		}
-		out = append(out, span)
+	for i, span := range spans {
+		spans[i].Start = max(span.Start, starts[span.Partition])
 	}
-	return out, nil
-}
-
-// partition is where records with the key are.
-func (s Source) partition(topic, key string) (int32, error) {
-	partitions, err := s.Client.Partitions(topic)
-	if err != nil {
-		return 0, fmt.Errorf("list partitions of %s: %w", topic, err)
-	}
-	id, err := sarama.NewHashPartitioner(topic).Partition(
-		&sarama.ProducerMessage{Topic: topic, Key: sarama.StringEncoder(key)}, int32(len(partitions))) //nolint:gosec // few
-	if err != nil {
-		return 0, fmt.Errorf("choose a partition of %s: %w", topic, err)
-	}
-	return id, nil
+	return spans, nil
 }
 
 // cut ends the spans where records become younger than the time.
-func (s Source) cut(spans []kafka.Span, until time.Time) error {
+func (s Source) cut(ctx context.Context, spans []kafka.Span, until time.Time) error {
+	ends, err := kafka.OffsetsAt(ctx, s.Client, spans, until)
+	if err != nil {
+		return err
+	}
 	for i, span := range spans {
-		at, err := s.offset(span, until)
-		if err != nil {
-			return err
-		}
-		spans[i].End = max(span.Start, min(span.End, at))
+		spans[i].End = max(span.Start, min(span.End, ends[span.Partition]))
 	}
 	return nil
-}
-
-// offset is that of the first record written at that time or later, or the
-// span's end.
-func (s Source) offset(span kafka.Span, at time.Time) (int64, error) {
-	offset, err := s.Client.GetOffset(span.Topic, span.ID, max(at.UnixMilli(), 0))
-	if err != nil {
-		return 0, fmt.Errorf("read the offset of a time in %s: %w", span.Partition, err)
-	}
-	if offset < 0 { // all records are older
-		return span.End, nil
-	}
-	return offset, nil
 }
 
 func length(spans []kafka.Span) (n int64) {

@@ -30,15 +30,15 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	c := &cluster{source: Source{Kafka: kafka.Config{Brokers: []string{b.Address()}, ClientID: "test"}}}
-	if c.source.Client, err = kafka.Connect(t.Context(), c.source.Kafka, time.Minute); err != nil {
+	c := &cluster{source: Source{Kafka: kafka.Config{Brokers: []string{b.Address()}, ClientID: "test", Patience: time.Minute}}}
+	if c.source.Client, err = kafka.Connect(t.Context(), c.source.Kafka); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.source.Client.Close() })
-	if _, err := kafka.EnsureTopics(c.source.Client, banking.Topics()); err != nil {
+	if _, err := kafka.EnsureTopics(t.Context(), c.source.Client, banking.Topics()); err != nil {
 		t.Fatal(err)
 	}
-	if c.publisher, err = kafka.NewPublisher(c.source.Kafka); err != nil {
+	if c.publisher, err = kafka.NewPublisher(t.Context(), c.source.Kafka); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.publisher.Close() })
@@ -91,7 +91,7 @@ func (c *cluster) kinds(t *testing.T, w Window) (kinds string, read int64) {
 func TestAWindowIsRead(t *testing.T) {
 	c := newCluster(t)
 	same := "order-1" // of the same partition
-	other := sameSlot(t, c, "order-1")
+	other := sameSlot(t, "order-1")
 	for i := range 20 { // what the others do before
 		c.put(t, other, created(0, -time.Hour+time.Duration(i)))
 	}
@@ -123,17 +123,18 @@ func TestAWindowIsRead(t *testing.T) {
 }
 
 // sameSlot is another key whose records stand beside those of this one.
-func sameSlot(t *testing.T, c *cluster, key string) string {
+func sameSlot(t *testing.T, key string) string {
 	t.Helper()
-	want, err := c.source.partition(banking.TopicOrdersCreated, key)
-	if err != nil {
-		t.Fatal(err)
+	slot := func(key string) int32 {
+		m := &sarama.ProducerMessage{Key: sarama.StringEncoder(key)}
+		id, err := sarama.NewHashPartitioner(banking.TopicOrdersCreated).Partition(m, banking.Partitions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
 	}
 	for i := 2; ; i++ {
-		other := fmt.Sprintf("order-%d", i)
-		if got, err := c.source.partition(banking.TopicOrdersCreated, other); err != nil {
-			t.Fatal(err)
-		} else if got == want {
+		if other := fmt.Sprintf("order-%d", i); slot(other) == slot(key) {
 			return other
 		}
 	}

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
-
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -187,8 +185,8 @@ func checkIDs(ctx context.Context, b *service.Base) error {
 
 // highestID returns the highest number of an order among each partition's last
 // records, 0 for none.
-func highestID(ctx context.Context, client sarama.Client, cfg kafka.Config, last int64) (int64, error) {
-	spans, err := kafka.Bounds(client, banking.TopicOrdersCreated)
+func highestID(ctx context.Context, client *kafka.Client, cfg kafka.Config, last int64) (int64, error) {
+	spans, err := kafka.Bounds(ctx, client, banking.TopicOrdersCreated)
 	if err != nil {
 		return 0, err
 	}
@@ -226,7 +224,7 @@ func number(r record.Record) (int64, bool) {
 // SkipIDs has the ids go on after every order in the log, and binds the
 // storage to this cluster again: what `vigie reset` does for commande, whose
 // ids are the one thing that cannot be read from the topics.
-func SkipIDs(ctx context.Context, store *storage.Store, client sarama.Client, cfg kafka.Config) error {
+func SkipIDs(ctx context.Context, store *storage.Store, client *kafka.Client, cfg kafka.Config) error {
 	const everything = 1 << 62
 	highest, err := highestID(ctx, client, cfg, everything)
 	if err != nil {

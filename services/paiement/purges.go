@@ -56,7 +56,7 @@ func (u *unread) Purged(ctx context.Context, orderIDs []string) (map[string]stri
 // look reads what has been added since the last look and the ledger has not
 // taken: usually nothing.
 func (u *unread) look(ctx context.Context) error {
-	ends, err := u.log.Ends(banking.TopicOrdersDLQ)
+	ends, err := u.log.Ends(ctx, banking.TopicOrdersDLQ)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (u *unread) look(ctx context.Context) error {
 	if !grown {
 		return nil
 	}
-	bounds, err := u.log.Bounds(banking.TopicOrdersDLQ)
+	bounds, err := u.log.Bounds(ctx, banking.TopicOrdersDLQ)
 	if err != nil {
 		return err
 	}

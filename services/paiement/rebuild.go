@@ -40,11 +40,11 @@ func (r *rebuild) run(ctx context.Context) error {
 		return err
 	}
 	begun := r.now()
-	decisions, err := r.log.Bounds(banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	decisions, err := r.log.Bounds(ctx, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
 	if err != nil {
 		return err
 	}
-	purges, err := r.log.Bounds(banking.TopicOrdersDLQ)
+	purges, err := r.log.Bounds(ctx, banking.TopicOrdersDLQ)
 	if err != nil {
 		return err
 	}

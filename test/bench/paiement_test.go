@@ -98,13 +98,13 @@ const benchResults = "bench.results"
 
 func makeBenchTopic(b *testing.B, address string) {
 	b.Helper()
-	client, err := kafka.Connect(b.Context(), kafka.Config{Brokers: []string{address}}, bank.Patience)
+	client, err := kafka.Connect(b.Context(), kafka.Config{Brokers: []string{address}, Patience: bank.Patience})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
 	topic := banking.Topic{Name: benchResults, Partitions: banking.Partitions, Retention: time.Hour}
-	if _, err := kafka.EnsureTopics(client, []banking.Topic{topic}); err != nil {
+	if _, err := kafka.EnsureTopics(b.Context(), client, []banking.Topic{topic}); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ func BenchmarkCatchUp(b *testing.B) {
 // fillTopics publishes so many orders and, where wanted, their results.
 func fillTopics(b *testing.B, address string, orders int, results bool) {
 	b.Helper()
-	p, err := kafka.NewPublisher(kafka.Config{Brokers: []string{address}})
+	p, err := kafka.NewPublisher(b.Context(), kafka.Config{Brokers: []string{address}})
 	if err != nil {
 		b.Fatal(err)
 	}

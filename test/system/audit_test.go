@@ -227,7 +227,7 @@ func TestAuditOfAForgedResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publisher, err := kafka.NewPublisher(kafka.Config{Brokers: []string{s.Brokers}})
+	publisher, err := kafka.NewPublisher(t.Context(), kafka.Config{Brokers: []string{s.Brokers}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +393,7 @@ func TestAuditOfACutLog(t *testing.T) {
 // deleteRecords removes everything from topics, as retention does.
 func deleteRecords(t *testing.T, brokers string, topics ...string) {
 	t.Helper()
-	client, err := sarama.NewClient([]string{brokers}, nil)
+	client, err := kafka.Connect(t.Context(), kafka.Config{Brokers: []string{brokers}, Patience: bank.Patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func deleteRecords(t *testing.T, brokers string, topics ...string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = admin.Close() }() // and the client
-	spans, err := kafka.Bounds(client, topics...)
+	spans, err := kafka.Bounds(t.Context(), client, topics...)
 	if err != nil {
 		t.Fatal(err)
 	}

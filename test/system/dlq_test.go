@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/IBM/sarama"
-
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/cli"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -234,12 +232,12 @@ func replayedOrdersAreDecidedOnce(t *testing.T, start bank.Deployment) {
 // recordsOn is how many records the topics hold.
 func recordsOn(t *testing.T, brokers string, topics ...string) (n int64) {
 	t.Helper()
-	client, err := sarama.NewClient([]string{brokers}, nil)
+	client, err := kafka.Connect(t.Context(), kafka.Config{Brokers: []string{brokers}, Patience: bank.Patience})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	spans, err := kafka.Bounds(client, topics...)
+	spans, err := kafka.Bounds(t.Context(), client, topics...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func TestWhatAResetCannotKnowIsNotDecidedAgain(t *testing.T) {
 // returns how many that were.
 func cut(t *testing.T, brokers string, topics ...string) (deleted int) {
 	t.Helper()
-	client, err := sarama.NewClient([]string{brokers}, nil)
+	client, err := kafka.Connect(t.Context(), kafka.Config{Brokers: []string{brokers}, Patience: bank.Patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func cut(t *testing.T, brokers string, topics ...string) (deleted int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spans, err := kafka.Bounds(client, topics...)
+	spans, err := kafka.Bounds(t.Context(), client, topics...)
 	if err != nil {
 		t.Fatal(err)
 	}

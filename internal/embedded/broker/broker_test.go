@@ -35,16 +35,16 @@ func TestIdentitiesAndRecordsSurviveARestart(t *testing.T) {
 	var first map[string]string
 	for round := range 2 {
 		b := start(t, folder)
-		cfg := kafka.Config{Brokers: []string{b.Address()}}
-		client, err := kafka.Connect(t.Context(), cfg, patience)
+		cfg := kafka.Config{Brokers: []string{b.Address()}, Patience: patience}
+		client, err := kafka.Connect(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		created, err := kafka.EnsureTopics(client, banking.Topics())
+		created, err := kafka.EnsureTopics(t.Context(), client, banking.Topics())
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, err := kafka.Identities(client, []string{banking.TopicOrdersCreated})
+		ids, err := kafka.Identities(t.Context(), client, []string{banking.TopicOrdersCreated})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestIdentitiesAndRecordsSurviveARestart(t *testing.T) {
 
 func publish(t *testing.T, cfg kafka.Config) {
 	t.Helper()
-	p, err := kafka.NewPublisher(cfg)
+	p, err := kafka.NewPublisher(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/IBM/sarama"
-
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -149,8 +147,8 @@ func (r *round) startDatabase(ctx context.Context) (url string, err error) {
 
 // makeTopics makes the topics that are not there.
 func makeTopics(ctx context.Context, address string) error {
-	return connected(ctx, address, func(client sarama.Client) error {
-		_, err := kafka.EnsureTopics(client, banking.Topics())
+	return connected(ctx, address, func(client *kafka.Client) error {
+		_, err := kafka.EnsureTopics(ctx, client, banking.Topics())
 		return err
 	})
 }

@@ -22,12 +22,12 @@ import (
 
 // cluster is the broker's address as our own clients take it.
 func cluster(address string) kafka.Config {
-	return kafka.Config{Brokers: []string{address}, ClientID: "crashtest"}
+	return kafka.Config{Brokers: []string{address}, ClientID: "crashtest", Patience: recovery}
 }
 
 // connected runs work with a client of the broker.
-func connected(ctx context.Context, address string, work func(sarama.Client) error) (err error) {
-	client, err := kafka.Connect(ctx, cluster(address), recovery)
+func connected(ctx context.Context, address string, work func(*kafka.Client) error) (err error) {
+	client, err := kafka.Connect(ctx, cluster(address))
 	if err != nil {
 		return err
 	}
@@ -38,8 +38,8 @@ func connected(ctx context.Context, address string, work func(sarama.Client) err
 // readTopics reads topics from their start to their end.
 func readTopics(ctx context.Context, address string, topics ...string) (map[string][]record.Record, error) {
 	out := map[string][]record.Record{}
-	err := connected(ctx, address, func(client sarama.Client) error {
-		spans, err := kafka.Bounds(client, topics...)
+	err := connected(ctx, address, func(client *kafka.Client) error {
+		spans, err := kafka.Bounds(ctx, client, topics...)
 		if err != nil {
 			return err
 		}
@@ -65,8 +65,8 @@ func awaitRest(ctx context.Context, address string) error {
 	for {
 		var now []kafka.Span
 		var behind string
-		err := connected(ctx, address, func(client sarama.Client) (err error) {
-			if now, err = kafka.Bounds(client, topicNames()...); err != nil {
+		err := connected(ctx, address, func(client *kafka.Client) (err error) {
+			if now, err = kafka.Bounds(ctx, client, topicNames()...); err != nil {
 				return err
 			}
 			behind, err = backlog(client, now)
@@ -109,7 +109,7 @@ func readersOf(topic string) (readers []string) {
 }
 
 // backlog names a partition that a group has not read to its end, or "".
-func backlog(client sarama.Client, logs []kafka.Span) (string, error) {
+func backlog(client *kafka.Client, logs []kafka.Span) (string, error) {
 	admin, err := sarama.NewClusterAdminFromClient(client) // shares the client, which the caller closes
 	if err != nil {
 		return "", fmt.Errorf("list groups: %w", err)

@@ -207,7 +207,7 @@ func (b *Broker) answers(ctx context.Context) error {
 		return err
 	}
 	_ = connection.Close()
-	client, err := kafka.Connect(ctx, kafka.Config{Brokers: []string{b.address}, ClientID: "testkafka"}, time.Second)
+	client, err := kafka.Connect(ctx, kafka.Config{Brokers: []string{b.address}, ClientID: "testkafka", Patience: time.Second})
 	if err != nil {
 		return err
 	}

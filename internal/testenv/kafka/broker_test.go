@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // the same address and in the same cluster.
 func TestRecordsAndIdentitySurviveRestarts(t *testing.T) {
 	b := testkafka.Start(t)
-	cfg := kafka.Config{Brokers: []string{b.Address()}}
+	cfg := kafka.Config{Brokers: []string{b.Address()}, Patience: patience}
 	first := publish(t, cfg)
 	for name, end := range map[string]func() error{
 		"kill": func() error { b.Kill(); return nil },
@@ -50,7 +50,7 @@ func TestRecordsAndIdentitySurviveRestarts(t *testing.T) {
 			t.Errorf("cluster %s after a %s, was %s", again, name, first)
 		}
 	}
-	client, err := kafka.Connect(t.Context(), cfg, patience)
+	client, err := kafka.Connect(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,16 +111,15 @@ func TestKafkaWithTLSAndSASL(t *testing.T) {
 		"no certificate of our own": {without, kafka.ErrTLS},
 		"nobody, in plain text":     {kafka.Security{}, kafka.ErrUnreachable},
 	} {
-		cfg := kafka.Config{Brokers: []string{address}, ClientID: "test", Security: tt.security}
+		cfg := kafka.Config{Brokers: []string{address}, ClientID: "test", Security: tt.security, Patience: patience}
 		if tt.want == nil {
 			publish(t, cfg)
 			continue
 		}
-		wait := patience
 		if errors.Is(tt.want, kafka.ErrUnreachable) {
-			wait = time.Second // it is tried again all the while, and never taken
+			cfg.Patience = time.Second // it is tried again all the while, and never taken
 		}
-		_, err := kafka.Connect(t.Context(), cfg, wait)
+		_, err := kafka.Connect(t.Context(), cfg)
 		if !errors.Is(err, tt.want) || strings.Contains(err.Error(), "horse") {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
@@ -130,15 +129,15 @@ func TestKafkaWithTLSAndSASL(t *testing.T) {
 // publish puts one record on a topic and returns the cluster's id.
 func publish(t *testing.T, cfg kafka.Config) string {
 	t.Helper()
-	client, err := kafka.Connect(t.Context(), cfg, patience)
+	client, err := kafka.Connect(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	if _, err := kafka.EnsureTopics(client, banking.Topics()); err != nil {
+	if _, err := kafka.EnsureTopics(t.Context(), client, banking.Topics()); err != nil {
 		t.Fatal(err)
 	}
-	p, err := kafka.NewPublisher(cfg)
+	p, err := kafka.NewPublisher(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +145,7 @@ func publish(t *testing.T, cfg kafka.Config) string {
 	if err := p.Publish(t.Context(), &sarama.ProducerMessage{Topic: banking.TopicOrdersCreated, Key: sarama.StringEncoder("k")}); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := kafka.Identities(client, nil)
+	ids, err := kafka.Identities(t.Context(), client, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

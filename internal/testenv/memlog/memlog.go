@@ -108,7 +108,7 @@ func (l *Log) Records(at record.Partition) []record.Record {
 }
 
 // Bounds implements [kafka.Log].
-func (l *Log) Bounds(topics ...string) ([]kafka.Span, error) {
+func (l *Log) Bounds(_ context.Context, topics ...string) ([]kafka.Span, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []kafka.Span
@@ -126,8 +126,8 @@ func (l *Log) Bounds(topics ...string) ([]kafka.Span, error) {
 }
 
 // Ends implements [kafka.Log].
-func (l *Log) Ends(topics ...string) (map[record.Partition]int64, error) {
-	spans, err := l.Bounds(topics...)
+func (l *Log) Ends(ctx context.Context, topics ...string) (map[record.Partition]int64, error) {
+	spans, err := l.Bounds(ctx, topics...)
 	ends := map[record.Partition]int64{}
 	for _, s := range spans {
 		ends[s.Partition] = s.End

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 // so, and closing leaves no goroutine.
 func TestPublisher(t *testing.T) {
 	cfg, client := testkafka.Embedded(t)
-	p, err := kafka.NewPublisher(cfg)
+	p, err := kafka.NewPublisher(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
