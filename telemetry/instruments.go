@@ -14,6 +14,9 @@ import (
 
 // Instruments builds OpenTelemetry instruments from the catalogue. Asking twice for one name gives the same
 // instrument. All methods are safe for concurrent use.
+//
+// What they measure is held to the catalogue: a label that it does not declare is left out, a value that is not UTF-8 is
+// repaired with U+FFFD, one over 1,024 bytes is cut, and a counter takes nothing below 0.
 type Instruments struct {
 	meter   metric.Meter
 	byName  map[string]Metric
@@ -40,7 +43,7 @@ func (i *Instruments) Int64Counter(name string) (metric.Int64Counter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
-	return c, nil
+	return heldInt64Counter{c, m}, nil
 }
 
 // Float64Counter is [Instruments.Int64Counter] for amounts that are not whole. What it counts in seconds has exemplars;
@@ -54,10 +57,7 @@ func (i *Instruments) Float64Counter(name string) (metric.Float64Counter, error)
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
-	if m.Unit != seconds {
-		return aggregatedCounter{c}, nil
-	}
-	return c, nil
+	return heldFloat64Counter{c, m}, nil
 }
 
 // Float64Histogram returns the histogram of that name with the catalogue's buckets. It is an error if the
@@ -75,10 +75,7 @@ func (i *Instruments) Float64Histogram(name string) (metric.Float64Histogram, er
 	if err != nil {
 		return nil, fmt.Errorf("make histogram %s: %w", name, err)
 	}
-	if m.Unit != seconds {
-		return aggregatedHistogram{h}, nil
-	}
-	return h, nil
+	return heldFloat64Histogram{h, m}, nil
 }
 
 // find returns the declaration, or why it cannot be used as wanted.
@@ -113,25 +110,6 @@ func (m Metric) otelUnit() string {
 
 // seconds is the unit of times.
 const seconds = "s"
-
-// aggregatedHistogram has no exemplars: it measures outside any trace.
-type aggregatedHistogram struct{ metric.Float64Histogram }
-
-// Record implements [metric.Float64Histogram].
-func (h aggregatedHistogram) Record(_ context.Context, value float64, options ...metric.RecordOption) {
-	h.Float64Histogram.Record(context.Background(), value, options...)
-}
-
-// aggregatedCounter is [aggregatedHistogram] for counters.
-type aggregatedCounter struct{ metric.Float64Counter }
-
-// Add implements [metric.Float64Counter].
-func (c aggregatedCounter) Add(_ context.Context, value float64, options ...metric.AddOption) {
-	c.Float64Counter.Add(context.Background(), value, options...)
-}
-
-// maxLabelValue bounds a label's value, in bytes.
-const maxLabelValue = 1024
 
 // Budget keeps a metric within the MaxSeries of the catalogue, whatever label values come. It is safe for
 // concurrent use. It allocates and locks: ask once for each label set and keep what follows from the answer.
@@ -181,6 +159,7 @@ func (b *Budget) Admit(values ...string) bool {
 // Observation takes the values of one reading of several metrics; see [Instruments.Observe].
 type Observation struct {
 	observer metric.Observer
+	byName   map[string]Metric
 	counters map[string]metric.Int64Observable
 	gauges   map[string]metric.Float64Observable
 }
@@ -188,14 +167,14 @@ type Observation struct {
 // Counter gives a counter's total so far. A total below the last one stands for a start from zero.
 func (o Observation) Counter(name string, total int64, options ...metric.ObserveOption) {
 	if c := o.counters[name]; c != nil {
-		o.observer.ObserveInt64(c, total, options...)
+		o.observer.ObserveInt64(c, total, o.byName[name].holdObserve(options)...)
 	}
 }
 
 // Gauge gives a gauge's value.
 func (o Observation) Gauge(name string, value float64, options ...metric.ObserveOption) {
 	if g := o.gauges[name]; g != nil {
-		o.observer.ObserveFloat64(g, value, options...)
+		o.observer.ObserveFloat64(g, value, o.byName[name].holdObserve(options)...)
 	}
 }
 
@@ -207,6 +186,7 @@ func (i *Instruments) Observe(
 	names []string, observe func(context.Context, Observation) error,
 ) (metric.Registration, error) {
 	o := Observation{
+		byName:   i.byName,
 		counters: make(map[string]metric.Int64Observable), gauges: make(map[string]metric.Float64Observable),
 	}
 	var all []metric.Observable
@@ -262,7 +242,7 @@ func (i *Instruments) Int64ObservableSum(name string, observe metric.Int64Callba
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
 	registration, err := i.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		return observe(ctx, int64Observer{observer: o, gauge: sum, left: m.room()})
+		return observe(ctx, int64Observer{observer: o, gauge: sum, declared: m, left: m.room()})
 	}, sum)
 	if err != nil {
 		return nil, fmt.Errorf("register gauge %s: %w", name, err)
@@ -284,7 +264,7 @@ func (i *Instruments) Int64ObservableGauge(name string, observe metric.Int64Call
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
 	registration, err := i.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		return observe(ctx, int64Observer{observer: o, gauge: gauge, left: m.room()})
+		return observe(ctx, int64Observer{observer: o, gauge: gauge, declared: m, left: m.room()})
 	}, gauge)
 	if err != nil {
 		return nil, fmt.Errorf("register gauge %s: %w", name, err)
@@ -303,7 +283,7 @@ func (i *Instruments) Float64ObservableGauge(name string, observe metric.Float64
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
 	registration, err := i.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		return observe(ctx, float64Observer{observer: o, gauge: gauge, left: m.room()})
+		return observe(ctx, float64Observer{observer: o, gauge: gauge, declared: m, left: m.room()})
 	}, gauge)
 	if err != nil {
 		return nil, fmt.Errorf("register gauge %s: %w", name, err)
@@ -326,12 +306,13 @@ type int64Observer struct {
 	embedded.Int64Observer
 	observer metric.Observer
 	gauge    metric.Int64Observable
+	declared Metric
 	left     *int
 }
 
 func (o int64Observer) Observe(value int64, options ...metric.ObserveOption) {
 	if *o.left--; *o.left >= 0 {
-		o.observer.ObserveInt64(o.gauge, value, options...)
+		o.observer.ObserveInt64(o.gauge, value, o.declared.holdObserve(options)...)
 	}
 }
 
@@ -339,11 +320,12 @@ type float64Observer struct {
 	embedded.Float64Observer
 	observer metric.Observer
 	gauge    metric.Float64ObservableGauge
+	declared Metric
 	left     *int
 }
 
 func (o float64Observer) Observe(value float64, options ...metric.ObserveOption) {
 	if *o.left--; *o.left >= 0 {
-		o.observer.ObserveFloat64(o.gauge, value, options...)
+		o.observer.ObserveFloat64(o.gauge, value, o.declared.holdObserve(options)...)
 	}
 }

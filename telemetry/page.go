@@ -43,7 +43,7 @@ func (t *Telemetry) addMetrics(res *resource.Resource) error {
 	if err != nil {
 		return fmt.Errorf("make the Prometheus exporter: %w", err)
 	}
-	t.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res))
+	t.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res), sdkmetric.WithView(textAlone))
 	t.registry = prometheus.NewRegistry()
 	t.gatherer = newLabelled(t.config.Service, own, t.registry)
 	return nil

@@ -13,7 +13,8 @@
 // services in one process have two registries, two tracer providers and two loggers.
 //
 // telemetry.go has the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
-// common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded.
+// common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded, labels.go holds what they
+// measure to the declared labels.
 // page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware, httpmetrics.go what it
 // measures. traces.go makes spans and samples them, logs.go writes log lines, and outlet.go sends both away.
 package telemetry
@@ -268,7 +269,7 @@ func (t *Telemetry) Version() string { return t.config.Version }
 func (t *Telemetry) Catalogue() Catalogue { return append(Catalogue(nil), t.catalogue...) }
 
 // MeterProvider returns the provider behind [Telemetry.Instruments], for libraries that want one. What they
-// record appears in /metrics under names outside the catalogue.
+// record appears in /metrics under names outside the catalogue, without labels whose values are not UTF-8.
 func (t *Telemetry) MeterProvider() metric.MeterProvider { return t.meters }
 
 // TracerProvider returns the service's tracer provider.

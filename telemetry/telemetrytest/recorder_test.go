@@ -106,7 +106,7 @@ func TestAssertionsFail(t *testing.T) {
 		{"no histogram", func() { r.HistogramSum("nothing_seconds", nil) }, "no series"},
 		{"no span", func() { r.Span("once") }, "0 spans"},
 		{"two spans", func() { r.Span("twice") }, "2 spans"},
-		{"labels besides the catalogue", func() { r.CheckCatalogue() }, "[service user]"},
+		{"labels besides the catalogue", func() { r.CheckCatalogue() }, "[service]"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
