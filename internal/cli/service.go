@@ -45,7 +45,7 @@ func serviceCommand(s services.Service) *cli.Command {
 			defer func() { err = errors.Join(err, profiles.stop(ctx, c)) }()
 			running, err := startService(ctx, c, s, addresses)
 			if err != nil {
-				return err
+				return unlessStopped(ctx, err)
 			}
 			fmt.Fprintf(c.Root().Writer, "%s answers at %s (Ctrl-C stops it)\n%s%s", s.Name, running.URL(), whereTelemetryGoes(), profiles.where())
 			failure := watch(ctx, running)
@@ -74,6 +74,15 @@ func startService(ctx context.Context, c *cli.Command, s services.Service, broke
 		return nil, err
 	}
 	return s.Start(ctx, settings, c)
+}
+
+// unlessStopped is the error of a start, nil where that has ended for no other
+// reason than a request to stop.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // settings reads what a service needs from a command's flags.

@@ -53,7 +53,7 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 		addresses = []string{broker.Address()}
 	}
 	all, err := startAll(ctx, c, registry, addresses)
-	if err != nil {
+	if err != nil || all == nil {
 		return err
 	}
 	printWelcome(c.Root().Writer, registry, addresses, all, whatClientsNeed(c, registry)+whereTelemetryGoes()+profiles.where())
@@ -73,8 +73,9 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 	return errors.Join(failure, stopAll(stopping, sources...), stopAll(stopping, others...))
 }
 
-// startAll starts the services side by side and waits until each is ready.
-// On an error nothing is left running.
+// startAll starts the services side by side and waits until each is ready. On
+// an error nothing is left running, nor where it is told to stop meanwhile, which
+// is no error.
 func startAll(ctx context.Context, c *cli.Command, registry services.Registry, brokers []string) ([]*service.Service, error) {
 	all := make([]*service.Service, len(registry))
 	var group errgroup.Group
@@ -92,14 +93,14 @@ func startAll(ctx context.Context, c *cli.Command, registry services.Registry, b
 	if err != nil {
 		stopping, cancel := stopContext(ctx, c)
 		defer cancel()
-		return nil, errors.Join(err, stopAll(stopping, started...))
+		return nil, errors.Join(unlessStopped(ctx, err), stopAll(stopping, started...))
 	}
 	return all, nil
 }
 
 // waitReady returns when every service can do its work.
-func waitReady(ctx context.Context, running []*service.Service) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+func waitReady(parent context.Context, running []*service.Service) error {
+	ctx, cancel := context.WithTimeout(parent, readyTimeout)
 	defer cancel()
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
@@ -108,6 +109,8 @@ func waitReady(ctx context.Context, running []*service.Service) error {
 			select {
 			case failure := <-s.Failed():
 				return fmt.Errorf("%s: %w", s.Name(), failure)
+			case <-parent.Done():
+				return parent.Err()
 			case <-ctx.Done():
 				return fmt.Errorf("%s is not ready: %w", s.Name(), err)
 			case <-ticker.C:

@@ -21,13 +21,16 @@ package httpapi
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -94,9 +97,12 @@ func (c Config) withDefaults() Config {
 type Router struct {
 	cfg       Config
 	mux       *http.ServeMux
-	endpoints []string
-	origin    *http.CrossOriginProtection
-	own       *lane
+	endpoints struct {
+		sync.Mutex // a service that starts answers while its routes are added
+		all        []string
+	}
+	origin *http.CrossOriginProtection
+	own    *lane
 
 	protection http.Header // shared by all answers
 }
@@ -139,7 +145,15 @@ func (rt *Router) Handle(pattern string, handler http.HandlerFunc, parameters ..
 
 func (rt *Router) add(pattern string, handler http.HandlerFunc) {
 	rt.mux.HandleFunc(pattern, handler)
-	rt.endpoints = append(rt.endpoints, strings.TrimSuffix(pattern, "{$}"))
+	rt.endpoints.Lock()
+	defer rt.endpoints.Unlock()
+	rt.endpoints.all = append(rt.endpoints.all, strings.TrimSuffix(pattern, "{$}"))
+}
+
+// Knows says whether the request matches a route that has been added.
+func (rt *Router) Knows(r *http.Request) bool {
+	_, pattern := rt.mux.Handler(r)
+	return pattern != ""
 }
 
 // ServeHTTP answers every request: what matches no route, and what a handler
@@ -270,8 +284,11 @@ func (s *statusOnly) WriteHeader(status int)      { s.status = status }
 func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 
 func (rt *Router) root(w http.ResponseWriter, _ *http.Request) {
+	rt.endpoints.Lock()
+	endpoints := slices.Clone(rt.endpoints.all)
+	rt.endpoints.Unlock()
 	WriteJSON(w, http.StatusOK, map[string]any{
-		"service": rt.cfg.Service, "version": rt.cfg.Version, "endpoints": rt.endpoints,
+		"service": rt.cfg.Service, "version": rt.cfg.Version, "endpoints": endpoints,
 	})
 }
 
@@ -295,9 +312,11 @@ func (rt *Router) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 // Readiness says whether a service can do its work, by asking what it stands
-// on. Its parts are added before the server starts.
+// on. Its methods are safe for concurrent use.
 type Readiness struct {
+	mu    sync.Mutex
 	parts []part
+	held  string // why nobody is ready whatever the parts say; "" for no such reason
 }
 
 type part struct {
@@ -308,17 +327,36 @@ type part struct {
 // Add appends a part. Its check must return soon and not wait for long-lived
 // locks; its error is shown to clients.
 func (r *Readiness) Add(name string, check func(context.Context) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.parts = append(r.parts, part{name, check})
 }
+
+// Hold has the service not be ready for a reason, beside those that the parts
+// have, until [Readiness.Release].
+func (r *Readiness) Hold(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = reason
+}
+
+// Release ends [Readiness.Hold].
+func (r *Readiness) Release() { r.Hold("") }
 
 // Check checks each part and returns the first reason not to be ready.
 func (r *Readiness) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	for _, p := range r.parts {
+	r.mu.Lock()
+	parts, held := slices.Clone(r.parts), r.held
+	r.mu.Unlock()
+	for _, p := range parts {
 		if err := p.check(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
+	}
+	if held != "" {
+		return errors.New(held)
 	}
 	return nil
 }

@@ -16,9 +16,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +89,8 @@ type Service struct {
 	listeners httpapi.Listeners
 	edge      edge
 	ready     *readiness
+	gate      gate
+	server    *httpapi.Server
 }
 
 // edge is what stands between a service and its clients.
@@ -102,7 +106,9 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	if err := settings.validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
-	s := &Service{base: &Base{Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention}}
+	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
+		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention,
+	}}
 	// What every service does at its start. Each step puts its undoing on the
 	// stack: a stop goes through them from the last to the first.
 	for _, step := range []func(context.Context, Settings) error{
@@ -112,10 +118,12 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 		s.openStore, // lock, migrations
 		s.connect,   // Kafka, the topics, whether the storage belongs to them
 		s.route,     // the common routes
+		s.serve,     // health, readiness and metrics, while the rest may take its time
 		s.wire,      // the service's own part: routes, publisher, consumer
-		s.serve,     // what came in meanwhile has waited
+		s.open,      // the own routes; what came in meanwhile has waited
 	} {
 		if err := step(ctx, settings); err != nil {
+			s.gate.shut()
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.KafkaPatience)
 			_ = s.Stop(stopping) // what failed first is what matters
 			cancel()
@@ -226,7 +234,7 @@ func leavesMachine(addresses string) bool {
 	return false
 }
 
-// listen binds; requests wait until [Service.serve].
+// listen binds; requests wait until [Service.serve], those for the own routes until [Service.open].
 func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 	failures, err := s.base.Telemetry.Instruments().Int64Counter(httpapi.AcceptFailuresTotal)
 	if err != nil {
@@ -302,14 +310,55 @@ func (s *Service) wire(ctx context.Context, _ Settings) error {
 	return s.base.Definition.Wire(ctx, s.base)
 }
 
+// serve answers from here on what is asked about the service itself.
 func (s *Service) serve(context.Context, Settings) error {
 	b := s.base
-	handler := httpapi.Identify(telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router))
-	server := httpapi.NewServer(handler, b.Log, httpapi.ServerConfig{Certificate: s.edge.certificate})
-	b.Stack.Go("http server", func(ctx context.Context) error { return server.Serve(ctx, s.listeners...) })
-	b.Stack.OnStop("http requests", server.Shutdown)
+	b.Ready.Hold("starting")
+	handler := httpapi.Identify(s.gate.before(b.Router, telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router)))
+	s.server = httpapi.NewServer(handler, b.Log, httpapi.ServerConfig{Certificate: s.edge.certificate})
+	b.Stack.Go("http server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listeners...) })
+	b.Stack.OnStop("http server's connections", s.server.Shutdown) // where the start ends before the own routes are open
+	return nil
+}
+
+// open lets requests through to the service's own routes. They are finished
+// before what they need is stopped.
+func (s *Service) open(context.Context, Settings) error {
+	b := s.base
+	b.Ready.Release()
+	s.gate.open()
+	b.Stack.OnStop("http requests", s.server.Shutdown)
 	b.Stack.Go("readiness", s.ready.run) // the last part: it ends before requests are turned away
 	return nil
+}
+
+// gate holds requests for routes that a service has yet to add.
+type gate struct {
+	decided chan struct{} // closed once the routes are there, or never will be
+	once    sync.Once
+	opened  atomic.Bool
+}
+
+func (g *gate) open() { g.opened.Store(true); g.shut() }
+
+// shut turns away those who wait, unless the gate is open.
+func (g *gate) shut() { g.once.Do(func() { close(g.decided) }) }
+
+// before is next behind the gate.
+func (g *gate) before(router *httpapi.Router, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.opened.Load() && !router.Knows(r) {
+			select {
+			case <-g.decided:
+			case <-r.Context().Done(): // the client has gone
+			}
+			if !g.opened.Load() {
+				httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.NotReady, Detail: "The service could not start."})
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // readyMetric is the name of the metric that says whether a service can do its work.

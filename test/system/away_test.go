@@ -10,6 +10,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // Kafka goes away and comes back: orders are answered with 503, readiness says
@@ -80,5 +81,19 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// Who is told to stop while it starts stops, and that is no failure.
+func TestAStopDuringTheStart(t *testing.T) {
+	bank.Parallel(t)
+	for _, args := range [][]string{
+		{"paiement", "--paiement-addr", "127.0.0.1:0"}, append([]string{"up"}, bank.FreePorts(services.All())[1:]...),
+	} {
+		// Nobody answers there, and the start is patient.
+		p := bank.Launch(t, append(args, "--data", t.TempDir(), "--kafka-brokers", "127.0.0.1:1", "--kafka-patience", "1h")...)
+		if status := p.Stop(); status != 0 || p.Stderr.String() != "" {
+			t.Errorf("%s = %d: %s", args[0], status, p.Stderr)
+		}
 	}
 }
