@@ -77,8 +77,13 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	if err := kafka.DeleteGroups(client, groups...); err != nil {
 		return err
 	}
-	if err := errors.Join(locked.Clear(ctx), commande.SkipIDs(ctx, ids, client, cfg)); err != nil {
+	cleared := locked.Clear(ctx)
+	foreign, err := commande.SkipIDs(ctx, ids, client, cfg)
+	if err := errors.Join(cleared, err); err != nil {
 		return err
+	}
+	if foreign > 0 {
+		fmt.Fprintf(c.Root().Writer, "%d records name orders that cannot have been taken here; order ids go on without regard to them\n", foreign)
 	}
 	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
 	return nil

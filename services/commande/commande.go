@@ -4,7 +4,7 @@
 //   - commande.go has its name, its metrics and its wiring.
 //   - http.go takes orders: POST /orders.
 //   - store.go gives orders their ids, and remembers them by their
-//     idempotency keys.
+//     idempotency keys; named.go has ids go on after those that the topics name.
 package commande
 
 import (

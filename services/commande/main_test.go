@@ -29,7 +29,9 @@ import (
 // postgres is the server of all tests here, where there is one.
 var postgres testpostgres.Shared
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(postgres.Around(m), goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
 
 // maker gives the URL of an empty storage.
 type maker = func(testing.TB) string

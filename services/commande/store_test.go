@@ -190,27 +190,6 @@ func testABlockThatCannotBeTakenGivesNoID(t *testing.T, empty maker) {
 	}
 }
 
-func TestSkippedIDsNeverGoBack(t *testing.T) { onEach(t, testSkippedIDsNeverGoBack) }
-
-func testSkippedIDsNeverGoBack(t *testing.T, empty maker) {
-	s := reopen(t, empty(t))
-	defer closed(t, s)
-	for _, step := range []struct{ skip, want int64 }{{1, 1}, {50, 50}, {20, 50}} {
-		if err := s.Update(t.Context(), func(tx *storage.Tx) error {
-			_, err := tx.Exec(t.Context(), skipIDs, step.skip)
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if n := next(t, s); n != step.want {
-			t.Errorf("skipped to %d: ids go on at %d, want %d", step.skip, n, step.want)
-		}
-	}
-	if all := takeN(t, &ids{store: s}, 1); all[0] != "order-50" {
-		t.Errorf("got %s, want order-50", all[0])
-	}
-}
-
 func (s *shop) postKeyed(ctx context.Context, key, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/orders", strings.NewReader(body))
 	r.Header.Set(headerKey, key)
