@@ -4,29 +4,82 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 func brokerCommand() *cli.Command {
 	return &cli.Command{
 		Name: "broker", Usage: "run the embedded broker alone, for services in processes of their own",
 		HideHelpCommand: true,
-		Flags:           []cli.Flag{brokerAddrFlag(), dataFlag()},
+		Flags:           append([]cli.Flag{brokerAddrFlag(), dataFlag(), salvageFlag()}, logFlags()...),
 		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Bool(flagSalvage) {
+				return salvage(ctx, c)
+			}
 			b, err := startBroker(ctx, c)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(c.Root().Writer, "the embedded broker listens on %s (Ctrl-C stops it)\n", b.Address())
-			<-ctx.Done()
+			select {
+			case <-ctx.Done():
+			case <-b.Failed(): //nolint:errcheck // Close says why
+			}
 			return b.Close()
 		},
 	}
+}
+
+// salvage gives up what is damaged of a broker that does not start for it.
+func salvage(ctx context.Context, c *cli.Command) error {
+	log, err := brokerLog(ctx, c)
+	if err != nil {
+		return err
+	}
+	places, err := embedded.Salvage(c.String(flagData), log)
+	if err != nil {
+		return err
+	}
+	if places == 0 {
+		fmt.Fprintln(c.Root().Writer, "nothing is damaged, and nothing was changed")
+		return nil
+	}
+	fmt.Fprintf(c.Root().Writer, "%d places are given up, and kept aside in the data folder; start again, then run `vigie audit`\n", places)
+	return nil
+}
+
+// untilFailed returns a context that also ends when a broker has failed, which
+// its Close then returns.
+func untilFailed(ctx context.Context, b *embedded.Broker) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-b.Failed(): //nolint:errcheck // Close says why
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// brokerLog is the embedded broker's own log. Its telemetry sends nothing away,
+// so that there is nothing to shut down.
+func brokerLog(ctx context.Context, c *cli.Command) (*slog.Logger, error) {
+	t, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: "broker", Version: programVersion(),
+		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t.Logger(), nil
 }
 
 // startBroker starts the embedded broker, which takes every client: settings of
@@ -39,7 +92,11 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 	if security.TLS || security.Mechanism != "" {
 		return nil, fmt.Errorf("the embedded broker has neither TLS nor SASL%s", check(flagBrokers, flagTLS, flagSASLMechanism))
 	}
-	return embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData)})
+	log, err := brokerLog(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData), Log: log})
 }
 
 func topicsCommand() *cli.Command {

@@ -19,9 +19,10 @@ import (
 
 // Names of flags that more than one place reads.
 const (
-	flagJSON  = "json"
-	flagLimit = "limit"
-	flagYes   = "yes"
+	flagJSON    = "json"
+	flagLimit   = "limit"
+	flagSalvage = "salvage"
+	flagYes     = "yes"
 
 	flagData                = "data"
 	variableData            = "VIGIE_DATA"
@@ -86,6 +87,13 @@ func secretOf(c *cli.Command, flag string) (secret.Value, error) {
 }
 
 func jsonFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagJSON, Usage: usage} }
+
+func salvageFlag() cli.Flag {
+	return &cli.BoolFlag{
+		Name:  flagSalvage,
+		Usage: "give up what is damaged of the broker in the data folder, keep it aside there, and exit; every whole record stays",
+	}
+}
 
 func yesFlag() cli.Flag { return &cli.BoolFlag{Name: flagYes, Usage: "do not ask"} }
 

@@ -34,6 +34,10 @@ func hint(err error) string {
 		return "; set " + database
 	case errors.Is(err, storage.ErrForeign), errors.Is(err, delivery.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
 		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
+	case errors.Is(err, embedded.ErrDamaged):
+		return "; restore a copy of the data folder, or give up what is damaged with `vigie broker --salvage`, which keeps it aside (docs/operations.md)"
+	case errors.Is(err, embedded.ErrDisk):
+		return "; nothing that was acknowledged is lost: see that the disk is well, and start again"
 	case errors.Is(err, embedded.ErrAddress):
 		return "; choose another with " + setting(flagBrokerAddr) + ", or name a running broker with " + setting(flagBrokers)
 	case errors.Is(err, httpapi.ErrAddress):

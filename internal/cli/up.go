@@ -50,6 +50,9 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 			return err
 		}
 		defer func() { err = errors.Join(err, broker.Close()) }()
+		var cancel context.CancelFunc
+		ctx, cancel = untilFailed(ctx, broker)
+		defer cancel()
 		addresses = []string{broker.Address()}
 	}
 	all, err := startAll(ctx, c, registry, addresses)

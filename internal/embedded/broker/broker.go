@@ -2,8 +2,12 @@
 // system runs where there is Go and nothing else. It speaks the Kafka
 // protocol, keeps its log on disk, and is the only importer of kfake.
 //
-// Its files: broker.go starts and stops it; patient.go keeps kfake from
-// forgetting to watch members that die while they join a group.
+// kfake is made for tests. What a broker must promise besides is kept around it:
+// check.go and partition.go look at every byte of the folder before kfake does,
+// with the formats in batch.go, segment.go and entries.go; salvage.go gives up
+// what is damaged; seal.go is what the broker knows of its folder; disk.go makes
+// writes durable and conn.go holds answers back until they are; retention.go
+// deletes what is old; guard.go keeps kfake from requests that it handles badly.
 package broker
 
 import (
@@ -11,10 +15,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -25,28 +33,58 @@ import (
 // ErrAddress: the broker's address is taken or not one of this machine.
 var ErrAddress = errors.New("broker cannot listen")
 
+// What a partition's log may take of disk and memory, where its topic does not
+// say otherwise. kfake keeps 72 bytes in memory for each batch of the log, and
+// reads one segment of each partition at the same time when it starts.
+const (
+	// SegmentBytes is the size of a log's files, as log.segment.bytes.
+	SegmentBytes = 8 << 20
+	// RetentionBytes is what a partition keeps, as log.retention.bytes.
+	RetentionBytes = 512 << 20
+)
+
+const brokerFolder = "broker"
+
 // Config says where the broker listens and keeps its log.
 type Config struct {
 	// Address is host:port; port 0 picks a free one.
 	Address string
 	// Folder is the data folder; the log goes into its subfolder broker.
 	Folder string
+	// Log is told what the broker finds and does. nil: nobody.
+	Log *slog.Logger
+
+	// sync replaces syncFile in tests.
+	sync func(path string) error
 }
 
 // Broker is a running one-node broker. A record that it acknowledged is on
 // disk, and survives kill -9 and a power cut.
 type Broker struct {
 	cluster *kfake.Cluster
+	disk    *disk
+	trimmer *trimmer
 	lock    *flock.Flock
 	address string
+
+	stop context.CancelFunc // ends trimming
+	done sync.WaitGroup
 }
 
-// Start takes the folder's lock, loads what is in it, and listens.
+// Start takes the folder's lock, checks every file in it, loads it, and listens.
+// Where files are not what was written to them it returns [ErrDamaged], with each
+// place, and changes nothing.
 func Start(ctx context.Context, cfg Config) (*Broker, error) {
-	dir := filepath.Join(cfg.Folder, "broker")
+	dir := filepath.Join(cfg.Folder, brokerFolder)
 	lock, err := storage.LockFolder(dir)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.sync == nil {
+		cfg.sync = syncFile
 	}
 	b, err := start(ctx, cfg, dir)
 	if err != nil {
@@ -57,38 +95,85 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 }
 
 func start(ctx context.Context, cfg Config, dir string) (*Broker, error) {
+	found, err := inspect(dir)
+	if err == nil {
+		err = found.err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &seal{Files: map[string]string{}, Marks: map[string]mark{}}
+	if found.seal != nil {
+		s = found.seal
+		s.Left = nil // from here on, this is no longer what a clean stop left
+		if err := s.write(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := found.repair(cfg.Log); err != nil {
+		return nil, err
+	}
+	return open(ctx, cfg, dir, found.logs, s)
+}
+
+// open starts kfake on a folder that is as it has to be.
+func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *seal) (*Broker, error) {
 	id, err := clusterID(dir)
 	if err != nil {
 		return nil, err
 	}
+	b := &Broker{disk: newDisk(dir, s, cfg.sync, cfg.Log)}
 	// kfake proposes an address of its own; the operator's choice replaces it.
 	listen := func(string, string) (net.Listener, error) {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Address)
 		if err != nil {
 			return nil, fmt.Errorf("%w on %s: %w", ErrAddress, cfg.Address, err)
 		}
-		return patientListener{l}, nil
+		return &edge{Listener: l, disk: b.disk}, nil
 	}
-	cluster, err := kfake.NewCluster(
+	b.cluster, err = kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.ListenFn(listen),
 		kfake.ClusterID(id),
-		kfake.DataDir(filepath.Join(dir, "log")),
-		kfake.SyncWrites(),
+		kfake.DataDir(filepath.Join(dir, logFolder)),
+		kfake.WithLogger(&listener{log: cfg.Log, disk: b.disk}),
+		kfake.BrokerConfigs(map[string]string{
+			intervalSetting:       never,
+			"log.segment.bytes":   strconv.Itoa(SegmentBytes),
+			"log.retention.bytes": strconv.Itoa(RetentionBytes),
+		}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
-	return &Broker{cluster: cluster, address: cluster.ListenAddrs()[0]}, nil
+	b.address = b.cluster.ListenAddrs()[0]
+	b.trimmer = newTrimmer(b.cluster, b.disk, cfg.Log, logs, s.Clock)
+	b.guard()
+	if err := errors.Join(b.disk.flush(), b.trimmer.pass()); err != nil {
+		b.cluster.Close()
+		return nil, fmt.Errorf("start broker: %w", err)
+	}
+	debug.FreeOSMemory() // kfake has read the whole log, and keeps its index
+	trimming, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stop = stop
+	b.done.Go(func() { b.trimmer.run(trimming) })
+	return b, nil
 }
 
 // Address is where the broker listens.
 func (b *Broker) Address() string { return b.address }
 
+// Failed gets the error, an [ErrDisk], after which the broker acknowledges
+// nothing more and has to be closed.
+func (b *Broker) Failed() <-chan error { return b.disk.failed }
+
 // Close ends the connections, writes what is open and gives the folder back.
 func (b *Broker) Close() error {
+	b.stop()
+	b.done.Wait()
+	held, err := b.trimmer.held()
 	b.cluster.Close()
-	return b.lock.Close()
+	return errors.Join(err, b.disk.end(held, b.trimmer.now()), b.lock.Close())
 }
 
 // clusterID is the folder's own: services refuse storage that was filled from
@@ -103,7 +188,7 @@ func clusterID(dir string) (string, error) {
 		return "", fmt.Errorf("read cluster id: %w", err)
 	}
 	id := rand.Text()
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+	if err := replaceFile(path, []byte(id+"\n"), durable); err != nil {
 		return "", fmt.Errorf("write cluster id: %w", err)
 	}
 	return id, nil
