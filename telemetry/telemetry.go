@@ -125,7 +125,7 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 	}
 	t := &Telemetry{
 		config: config, catalogue: catalogue,
-		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, silentBaggage{}),
+		propagator: propagation.NewCompositeTextMapPropagator(traceContext{}, silentBaggage{}),
 	}
 	resource, missing := newResource(ctx, config)
 	err := t.addMetrics(resource)
@@ -279,7 +279,8 @@ func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.spans }
 // configuration's log exporters and processors send it, and nowhere without them.
 func (t *Telemetry) LoggerProvider() log.LoggerProvider { return t.records }
 
-// Propagator returns the W3C Trace Context and W3C Baggage propagator.
+// Propagator returns the W3C Trace Context and W3C Baggage propagator. Of a carrier that has all values of a name
+// ([propagation.ValuesGetter]) it joins those of tracestate and of baggage; several traceparents count as none.
 func (t *Telemetry) Propagator() propagation.TextMapPropagator { return t.propagator }
 
 // Logger returns the service's logger. Use its …Context methods, so that lines carry trace_id and span_id.

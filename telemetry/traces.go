@@ -174,6 +174,27 @@ func newSpanID() (id trace.SpanID) {
 	return id
 }
 
+// traceContext propagates W3C Trace Context as [propagation.TraceContext] does, which looks at the first header field of
+// a name alone. Several fields tracestate are one list, in their order, as section 3.3 of the specification says. Several
+// traceparents leave open which one is meant, so that there is none (section 3.2), and a new trace begins.
+type traceContext struct{ propagation.TraceContext }
+
+// Extract implements [propagation.TextMapPropagator].
+func (t traceContext) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	all, ok := carrier.(propagation.ValuesGetter)
+	if !ok {
+		return t.TraceContext.Extract(ctx, carrier)
+	}
+	parents, states := all.Values("traceparent"), all.Values("tracestate")
+	if len(parents) > 1 {
+		return ctx
+	}
+	if len(states) > 1 {
+		carrier = propagation.MapCarrier{"traceparent": carrier.Get("traceparent"), "tracestate": strings.Join(states, ",")}
+	}
+	return t.TraceContext.Extract(ctx, carrier)
+}
+
 // silentBaggage propagates W3C Baggage as [propagation.Baggage] does, and drops what is malformed or beyond the
 // specification's limits without a word: the other hands the text of the first bad member in a process's life to the
 // global error handler, which writes it, whatever a client put there, to standard error.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -317,5 +318,49 @@ func TestBaggageOfClients(t *testing.T) {
 	}
 	if len(errs) > 0 {
 		t.Errorf("reported to the global handler: %v", errs)
+	}
+}
+
+// Header fields that come several times mean what W3C Trace Context says: tracestate is one list, two traceparents are
+// none; the trace goes on with the request, whether spans are recorded or not.
+func TestHeaderFieldsThatComeSeveralTimes(t *testing.T) {
+	const one, other = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01", "00-ffffffffffffffffffffffffffffffff-ffffffffffffffff-01"
+	recorder := telemetrytest.New(t, "shop", nil)
+	idle, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "shop", LogWriter: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = idle.Shutdown(t.Context()) }()
+	for name, tel := range map[string]*telemetry.Telemetry{"recorded": recorder.Telemetry, "not recorded": idle} {
+		for sent, test := range map[string]struct {
+			parents, states []string
+			state           string
+			continued       bool
+		}{
+			"one of each":        {[]string{one}, []string{"foo=1"}, "foo=1", true},
+			"two states":         {[]string{one}, []string{"foo=1", "bar=2,baz=3"}, "foo=1,bar=2,baz=3", true},
+			"an empty one":       {[]string{one}, []string{"foo=1", "", "bar=2"}, "foo=1,bar=2", true},
+			"two traceparents":   {[]string{one, other}, []string{"foo=1"}, "", false},
+			"the same one twice": {[]string{one, one}, nil, "", false},
+			"states alone":       {nil, []string{"foo=1", "bar=2"}, "", false},
+		} {
+			carried := propagation.MapCarrier{}
+			handler := telemetry.HTTPMiddleware(tel, nil)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				tel.Propagator().Inject(r.Context(), carried)
+			}))
+			r := httptest.NewRequest(http.MethodGet, "/orders", nil)
+			r.Header["Traceparent"], r.Header["Tracestate"] = test.parents, test.states
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if continued := strings.Contains(carried["traceparent"], one[:35]); continued != test.continued || strings.Contains(carried["traceparent"], other[3:35]) {
+				t.Errorf("%s, %s: goes on as %s", name, sent, carried["traceparent"])
+			}
+			if carried["tracestate"] != test.state {
+				t.Errorf("%s, %s: tracestate %q, want %q", name, sent, carried["tracestate"], test.state)
+			}
+			if got := w.Header().Get(telemetry.TraceResponse); got != carried["traceparent"] {
+				t.Errorf("%s, %s: the answer names %q, not %q", name, sent, got, carried["traceparent"])
+			}
+		}
 	}
 }

@@ -196,7 +196,7 @@ func factOf(r record.Record) Fact {
 	if year := f.Time.Year(); year < 1970 || year > 9999 { // a number that is no time, and that JSON cannot write
 		f.Time = time.Time{}
 	}
-	f.Context, _ = ParseContext(r.Header("traceparent"))
+	f.Context = contextOf(r)
 	switch {
 	case slices.Contains(deadletters.Topics(), r.Topic):
 		f.setAside(r)
@@ -212,7 +212,7 @@ func (f *Fact) setAside(r record.Record) {
 		f.Kind, f.Origin, f.Attempts = KindSetAside, origin.Place, origin.Attempts
 		f.Group, f.Reason = clean(origin.Group, maxText), clean(origin.Reason, maxText)
 		// The headers that a letter adds hold no trace context.
-		f.Context, _ = ParseContext(own.Header("traceparent"))
+		f.Context = contextOf(own)
 		return
 	}
 	marker, err := record.ParseMarker(r)
@@ -248,6 +248,22 @@ func (f Fact) Writer() string {
 type Context struct {
 	TraceID, SpanID string // lower-case hex digits; "" where there is none
 	Sampled         bool
+}
+
+// contextOf reads a record's trace context. Of several traceparents it is open
+// which one is meant: there is none, as for who reads the record.
+func contextOf(r record.Record) (found Context) {
+	parents := 0
+	for _, h := range r.Headers {
+		if h.Key == "traceparent" {
+			parents++
+			found, _ = ParseContext(string(h.Value))
+		}
+	}
+	if parents > 1 {
+		return Context{}
+	}
+	return found
 }
 
 // ParseContext reads a traceparent as W3C Trace Context has it, level 1 and

@@ -153,3 +153,18 @@ func TestARecordOfNoTime(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where a record has several traceparents its readers began a new trace, so the
+// record names none, whatever the first of them says.
+func TestSeveralTraceparentsAreNone(t *testing.T) {
+	one, other := created(4, 0), letter(0, 0, banking.GroupPaiement, banking.TopicOrdersCreated, "4")
+	if factOf(one).Context.TraceID != testTrace || factOf(other).Context.TraceID != testTrace {
+		t.Error("one traceparent is not read")
+	}
+	for _, r := range []record.Record{one, other} {
+		r.Headers = append(r.Headers, record.Header{Key: "traceparent", Value: []byte(traceparent("00"))})
+		if f := factOf(r); f.Context != (Context{}) || f.Kind == KindUnreadable {
+			t.Errorf("two traceparents are read as %+v", f)
+		}
+	}
+}

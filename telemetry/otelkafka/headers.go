@@ -48,10 +48,10 @@ func (i *Instrumentation) isContext(name []byte) bool {
 }
 
 // Extract returns ctx with the span context and the baggage from the record's headers, and with these alone:
-// a span in ctx, such as a batch's, does not become the parent of a record that has no context. Of several headers
-// of one name the first counts. A traceparent that is malformed (W3C Trace Context, section 3.2) counts as none, so
-// that a new trace begins, as does any header over 8192 bytes. The record is not changed, and the work is bounded by
-// the number of its headers, whatever their size.
+// a span in ctx, such as a batch's, does not become the parent of a record that has no context. Several headers
+// tracestate, or baggage, are one list, in their order. A traceparent that is malformed (W3C Trace Context, section 3.2)
+// or one of several counts as none, so that a new trace begins, as does what has over 8192 bytes. The record is not
+// changed, and the work is bounded by the number of its headers, whatever their size.
 func (i *Instrumentation) Extract(ctx context.Context, msg *sarama.ConsumerMessage) context.Context {
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
@@ -80,13 +80,9 @@ func (c *sendCarrier) Set(name, value string) {
 	c.msg.Headers = append(c.msg.Headers, sarama.RecordHeader{Key: key, Value: rest[:len(rest):len(rest)]})
 }
 
-// Get returns the first header of that name, which may have come from elsewhere, and none that is too large.
+// Get returns what the headers of that name say, which may have come from elsewhere; see [headerList].
 func (c *sendCarrier) Get(name string) string {
-	value := c.ProducerMessageCarrier.Get(name)
-	if len(value) > maxHeader {
-		return ""
-	}
-	return value
+	return headerList(name, len(c.msg.Headers), func(i int) *sarama.RecordHeader { return &c.msg.Headers[i] })
 }
 
 var (
@@ -97,17 +93,41 @@ var (
 // receiveCarrier is otelsarama's carrier for headers whose size is the sender's to choose.
 type receiveCarrier struct{ msg *sarama.ConsumerMessage }
 
-// Get returns the first header of that name. One that is too large is not even copied.
+// Get returns what the headers of that name say; see [headerList].
 func (c receiveCarrier) Get(name string) string {
-	for _, h := range c.msg.Headers {
-		if h != nil && string(h.Key) == name {
-			if len(h.Value) > maxHeader {
-				return ""
+	return headerList(name, len(c.msg.Headers), func(i int) *sarama.RecordHeader { return c.msg.Headers[i] })
+}
+
+// headerList returns what n headers say under a name: those of a list one after the other, and of several traceparents
+// nothing, for it is open which one is meant. Of other propagators' headers the first counts. What is too large is not
+// even copied.
+func headerList(name string, n int, header func(int) *sarama.RecordHeader) string {
+	list := name == "tracestate" || name == "baggage"
+	var first []byte
+	found, size := 0, 0
+	for i := range n {
+		if h := header(i); h != nil && string(h.Key) == name {
+			if found++; found == 1 {
+				first = h.Value
 			}
-			break
+			if found == 1 || list {
+				size += len(h.Value) + len(",")
+			}
 		}
 	}
-	return otelsarama.NewConsumerMessageCarrier(c.msg).Get(name)
+	switch {
+	case found == 0, size > maxHeader+len(","), found > 1 && name == "traceparent":
+		return ""
+	case found == 1 || !list:
+		return string(first)
+	}
+	all := make([]byte, 0, size)
+	for i := range n {
+		if h := header(i); h != nil && string(h.Key) == name {
+			all = append(append(all, h.Value...), ',')
+		}
+	}
+	return string(all[:len(all)-1])
 }
 
 // Set implements [propagation.TextMapCarrier].

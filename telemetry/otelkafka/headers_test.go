@@ -96,6 +96,50 @@ func TestExtractIgnoresHostileHeaders(t *testing.T) {
 	}
 }
 
+// Headers that come several times are read as over HTTP: tracestate and baggage are lists, two traceparents are none.
+func TestHeadersThatComeSeveralTimes(t *testing.T) {
+	_, inst := newInstrumentation(t, Options{})
+	const other = "00-ffffffffffffffffffffffffffffffff-ffffffffffffffff-01"
+	for name, test := range map[string]struct {
+		headers       []sarama.RecordHeader
+		state, bagged string
+		valid         bool
+	}{
+		"two states":                {[]sarama.RecordHeader{header("tracestate", "foo=1"), header("traceparent", traceparent), header("tracestate", "bar=2")}, "foo=1,bar=2", "", true},
+		"three, one of them a list": {[]sarama.RecordHeader{header("traceparent", traceparent), header("tracestate", "a=1,b=2"), header("tracestate", ""), header("tracestate", "c=3")}, "a=1,b=2,c=3", "", true},
+		"a member twice":            {[]sarama.RecordHeader{header("traceparent", traceparent), header("tracestate", "a=1"), header("tracestate", "a=2")}, "", "", true},
+		"too large together":        {[]sarama.RecordHeader{header("traceparent", traceparent), header("tracestate", "a=1"), header("tracestate", strings.Repeat(" ", maxHeader))}, "", "", true},
+		"two traceparents":          {[]sarama.RecordHeader{header("traceparent", traceparent), header("traceparent", other), header("tracestate", "a=1")}, "", "", false},
+		"twice the same":            {[]sarama.RecordHeader{header("traceparent", traceparent), header("traceparent", traceparent)}, "", "", false},
+		"a good and a bad one":      {[]sarama.RecordHeader{header("traceparent", "none"), header("traceparent", traceparent)}, "", "", false},
+		"two lists of baggage":      {[]sarama.RecordHeader{header("baggage", "a=1"), header("baggage", "b=2")}, "", "a=1,b=2", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := &sarama.ConsumerMessage{Topic: "in"}
+			for i := range test.headers {
+				in.Headers = append(in.Headers, &test.headers[i])
+			}
+			for _, ctx := range []context.Context{
+				inst.Extract(t.Context(), in),
+				inst.takeContext(&sarama.ProducerMessage{Topic: "in", Headers: test.headers}), // as an outbox sends it
+			} {
+				span := trace.SpanContextFromContext(ctx)
+				if span.IsValid() != test.valid || span.TraceState().String() != test.state {
+					t.Errorf("span context %v with %q, want %v with %q", span.IsValid(), span.TraceState(), test.valid, test.state)
+				}
+				var members []string
+				for _, m := range baggage.FromContext(ctx).Members() {
+					members = append(members, m.String())
+				}
+				slices.Sort(members)
+				if got := strings.Join(members, ","); got != test.bagged {
+					t.Errorf("baggage %q, want %q", got, test.bagged)
+				}
+			}
+		})
+	}
+}
+
 func TestExtractForgetsTheCallersBaggage(t *testing.T) {
 	_, inst := newInstrumentation(t, Options{})
 	in := &sarama.ConsumerMessage{Headers: []*sarama.RecordHeader{{Key: []byte("baggage"), Value: []byte("a=1")}}}
@@ -247,8 +291,13 @@ func hop(t *testing.T, inst *Instrumentation, headers []*sarama.RecordHeader) {
 	before := copied(headers)
 	in := &sarama.ConsumerMessage{Topic: "in", Headers: headers}
 	remote := trace.SpanContextFromContext(inst.Extract(t.Context(), in))
-	first := slices.IndexFunc(before, func(h *sarama.RecordHeader) bool { return h != nil && string(h.Key) == "traceparent" })
-	if want := first >= 0 && wellFormed(before[first].Value); remote.IsValid() != want {
+	var parents [][]byte
+	for _, h := range before {
+		if h != nil && string(h.Key) == "traceparent" {
+			parents = append(parents, h.Value)
+		}
+	}
+	if want := len(parents) == 1 && wellFormed(parents[0]); remote.IsValid() != want {
 		t.Fatalf("a context is taken: %v, want %v", remote.IsValid(), want)
 	}
 	ctx, process := inst.StartProcess(t.Context(), in)
@@ -339,6 +388,7 @@ func hostile() map[string][]byte {
 		"another case is foreign": join(wire(fuzzUpper, 1, traceparent), wire(fuzzForeign, 2, "e-1")),
 		"names that are binary":   join(wire(fuzzNamed, 1, "\xff\x00"), wire(fuzzNamed, 1, ""), wire(fuzzNamed, 1, "traceparent")),
 		"thousands":               join(wire(fuzzForeign, 255, "x"), wire(fuzzParent, 1, traceparent), wire(fuzzParent, 255, other)),
+		"several states":          join(wire(fuzzParent, 1, traceparent), wire(fuzzState, 255, "a=1"), wire(fuzzBaggage, 255, "a=1")),
 		"thousands malformed":     join(wire(fuzzParent, 255, "00-zz"), wire(fuzzState, 255, "a=1"), wire(fuzzBaggage, 255, "a=1")),
 	}
 }

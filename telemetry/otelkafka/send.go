@@ -128,7 +128,7 @@ func (i *Instrumentation) takeContext(msg *sarama.ProducerMessage) context.Conte
 	}
 	for _, h := range msg.Headers {
 		if i.isContext(h.Key) {
-			return i.propagator.Extract(context.Background(), &sendCarrier{ProducerMessageCarrier: otelsarama.NewProducerMessageCarrier(msg)})
+			return i.propagator.Extract(context.Background(), &sendCarrier{ProducerMessageCarrier: otelsarama.NewProducerMessageCarrier(msg), msg: msg})
 		}
 	}
 	return context.Background()
