@@ -6,6 +6,7 @@
 // tests use it.
 //
 //   - broker.go starts, kills, stops and restarts a broker.
+//   - cluster.go does so with three of them, which are one cluster.
 //   - settings.go prepares it: its configuration, and what a test may change in it.
 //   - embedded.go starts the embedded broker, where real Kafka is not asked for.
 package kafka
@@ -163,6 +164,9 @@ func (b *Broker) Stop() error {
 
 // Process is the broker's process of the moment, to freeze or to watch.
 func (b *Broker) Process() *proc.Process { return b.process }
+
+// Processes are all of the broker: [Broker.Process].
+func (b *Broker) Processes() []*proc.Process { return []*proc.Process{b.process} }
 
 // LogTail is the end of the broker's log.
 func (b *Broker) LogTail() string { return proc.Tail(b.path("broker.log")) }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vigie-dev/vigie/internal/testenv/proc"
@@ -22,36 +23,27 @@ var logging []byte
 
 // prepare configures the broker and gives it an empty log.
 func (b *Broker) prepare(ctx context.Context) error {
-	if err := b.configure(); err != nil {
-		return err
-	}
-	return b.format(ctx)
-}
-
-func (b *Broker) configure() error {
 	addresses, err := proc.FreeAddresses(2)
 	if err != nil {
 		return err
 	}
-	broker, controller := addresses[0], addresses[1]
-	b.address = broker
-	for name, text := range map[string]string{
-		"server.properties": properties(b.folder, broker, controller, b.options.guard), "log4j2.properties": string(logging),
-	} {
+	n := node{id: 1, clients: addresses[0], quorum: addresses[1], nodes: 1}
+	return b.prepareAs(ctx, n, clusterID(), "--standalone")
+}
+
+// prepareAs is [Broker.prepare] for a node of a cluster, whose log is formatted
+// with these arguments.
+func (b *Broker) prepareAs(ctx context.Context, n node, cluster string, format ...string) error {
+	b.address = n.clients
+	settings := n.settings(b.folder)
+	b.options.guard.add(settings)
+	for name, text := range map[string]string{"server.properties": properties(settings), "log4j2.properties": string(logging)} {
 		if err := os.WriteFile(b.path(name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure broker: %w", err)
 		}
 	}
-	return nil
-}
-
-// format prepares an empty log with a cluster id of its own.
-func (b *Broker) format(ctx context.Context) error {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails
-	id[0] &= 0x7f           // ids that begin with a dash would be taken for an option
-	args := append(b.jvm(quick()...), "kafka.tools.StorageTool", "format", "--standalone",
-		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.path("server.properties"))
+	args := append(b.jvm(quick()...), "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", b.path("server.properties"))
+	args = append(args, format...)
 	args = append(args, b.options.guard.users()...)
 	if output, err := exec.CommandContext(ctx, b.java.Program, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
 		return fmt.Errorf("format broker's log: %w\n%s", err, output)
@@ -59,37 +51,65 @@ func (b *Broker) format(ctx context.Context) error {
 	return nil
 }
 
-// properties are server.properties of one node that is broker and controller
-// at once. Every internal topic has one replica and few partitions: there is
-// one node, and a start should take a moment.
-func properties(folder, broker, controller string, guard *Guard) string {
+// clusterID is another for each cluster.
+func clusterID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	id[0] &= 0x7f           // ids that begin with a dash would be taken for an option
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// node is what distinguishes one node of a cluster from the others.
+type node struct {
+	id              int
+	clients, quorum string // where it listens, host:port
+	nodes           int    // of the cluster
+	voters          string // all controllers; "" where there is one
+}
+
+// settings are server.properties of a node that is broker and controller at
+// once. What is written is on a majority of the nodes, and only a node that has
+// it may lead. Internal topics have few partitions: a start should take a moment.
+func (n node) settings(folder string) map[string]string {
+	replicas, inSync := strconv.Itoa(n.nodes), strconv.Itoa(n.nodes/2+1)
 	settings := map[string]string{
 		"process.roles":                        "broker,controller",
-		"node.id":                              "1",
-		"listeners":                            "CLIENTS://" + broker + ",QUORUM://" + controller,
-		"advertised.listeners":                 "CLIENTS://" + broker,
+		"node.id":                              strconv.Itoa(n.id),
+		"listeners":                            "CLIENTS://" + n.clients + ",QUORUM://" + n.quorum,
+		"advertised.listeners":                 "CLIENTS://" + n.clients,
 		"listener.security.protocol.map":       "CLIENTS:PLAINTEXT,QUORUM:PLAINTEXT",
 		"inter.broker.listener.name":           "CLIENTS",
 		"controller.listener.names":            "QUORUM",
-		"controller.quorum.bootstrap.servers":  controller,
 		"log.dirs":                             filepath.Join(folder, "data"),
 		"auto.create.topics.enable":            "false",
 		"num.network.threads":                  "2",
 		"num.io.threads":                       "4",
 		"log.cleaner.dedupe.buffer.size":       "2097152",
 		"group.initial.rebalance.delay.ms":     "0",
-		"default.replication.factor":           "1",
-		"broker.session.timeout.ms":            "3000", // a killed broker comes back no sooner
+		"default.replication.factor":           replicas,
+		"min.insync.replicas":                  inSync,
+		"unclean.leader.election.enable":       "false",
+		"log.retention.check.interval.ms":      "86400000", // no test waits for it, and some have old records
+		"broker.session.timeout.ms":            "3000",     // a killed broker comes back no sooner
 		"broker.heartbeat.interval.ms":         "500",
-		"offsets.topic.replication.factor":     "1",
+		"offsets.topic.replication.factor":     replicas,
 		"offsets.topic.num.partitions":         "3",
 		"transaction.state.log.num.partitions": "1",
 	}
 	for _, topic := range []string{"transaction.state.log", "share.coordinator.state.topic"} {
-		settings[topic+".replication.factor"] = "1"
-		settings[topic+".min.isr"] = "1"
+		settings[topic+".replication.factor"] = replicas
+		settings[topic+".min.isr"] = inSync
 	}
-	guard.add(settings)
+	if n.voters == "" {
+		settings["controller.quorum.bootstrap.servers"] = n.quorum
+	} else {
+		settings["controller.quorum.voters"] = n.voters
+	}
+	return settings
+}
+
+// properties writes settings as Java reads them.
+func properties(settings map[string]string) string {
 	lines := make([]string, 0, len(settings))
 	for name, value := range settings {
 		lines = append(lines, fmt.Sprintf("%s=%s\n", name, value))
