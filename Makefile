@@ -12,6 +12,7 @@ VIGIE = bin/vigie
 
 # make crash: rounds on each broker, the seed (a number, or random), embedded,
 # kafka or both, the first round, only one fault, how long a broker is away.
+# make crash-cluster takes the same but for the broker.
 N = 10
 SEED = random
 BROKER = both
@@ -30,7 +31,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-quick test-integration crash lint fmt bench fuzz docs \
+.PHONY: help run build test test-quick test-integration crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
 	start monitoring-up monitoring-down start-all test-stack
 
@@ -68,6 +69,9 @@ crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or 
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \
 		CRASH_FAULT='$(FAULT)' CRASH_AWAY='$(AWAY)' CRASH_DATABASE='$(DATABASE)' CRASH_INSTANCES='$(INSTANCES)' \
 		go test -tags integration -count=1 -v -timeout 0 -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
+
+crash-cluster: ## crash the nodes of a three-node Kafka under load, in N= rounds
+	@$(MAKE) --no-print-directory crash BROKER=cluster
 
 lint: ## check format, modules, tree and code (ARGS go to golangci-lint)
 	@sh tools/lint.sh $(ARGS)

@@ -27,7 +27,7 @@ const (
 	// ackTimeout is how long commande waits for Kafka.
 	ackTimeout = 2 * time.Second
 	// maxRequests bounds the load of a round, whatever the fault.
-	maxRequests = 6000
+	maxRequests = 15_000
 	// maxPause is the longest that a client waits after an answer; half of it
 	// is usual.
 	maxPause = 80 * time.Millisecond
@@ -37,6 +37,8 @@ const (
 	// than commande takes to give up.
 	clientPatience = 2*ackTimeout + time.Second
 	maxAnswer      = 64 << 10
+	// maxCents is the most that an order is of.
+	maxCents = 500_000
 )
 
 // reply is what a client knows about one request.
@@ -47,6 +49,8 @@ type reply struct {
 	Problem httpapi.ProblemType // of a response that is none
 	OrderID string
 	EventID string
+	Sent    time.Time
+	Key     string // the Idempotency-Key, or ""
 }
 
 // load is clients that place orders and remember the responses.
@@ -73,7 +77,11 @@ func startLoad(url string, seed uint64) *load {
 		random := rand.New(rand.NewPCG(seed, uint64(c))) //nolint:gosec // repeatable on purpose
 		l.group.Go(func() {
 			for n := 0; l.more(ctx); n++ {
-				l.place(fmt.Sprintf("client-%d-%d", c, n), 1+random.Int64N(500_000))
+				a := reply{Request: fmt.Sprintf("client-%d-%d", c, n), Cents: 1 + random.Int64N(maxCents)}
+				if random.IntN(2) == 0 {
+					a.Key = a.Request
+				}
+				l.place(a)
 				pause := time.Duration(random.Int64N(int64(maxPause)))
 				if !l.lastWasTaken() {
 					pause += refusedPause
@@ -93,26 +101,9 @@ func (l *load) more(ctx context.Context) bool {
 	return ctx.Err() == nil && l.sent <= maxRequests
 }
 
-// place posts one order. Its context is not the load's: what has been sent is
-// waited for, so that the log cannot hold an order that nobody sent.
-func (l *load) place(request string, amount int64) {
-	a := reply{Request: request, Cents: amount}
-	body := fmt.Sprintf(`{"userId":%q,"amount":%s,"items":["item"]}`, request, euros(amount))
-	response, err := l.http.Post(l.url+"/orders", "application/json", strings.NewReader(body)) //nolint:noctx // see above
-	if err == nil {
-		var placed struct{ OrderID, EventID string }
-		a.Status = response.StatusCode
-		var problem httpapi.Problem
-		decoder := json.NewDecoder(io.LimitReader(response.Body, maxAnswer))
-		if a.Status != http.StatusCreated {
-			_ = decoder.Decode(&problem) // without a type the client knows the status alone
-		} else if decoder.Decode(&placed) != nil {
-			a.Status = 0 // cut off: the client knows nothing
-		}
-		a.OrderID, a.EventID, a.Problem = placed.OrderID, placed.EventID, problem.Type
-		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
-		_ = response.Body.Close()
-	}
+// place posts one order.
+func (l *load) place(a reply) {
+	a = l.post(a)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.replies = append(l.replies, a)
@@ -122,6 +113,87 @@ func (l *load) place(request string, amount int64) {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
+
+// post sends an order and returns what its client knows afterwards. Its context
+// is not the load's: what has been sent is waited for, so that the log cannot
+// hold an order that nobody sent.
+func (l *load) post(a reply) reply {
+	a.Sent, a.Status = time.Now(), 0
+	body := fmt.Sprintf(`{"userId":%q,"amount":%s,"items":["item"]}`, a.Request, euros(a.Cents))
+	request, err := http.NewRequest(http.MethodPost, l.url+"/orders", strings.NewReader(body)) //nolint:noctx // see above
+	if err != nil {
+		return a
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if a.Key != "" {
+		request.Header.Set("Idempotency-Key", a.Key)
+	}
+	response, err := l.http.Do(request)
+	if err != nil {
+		return a
+	}
+	defer func() { _ = response.Body.Close() }()
+	var placed struct{ OrderID, EventID string }
+	a.Status = response.StatusCode
+	var problem httpapi.Problem
+	decoder := json.NewDecoder(io.LimitReader(response.Body, maxAnswer))
+	if a.Status != http.StatusCreated {
+		_ = decoder.Decode(&problem) // without a type the client knows the status alone
+	} else if decoder.Decode(&placed) != nil {
+		a.Status = 0 // cut off: the client knows nothing
+	}
+	a.OrderID, a.EventID, a.Problem = placed.OrderID, placed.EventID, problem.Type
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
+	return a
+}
+
+// maxAsked bounds the requests that are repeated, of each kind.
+const maxAsked = 40
+
+// askAgain repeats requests of after a moment under their keys. One that was
+// acknowledged has to get its first answer again, and one whose outcome its
+// client does not know gets an answer now, for the one order that it stands for.
+func (l *load) askAgain(ctx context.Context, since time.Time, random *rand.Rand) error {
+	for _, i := range l.toRepeat(since, random) {
+		l.mu.Lock()
+		first := l.replies[i]
+		l.mu.Unlock()
+		again := l.post(first)
+		for again.Status != http.StatusCreated && lifecycle.Sleep(ctx, refusedPause) == nil {
+			again = l.post(first)
+		}
+		unlike := again.OrderID != first.OrderID || again.EventID != first.EventID
+		if again.Status != http.StatusCreated || first.Status == http.StatusCreated && unlike {
+			return fmt.Errorf("%w: %+v, and then %+v", errOtherAnswer, first, again)
+		}
+		l.mu.Lock()
+		l.replies[i] = again
+		l.mu.Unlock()
+	}
+	l.http.CloseIdleConnections()
+	return nil
+}
+
+// toRepeat chooses some of the requests with keys, by their place among the replies.
+func (l *load) toRepeat(since time.Time, random *rand.Rand) (chosen []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var known, unknown int
+	for _, i := range random.Perm(len(l.replies)) {
+		count := &unknown
+		if l.replies[i].Status == http.StatusCreated {
+			count = &known
+		}
+		if a := l.replies[i]; a.Key != "" && !a.Sent.Before(since) && *count < maxAsked {
+			*count++
+			chosen = append(chosen, i)
+		}
+	}
+	return chosen
+}
+
+// errOtherAnswer: a request was answered otherwise than before, under its key.
+var errOtherAnswer = errors.New("a request that was repeated under its key got another answer")
 
 // euros writes cents as clients send them.
 func euros(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }

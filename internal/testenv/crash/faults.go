@@ -6,22 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/IBM/sarama"
-	"github.com/rcrowley/go-metrics"
-	"golang.org/x/sync/errgroup"
-
-	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
-	"github.com/vigie-dev/vigie/internal/record"
 	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
@@ -45,6 +35,12 @@ type breakage struct {
 	step    fault.Step
 	// smallDisk puts the data folder on a file system that can be filled.
 	smallDisk bool
+	// files are the embedded broker's own: no other broker's can suffer it.
+	files bool
+	// wallClock has the round's processes go by a clock that can be set.
+	wallClock bool
+	// letters has many orders set aside, with the authoriser's errors.
+	letters bool
 	// before, if any, runs when the topics are there and no service is.
 	before func(ctx context.Context, r *round) error
 	// during runs under load. It leaves everything running again.
@@ -62,6 +58,16 @@ func breakages() []breakage {
 		{name: "disk full", smallDisk: true, during: soon(fillDisk)},
 		{name: "poison", before: poisonHeads, during: soon(quiet)},
 		{name: "rebalance storm", during: storm},
+		{name: "clock steps", wallClock: true, during: stepClock},
+		{name: "torn tails", files: true, during: soon(tearTails)},
+		{name: "flipped bit", files: true, during: soon(flipBit)},
+		{name: "foreign transactions", during: soon(transact)},
+		{name: "partitions added", during: soon(addPartitions)},
+		{name: "records deleted", during: deleteRecords},
+		{name: "topics recreated", during: soon(recreateTopics)},
+		{name: "reset", during: reset},
+		{name: "purge", letters: true, during: purge},
+		{name: "purge and reset", letters: true, during: purgeAndReset},
 	}
 	for _, service := range testsystem.Services() {
 		all = append(all,
@@ -83,6 +89,16 @@ func databaseBreakages() []breakage {
 		{name: "freeze database", during: soon(freezeDatabase)},
 		{name: "database away", during: soon(databaseAway)},
 		{name: "kill database and services", during: soon(killDatabaseAndServices)},
+	}
+}
+
+// clusterBreakages is what a cluster of several nodes can suffer.
+func clusterBreakages() []breakage {
+	return []breakage{
+		{name: "kill a node", during: soon(killNode)},
+		{name: "freeze a node", during: soon(freezeNode)},
+		{name: "two nodes gone", during: soon(loseNodes)},
+		{name: "leaders move", during: moveLeaders},
 	}
 }
 
@@ -189,22 +205,31 @@ func away(ctx context.Context, r *round, kill func(), stop func() error, restart
 // freezeService makes a zombie: its partitions are given away while it stands
 // still with a batch in progress, and it wakes up in the middle of it.
 func freezeService(ctx context.Context, r *round) error {
-	return freeze(ctx, r.instance().Process(), frozen)
+	return freeze(ctx, frozen, r.instance().Process())
 }
 
 // freezeBroker leaves connections open that do not answer, as freezeDatabase does.
 func freezeBroker(ctx context.Context, r *round) error {
-	return freeze(ctx, r.broker.Process(), 2*ackTimeout)
+	return freeze(ctx, 2*ackTimeout, r.broker.Processes()...)
 }
 
-func freeze(ctx context.Context, p interface {
+// freezable is a process, or several.
+type freezable interface {
 	Freeze() error
 	Thaw() error
-}, d time.Duration) error {
-	if err := p.Freeze(); err != nil {
-		return err
+}
+
+func freeze[F freezable](ctx context.Context, d time.Duration, all ...F) (err error) {
+	for _, p := range all {
+		err = errors.Join(err, p.Freeze())
 	}
-	return errors.Join(lifecycle.Sleep(ctx, d), p.Thaw())
+	if err == nil {
+		err = lifecycle.Sleep(ctx, d)
+	}
+	for _, p := range all {
+		err = errors.Join(err, p.Thaw())
+	}
+	return err
 }
 
 // dieAtStep waits for the service to die where its environment says, and
@@ -249,7 +274,7 @@ func databaseAway(ctx context.Context, r *round) error {
 	return away(ctx, r, r.database.Kill, stop, r.database.Restart)
 }
 
-func freezeDatabase(ctx context.Context, r *round) error { return freeze(ctx, r.database, frozen) }
+func freezeDatabase(ctx context.Context, r *round) error { return freeze(ctx, frozen, r.database) }
 
 func killDatabaseAndServices(ctx context.Context, r *round) error {
 	r.system.Kill()
@@ -258,207 +283,4 @@ func killDatabaseAndServices(ctx context.Context, r *round) error {
 		return err
 	}
 	return r.system.Start(ctx)
-}
-
-// poisonable are the topics whose records the services must understand.
-func poisonable() []string {
-	return []string{banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}
-}
-
-// poisons are values that no service can process, in turn. Keys and headers
-// are those of a proper record.
-func poisons(id, eventID string) [][]byte {
-	proper := `{"eventId":"` + eventID + `","orderId":"` + id + `","userId":"poison"`
-	return [][]byte{
-		nil, {}, []byte("\x00\xff not JSON"), []byte(`{"eventId":`), []byte(`[]`), []byte(`{}`),
-		[]byte(proper + `}`), // fields missing
-		[]byte(proper + `,"amount":-5,"items":[],"status":"CREATED","createdAt":"2026-01-01T00:00:00Z"}`),
-		[]byte(proper + `,"amount":1e999,"items":[],"status":"CREATED","createdAt":"2026-01-01T00:00:00Z"}`),
-		[]byte(proper + `,"amount":"5","items":[],"status":"?","createdAt":"yesterday"}`),
-		[]byte(`{"eventId":"` + eventID + `","orderId":"order-0"}`), // not the key's order
-	}
-}
-
-// poisonHeads puts poison at the head of each partition, before any service
-// has read from it.
-func poisonHeads(ctx context.Context, r *round) error {
-	return r.putPoison(ctx, poisonable(), len(poisons("", "")))
-}
-
-// clientConfig is sarama's default but for a registry of our own, which is
-// the only one that stops.
-func clientConfig() *sarama.Config {
-	cfg := sarama.NewConfig()
-	cfg.MetricRegistry = metrics.NewRegistry()
-	cfg.Net.DialTimeout, cfg.Net.ReadTimeout = 30*time.Second, 30*time.Second
-	return cfg
-}
-
-// putPoison adds n poison records to each partition of the topics.
-func (r *round) putPoison(_ context.Context, topics []string, n int) error {
-	cfg := clientConfig()
-	cfg.Producer.Partitioner = sarama.NewManualPartitioner
-	cfg.Producer.RequiredAcks = sarama.WaitForAll
-	cfg.Producer.Return.Successes = true
-	cfg.Producer.Retry.Max = 0 // the position must be known
-	producer, err := sarama.NewSyncProducer([]string{r.broker.Address()}, cfg)
-	if err != nil {
-		return fmt.Errorf("connect poison: %w", err)
-	}
-	defer func() { _ = producer.Close() }()
-	for _, topic := range topics {
-		for partition := range int32(banking.Partitions) {
-			for range n {
-				if err := r.putOne(producer, topic, partition); err != nil {
-					return fmt.Errorf("put poison on %s/%d: %w", topic, partition, err)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (r *round) putOne(producer sarama.SyncProducer, topic string, partition int32) error {
-	serial := len(r.poison)
-	id := fmt.Sprintf("order-%d", 900_000_000+serial)
-	eventID := fmt.Sprintf("00000000-0000-4000-8000-%012d", serial)
-	values := poisons(id, eventID)
-	value := values[serial%len(values)]
-	m := &sarama.ProducerMessage{
-		Topic: topic, Partition: partition, Key: sarama.StringEncoder(id),
-		Headers: []sarama.RecordHeader{
-			{Key: []byte("eventId"), Value: []byte(eventID)}, {Key: []byte("eventType"), Value: []byte(typeOn(topic))},
-		},
-	}
-	if value != nil {
-		m.Value = sarama.ByteEncoder(value)
-	}
-	_, offset, err := producer.SendMessage(m)
-	if err != nil {
-		return err
-	}
-	at := record.At(topic, partition, offset)
-	r.poison[at] = record.Record{Place: at, Key: []byte(id), Value: value}
-	return nil
-}
-
-func typeOn(topic string) string {
-	for _, t := range []string{banking.TypeOrderCreated, banking.TypePaymentAuthorized, banking.TypePaymentRejected} {
-		if banking.TopicOf(t) == topic {
-			return t
-		}
-	}
-	return ""
-}
-
-const (
-	stormTime = 10 * time.Second
-	// maxIntrusion is the longest that an intruder keeps partitions.
-	maxIntrusion = 1500 * time.Millisecond
-)
-
-// storm has a second member join each group and leave it again and again. It
-// takes partitions and does nothing with them.
-func storm(ctx context.Context, r *round) error {
-	ctx, cancel := context.WithTimeout(ctx, stormTime)
-	defer cancel()
-	var group errgroup.Group
-	for name, topics := range groups() {
-		random := rand.New(rand.NewPCG(r.random.Uint64(), 0)) //nolint:gosec // repeatable on purpose
-		group.Go(func() error {
-			for ctx.Err() == nil {
-				if err := intrude(ctx, r.broker.Address(), name, topics, time.Duration(random.Int64N(int64(maxIntrusion)))); err != nil {
-					return err
-				}
-				_ = lifecycle.Sleep(ctx, time.Duration(random.Int64N(int64(maxIntrusion))))
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// intrude joins a group, keeps its partitions for a time, and leaves.
-func intrude(ctx context.Context, address, name string, topics []string, hold time.Duration) (err error) {
-	cfg := clientConfig()
-	cfg.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
-	cfg.Consumer.Group.Session.Timeout = sessionTimeout
-	cfg.Consumer.Group.Heartbeat.Interval = sessionTimeout / 6
-	cfg.Consumer.Offsets.AutoCommit.Enable = false
-	group, err := sarama.NewConsumerGroup([]string{address}, name, cfg)
-	if err != nil {
-		return fmt.Errorf("join %s: %w", name, err)
-	}
-	defer func() { err = errors.Join(err, group.Close()) }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	err = group.Consume(ctx, topics, &intruder{hold: hold, leave: cancel})
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("keep partitions of %s: %w", name, err)
-	}
-	return nil
-}
-
-// intruder keeps its partitions for a time and leaves.
-type intruder struct {
-	hold  time.Duration
-	leave func()
-}
-
-// Setup implements sarama.ConsumerGroupHandler.
-func (i *intruder) Setup(session sarama.ConsumerGroupSession) error {
-	_ = lifecycle.Sleep(session.Context(), i.hold)
-	i.leave()
-	return nil
-}
-
-// Cleanup implements sarama.ConsumerGroupHandler.
-func (*intruder) Cleanup(sarama.ConsumerGroupSession) error { return nil }
-
-// ConsumeClaim implements sarama.ConsumerGroupHandler.
-func (*intruder) ConsumeClaim(session sarama.ConsumerGroupSession, _ sarama.ConsumerGroupClaim) error {
-	<-session.Context().Done()
-	return nil
-}
-
-// diskFull is how long the data folder is full.
-const diskFull = 4 * time.Second
-
-// fillDisk takes all space in the data folder, for a time.
-func fillDisk(ctx context.Context, r *round) error {
-	path := filepath.Join(r.data, "ballast")
-	full, cancel := context.WithTimeout(ctx, diskFull)
-	defer cancel()
-	for full.Err() == nil { // again, should anything have been given back
-		if err := fill(path); err != nil {
-			return err
-		}
-		_ = lifecycle.Sleep(full, 20*time.Millisecond)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("free space: %w", err)
-	}
-	return nil
-}
-
-// fill appends to a file until there is no space for a byte.
-func fill(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // our own
-	if err != nil {
-		return fmt.Errorf("fill disk: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	for size := 1 << 20; size > 0; {
-		_, err := f.Write(make([]byte, size))
-		switch {
-		case errors.Is(err, syscall.ENOSPC):
-			size /= 16
-		case err != nil:
-			return fmt.Errorf("fill disk: %w", err)
-		}
-	}
-	return nil
 }

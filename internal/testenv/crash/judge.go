@@ -19,9 +19,14 @@ import (
 // we put into the topics ourselves, what clients can see, and the audit's report.
 type evidence struct {
 	Replies []reply
-	Records map[string][]record.Record     // of orders.created and the dead-letter topics
+	Records map[string][]record.Record     // of all topics, those among them that were deleted
+	Deleted map[record.Place]bool          // from the topics, by an operator
 	Poison  map[record.Place]record.Record // records that we put among them
-	Audit   audit.Report
+	Never   []string                       // orders that nobody may decide or show
+	// Since is when an operator had deleted all topics, and with them what was
+	// acknowledged before; zero for never.
+	Since time.Time
+	Audit audit.Report
 	views
 }
 
@@ -30,6 +35,7 @@ type verdict struct {
 	Acknowledged int // orders that clients got a 201 for
 	Unanswered   int // requests whose outcome their client does not know
 	DeadLettered int64
+	Purged       int64
 	// Republished counts records beyond the first with their event id, which
 	// readers have to drop.
 	Republished int64
@@ -44,10 +50,12 @@ type verdict struct {
 // audit's word for the rest: that every order is decided once, or a dead
 // letter, and that the services' state says so too.
 func judge(e evidence) verdict {
-	j := &judgement{evidence: e, orders: map[string]order{}}
+	j := &judgement{evidence: e, orders: map[string]order{}, results: map[string]result{}, letters: map[string]bool{}}
 	j.readOrders()
+	j.readResults()
 	j.checkReplies()
 	j.checkLetters()
+	j.checkOutcomes()
 	j.checkAudit()
 	j.checkViews()
 	return j.verdict
@@ -57,13 +65,23 @@ func judge(e evidence) verdict {
 type judgement struct {
 	evidence
 	verdict
-	orders map[string]order // by event id
+	orders  map[string]order  // by event id
+	results map[string]result // by order id
+	letters map[string]bool   // of paiement's, by the order's event id
 }
 
 // order is one order in the log.
 type order struct {
 	event
 	cents int64
+	left  bool // in the log, and not only among what was deleted
+}
+
+// result is the decision about an order.
+type result struct {
+	event
+	cents      int64
+	authorized bool
 }
 
 func (j *judgement) violated(format string, args ...any) {
@@ -81,7 +99,53 @@ func (j *judgement) readOrders() {
 			j.violated("an order cannot be read: %v", err)
 			continue
 		}
-		j.orders[e.EventID] = order{e, amount}
+		j.orders[e.EventID] = order{e, amount, j.orders[e.EventID].left || !j.Deleted[r.Place]}
+	}
+}
+
+// readResults reads the decisions. One may be there several times, but no order
+// has two.
+func (j *judgement) readResults() {
+	for _, topic := range []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected} {
+		for _, r := range j.Records[topic] {
+			if _, ours := j.Poison[r.Place]; ours {
+				continue
+			}
+			e, amount, err := decode(r)
+			if err != nil {
+				j.violated("a decision cannot be read: %v", err)
+				continue
+			}
+			if other, twice := j.results[e.OrderID]; twice && other.EventID != e.EventID {
+				j.violated("%s: decided twice, as %s and %s", e.OrderID, other.EventID, e.EventID)
+			}
+			j.results[e.OrderID] = result{e, amount, topic == banking.TopicPaymentsAuthorized}
+		}
+	}
+}
+
+// checkOutcomes looks for what became of each order: a decision about its own
+// amount, or a dead letter, which may have been purged since.
+func (j *judgement) checkOutcomes() {
+	known := map[string]bool{}
+	for _, o := range j.orders {
+		known[o.OrderID] = true
+		switch r, decided := j.results[o.OrderID]; {
+		case !decided && !j.letters[o.EventID]:
+			j.violated("%s: neither decided nor set aside", o.OrderID)
+		case decided && r.cents != o.cents:
+			j.violated("%s: decided for %d cents, ordered for %d", o.OrderID, r.cents, o.cents)
+		}
+	}
+	for id := range j.results {
+		if !known[id] {
+			j.violated("%s: decided without an order", id)
+		}
+	}
+	for _, id := range j.Never {
+		if _, shown := j.Suivi[id]; shown || known[id] {
+			j.violated("%s: aborted with its transaction, and there all the same", id)
+		}
 	}
 }
 
@@ -147,6 +211,7 @@ func (j *judgement) checkReplies() {
 		}
 		given[a.OrderID] = true
 		switch {
+		case !found && a.Sent.Before(j.Since): // gone with its topic
 		case !found:
 			j.violated("%s: acknowledged and not in the log", a.OrderID)
 		case o.OrderID != a.OrderID || o.EventID != a.EventID:
@@ -170,6 +235,9 @@ func (j *judgement) checkLetters() {
 	seen := map[string]bool{}
 	for _, topic := range []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} {
 		for _, r := range j.Records[topic] {
+			if _, err := record.ParseMarker(r); err == nil {
+				continue // of a replay or a purge
+			}
 			origin, _, err := record.ParseOrigin(r)
 			if err != nil {
 				j.violated("%s cannot be read: %v", r.Place, err)
@@ -185,6 +253,7 @@ func (j *judgement) checkLetters() {
 				j.checkPoison(name, poison, r)
 				continue
 			}
+			j.letters[origin.EventID] = true
 			o := j.orders[origin.EventID]
 			if o.OrderID != string(r.Key) || origin.Group != banking.GroupPaiement || origin.Place.Topic != banking.TopicOrdersCreated {
 				j.violated("%s: an unexplained dead letter of %s: %s", r.Key, name, origin.Message)
@@ -214,13 +283,15 @@ func (j *judgement) checkAudit() {
 	}
 	var want audit.Sum
 	for _, o := range j.orders {
-		want.Count, want.Amount = want.Count+1, want.Amount+banking.Money(o.cents)
+		if o.left {
+			want.Count, want.Amount = want.Count+1, want.Amount+banking.Money(o.cents)
+		}
 	}
 	if r.Created != want {
 		j.violated("the audit has seen %d orders of %s, the log has %d of %s", r.Created.Count, r.Created.Amount, want.Count, want.Amount)
 	}
-	if decided := r.Authorized.Count + r.Rejected.Count; decided+r.DeadLettered.Count != r.Created.Count {
-		j.violated("audit: of %d orders, %d are decided and %d dead letters", r.Created.Count, decided, r.DeadLettered.Count)
+	if decided := r.Authorized.Count + r.Rejected.Count; decided+r.DeadLettered.Count+r.Purged.Count != r.Created.Count {
+		j.violated("audit: of %d orders, %d are decided, %d dead letters and %d purged", r.Created.Count, decided, r.DeadLettered.Count, r.Purged.Count)
 	}
 	var poison audit.Unreadable
 	for p := range j.Poison {
@@ -241,26 +312,36 @@ func (j *judgement) checkAudit() {
 			j.violated("the audit has seen %+v, which was to be at rest", s)
 		}
 	}
-	j.DeadLettered = r.DeadLettered.Count
+	j.DeadLettered, j.Purged = r.DeadLettered.Count, r.Purged.Count
 	j.Republished = r.Republished.Orders + r.Republished.Results + r.Republished.DeadLetters
 }
 
 // checkViews compares what suivi and analyseur show their clients with what
-// the clients sent and with the audit's sums, which are of the storage.
+// the clients sent and with what was decided.
 func (j *judgement) checkViews() {
+	ids := map[string]bool{}
 	for _, o := range j.orders {
+		ids[o.OrderID] = true
 		j.checkView(o)
 	}
-	if j.SuiviTotal != j.Audit.Created.Count {
-		j.violated("suivi counts %d orders, the audit %d", j.SuiviTotal, j.Audit.Created.Count)
+	if j.SuiviTotal != int64(len(ids)) {
+		j.violated("suivi counts %d orders, there are %d", j.SuiviTotal, len(ids))
 	}
-	authorized, rejected := j.Audit.Authorized, j.Audit.Rejected
-	want := totals{
-		Transactions: authorized.Count + rejected.Count, Authorized: authorized.Count, Rejected: rejected.Count,
-		Cents: int64(authorized.Amount + rejected.Amount),
+	var want totals
+	for _, r := range j.results {
+		want.Transactions, want.Cents = want.Transactions+1, want.Cents+r.cents
+		if r.authorized {
+			want.Authorized++
+		} else {
+			want.Rejected++
+		}
 	}
 	if j.Totals != want {
-		j.violated("analyseur says %+v, the audit %+v", j.Totals, want)
+		j.violated("analyseur says %+v, there are %+v", j.Totals, want)
+	}
+	authorized, rejected := j.Audit.Authorized.Count, j.Audit.Rejected.Count
+	if len(j.Deleted) == 0 && (authorized != want.Authorized || rejected != want.Rejected) {
+		j.violated("the audit has seen %d authorized and %d rejected orders, there are %+v", authorized, rejected, want)
 	}
 }
 

@@ -43,6 +43,10 @@ func sound() evidence {
 		}
 		e.Replies = append(e.Replies, a)
 	}
+	e.decide(banking.TopicPaymentsAuthorized, "order-1", 100)
+	e.decide(banking.TopicPaymentsRejected, "order-2", 200)
+	e.decide(banking.TopicPaymentsAuthorized, "order-4", 400)
+	e.decide(banking.TopicPaymentsAuthorized, "order-4", 400) // once more
 	third := e.Records[banking.TopicOrdersCreated][2]
 	e.letter(banking.TopicOrdersDLQ, third, banking.GroupPaiement)
 	poison := e.put(banking.TopicPaymentsRejected, "order-9", "", "", 0, []byte("not JSON"))
@@ -69,6 +73,10 @@ func (e *evidence) put(topic, id, user, eventID string, amount int64, value []by
 	return r
 }
 
+func (e *evidence) decide(topic, id string, cents int64) {
+	e.put(topic, id, "", "decision-"+id, cents, nil)
+}
+
 func (e *evidence) letter(topic string, of record.Record, group string) {
 	origin := record.Origin{Place: of.Place, EventID: of.Header(record.HeaderEventID), Group: group, FailedAt: time.Now()}
 	r := e.put(topic, string(of.Key), "", "", 0, of.Value)
@@ -85,6 +93,23 @@ func TestAllIsWell(t *testing.T) {
 	want := verdict{Acknowledged: 3, Unanswered: 1, DeadLettered: 1, Republished: 6}
 	if len(got.Violations) > 0 || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("judge = %+v, want %+v", got, want)
+	}
+}
+
+// What an operator has deleted on purpose breaks no promise, and what is known
+// of it from before goes on to count.
+func TestWhatWasDeletedIsNotMissed(t *testing.T) {
+	e := sound()
+	e.Deleted = map[record.Place]bool{e.Records[banking.TopicOrdersCreated][0].Place: true, e.Records[banking.TopicPaymentsAuthorized][0].Place: true}
+	e.Audit.Created, e.Audit.Authorized = audit.Sum{Count: 3, Amount: 900}, audit.Sum{Count: 1, Amount: 400}
+	if got := judge(e).Violations; len(got) > 0 {
+		t.Errorf("a deleted order: %q", got)
+	}
+	e = sound()
+	e.Since = time.Now()
+	e.Replies = append(e.Replies, reply{Request: "client-9", Status: http.StatusCreated, OrderID: "order-9", EventID: "event-9", Sent: e.Since.Add(-1)})
+	if got := judge(e).Violations; len(got) > 0 {
+		t.Errorf("an order of a topic that is gone: %q", got)
 	}
 }
 
@@ -141,13 +166,36 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 		}, "the audit has seen 4 orders of 10.01, the log has 4 of 10.00"},
 		"an order still in flight": {func(e *evidence) {
 			e.Audit.Rejected, e.Audit.InFlight = e.Audit.InFlight, e.Audit.Rejected
-		}, "audit: of 4 orders, 2 are decided and 1 dead letters"},
-		"the audit saw no poison":     {func(e *evidence) { e.Audit.Unreadable = audit.Unreadable{} }, "the audit has seen unreadable records"},
-		"the audit saw no service":    {func(e *evidence) { e.Audit.Services = nil }, "the audit has looked at no service"},
-		"a service not looked at":     {func(e *evidence) { e.Audit.Services[0].LookedAt = false }, "the audit has seen {Name:paiement"},
-		"a service that has not read": {func(e *evidence) { e.Audit.Services[0].Unread = 1 }, "the audit has seen {Name:paiement"},
-		"an outbox that is not empty": {func(e *evidence) { e.Audit.Services[0].Outbox = 1 }, "the audit has seen {Name:paiement"},
-		"missing in suivi":            {func(e *evidence) { delete(e.Suivi, "order-2") }, "order-2: suivi does not know it"},
+		}, "audit: of 4 orders, 2 are decided, 1 dead letters and 0 purged"},
+		"the audit saw no poison":  {func(e *evidence) { e.Audit.Unreadable = audit.Unreadable{} }, "the audit has seen unreadable records"},
+		"the audit saw no service": {func(e *evidence) { e.Audit.Services = nil }, "the audit has looked at no service"},
+		"an order without an outcome": {func(e *evidence) {
+			e.drop(banking.TopicPaymentsRejected, "order-2")
+		}, "order-2: neither decided nor set aside"},
+		"two decisions": {func(e *evidence) {
+			e.put(banking.TopicPaymentsRejected, "order-1", "", "another", 100, nil)
+		}, "order-1: decided twice"},
+		"a decision about another amount": {func(e *evidence) {
+			e.drop(banking.TopicPaymentsAuthorized, "order-1")
+			e.decide(banking.TopicPaymentsAuthorized, "order-1", 101)
+		}, "order-1: decided for 101 cents, ordered for 100"},
+		"a decision about nothing": {func(e *evidence) {
+			e.decide(banking.TopicPaymentsRejected, "order-8", 1)
+		}, "order-8: decided without an order"},
+		"a decision that cannot be read": {func(e *evidence) {
+			e.put(banking.TopicPaymentsRejected, "order-8", "", "", 0, []byte("{"))
+		}, "a decision cannot be read"},
+		"an aborted order that is shown": {func(e *evidence) { e.Never = []string{"order-2"} }, "order-2: aborted with its transaction"},
+		"an order of new topics lost": {func(e *evidence) {
+			e.Since = time.Now()
+			e.Replies[0].Sent = e.Since
+			e.drop(created, "order-1")
+		}, "order-1: acknowledged and not in the log"},
+		"purged, and still counted as waiting": {func(e *evidence) { e.Audit.Purged.Count++ }, "audit: of 4 orders, 3 are decided, 1 dead letters and 1 purged"},
+		"a service not looked at":              {func(e *evidence) { e.Audit.Services[0].LookedAt = false }, "the audit has seen {Name:paiement"},
+		"a service that has not read":          {func(e *evidence) { e.Audit.Services[0].Unread = 1 }, "the audit has seen {Name:paiement"},
+		"an outbox that is not empty":          {func(e *evidence) { e.Audit.Services[0].Outbox = 1 }, "the audit has seen {Name:paiement"},
+		"missing in suivi":                     {func(e *evidence) { delete(e.Suivi, "order-2") }, "order-2: suivi does not know it"},
 		"other amount in suivi": {func(e *evidence) {
 			e.Suivi["order-2"] = shown{"PAYMENT_REJECTED", 7, e.Suivi["order-2"].Events}
 		}, "order-2: suivi shows"},
@@ -164,6 +212,7 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 			e.Suivi["order-2"] = shown{"PAYMENT_REJECTED", 200, []string{"OrderCreated", "PaymentRejected", "?"}}
 		}, "order-2: suivi shows"},
 		"suivi shows it twice":   {func(e *evidence) { e.SuiviTotal++ }, "suivi counts 5 orders"},
+		"the audit counts less":  {func(e *evidence) { e.Audit.Authorized.Count--; e.Audit.Rejected.Count++ }, "the audit has seen 1 authorized and 2 rejected"},
 		"analyseur counts twice": {func(e *evidence) { e.Totals.Transactions++ }, "analyseur says"},
 		"analyseur is off":       {func(e *evidence) { e.Totals.Cents-- }, "analyseur says"},
 	} {

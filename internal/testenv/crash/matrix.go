@@ -7,9 +7,12 @@
 // runs it; only tests use it.
 //
 // matrix.go plans the rounds and prints their table, round.go goes through one.
-// faults.go injects what goes wrong, and disk_*.go makes a disk that can be
-// filled. clients.go places orders and sees what the services show; topics.go
-// reads topics and waits for them to come to rest. judge.go is the judge.
+// faults.go lists what goes wrong, and crashes processes; strangers.go has others
+// use the topics and groups; ground.go changes topics, and nodes of a cluster;
+// operators.go does what operators do, who also set clocks; files.go damages
+// files and fills disks, which disk_*.go makes. clients.go places orders and
+// sees what the services show; topics.go reads topics and waits for them to come
+// to rest. judge.go is the judge.
 package crash
 
 import (
@@ -31,10 +34,12 @@ import (
 // the moments of a running system can follow from anything.
 type Config struct {
 	Binary string // vigie
-	Broker string // the name of the broker's kind, for the table
-	// StartBroker starts a broker in a round's folder; one that keeps its log
-	// in the services' data folder, as vigie does, uses data.
-	StartBroker func(ctx context.Context, data, folder string) (testsystem.Broker, error)
+	// Settable returns vigie with a clock that can be set, see
+	// [testsystem.BuildSettable].
+	Settable func(context.Context) (string, error)
+	Broker   Kind
+	// StartBroker starts a broker of that kind.
+	StartBroker func(ctx context.Context, at Home) (testsystem.Broker, error)
 	Seed        uint64
 	First       int // number of the first round, from 1
 	Rounds      int
@@ -46,16 +51,35 @@ type Config struct {
 	Instances int
 }
 
+// Kind is a kind of broker.
+type Kind string
+
+// The kinds of brokers.
+const (
+	Embedded Kind = "embedded"
+	Kafka    Kind = "kafka"
+	Cluster  Kind = "cluster" // of three nodes
+)
+
+// Home is where a round's broker lives, and how it is started.
+type Home struct {
+	Binary string // vigie
+	Folder string // of everything
+	// Data is the services' data folder; vigie keeps its broker's log there.
+	Data string
+	Env  []string // NAME=value
+}
+
 // maxShown bounds the violations that are printed for a round.
 const maxShown = 10
 
 // Header is the table's first line.
 func Header() string {
-	return row("broker", "round", "fault", "acked", "unanswered", "dead", "republished", "back s", "rest s", "all s", "result")
+	return row("broker", "round", "fault", "acked", "unanswered", "dead", "purged", "republished", "back s", "rest s", "all s", "result")
 }
 
 func row(columns ...any) string {
-	return fmt.Sprintf("%-8v %5v  %-28v %5v %10v %4v %11v %6v %6v %5v  %v", columns...)
+	return fmt.Sprintf("%-8v %5v  %-28v %5v %10v %4v %6v %11v %6v %6v %5v  %v", columns...)
 }
 
 // Run runs the matrix, writing its table, and returns how many rounds failed.
@@ -66,7 +90,10 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error)
 		if err != nil {
 			return failed, err
 		}
-		r := &round{cfg: cfg, breakage: b, random: rand.New(rand.NewPCG(seed, 0)), poison: map[record.Place]record.Record{}} //nolint:gosec // repeatable on purpose
+		r := &round{
+			cfg: cfg, breakage: b, binary: cfg.Binary, poison: map[record.Place]record.Record{},
+			random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // repeatable on purpose
+		}
 		if err := r.newFolder(); err != nil {
 			return failed, err
 		}
@@ -80,7 +107,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (failed int, err error)
 			result = "FAILED"
 			failed++
 		}
-		fmt.Fprintln(out, row(cfg.Broker, n, b.name, v.Acknowledged, v.Unanswered, v.DeadLettered, v.Republished,
+		fmt.Fprintln(out, row(cfg.Broker, n, b.name, v.Acknowledged, v.Unanswered, v.DeadLettered, v.Purged, v.Republished,
 			seconds(v.Back), seconds(v.Rest), seconds(time.Since(start)), result))
 		if result == "FAILED" {
 			cfg.explain(out, n, r.folder, v, err)
@@ -134,14 +161,20 @@ func (c Config) plan(n int) (breakage, uint64, error) {
 	return all[order[place]], rand.New(rand.NewPCG(c.Seed, uint64(n)<<32)).Uint64(), nil //nolint:gosec // as above
 }
 
-// breakages are those of the matrix: with a database server, its own in place
+// breakages are those of the matrix: a cluster's own on a cluster, the embedded
+// broker's files where there are any; with a database server its own, in place
 // of a full disk, which the server's would be.
 func (c Config) breakages() []breakage {
-	if !c.Postgres {
-		return breakages()
+	if c.Broker == Cluster {
+		return clusterBreakages()
 	}
-	own := func(b breakage) bool { return b.smallDisk }
-	return append(slices.DeleteFunc(breakages(), own), databaseBreakages()...)
+	all := slices.DeleteFunc(breakages(), func(b breakage) bool {
+		return b.files && c.Broker != Embedded || b.smallDisk && c.Postgres
+	})
+	if c.Postgres {
+		all = append(all, databaseBreakages()...)
+	}
+	return all
 }
 
 var errNoSuchFault = errors.New("no such fault")
@@ -149,7 +182,7 @@ var errNoSuchFault = errors.New("no such fault")
 // faultNames lists what a round can suffer, by the names that Config.Only takes.
 func faultNames() []string {
 	var names []string
-	for _, b := range append(breakages(), databaseBreakages()...) {
+	for _, b := range slices.Concat(breakages(), databaseBreakages(), clusterBreakages()) {
 		names = append(names, b.name)
 	}
 	return names

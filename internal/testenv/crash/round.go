@@ -43,7 +43,13 @@ type round struct {
 	random   *rand.Rand
 	folder   string // of everything, kept when the round fails
 	data     string // the services' data folder
+	binary   string // vigie
+	env      []string
 	poison   map[record.Place]record.Record
+	foreign  []reply         // what others than our clients know of their orders
+	never    []string        // orders that nobody may decide or show
+	deleted  []record.Record // what an operator has deleted from the topics
+	since    time.Time       // if set, an operator has deleted all topics before
 	broker   testsystem.Broker
 	system   *testsystem.System
 	database *testpostgres.Server // nil where state is in the data folder
@@ -74,8 +80,10 @@ func (r *round) run(ctx context.Context) (verdict, error) {
 		return verdict{Acknowledged: r.load.acknowledged()}, err
 	}
 	back := time.Since(repaired)
-	replies := r.load.stop()
-	v, err := r.judge(ctx, replies)
+	if err := r.askAgain(ctx); err != nil {
+		return verdict{Acknowledged: r.load.acknowledged()}, err
+	}
+	v, err := r.judge(ctx, append(r.load.stop(), r.foreign...))
 	v.Back = back
 	if err != nil || len(v.Violations) > 0 {
 		return v, err
@@ -93,11 +101,14 @@ func (r *round) start(ctx context.Context) error {
 		}
 		r.unmount = unmount
 	}
-	var err error
+	err := r.chooseClock(ctx)
+	if err != nil {
+		return err
+	}
 	if r.url, err = r.startDatabase(ctx); err != nil {
 		return err
 	}
-	if r.broker, err = r.cfg.StartBroker(ctx, r.data, r.folder); err != nil {
+	if r.broker, err = r.cfg.StartBroker(ctx, Home{Binary: r.binary, Folder: r.folder, Data: r.data, Env: r.env}); err != nil {
 		return err
 	}
 	if err := makeTopics(ctx, r.broker.Address()); err != nil {
@@ -108,17 +119,7 @@ func (r *round) start(ctx context.Context) error {
 			return err
 		}
 	}
-	r.system, err = testsystem.New(testsystem.Config{
-		Binary: r.cfg.Binary, Brokers: r.broker.Address(), Data: r.data, Logs: r.folder,
-		Database: r.url, Instances: r.cfg.Instances,
-		Flags: []string{
-			"--kafka-session-timeout", sessionTimeout.String(), "--commande-ack-timeout", ackTimeout.String(),
-			"--paiement-latency", []string{"0s", "5ms", "50ms"}[r.random.IntN(3)],
-			"--paiement-error-rate", []string{"0", "0.3"}[r.random.IntN(2)],
-			"--paiement-seed", strconv.FormatUint(r.random.Uint64(), 10),
-		},
-	})
-	if err != nil {
+	if r.system, err = testsystem.New(r.services()); err != nil {
 		return err
 	}
 	if r.breakage.step != "" {
@@ -131,6 +132,36 @@ func (r *round) start(ctx context.Context) error {
 		}
 	}
 	return r.system.Start(ctx)
+}
+
+// services is what runs besides the broker.
+func (r *round) services() testsystem.Config {
+	errors := []string{"0", "0.3"}[r.random.IntN(2)]
+	if r.breakage.letters {
+		errors = "0.7"
+	}
+	return testsystem.Config{
+		Binary: r.binary, Brokers: r.broker.Address(), Data: r.data, Logs: r.folder,
+		Database: r.url, Instances: r.cfg.Instances, Env: r.env,
+		Flags: []string{
+			"--kafka-session-timeout", sessionTimeout.String(), "--commande-ack-timeout", ackTimeout.String(),
+			"--paiement-latency", []string{"0s", "5ms", "50ms"}[r.random.IntN(3)],
+			"--paiement-error-rate", errors,
+			"--paiement-seed", strconv.FormatUint(r.random.Uint64(), 10),
+		},
+	}
+}
+
+// chooseClock gives the round's processes a clock that can be set, if it is to be.
+func (r *round) chooseClock(ctx context.Context) (err error) {
+	if !r.breakage.wallClock {
+		return nil
+	}
+	if r.binary, err = r.cfg.Settable(ctx); err != nil {
+		return err
+	}
+	r.env = []string{testsystem.ClockFile + "=" + r.clockFile()}
+	return r.setClock(0)
 }
 
 // startDatabase starts the round's PostgreSQL, where the matrix has one, and
@@ -165,10 +196,19 @@ func (r *round) taken(ctx context.Context, n int) error {
 	return err
 }
 
+// askAgain has clients repeat some of their requests that were acknowledged.
+func (r *round) askAgain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recovery)
+	defer cancel()
+	return r.load.askAgain(ctx, r.since, r.random)
+}
+
 // alive names a process that ended by itself.
 func (r *round) alive() error {
-	if !r.broker.Process().Running() {
-		return fmt.Errorf("the broker ended by itself with %d:\n%s", r.broker.Process().Status(), r.broker.LogTail())
+	for _, p := range r.broker.Processes() {
+		if !p.Running() {
+			return fmt.Errorf("a broker ended by itself with %d:\n%s", p.Status(), r.broker.LogTail())
+		}
 	}
 	for _, name := range testsystem.Services() {
 		for i, s := range r.system.Instances(name) {
@@ -216,15 +256,16 @@ func (r *round) judge(ctx context.Context, replies []reply) (verdict, error) {
 // gather reads the topics, has the audit look at them and at the services'
 // state, and queries suivi and analyseur as clients do.
 func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
-	e := evidence{Replies: replies, Poison: r.poison}
-	var err error
-	if e.Records, err = readTopics(ctx, r.broker.Address(), banking.TopicOrdersCreated, banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ); err != nil {
+	e := evidence{Replies: replies, Poison: r.poison, Never: r.never, Since: r.since}
+	left, err := readTopics(ctx, r.broker.Address(), topicNames()...)
+	if err != nil {
 		return e, err
 	}
+	e.Records, e.Deleted = whole(left, r.deleted)
 	if e.Audit, err = r.audit(ctx); err != nil {
 		return e, err
 	}
-	var ids []string
+	ids := slices.Clone(e.Never)
 	for _, o := range e.Records[banking.TopicOrdersCreated] {
 		if _, ours := e.Poison[o.Place]; !ours {
 			ids = append(ids, string(o.Key))
@@ -237,9 +278,9 @@ func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
 
 // audit runs `vigie audit`. That it finds something wrong is no error.
 func (r *round) audit(ctx context.Context) (report audit.Report, err error) {
-	cmd := exec.CommandContext(ctx, r.cfg.Binary, "audit", "--json", //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, r.binary, "audit", "--json", //nolint:gosec // our own
 		"--limit", strconv.Itoa(maxShown), "--data", r.data, "--kafka-brokers", r.broker.Address())
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+r.url)
+	cmd.Env = append(append(os.Environ(), r.env...), "DATABASE_URL="+r.url)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	output, failed := cmd.Output()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +23,11 @@ import (
 
 // cluster is the broker's address as our own clients take it.
 func cluster(address string) kafka.Config {
-	return kafka.Config{Brokers: []string{address}, ClientID: "crashtest", Patience: recovery}
+	return kafka.Config{Brokers: addresses(address), ClientID: "crashtest", Patience: recovery}
 }
+
+// addresses are those of a broker's nodes.
+func addresses(address string) []string { return strings.Split(address, ",") }
 
 // connected runs work with a client of the broker.
 func connected(ctx context.Context, address string, work func(*kafka.Client) error) (err error) {
@@ -37,19 +41,31 @@ func connected(ctx context.Context, address string, work func(*kafka.Client) err
 
 // readTopics reads topics from their start to their end.
 func readTopics(ctx context.Context, address string, topics ...string) (map[string][]record.Record, error) {
+	spans, err := bounds(ctx, address, topics...)
+	if err != nil {
+		return nil, err
+	}
+	return scan(ctx, address, spans)
+}
+
+// bounds returns what the topics hold at this moment.
+func bounds(ctx context.Context, address string, topics ...string) (spans []kafka.Span, err error) {
+	err = connected(ctx, address, func(client *kafka.Client) (err error) {
+		spans, err = kafka.Bounds(ctx, client, topics...)
+		return err
+	})
+	return spans, err
+}
+
+// scan reads parts of topics.
+func scan(ctx context.Context, address string, spans []kafka.Span) (map[string][]record.Record, error) {
 	out := map[string][]record.Record{}
-	err := connected(ctx, address, func(client *kafka.Client) error {
-		spans, err := kafka.Bounds(ctx, client, topics...)
-		if err != nil {
-			return err
-		}
-		var mu sync.Mutex
-		return kafka.Scan(ctx, cluster(address), spans, func(r record.Record) error {
-			mu.Lock()
-			defer mu.Unlock()
-			out[r.Topic] = append(out[r.Topic], r)
-			return nil
-		})
+	var mu sync.Mutex
+	err := kafka.Scan(ctx, cluster(address), spans, func(r record.Record) error {
+		mu.Lock()
+		defer mu.Unlock()
+		out[r.Topic] = append(out[r.Topic], r)
+		return nil
 	})
 	return out, err
 }

@@ -23,9 +23,12 @@ const (
 
 // Build builds the vigie command into a folder and returns its path. As in
 // make build there is no cgo, so that the two share what is cached.
-func Build(ctx context.Context, folder string) (string, error) {
+func Build(ctx context.Context, folder string) (string, error) { return build(ctx, folder) }
+
+func build(ctx context.Context, folder string, flags ...string) (string, error) {
 	binary := filepath.Join(folder, "vigie")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/vigie-dev/vigie/cmd/vigie") //nolint:gosec // constants
+	args := append([]string{"build", "-o", binary}, append(flags, command)...)
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // constants
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build vigie: %w\n%s", err, output)
@@ -113,9 +116,10 @@ func (p *Program) Kill() {
 func (p *Program) LogTail() string { return proc.Tail(p.Log) }
 
 // Broker is what the services meet through, and can be crashed too: the
-// embedded broker or a real Kafka, which package kafka runs.
+// embedded broker, or a real Kafka or a cluster of it, which package kafka runs.
 type Broker interface {
-	// Address is where clients connect; it stays over restarts.
+	// Address is where clients connect, with commas where there are several
+	// nodes; it stays over restarts.
 	Address() string
 	// Restart starts a broker that was killed or stopped.
 	Restart(ctx context.Context) error
@@ -123,8 +127,8 @@ type Broker interface {
 	Kill()
 	// Stop ends it as its operator would.
 	Stop() error
-	// Process is its process of the moment.
-	Process() *proc.Process
+	// Processes are its processes of the moment, one for each node.
+	Processes() []*proc.Process
 	// LogTail is the end of its log.
 	LogTail() string
 }
@@ -135,19 +139,24 @@ type Embedded struct {
 	address string
 }
 
-// StartEmbedded starts the embedded broker on a data folder.
-func StartEmbedded(ctx context.Context, binary, data, logs string) (*Embedded, error) {
+// StartEmbedded starts the embedded broker on a data folder, with further
+// settings, NAME=value, which stay over restarts.
+func StartEmbedded(ctx context.Context, binary, data, logs string, env ...string) (*Embedded, error) {
 	address, err := proc.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
 	args := []string{"broker", "--data", data, "--broker-addr", address}
 	b := &Embedded{NewProgram(binary, logs, "broker", regexp.MustCompile(`listens on \S+`), args...), address}
+	b.env = env
 	return b, b.Start(ctx)
 }
 
 // Address implements [Broker].
 func (b *Embedded) Address() string { return b.address }
+
+// Processes implements [Broker].
+func (b *Embedded) Processes() []*proc.Process { return []*proc.Process{b.process} }
 
 // Restart implements [Broker].
 func (b *Embedded) Restart(ctx context.Context) error { return b.Start(ctx) }

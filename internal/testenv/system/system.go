@@ -8,6 +8,7 @@
 //     front before several instances of a service.
 //   - program.go runs any subcommand that goes on until it is stopped, the
 //     embedded broker among them.
+//   - clock.go builds a vigie whose clock can be set.
 package system
 
 import (
@@ -155,13 +156,13 @@ func (s *System) URL(name string) string {
 	return s.Service(name).URL
 }
 
-// all returns every instance of every service.
-func (s *System) all() []*Service { return slices.Concat(slices.Collect(maps.Values(s.services))...) }
+// All returns every instance of every service.
+func (s *System) All() []*Service { return slices.Concat(slices.Collect(maps.Values(s.services))...) }
 
 // Start starts those instances that do not run, side by side.
 func (s *System) Start(ctx context.Context) error {
 	var group errgroup.Group
-	for _, service := range s.all() {
+	for _, service := range s.All() {
 		if !service.Running() {
 			group.Go(func() error { return service.Start(ctx) })
 		}
@@ -186,7 +187,7 @@ func (s *System) Stop(ctx context.Context) (status int, err error) {
 			err = stopped
 		}
 	}
-	for _, service := range s.all() {
+	for _, service := range s.All() {
 		if p := service.Process(); p != nil && status == 0 {
 			status = p.Status()
 		}
@@ -197,7 +198,7 @@ func (s *System) Stop(ctx context.Context) (status int, err error) {
 // Kill ends all services at once, as kill -9 does.
 func (s *System) Kill() {
 	var group errgroup.Group
-	for _, service := range s.all() {
+	for _, service := range s.All() {
 		group.Go(func() error { service.Kill(); return nil })
 	}
 	_ = group.Wait()
