@@ -1,14 +1,18 @@
 package audit
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/extsort"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -24,9 +28,10 @@ type world struct {
 	pending      []record.Record
 	ledger       map[string]LedgerRow
 	views        map[string]View
-	seen         map[string]map[string]bool // suivi's histories
+	counts       map[banking.OrderStatus]int64 // of the views, as suivi says
 	totals       map[string]Sum
 	transactions map[string]Transaction
+	minutes      map[int64]Minute
 
 	fails  func(banking.OrderCreated) bool // the authoriser, at this moment
 	now    time.Time
@@ -37,10 +42,10 @@ func newWorld() *world {
 	return &world{
 		log: map[record.Partition][]record.Record{}, start: map[record.Partition]int64{},
 		paiement: Positions{}, suivi: Positions{}, analyseur: Positions{},
-		ledger: map[string]LedgerRow{}, views: map[string]View{}, seen: map[string]map[string]bool{},
-		totals: map[string]Sum{}, transactions: map[string]Transaction{},
+		ledger: map[string]LedgerRow{}, views: map[string]View{}, counts: map[banking.OrderStatus]int64{},
+		totals: map[string]Sum{}, transactions: map[string]Transaction{}, minutes: map[int64]Minute{},
 		fails: func(banking.OrderCreated) bool { return false },
-		now:   time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		now:   time.Date(1999, 5, 1, 12, 0, 0, 0, time.UTC), // in the past of any clock, a simulated one included
 	}
 }
 
@@ -83,7 +88,7 @@ func (w *world) create(amount banking.Money) (banking.OrderCreated, record.Place
 
 func (w *world) createAs(id, event string, amount banking.Money) (banking.OrderCreated, record.Place) {
 	order := banking.OrderCreated{
-		EventID: event, OrderID: id, UserID: "user", Amount: amount, Status: banking.StatusCreated, CreatedAt: w.now,
+		EventID: event, OrderID: id, UserID: "user", Amount: amount, Items: []string{"book", id}, Status: banking.StatusCreated, CreatedAt: w.now,
 	}
 	return order, w.publish(must(delivery.Encode(order, "")))
 }
@@ -114,11 +119,11 @@ func deadLetter(r record.Record, group string, reason delivery.Reason) record.Me
 	}
 }
 
-var markedAt = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+func markedAt() time.Time { return time.Date(1999, 5, 1, 12, 0, 0, 0, time.UTC) }
 
 // markerFor is the record that says what became of a dead letter.
 func markerFor(at record.Place, key, resolution string) record.Message {
-	return record.Marker{Letter: at, Resolution: resolution, At: markedAt}.Message([]byte(key))
+	return record.Marker{Letter: at, Resolution: resolution, At: markedAt()}.Message([]byte(key))
 }
 
 // next returns the record that a service reads next of a partition.
@@ -147,6 +152,9 @@ func (w *world) decide(partition int32) bool {
 		return true
 	}
 	row, decided := w.ledger[order.OrderID]
+	if event, purged := w.purged()[order.OrderID]; purged && !decided {
+		row.EventID, decided = event, true
+	}
 	switch {
 	case decided && row.EventID == order.EventID:
 	case decided:
@@ -162,6 +170,33 @@ func (w *world) decide(partition int32) bool {
 			row.Status = banking.StatusAuthorized
 		}
 		w.ledger[order.OrderID] = row
+	}
+	return true
+}
+
+// purged are the orders that the log ends, with the event of each.
+func (w *world) purged() map[string]string {
+	out := map[string]string{}
+	for id := range int32(banking.Partitions) {
+		for _, r := range w.log[record.Partition{Topic: banking.TopicOrdersDLQ, ID: id}] {
+			if m, err := record.ParseMarker(r); err == nil && m.EventID != "" {
+				out[string(r.Key)] = m.EventID
+			}
+		}
+	}
+	return out
+}
+
+// bind has paiement read one record of the dead letters: a purge enters the
+// ledger, unless the order is there.
+func (w *world) bind(partition int32) bool {
+	r, ok := w.next(w.paiement, record.Partition{Topic: banking.TopicOrdersDLQ, ID: partition})
+	if !ok {
+		return false
+	}
+	id := string(r.Key)
+	if m, err := record.ParseMarker(r); err == nil && m.EventID != "" && w.ledger[id] == (LedgerRow{}) {
+		w.ledger[id] = LedgerRow{OrderID: id, EventID: m.EventID, Status: banking.StatusPurged, ProcessedAt: w.now}
 	}
 	return true
 }
@@ -188,61 +223,104 @@ func (w *world) show(p record.Partition) bool {
 	if !ok {
 		return false
 	}
-	id, fact := decode(r)
-	switch f := fact.(type) {
-	case creation:
-		w.showFact(id, "created", f.event, banking.OrderStatusCreated, f.amount)
-	case result:
-		w.showFact(id, "decided", f.event, f.shown(), f.amount)
-	case letter:
-		if f.group == banking.GroupPaiement && id != "" {
-			w.showFact(id, f.origin.String(), "", banking.OrderStatusFailed, f.amount)
-		}
+	if p.Topic == banking.TopicOrdersDLQ {
+		w.showLetter(r)
+		return true
 	}
+	event, err := delivery.Decode(r)
+	if err != nil {
+		return true
+	}
+	v := View{OrderID: event.Order(), Status: banking.StatusAfter(event.Type())}
+	switch e := event.(type) {
+	case banking.OrderCreated:
+		v.UserID, v.Amount, v.Items, v.CreatedAt = e.UserID, e.Amount, e.Items, e.CreatedAt
+	case banking.PaymentAuthorized:
+		v.UserID, v.Amount, v.AuthorizationCode, v.ProcessedAt = e.UserID, e.Amount, e.AuthorizationCode, e.ProcessedAt
+	case banking.PaymentRejected:
+		v.UserID, v.Amount, v.RejectionReason, v.ProcessedAt = e.UserID, e.Amount, e.RejectionReason, e.ProcessedAt
+	}
+	w.showMoment(v, Moment{event.ID(), event.Type(), event.Time()})
 	return true
 }
 
-func (w *world) showFact(id, moment, event string, status banking.OrderStatus, amount banking.Money) {
-	seen := w.seen[id]
-	if seen == nil {
-		seen = map[string]bool{}
-		w.seen[id] = seen
+func (w *world) showLetter(r record.Record) {
+	origin, original, err := record.ParseOrigin(r)
+	if err != nil || origin.Group != banking.GroupPaiement || origin.Reason == string(delivery.ReasonContradictory) {
+		return
 	}
-	for other := range seen { // contradicted, or seen before
-		if head, _, _ := cutLast(other); head == moment {
+	order, err := delivery.DecodeAs[banking.OrderCreated](original)
+	if err != nil {
+		return
+	}
+	w.showMoment(View{
+		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount, Status: banking.OrderStatusFailed, FailureReason: origin.Reason,
+	}, Moment{origin.Place.String(), banking.TypePaymentFailed, origin.FailedAt})
+}
+
+// showMoment adds what a record says to its order's view.
+func (w *world) showMoment(said View, m Moment) {
+	v, known := w.views[said.OrderID]
+	status := banking.StatusAfter(m.Type)
+	for _, other := range v.History { // seen before, or contradicted
+		same := other.Type == m.Type || banking.StatusAfter(other.Type).Decided() && status.Decided()
+		if other.EventID == m.EventID || same && status != banking.OrderStatusFailed {
 			return
 		}
 	}
-	seen[moment+"|"+event] = true
-	v := w.views[id]
-	v.OrderID, v.Amount, v.Events = id, amount, v.Events+1
+	if known {
+		w.counts[v.Status]--
+	}
+	defer func() { w.counts[w.views[said.OrderID].Status]++ }()
+	v.OrderID, v.UserID, v.Amount = said.OrderID, said.UserID, said.Amount
+	if len(v.History) >= banking.MaxOrderEvents { // room is made by the oldest failure
+		i := slices.IndexFunc(v.History, func(m Moment) bool { return m.Type == banking.TypePaymentFailed })
+		v.History = slices.Delete(slices.Clone(v.History), i, i+1)
+	}
+	v.History = append(slices.Clone(v.History), m)
+	switch {
+	case status == banking.OrderStatusCreated:
+		v.Items, v.CreatedAt, v.ListedAt = said.Items, said.CreatedAt, said.CreatedAt
+	case v.ListedAt.IsZero():
+		v.ListedAt = m.At
+	}
 	if status.Replaces(v.Status) {
-		v.Status = status
+		v.Status, v.ProcessedAt = status, said.ProcessedAt
+		v.AuthorizationCode, v.RejectionReason, v.FailureReason = said.AuthorizationCode, said.RejectionReason, said.FailureReason
 	}
-	w.views[id] = v
+	if m.At.After(v.UpdatedAt) {
+		v.UpdatedAt = m.At
+	}
+	w.views[said.OrderID] = v
 }
 
-func cutLast(text string) (head, tail string, ok bool) {
-	for i := len(text) - 1; i >= 0; i-- {
-		if text[i] == '|' {
-			return text[:i], text[i+1:], true
-		}
-	}
-	return text, "", false
-}
-
-// count has analyseur read one record.
-func (w *world) count(p record.Partition) bool {
+// tally has analyseur read one record.
+func (w *world) tally(p record.Partition) bool {
 	r, ok := w.next(w.analyseur, p)
 	if !ok {
 		return false
 	}
-	id, fact := decode(r)
-	if f, ok := fact.(result); ok && w.transactions[id] == (Transaction{}) {
-		w.transactions[id] = Transaction{id, f.event, f.status, f.amount}
-		w.totals[f.status] = w.totals[f.status].plus(f.amount)
+	event, err := delivery.Decode(r)
+	if err != nil || w.transactions[event.Order()] != (Transaction{}) {
+		return true
 	}
+	t := Transaction{OrderID: event.Order(), EventID: event.ID(), ProcessedAt: event.Time()}
+	switch e := event.(type) {
+	case banking.PaymentAuthorized:
+		t.UserID, t.Status, t.Amount = e.UserID, e.Status, e.Amount
+	case banking.PaymentRejected:
+		t.UserID, t.Status, t.Amount = e.UserID, e.Status, e.Amount
+	}
+	w.addTransaction(t)
 	return true
+}
+
+func (w *world) addTransaction(t Transaction) {
+	w.transactions[t.OrderID] = t
+	w.totals[t.Status] = w.totals[t.Status].Plus(t.Amount)
+	n := t.ProcessedAt.Unix() / 60
+	m := w.minutes[n]
+	w.minutes[n] = Minute{n, m.Count + 1, m.Amount + t.Amount}
 }
 
 // settle lets everything that is under way end.
@@ -253,6 +331,10 @@ func (w *world) settle() {
 	}
 	w.flush()
 	w.mark()
+	for p := range int32(banking.Partitions) {
+		for w.bind(p) {
+		}
+	}
 	w.showAll()
 }
 
@@ -264,21 +346,54 @@ func (w *world) showAll() {
 			}
 		}
 		for _, topic := range topicsOf(analyseur) {
-			for w.count(record.Partition{Topic: topic, ID: p}) {
+			for w.tally(record.Partition{Topic: topic, ID: p}) {
 			}
 		}
 	}
 }
 
+// stored is what the services have stored at a moment.
+type stored struct {
+	State
+	ledger       []LedgerRow
+	pending      []record.Record
+	views        []View
+	transactions []Transaction
+	minutes      []Minute
+}
+
 // state is a copy of what the services have stored.
-func (w *world) state() State {
-	return State{
-		Paiement: &Paiement{maps.Clone(w.paiement), slices.Clone(w.pending), slices.Collect(maps.Values(w.ledger))},
-		Suivi:    &Suivi{maps.Clone(w.suivi), slices.Collect(maps.Values(w.views))},
-		Analyseur: &Analyseur{
-			maps.Clone(w.analyseur), maps.Clone(w.totals), slices.Collect(maps.Values(w.transactions)),
+func (w *world) state() stored {
+	return stored{
+		State: State{
+			Paiement: &Paiement{maps.Clone(w.paiement)}, Suivi: &Suivi{maps.Clone(w.suivi), maps.Clone(w.counts)},
+			Analyseur: &Analyseur{maps.Clone(w.analyseur), maps.Clone(w.totals)},
 		},
+		ledger: slices.Collect(maps.Values(w.ledger)), pending: slices.Clone(w.pending), views: slices.Collect(maps.Values(w.views)),
+		transactions: slices.Collect(maps.Values(w.transactions)), minutes: slices.Collect(maps.Values(w.minutes)),
 	}
+}
+
+// give gives the rows of the services that are looked at.
+func (s stored) give(rows *Rows) error {
+	var err error
+	if s.Paiement != nil {
+		err = errors.Join(each(s.ledger, rows.Ledger), each(s.pending, rows.Pending))
+	}
+	if s.Suivi != nil {
+		err = errors.Join(err, each(s.views, rows.View))
+	}
+	if s.Analyseur != nil {
+		err = errors.Join(err, each(s.transactions, rows.Transaction), each(s.minutes, rows.Minute))
+	}
+	return err
+}
+
+func each[T any](all []T, give func(T) error) (err error) {
+	for _, one := range all {
+		err = errors.Join(err, give(one))
+	}
+	return err
 }
 
 // spans are where a topic's logs begin and end now.
@@ -307,12 +422,30 @@ func (w *world) scan(spans []kafka.Span, read func(record.Record) error) error {
 // audit reconciles the world as it stands.
 func (w *world) audit() Report { return reconcileWith(w, w.state()) }
 
-func reconcileWith(w *world, s State) Report {
-	l := NewLog()
-	spans := w.spans(topics()...)
-	l.Extend(spans)
-	_ = w.scan(spans, func(r record.Record) error { l.Add(r); return nil })
-	return Reconcile(l, s, time.Time{})
+func reconcileWith(w *world, s stored) Report { return reconcileAfter(w, w.spans(topics()...), s, 0) }
+
+// reconcileAfter reconciles those spans of the world with a state that may lack
+// what was decided before the retention.
+func reconcileAfter(w *world, spans []kafka.Span, s stored, retention time.Duration) Report {
+	cfg := Config{Limit: math.MaxInt}
+	a := &auditor{cfg: cfg, decoder: newDecoder()}
+	a.log = newLog(cfg, a.decoder)
+	a.log.extents.extend(spans, spans, w.now)
+	rows, differences := newRows(cfg, a.decoder), extsort.New("", small)
+	if err := errors.Join(w.scan(spans, a.log.add), s.give(rows)); err != nil {
+		panic(err)
+	}
+	r := &reconciliation{
+		log: a.log, rows: rows, state: s.State, differences: differences, forgotten: a.log.extents.forgotten(retention),
+	}
+	err := r.reconcile(context.Background())
+	if err == nil {
+		err = a.conclude(context.Background(), &r.report, differences)
+	}
+	if err = errors.Join(err, a.close(), closeAll(append(rows.sorters(), differences))); err != nil {
+		panic(err)
+	}
+	return r.report
 }
 
 // cutLog has retention remove the first n records of a partition.

@@ -21,7 +21,7 @@ func history(t *rapid.T, w *world, label string, steps int) {
 	partition := rapid.Int32Range(0, banking.Partitions-1)
 	for range rapid.IntRange(0, steps).Draw(t, label) {
 		switch rapid.SampledFrom([]string{
-			"create", "create", "repeat", "decide", "decide", "fail", "publish", "crash", "show", "count", "replay", "purge", "junk",
+			"create", "create", "repeat", "decide", "decide", "fail", "publish", "crash", "show", "count", "replay", "purge", "bind", "junk",
 		}).Draw(t, "step") {
 		case "create":
 			w.create(banking.Money(rapid.IntRange(1, 10_000).Draw(t, "amount")))
@@ -43,9 +43,11 @@ func history(t *rapid.T, w *world, label string, steps int) {
 		case "show":
 			w.show(record.Partition{Topic: rapid.SampledFrom(topicsOf(suivi)).Draw(t, "topic"), ID: partition.Draw(t, "partition")})
 		case "count":
-			w.count(record.Partition{Topic: rapid.SampledFrom(topicsOf(analyseur)).Draw(t, "topic"), ID: partition.Draw(t, "partition")})
+			w.tally(record.Partition{Topic: rapid.SampledFrom(topicsOf(analyseur)).Draw(t, "topic"), ID: partition.Draw(t, "partition")})
 		case "replay", "purge":
 			w.resolve(t)
+		case "bind":
+			w.bind(partition.Draw(t, "partition"))
 		case "junk":
 			w.publish(record.Message{Topic: banking.TopicOrdersCreated, Key: []byte("junk"), Value: []byte("{}")})
 		}
@@ -57,8 +59,10 @@ func (w *world) resolve(t *rapid.T) {
 	var letters []record.Place
 	for id := range int32(banking.Partitions) {
 		for _, r := range w.log[record.Partition{Topic: banking.TopicOrdersDLQ, ID: id}] {
-			if order, fact := decode(r); order != "" {
-				letters = append(letters, fact.(letter).at)
+			if _, original, err := record.ParseOrigin(r); err == nil {
+				if _, err := delivery.DecodeAs[banking.OrderCreated](original); err == nil {
+					letters = append(letters, r.Place)
+				}
 			}
 		}
 	}
@@ -76,28 +80,28 @@ func (w *world) resolve(t *rapid.T) {
 // live audits a world that goes on while it is looked at: between each two
 // things that an audit asks for, it takes some steps.
 func live(t *rapid.T, w *world) Report {
-	s := State{Since: map[record.Partition]int64{}}
+	s := stored{State: State{Since: map[record.Partition]int64{}}}
 	for _, topic := range topics() {
 		for _, span := range w.spans(topic) {
 			s.Since[span.Partition] = span.End
 		}
 		history(t, w, "while the first ends are read", 3)
 	}
-	s.Paiement = w.state().Paiement
+	now := w.state()
+	s.Paiement, s.ledger, s.pending = now.Paiement, now.ledger, now.pending
 	history(t, w, "after paiement's state", 5)
-	s.Suivi = w.state().Suivi
+	now = w.state()
+	s.Suivi, s.views = now.Suivi, now.views
 	history(t, w, "after suivi's state", 5)
-	s.Analyseur = w.state().Analyseur
+	now = w.state()
+	s.Analyseur, s.transactions, s.minutes = now.Analyseur, now.transactions, now.minutes
 	history(t, w, "after analyseur's state", 5)
-	l := NewLog()
 	var spans []kafka.Span
 	for _, topic := range topics() {
 		spans = append(spans, w.spans(topic)...)
 		history(t, w, "while the ends are read", 3)
 	}
-	l.Extend(spans)
-	_ = w.scan(spans, func(r record.Record) error { l.Add(r); return nil })
-	return Reconcile(l, s, time.Time{})
+	return reconcileAfter(w, spans, s, 0)
 }
 
 // Whatever a correct system does, and at whatever moments it is looked at, it
@@ -120,12 +124,12 @@ type defect func(t *rapid.T, w *world) (Kind, string)
 func defects() map[string]defect {
 	return map[string]defect{
 		"ledger row gone": func(t *rapid.T, w *world) (Kind, string) {
-			id := anyKey(t, w.ledger)
+			id := w.anyDecided(t)
 			delete(w.ledger, id)
 			return ResultWithoutLedger, id
 		},
 		"ledger amount": func(t *rapid.T, w *world) (Kind, string) {
-			id := anyKey(t, w.ledger)
+			id := w.anyDecided(t)
 			row := w.ledger[id]
 			row.Amount += banking.Money(rapid.IntRange(1, 100).Draw(t, "cents"))
 			w.ledger[id] = row
@@ -136,12 +140,12 @@ func defects() map[string]defect {
 			return LedgerWithoutResult, "order-0"
 		},
 		"result added": func(t *rapid.T, w *world) (Kind, string) {
-			id := anyKey(t, w.ledger)
-			w.publish(w.outcome(orderOf(id, 1), "forged", rapid.Bool().Draw(t, "authorized")))
+			id := w.anyDecided(t)
+			w.publish(w.outcome(orderAs(id, 1), "forged", rapid.Bool().Draw(t, "authorized")))
 			return DecidedTwice, id
 		},
 		"result gone": func(t *rapid.T, w *world) (Kind, string) {
-			id := anyKey(t, w.ledger)
+			id := w.anyDecided(t)
 			for p, records := range w.log {
 				for i, r := range records {
 					if string(r.Key) == id && (p.Topic == banking.TopicPaymentsAuthorized || p.Topic == banking.TopicPaymentsRejected) {
@@ -151,6 +155,23 @@ func defects() map[string]defect {
 			}
 			return LedgerWithoutResult, id
 		},
+		"purge forgotten": func(t *rapid.T, w *world) (Kind, string) {
+			w.fails = func(banking.OrderCreated) bool { return true }
+			order, _ := w.create(1)
+			w.settle()
+			for id := range int32(banking.Partitions) {
+				p := record.Partition{Topic: banking.TopicOrdersDLQ, ID: id}
+				for i, r := range w.log[p] {
+					if string(r.Key) == order.OrderID && r.Value != nil {
+						w.purge(record.Place{Partition: p, Offset: w.start[p] + int64(i)})
+						break
+					}
+				}
+			}
+			w.settle()
+			delete(w.ledger, order.OrderID)
+			return PurgeWithoutLedger, order.OrderID
+		},
 		"order skipped": func(t *rapid.T, w *world) (Kind, string) {
 			order, at := w.create(banking.Money(rapid.IntRange(1, 100).Draw(t, "amount")))
 			w.next(w.paiement, at.Partition)
@@ -158,13 +179,13 @@ func defects() map[string]defect {
 			return Lost, order.OrderID
 		},
 		"order taken again": func(t *rapid.T, w *world) (Kind, string) {
-			id := anyKey(t, w.ledger)
+			id := w.anyDecided(t)
 			w.createAs(id, "another", w.ledger[id].Amount)
 			w.settle()
 			return CreatedTwice, id
 		},
 		"dead letters added": func(t *rapid.T, w *world) (Kind, string) {
-			id := anyKey(t, w.ledger)
+			id := w.anyDecided(t)
 			for _, r := range w.log[partitionOf(banking.TopicOrdersCreated, id)] {
 				if string(r.Key) == id {
 					w.publish(deadLetter(r, banking.GroupPaiement, delivery.ReasonAuthoriser))
@@ -176,6 +197,33 @@ func defects() map[string]defect {
 			id := anyKey(t, w.views)
 			delete(w.views, id)
 			return ViewMissing, id
+		},
+		"view's user":  func(t *rapid.T, w *world) (Kind, string) { return w.anyView(t, func(v *View) { v.UserID = "mallory" }) },
+		"view's items": func(t *rapid.T, w *world) (Kind, string) { return w.anyView(t, func(v *View) { v.Items = nil }) },
+		"view's code": func(t *rapid.T, w *world) (Kind, string) {
+			return w.anyView(t, func(v *View) { v.AuthorizationCode += "x" })
+		},
+		"view's times": func(t *rapid.T, w *world) (Kind, string) {
+			which := rapid.IntRange(0, 3).Draw(t, "time")
+			return w.anyView(t, func(v *View) {
+				at := []*time.Time{&v.CreatedAt, &v.ListedAt, &v.UpdatedAt, &v.History[0].At}[which]
+				*at = at.Add(time.Hour)
+			})
+		},
+		"suivi's count": func(t *rapid.T, w *world) (Kind, string) {
+			w.counts[rapid.SampledFrom(statuses()).Draw(t, "status")] += rapid.Int64Range(1, 1000).Draw(t, "more")
+			return CountWrong, ""
+		},
+		"a minute": func(t *rapid.T, w *world) (Kind, string) {
+			n := rapid.SampledFrom(slices.Sorted(maps.Keys(w.minutes))).Draw(t, "minute")
+			m := w.minutes[n]
+			w.minutes[n] = Minute{n, m.Count, m.Amount + banking.Money(rapid.IntRange(1, 1000).Draw(t, "cents"))}
+			return MinutesWrong, ""
+		},
+		"counted for another user": func(t *rapid.T, w *world) (Kind, string) {
+			id := anyKey(t, w.transactions)
+			w.spoilTransaction(id, func(t *Transaction) { t.UserID = "mallory" })
+			return CountedWrong, id
 		},
 		"view gone back": func(t *rapid.T, w *world) (Kind, string) {
 			id := anyKey(t, w.views)
@@ -193,10 +241,23 @@ func defects() map[string]defect {
 		},
 		"counted twice": func(t *rapid.T, w *world) (Kind, string) {
 			sum := w.transactions[anyKey(t, w.transactions)]
-			w.totals[sum.Status] = w.totals[sum.Status].plus(sum.Amount)
+			w.totals[sum.Status] = w.totals[sum.Status].Plus(sum.Amount)
 			return TotalsWrong, ""
 		},
 	}
+}
+
+// anyView spoils one of the views.
+func (w *world) anyView(t *rapid.T, spoil func(*View)) (Kind, string) {
+	id := anyKey(t, w.views)
+	w.spoilView(id, spoil)
+	return ViewWrong, id
+}
+
+func (w *world) anyDecided(t *rapid.T) string {
+	decided := maps.Clone(w.ledger)
+	maps.DeleteFunc(decided, func(_ string, row LedgerRow) bool { return row.Status == banking.StatusPurged })
+	return anyKey(t, decided)
 }
 
 func anyKey[T any](t *rapid.T, from map[string]T) string {

@@ -1,160 +1,190 @@
 package audit
 
 import (
-	"cmp"
+	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/extsort"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// Positions are the next offsets that a service has to process. A partition
-// that it has not begun to read is not there.
-type Positions map[record.Partition]int64
-
-// read says whether the service has processed the record of that place.
-func (p Positions) read(at record.Place) bool {
-	next, ok := p[at.Partition]
-	return ok && at.Offset < next
-}
-
-// State is what the services have stored. Each service's part is of one
-// moment; nil stands for a service that was not looked at.
-type State struct {
-	Paiement  *Paiement
-	Suivi     *Suivi
-	Analyseur *Analyseur
-	// NotLookedAt gives the reason for each part that is nil, by service.
-	NotLookedAt map[string]string
-	// Since is where the log ended before the state was read: the state is at
-	// least as new as the records before. Nil says so of the whole log.
-	Since map[record.Partition]int64
-}
-
-// asNewAs says whether the state is known to be newer than the record.
-func (s State) asNewAs(at record.Place) bool {
-	return s.Since == nil || at.Offset < s.Since[at.Partition]
-}
-
-// Paiement is paiement's state.
-type Paiement struct {
-	Positions Positions
-	// Pending is what is in the outbox, published or not; offset and time are
-	// not set.
-	Pending []record.Record
-	Ledger  []LedgerRow
-}
-
-// LedgerRow is one decision in paiement's ledger.
-type LedgerRow struct {
-	OrderID       string
-	EventID       string // the order's
-	ResultEventID string
-	Status        string
-	Amount        banking.Money
-	ProcessedAt   time.Time
-}
-
-// Suivi is suivi's state.
-type Suivi struct {
-	Positions Positions
-	Views     []View
-}
-
-// View is an order as suivi shows it.
-type View struct {
-	OrderID string
-	Status  banking.OrderStatus
-	Amount  banking.Money
-	Events  int // in the order's history
-}
-
-// Analyseur is analyseur's state.
-type Analyseur struct {
-	Positions    Positions
-	Totals       map[string]Sum // by status
-	Transactions []Transaction
-}
-
-// Transaction is a decided payment that analyseur has counted.
-type Transaction struct {
-	OrderID string
-	EventID string // the result's
-	Status  string
-	Amount  banking.Money
-}
-
-// Reconcile compares the log and the state. Every difference
-// is in the report, [Report.Limit] shortens it.
-//
-// The log has to reach at least to where it ended when the state was read:
-// then what the state holds is in the log. What the log holds beyond
-// [State.Since] may be newer than the state and is not missed there.
-//
-// What a service decided before the time forgotten may have been removed from
-// its state for its age; zero stands for a state that keeps everything.
-func Reconcile(l *Log, s State, forgotten time.Time) Report {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := &reconciliation{log: l, state: s, forgotten: forgotten}
-	r.report = Report{Cut: []Cut{}, OtherDeadLetters: []OtherDeadLetter{}}
-	r.index()
-	r.reportExtents()
-	r.reportServices()
-	r.checkOrders()
-	r.checkViews()
-	r.report.conclude(r.differences)
-	return r.report
-}
-
-// reconciliation is one run of [Reconcile].
+// reconciliation compares the log and the state once: each order by itself, as
+// [reconciliation.account] does, and what is added up of all.
 type reconciliation struct {
-	log       *Log
-	state     State
-	forgotten time.Time
+	log   *log
+	rows  *Rows
+	state State
+	// since is the creation of the first order that is judged.
+	since micros
+	// before that time the services may have removed what was decided.
+	forgotten micros
 
-	ledgerRows     map[string]LedgerRow  // by order
-	pendingResults map[string]bool       // orders whose result is in the outbox
-	pendingLetters map[record.Place]bool // records whose dead letter is in the outbox
+	outbox  int64          // messages that wait to be published
+	totals  map[string]Sum // that analyseur should have, by status
+	minutes map[int64]Sum  // that it should have, as far as they have not been kept
+	noted   []Kind         // differences of the order that is judged
 
 	report      Report
-	differences []Difference
+	differences *extsort.Sorter
+	err         error // why something could not be kept
 }
 
-// index makes paiement's state quick to look up. What waits in the outbox may
-// have been published already, marked with the next batch: what is in the log
-// does not wait.
-func (r *reconciliation) index() {
-	r.ledgerRows, r.pendingResults, r.pendingLetters = map[string]LedgerRow{}, map[string]bool{}, map[record.Place]bool{}
-	if r.state.Paiement == nil {
+// reconcile compares the log and the state. The log has to reach at least to
+// where it ended when the state was read: then what the state holds is in the
+// log. What the log holds beyond [State.Since] may be newer than the state and
+// is not missed there.
+//
+// The report has everything but the differences, which are kept for themselves.
+func (r *reconciliation) reconcile(ctx context.Context) error {
+	r.totals, r.minutes = map[string]Sum{}, map[int64]Sum{}
+	r.report = Report{Cut: r.log.extents.cuts(), OtherDeadLetters: []OtherDeadLetter{}, CannotTellWhy: []string{}}
+	r.report.Unreadable.Elsewhere = r.log.elsewhere.Load()
+	if err := r.judgeLetters(ctx); err != nil {
+		return err
+	}
+	if err := r.judgeOrders(ctx); err != nil {
+		return err
+	}
+	r.checkCounts()
+	r.checkTotals()
+	if err := r.judgeMinutes(ctx); err != nil {
+		return err
+	}
+	r.reportServices()
+	r.reportLimits()
+	return r.err
+}
+
+// judgeOrders accounts for every order.
+func (r *reconciliation) judgeOrders(ctx context.Context) error {
+	var o order
+	return groups(ctx, o.add, func(key []byte) error {
+		o.id, r.noted = orderOf(key), r.noted[:0]
+		r.account(&o)
+		o = order{created: o.created[:0], results: o.results[:0], letters: o.letters[:0], purges: o.purges[:0]}
+		return r.err
+	}, r.log.orders, r.rows.orders)
+}
+
+// judgeMinutes compares analyseur's minutes with what it should have counted of
+// each.
+func (r *reconciliation) judgeMinutes(ctx context.Context) error {
+	if r.state.Analyseur == nil {
+		return nil
+	}
+	r.keepMinutes()
+	var got, want Sum
+	return groups(ctx, func(value []byte) error {
+		m, err := take(value, &minute{})
+		if m.stored {
+			got = got.And(m.Sum)
+		} else {
+			want = want.And(m.Sum)
+		}
+		return err
+	}, func(key []byte) error {
+		defer func() { got, want = Sum{}, Sum{} }()
+		// Of the minute in which forgetting ended, a part may be gone.
+		if n := minuteOf(key); got != want && (r.forgotten == 0 || n > r.forgotten.minute()) {
+			at := time.Unix(n*60, 0).UTC().Format(time.RFC3339)
+			r.noteOf(at, MinutesWrong, "", "analyseur has %d payments of %s in the minute of %s, it has read %d of %s",
+				got.Count, got.Amount, at, want.Count, want.Amount)
+		}
+		return r.err
+	}, r.rows.minutes)
+}
+
+// checkCounts checks how many orders of each status suivi says that there are.
+func (r *reconciliation) checkCounts() {
+	if r.state.Suivi == nil {
 		return
 	}
-	for _, row := range r.state.Paiement.Ledger {
-		r.ledgerRows[row.OrderID] = row
-	}
-	for _, pending := range r.state.Paiement.Pending {
-		switch id, fact := decode(pending); f := fact.(type) {
-		case result:
-			if o := r.log.orders[id]; o == nil || !slices.ContainsFunc(o.results, func(g result) bool { return g.event == f.event }) {
-				r.pendingResults[id] = true
-			}
-		case letter:
-			if r.log.letters[letterKey{f.group, f.origin}] == nil {
-				r.pendingLetters[f.origin] = true
-			}
+	for _, status := range statuses() {
+		if got, want := r.state.Suivi.Counts[status], r.rows.views[status]; got != want {
+			r.noteOf(string(status), CountWrong, "", "suivi says that there are %d orders %s, and it should be %d", got, status, want)
 		}
 	}
 }
 
-// note notes a difference.
+// checkTotals compares analyseur's totals with the sums. Where the log is cut
+// they may hold more: transactions that have left the log and the state.
+func (r *reconciliation) checkTotals() {
+	if r.state.Analyseur == nil {
+		return
+	}
+	cut := r.log.extents.cut(topicsOf(analyseur)...) && r.forgotten > 0
+	for _, status := range []string{banking.StatusAuthorized, banking.StatusRejected} {
+		got, want := r.state.Analyseur.Totals[status], r.totals[status]
+		more := got.less(want)
+		if more == (Sum{}) || cut && more.Count > 0 && !more.Amount.isNegative() {
+			continue
+		}
+		r.noteOf(status, TotalsWrong, "", "analyseur has %d payments %s of %s in all, it has read %d of %s",
+			got.Count, status, got.Amount, want.Count, want.Amount)
+	}
+}
+
+// note notes a difference of the order that is judged.
 func (r *reconciliation) note(kind Kind, orderID, format string, args ...any) {
-	r.differences = append(r.differences, Difference{Kind: kind, OrderID: orderID, Detail: fmt.Sprintf(format, args...)})
+	r.noted = append(r.noted, kind)
+	r.noteOf("", kind, orderID, format, args...)
+}
+
+// noteOf notes a difference of something that the subject tells from other
+// differences of the kind.
+func (r *reconciliation) noteOf(subject string, kind Kind, orderID, format string, args ...any) {
+	r.keep(Difference{Kind: kind, OrderID: orderID, Detail: fmt.Sprintf(format, args...), subject: subject})
+}
+
+// leaveOut notes a difference that takes an order out of the account.
+func (r *reconciliation) leaveOut(kind Kind, o *order, e event, format string, args ...any) {
+	r.noted = append(r.noted, kind)
+	r.keep(Difference{
+		Kind: kind, OrderID: o.id, Detail: fmt.Sprintf(format, args...), subject: e.event, missing: Sum{1, CentsOf(e.amount)},
+	})
+}
+
+func (r *reconciliation) keep(d Difference) {
+	key := append(orderKey(d.OrderID), byte(d.Kind.rank())) //nolint:gosec // there are not as many kinds
+	key = append(key, d.subject...)
+	// What others sent is shown to people: nothing of it may move a cursor or
+	// turn the text.
+	d.OrderID, d.Detail = plain(d.OrderID), plain(d.Detail)
+	r.failed(put(r.differences, key, &d))
+}
+
+// failed keeps the first error.
+func (r *reconciliation) failed(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// plain writes what cannot be seen as an escape.
+func plain(text string) string {
+	if !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
+		return text
+	}
+	quoted := strconv.QuoteToGraphic(text)
+	return quoted[1 : len(quoted)-1]
+}
+
+// timeText writes a time for people.
+func timeText(m micros) string {
+	if m == 0 {
+		return "no time"
+	}
+	return m.time().Format(time.RFC3339Nano)
 }
 
 // forgets says whether a service may have removed what was decided then.
-func (r *reconciliation) forgets(decided time.Time) bool { return decided.Before(r.forgotten) }
+func (r *reconciliation) forgets(decided micros) bool { return decided < r.forgotten }
 
 // Names of the services whose state is looked at.
 const (
@@ -170,28 +200,12 @@ func topicsOf(service string) []string {
 	}[service])
 }
 
-// reportExtents reports how much of the log there is.
-func (r *reconciliation) reportExtents() {
-	for p, e := range r.log.extents {
-		r.report.Records += e.End - e.Start
-		if e.Start == 0 {
-			continue
-		}
-		c := Cut{Topic: p.Topic, Partition: p.ID, Offset: e.Start}
-		if !e.From.IsZero() {
-			from := e.From.UTC()
-			c.From = &from
-		}
-		r.report.Cut = append(r.report.Cut, c)
-	}
-	slices.SortFunc(r.report.Cut, func(a, b Cut) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-	})
-}
-
-// reportServices reports how far each service is, and checks that it is within the
-// log.
+// reportServices reports how far each service is, and checks that it is within
+// the log.
 func (r *reconciliation) reportServices() {
+	for _, e := range r.log.extents.all {
+		r.report.Records += e.end - e.start
+	}
 	for _, name := range []string{paiement, suivi, analyseur} {
 		s := Service{Name: name, Problem: r.state.NotLookedAt[name]}
 		positions, lookedAt := r.positions(name)
@@ -199,7 +213,7 @@ func (r *reconciliation) reportServices() {
 			s.Unread = r.unreadBy(name, positions)
 		}
 		if name == paiement && lookedAt {
-			s.Outbox = int64(len(r.pendingResults) + len(r.pendingLetters))
+			s.Outbox = r.outbox
 		}
 		r.report.Services = append(r.report.Services, s)
 	}
@@ -219,27 +233,56 @@ func (r *reconciliation) positions(service string) (Positions, bool) {
 
 // unreadBy counts the records that a service has yet to process.
 func (r *reconciliation) unreadBy(service string, positions Positions) (n int64) {
-	for p, e := range r.log.extents {
+	for p, e := range r.log.extents.all {
 		if !slices.Contains(topicsOf(service), p.Topic) {
 			continue
 		}
 		next, begun := positions[p]
 		switch {
 		case !begun:
-			n += e.End - e.Start
-		case next < e.Start:
-			r.noteOutside(p, "%s has read %s up to offset %d, and the log begins at %d: the records between were deleted unread",
-				service, p, next, e.Start)
-		case next > e.End:
-			r.noteOutside(p, "%s has read %s up to offset %d, and the log ends at %d", service, p, next, e.End)
-		default:
-			n += e.End - next
+			next = e.first
+		case next < e.first:
+			r.noteOutside(service, p, "%s has read %s up to offset %d, and the log begins at %d: the records between were deleted unread",
+				service, p, next, e.first)
+			continue
+		case next > e.end:
+			r.noteOutside(service, p, "%s has read %s up to offset %d, and the log ends at %d", service, p, next, e.end)
+			continue
 		}
+		// The last offsets may have no records, such as those of transactions'
+		// markers.
+		n += max(e.next-next, 0)
 	}
 	return n
 }
 
-func (r *reconciliation) noteOutside(p record.Partition, format string, args ...any) {
-	r.note(OutsideLog, "", format, args...)
-	r.differences[len(r.differences)-1].subject = args[0].(string) + " " + p.String()
+func (r *reconciliation) noteOutside(service string, p record.Partition, format string, args ...any) {
+	r.noteOf(service+" "+p.String(), OutsideLog, "", format, args...)
+}
+
+// reportLimits says from where the audit can tell, and where it cannot.
+func (r *reconciliation) reportLimits() {
+	tells := r.log.extents.tellsFrom()
+	if tells != 0 {
+		from := tells.time()
+		r.report.TellsFrom = &from
+	}
+	if r.since != 0 {
+		since := r.since.time()
+		r.report.Since = &since
+	}
+	why := func(format string, args ...any) {
+		r.report.CannotTellWhy = append(r.report.CannotTellWhy, fmt.Sprintf(format, args...))
+	}
+	for _, s := range r.report.Services {
+		if !s.LookedAt {
+			why("%s was not looked at: %s", s.Name, s.Problem)
+		}
+	}
+	if n := r.report.CannotTell.Count; n > 0 {
+		why("%d orders are so old that their decisions may have left both the log and the ledger", n)
+	}
+	if r.since != 0 && r.since < tells {
+		why("orders were asked for from %s on, and retention has cut the log: it tells from %s on", timeText(r.since), timeText(tells))
+	}
 }

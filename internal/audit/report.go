@@ -1,33 +1,26 @@
 package audit
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/vigie-dev/vigie/internal/banking"
 )
-
-// Sum is how many, and how much.
-type Sum struct {
-	Count  int64         `json:"count"`
-	Amount banking.Money `json:"amount"` // euros
-}
-
-func (s Sum) plus(amount banking.Money) Sum { return Sum{s.Count + 1, s.Amount + amount} }
-
-func (s Sum) and(t Sum) Sum { return Sum{s.Count + t.Count, s.Amount + t.Amount} }
-
-func (s Sum) less(t Sum) Sum { return Sum{s.Count - t.Count, s.Amount - t.Amount} }
 
 // Report is what an audit found. Its JSON form is a contract: names are added,
 // never changed.
 type Report struct {
 	// AccountedFor says that every order is accounted for once: there is no
-	// difference.
+	// difference, and nothing that the audit cannot tell.
 	AccountedFor bool `json:"accountedFor"`
+	// CannotTellWhy says what the audit cannot tell, and why.
+	CannotTellWhy []string `json:"cannotTellWhy"`
+	// TellsFrom is when the orders were created of which retention has cut
+	// nothing; nil stands for all. Older ones are judged by what is left.
+	TellsFrom *time.Time `json:"tellsFrom"`
+	// Since is when the first order was created that was asked for; nil stands
+	// for all.
+	Since *time.Time `json:"since"`
 	// Looks is how often differences were looked at again, and the first look.
 	Looks int `json:"looks"`
 	// Records is how many records of the log were asked for.
@@ -119,39 +112,6 @@ func (r Report) Limit(n int) Report {
 	return r
 }
 
-// conclude counts the differences that are left.
-func (r *Report) conclude(differences []Difference) {
-	sortDifferences(differences)
-	r.Differences, r.Kinds = differences, map[Kind]int64{}
-	for _, d := range differences {
-		r.Kinds[d.Kind]++
-	}
-	r.DifferenceCount, r.AccountedFor = int64(len(differences)), len(differences) == 0
-}
-
-// sortDifferences puts them into the order of the order ids, numbers by their
-// value; what concerns no order comes first.
-func sortDifferences(all []Difference) {
-	slices.SortFunc(all, func(a, b Difference) int {
-		return cmp.Or(compareIDs(a.OrderID, b.OrderID), cmp.Compare(a.Kind.rank(), b.Kind.rank()),
-			strings.Compare(a.subject, b.subject), strings.Compare(a.Detail, b.Detail))
-	})
-}
-
-// compareIDs compares ids such as order-9 and order-10.
-func compareIDs(a, b string) int {
-	textA, numberA := splitID(a)
-	textB, numberB := splitID(b)
-	return cmp.Or(strings.Compare(textA, textB), cmp.Compare(len(numberA), len(numberB)), strings.Compare(numberA, numberB),
-		strings.Compare(a, b))
-}
-
-// splitID parts an id from the number that it ends with, without leading zeros.
-func splitID(id string) (text, number string) {
-	text = strings.TrimRight(id, "0123456789")
-	return text, strings.TrimLeft(id[len(text):], "0")
-}
-
 // Kind says what is wrong. Its text is part of the JSON output.
 type Kind string
 
@@ -178,6 +138,12 @@ const (
 	CountedWithoutResult   Kind = "counted_without_result"
 	TotalsWrong            Kind = "totals_wrong"
 	OutsideLog             Kind = "outside_log"
+	PurgedAndDecided       Kind = "purged_and_decided"
+	PurgeWithoutLedger     Kind = "purge_without_ledger"
+	LedgerWithoutPurge     Kind = "ledger_without_purge"
+	CountWrong             Kind = "count_wrong"
+	MinutesWrong           Kind = "minutes_wrong"
+	TooManyRecords         Kind = "too_many_records"
 )
 
 // kinds gives each kind its words, in the order in which one order's are listed.
@@ -190,10 +156,14 @@ func kinds() []struct {
 		Words string
 	}{
 		{OutsideLog, "a position is outside the log"},
+		{CountWrong, "suivi's count of orders is wrong"},
 		{TotalsWrong, "analyseur's totals are wrong"},
+		{MinutesWrong, "analyseur's minutes are wrong"},
+		{TooManyRecords, "has too many records"},
 		{Lost, "lost"},
 		{Undecided, "undecided, and paiement's state was not looked at"},
 		{DecidedTwice, "decided twice"},
+		{PurgedAndDecided, "purged and decided"},
 		{CreatedTwice, "created twice"},
 		{AmountDiffers, "decided for another amount"},
 		{UserDiffers, "decided for another user"},
@@ -203,6 +173,8 @@ func kinds() []struct {
 		{ResultWithoutLedger, "decided without a ledger row"},
 		{LedgerWithoutResult, "in the ledger without a published result"},
 		{LedgerDisagrees, "ledger and result disagree"},
+		{PurgeWithoutLedger, "purged without a ledger row"},
+		{LedgerWithoutPurge, "in the ledger as purged, without a purge"},
 		{DeadLetterWithoutOrder, "dead-lettered without an order"},
 		{ViewMissing, "missing in suivi"},
 		{ViewWrong, "wrong in suivi"},
@@ -244,13 +216,14 @@ type Difference struct {
 	missing Sum    // what it takes out of the account
 }
 
-// differenceKey names a difference from one look to the next.
-type differenceKey struct {
-	kind             Kind
-	orderID, subject string
-}
+func (*Difference) kind() byte { return factDifference }
 
-func (d Difference) key() differenceKey { return differenceKey{d.Kind, d.OrderID, d.subject} }
+func (d *Difference) fields(c *codec) {
+	c.text((*string)(&d.Kind))
+	c.text(&d.OrderID)
+	c.text(&d.Detail)
+	d.missing.fields(c)
+}
 
 // Text is the report for people: a short table, what has to be known to read
 // it, and the differences.
@@ -274,6 +247,12 @@ func (r Report) Text() string {
 	}
 	if more := r.DifferenceCount - int64(len(r.Differences)); more > 0 && len(r.Differences) > 0 {
 		fmt.Fprintf(&b, "  and %d more; --limit shows more of them\n", more)
+	}
+	for i, why := range r.CannotTellWhy {
+		if i == 0 {
+			b.WriteString("\ncannot tell:\n")
+		}
+		b.WriteString("  " + why + "\n")
 	}
 	if r.AccountedFor {
 		b.WriteString("\nevery order is accounted for once\n")
@@ -308,6 +287,12 @@ func (r Report) rows() []row {
 // notes are the lines that there is something to say in.
 func (r Report) notes() (lines []string) {
 	lines = append(lines, fmt.Sprintf("log: records read: %d", r.Records))
+	if r.Since != nil {
+		lines = append(lines, "orders created since "+r.Since.Format(time.RFC3339)+" alone")
+	}
+	if r.TellsFrom != nil {
+		lines = append(lines, "tells from "+r.TellsFrom.Format(time.RFC3339)+" on: before that, retention has cut the log")
+	}
 	for _, s := range r.Services {
 		lines = append(lines, s.text())
 	}

@@ -1,11 +1,14 @@
 package audit
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
@@ -52,15 +55,17 @@ func TestTextOfEverything(t *testing.T) {
 	s := w.state()
 	s.Analyseur, s.NotLookedAt = nil, map[string]string{analyseur: "it is not there"}
 	report := reconcileWith(w, s)
-	report.CannotTell = Sum{1, 1}
+	report.CannotTell = sumOf(1, 1)
 	report.Unreadable = Unreadable{3, 1, 2, 4}
 	from := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	report.Cut = []Cut{{"orders.created", 0, 5, &from}, {"orders.created", 1, 7, nil}}
 	text := report.Limit(2).Text()
 	for _, want := range []string{
 		"cannot tell              1        0.01",
-		"paiement: records to read: 1, messages to publish: 1\n",
+		"paiement: records to read: 0, messages to publish: 1\n",
 		"analyseur: not looked at: it is not there\n",
+		"tells from 1999-05-01T13:00:00Z on: before that, retention has cut the log\n",
+		"\ncannot tell:\n  analyseur was not looked at: it is not there\n",
 		"cut: orders.created/0 is complete from offset 5 on, of 2026-05-01T12:00:00Z\n",
 		"cut: orders.created/1 is complete from offset 7 on, which is its end\n",
 		"older than the log: results 10, dead letters 1\n",
@@ -82,21 +87,28 @@ func TestTextOfEverything(t *testing.T) {
 }
 
 func TestDifferencesAreInTheOrderOfTheIDs(t *testing.T) {
-	var all []Difference
-	for _, id := range []string{"order-10", "x", "order-9", "", "order-", "order-0100", "order-99999999999999999999"} {
-		all = append(all, Difference{OrderID: id, Kind: Lost})
-	}
-	all = append(all, Difference{OrderID: "order-9", Kind: ViewMissing}, Difference{OrderID: "order-9", Kind: OutsideLog})
-	sortDifferences(all)
-	var got []string
-	for _, d := range all {
-		got = append(got, d.OrderID+" "+string(d.Kind))
-	}
 	want := []string{
-		" lost", "order- lost", "order-9 outside_log", "order-9 lost", "order-9 view_missing", "order-10 lost", "order-0100 lost",
-		"order-99999999999999999999 lost", "x lost",
+		"", "order-", "order-9", "order-10", "order-0100", "order-99999999999999999999", "order-\x00", "x", "x\x00", "x\x00\x01", "x\x00\xff",
+		"x" + strings.Repeat("9", 300), "x1" + strings.Repeat("0", 300),
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, func(a, b string) int { return bytes.Compare(orderKey(a), orderKey(b)) })
+	if diff := cmp.Diff([]string{
+		"", "order-", "order-9", "order-10", "order-0100", "order-99999999999999999999", "order-\x00", "x",
+		"x" + strings.Repeat("9", 300), "x1" + strings.Repeat("0", 300), "x\x00", "x\x00\x01", "x\x00\xff",
+	}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// An id is found again by its key, whatever somebody has stored, and no two
+// have the same.
+func TestOrderKeys(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := rapid.StringOf(rapid.SampledFrom([]rune{0, 1, 'a', '0', '1', '9', 0xff})).Draw(t, "id")
+		if got := orderOf(orderKey(id)); got != id {
+			t.Fatalf("%q became %q", id, got)
+		}
+	})
 }

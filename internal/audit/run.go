@@ -5,25 +5,33 @@
 //
 // It compares two things: the log (every record of the topics, read from their
 // start) and the services' state (paiement's ledger and outbox, suivi's views,
-// analyseur's totals, and how far each has read). The comparison, [Reconcile],
-// is a pure function of the two; [Run] gathers them on a system that may be
-// running, and looks again at what differs, since what is under way looks like a
-// difference for a moment.
+// analyseur's totals, and how far each has read). Both are taken apart into
+// small facts, each about one order, which are sorted by order on disk: the log
+// may be of any length, memory is not. Then each order is judged by itself, by
+// [reconciliation.account], a pure function of its facts, and what it comes to
+// is added up. [Run] does that on a system that may be running, and looks again
+// at what differs, since what is under way looks like a difference for a moment.
 //
-// run.go has [Run]. log.go keeps what records say, by order. reconcile.go has the
-// state and [Reconcile]: orders.go accounts for every order by log and ledger,
-// views.go compares what suivi and analyseur made of them. report.go has the
-// [Report], its differences and its text.
+// run.go has [Run]. facts.go says what the log's records say of an order, and
+// codec.go how it is written down; log.go keeps it, extents.go knows how much
+// of the log there is, and when it was written. state.go takes the services'
+// rows. reconcile.go compares the two as a whole: letters.go joins dead letters
+// with their markers and origins, orders.go accounts for every order by log and
+// ledger, views.go compares what suivi and analyseur made of it. report.go has
+// the [Report], its differences and its text, sum.go sums of any size.
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/extsort"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
@@ -47,8 +55,18 @@ type Config struct {
 	Bounds func(topics ...string) ([]kafka.Span, error)
 	// Scan reads spans, as [kafka.Scan] does.
 	Scan func(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error
-	// State reads the services' state as it is now.
-	State func(ctx context.Context) (State, error)
+	// State reads the services' state as it is now, and gives their rows to rows.
+	State func(ctx context.Context, rows *Rows) (State, error)
+	// Since has only orders audited that were created since then; zero stands for
+	// all. From moves the spans' starts on to what may be of those: it may leave
+	// too much in, and never too little.
+	Since time.Time
+	From  func(spans []kafka.Span, since time.Time) ([]kafka.Span, error)
+	// Limit is how many differences are in the report, at least one; all are
+	// counted.
+	Limit int
+	// Dir is where temporary files are kept; "" stands for the system's folder.
+	Dir string
 	// Patience is how long differences are looked at again; 0: not at all.
 	Patience time.Duration
 	// Retention is how long the services keep what is decided; 0: for ever.
@@ -62,49 +80,51 @@ type Config struct {
 // with the state and the new records read again, until it goes away or the
 // patience is over: what stays from the first look to the last is a
 // difference.
-func Run(ctx context.Context, cfg Config) (Report, error) {
-	a := &auditor{cfg: cfg, log: NewLog()}
+//
+// It needs less than 512 MB of memory, however long the log is, and about half
+// a kilobyte in temporary files for each order.
+func Run(ctx context.Context, cfg Config) (_ Report, err error) {
+	a := &auditor{cfg: cfg, decoder: newDecoder()}
+	a.log = newLog(cfg, a.decoder)
+	defer func() { err = errors.Join(err, a.close()) }()
 	report, err := a.look(ctx)
 	deadline := time.Now().Add(cfg.Patience)
-	looks, kept := 1, report.Differences
-	for err == nil && len(kept) > 0 && time.Until(deadline) > 0 {
+	looks := 1
+	for err == nil && report.DifferenceCount > 0 && time.Until(deadline) > 0 {
 		if err = lifecycle.Sleep(ctx, min(max(pause, a.took), time.Until(deadline))); err != nil {
 			break
 		}
-		if report, err = a.look(ctx); err == nil {
-			kept = report.keep(kept)
-			looks++
-		}
+		report, err = a.look(ctx)
+		looks++
 	}
 	report.Looks = looks
 	return report, err
 }
 
-// keep leaves the differences that there were before too. An order that only
-// now looks lost was not there at the first look: it is on its way.
-func (r *Report) keep(before []Difference) []Difference {
-	known := map[differenceKey]bool{}
-	for _, d := range before {
-		known[d.key()] = true
-	}
-	kept := []Difference{}
-	for _, d := range r.Differences {
-		if known[d.key()] {
-			kept = append(kept, d)
-			continue
-		}
-		r.Unaccounted, r.InFlight = r.Unaccounted.less(d.missing), r.InFlight.and(d.missing)
-	}
-	r.conclude(kept)
-	return kept
-}
-
 // auditor looks at one system.
 type auditor struct {
-	cfg  Config
-	log  *Log
+	cfg Config
+	decoder
+	log  *log
 	ends map[record.Partition]int64 // up to where the log has been read
+	kept *extsort.Sorter            // the differences of all looks so far; nil before the first
 	took time.Duration              // the last look but for reading the log
+}
+
+// close removes what the auditor keeps.
+func (a *auditor) close() error {
+	sorters := a.log.sorters()
+	if a.kept != nil {
+		sorters = append(sorters, a.kept)
+	}
+	return closeAll(sorters)
+}
+
+func closeAll(sorters []*extsort.Sorter) (err error) {
+	for _, s := range sorters {
+		err = errors.Join(err, s.Close())
+	}
+	return err
 }
 
 // look reads the state and what is new in the log, and reconciles the two.
@@ -114,13 +134,16 @@ type auditor struct {
 // the state holds is in the log up to the second, what the log holds up to the
 // first is in the state. And the ends of results and dead letters are taken
 // before those of the orders that they came from.
-func (a *auditor) look(ctx context.Context) (Report, error) {
+func (a *auditor) look(ctx context.Context) (_ Report, err error) {
 	began := time.Now()
 	before, err := a.cfg.Bounds(topics()...)
 	if err != nil {
 		return Report{}, err
 	}
-	state, err := a.cfg.State(ctx)
+	rows := newRows(a.cfg, a.decoder)
+	differences := extsort.New(a.cfg.Dir, small)
+	defer func() { err = errors.Join(err, closeAll(append(rows.sorters(), differences))) }()
+	state, err := a.cfg.State(ctx, rows)
 	if err != nil {
 		return Report{}, err
 	}
@@ -133,17 +156,72 @@ func (a *auditor) look(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	reading := time.Now()
-	if err := a.read(ctx, spans); err != nil {
+	if err := a.read(ctx, spans, began); err != nil {
 		return Report{}, err
 	}
 	read := time.Now()
-	var forgotten time.Time
-	if a.cfg.Retention > 0 {
-		forgotten = began.Add(-a.cfg.Retention)
+	r := &reconciliation{
+		log: a.log, rows: rows, state: state, differences: differences,
+		since: microsOf(a.cfg.Since), forgotten: a.log.extents.forgotten(a.cfg.Retention),
 	}
-	report := Reconcile(a.log, state, forgotten)
+	if err := r.reconcile(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := a.conclude(ctx, &r.report, differences); err != nil {
+		return Report{}, err
+	}
 	a.took = time.Since(read) + reading.Sub(began)
-	return report, nil
+	return r.report, nil
+}
+
+// conclude counts the differences that there were in every look before, and
+// keeps the first of them by order id. An order that only now looks lost was not
+// there at the first look: it is on its way.
+func (a *auditor) conclude(ctx context.Context, report *Report, differences *extsort.Sorter) error {
+	kept := extsort.New(a.cfg.Dir, small)
+	known := &extsort.Reader{}
+	if a.kept != nil {
+		var err error
+		if known, err = extsort.Merge(a.kept); err != nil {
+			return errors.Join(err, kept.Close())
+		}
+	}
+	report.Kinds, report.Differences = map[Kind]int64{}, []Difference{}
+	var here []Difference // those with one key
+	more := known.Next()
+	err := groups(ctx, func(value []byte) error {
+		d, err := take(value, &Difference{})
+		here = append(here, *d)
+		return err
+	}, func(key []byte) error {
+		defer func() { here = here[:0] }()
+		for more && bytes.Compare(known.Key(), key) < 0 {
+			more = known.Next()
+		}
+		if a.kept != nil && (!more || !bytes.Equal(known.Key(), key)) {
+			for _, d := range here {
+				report.Unaccounted, report.InFlight = report.Unaccounted.less(d.missing), report.InFlight.And(d.missing)
+			}
+			return known.Err()
+		}
+		for _, d := range here {
+			report.Kinds[d.Kind]++
+			report.DifferenceCount++
+			if len(report.Differences) < max(a.cfg.Limit, 1) {
+				report.Differences = append(report.Differences, d)
+			}
+		}
+		return errors.Join(known.Err(), kept.Add(key, nil))
+	}, differences)
+	if err != nil {
+		return errors.Join(err, kept.Close())
+	}
+	report.AccountedFor = report.DifferenceCount == 0 && len(report.CannotTellWhy) == 0
+	if a.kept != nil {
+		err = a.kept.Close()
+	}
+	a.kept = kept
+	return err
 }
 
 // topics are those of an audit: what was published because of a record comes
@@ -156,9 +234,16 @@ func topics() []string {
 }
 
 // read adds what has not been read of the spans to the log.
-func (a *auditor) read(ctx context.Context, spans []kafka.Span) error {
+func (a *auditor) read(ctx context.Context, spans []kafka.Span, now time.Time) error {
+	whole := slices.Clone(spans)
 	if a.ends == nil {
 		a.ends = map[record.Partition]int64{}
+		if a.cfg.From != nil && !a.cfg.Since.IsZero() {
+			var err error
+			if spans, err = a.cfg.From(spans, a.cfg.Since); err != nil {
+				return err
+			}
+		}
 	}
 	var all int64
 	for i, s := range spans {
@@ -168,7 +253,7 @@ func (a *auditor) read(ctx context.Context, spans []kafka.Span) error {
 		a.ends[s.Partition] = s.End
 		all += s.End - spans[i].Start
 	}
-	a.log.Extend(spans)
+	a.log.extents.extend(spans, whole, now)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(stall, func() { cancel(errStalled) })
@@ -177,7 +262,9 @@ func (a *auditor) read(ctx context.Context, spans []kafka.Span) error {
 	done := int64(0)
 	err := a.cfg.Scan(ctx, spans, func(r record.Record) error {
 		timer.Reset(stall)
-		a.log.Add(r)
+		if err := a.log.add(r); err != nil {
+			return err
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if done++; a.cfg.Progress != nil {

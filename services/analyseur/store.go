@@ -31,7 +31,8 @@ WHERE minutes.amount <= 153722867280912930 - excluded.amount`
 UNION ALL SELECT 'LAST_HOUR', CAST(COALESCE(SUM(count), 0) AS BIGINT), CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM minutes WHERE minute >= $1 AND minute <= $2`
 	selectRecent = `SELECT order_id, user_id, status, amount, processed_at FROM transactions
 ORDER BY processed_at DESC, order_id DESC LIMIT $1`
-	selectTransactions = `SELECT order_id, event_id, status, amount FROM transactions`
+	selectTransactions = `SELECT order_id, event_id, user_id, status, amount, processed_at FROM transactions`
+	selectMinutes      = `SELECT minute, count, amount FROM minutes`
 	selectTotals       = `SELECT status, count, amount FROM totals`
 )
 
@@ -220,10 +221,12 @@ func (s statistics) all() sum {
 
 // Transaction is a decided payment that has been counted.
 type Transaction struct {
-	OrderID string
-	EventID string
-	Status  string
-	Amount  banking.Money
+	OrderID     string
+	EventID     string // the result's
+	UserID      string
+	Status      string
+	Amount      banking.Money
+	ProcessedAt time.Time
 }
 
 // Total is how many payments of a status were counted, and how much.
@@ -243,9 +246,11 @@ func ReadTransactions(ctx context.Context, s *storage.Snapshot, transaction func
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var t Transaction
-		if err := rows.Scan(&t.OrderID, &t.EventID, &t.Status, &t.Amount); err != nil {
+		var micros int64
+		if err := rows.Scan(&t.OrderID, &t.EventID, &t.UserID, &t.Status, &t.Amount, &micros); err != nil {
 			return fmt.Errorf("read transactions: %w", err)
 		}
+		t.ProcessedAt = time.UnixMicro(micros).UTC()
 		if err := transaction(t); err != nil {
 			return err
 		}
@@ -269,4 +274,31 @@ func ReadTotals(ctx context.Context, s *storage.Snapshot) ([]Total, error) {
 		out = append(out, t)
 	}
 	return out, rows.Err()
+}
+
+// Minute is what was counted of one minute, by the time of the decisions.
+type Minute struct {
+	Minute int64 // since 1970
+	Count  int64
+	Amount banking.Money
+}
+
+// ReadMinutes gives every minute in which something was counted, and that has
+// not been forgotten, to minute, in no order, and ends with its first error.
+func ReadMinutes(ctx context.Context, s *storage.Snapshot, minute func(Minute) error) error {
+	rows, err := s.Query(ctx, selectMinutes)
+	if err != nil {
+		return fmt.Errorf("read minutes: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var m Minute
+		if err := rows.Scan(&m.Minute, &m.Count, &m.Amount); err != nil {
+			return fmt.Errorf("read minutes: %w", err)
+		}
+		if err := minute(m); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }

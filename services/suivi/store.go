@@ -39,7 +39,8 @@ RETURNING status`
 	addCount      = `UPDATE counters SET value = value + $1 WHERE name = $2`
 	selectCount   = `SELECT CAST(SUM(value) AS BIGINT) FROM counters`
 	selectCountOf = `SELECT value FROM counters WHERE name = $1`
-	selectViews   = `SELECT order_id, status, amount, events FROM orders`
+	selectCounts  = `SELECT name, value FROM counters`
+	selectViews   = `SELECT ` + columns + ` FROM orders`
 )
 
 // store is suivi's state: a view of each order.
@@ -250,36 +251,73 @@ func (store) Forget(ctx context.Context, tx *storage.Tx, before time.Time, limit
 	return n, count(ctx, tx, changes)
 }
 
-// View is an order as it is shown, as far as those who look on need it.
+// View is an order as it is shown, for those who look on. A time that is not
+// known is zero.
 type View struct {
-	OrderID string
-	Status  banking.OrderStatus
-	Amount  banking.Money
-	Events  int // in its history
+	OrderID, UserID   string
+	Amount            banking.Money
+	Items             []string
+	Status            banking.OrderStatus
+	AuthorizationCode string
+	RejectionReason   string
+	FailureReason     string
+	CreatedAt         time.Time
+	ProcessedAt       time.Time
+	ListedAt          time.Time // what gives the list its order
+	UpdatedAt         time.Time
+	Events            []Moment
 }
 
-// ReadViews gives every order to view, in no order, and ends with its first
+// Moment is one event in an order's history. That of a dead letter has the
+// place of the record that was set aside for its id.
+type Moment struct {
+	EventID string
+	Type    string
+	At      time.Time
+}
+
+// ReadViews gives every order to give, in no order, and ends with its first
 // error.
-func ReadViews(ctx context.Context, s *storage.Snapshot, view func(View) error) error {
+func ReadViews(ctx context.Context, s *storage.Snapshot, give func(View) error) error {
 	rows, err := s.Query(ctx, selectViews)
 	if err != nil {
 		return fmt.Errorf("read views: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var v View
-		var events string
-		if err := rows.Scan(&v.OrderID, &v.Status, &v.Amount, &events); err != nil {
+		v, err := scanView(rows)
+		if err != nil {
 			return fmt.Errorf("read views: %w", err)
 		}
-		var history []struct{}
-		if err := json.Unmarshal([]byte(events), &history); err != nil {
-			return fmt.Errorf("decode events of %s: %w", v.OrderID, err)
+		out := View{
+			v.OrderID, v.UserID, v.Amount, v.Items, v.Status, v.AuthorizationCode, v.RejectionReason, v.FailureReason,
+			v.CreatedAt, v.ProcessedAt, v.ListedAt, v.UpdatedAt, make([]Moment, len(v.Events)),
 		}
-		v.Events = len(history)
-		if err := view(v); err != nil {
+		for i, m := range v.Events {
+			out.Events[i] = Moment(m)
+		}
+		if err := give(out); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// ReadCounts returns how many orders of each status suivi says that there are.
+func ReadCounts(ctx context.Context, s *storage.Snapshot) (map[banking.OrderStatus]int64, error) {
+	rows, err := s.Query(ctx, selectCounts)
+	if err != nil {
+		return nil, fmt.Errorf("read the counts of orders: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	counts := map[banking.OrderStatus]int64{}
+	for rows.Next() {
+		var status banking.OrderStatus
+		var n int64
+		if err := rows.Scan(&status, &n); err != nil {
+			return nil, fmt.Errorf("read the counts of orders: %w", err)
+		}
+		counts[status] = n
+	}
+	return counts, rows.Err()
 }

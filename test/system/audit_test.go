@@ -69,7 +69,7 @@ func loadedSystemAuditsClean(t *testing.T, start bank.Deployment) {
 		if o.status != 201 {
 			t.Fatalf("an order was answered with %d", o.status)
 		}
-		want.Count, want.Amount = want.Count+1, want.Amount+banking.Money(o.amount)
+		want = want.Plus(banking.Money(o.amount))
 	}
 	mustDLQ(t, s.Brokers, "purge", "--yes", "--reason", "authoriser", "--order", firstLetter(t, s))
 	mustDLQ(t, s.Brokers, "replay", "--all-letters")
@@ -302,7 +302,8 @@ func TestAuditChangesNothing(t *testing.T) {
 	}
 	before, records := databases(t, s.data), recordsOn(t, s.brokers, topics...)
 	status, stdout, stderr := runsAudit(t, s.brokers, "--data", s.data)
-	if status != 0 || !strings.Contains(stdout, "\nsuivi: not looked at: storage is not there: suivi has no file ") {
+	if status != 1 || !strings.Contains(stdout, "\nsuivi: not looked at: storage is not there: suivi has no file ") ||
+		!strings.HasPrefix(stderr, "vigie: it cannot be told whether every order is accounted for: suivi was not looked at") {
 		t.Errorf("exit status %d:\n%s%s", status, stdout, stderr)
 	}
 	if diff := cmp.Diff(before, databases(t, s.data)); diff != "" {
@@ -382,7 +383,7 @@ func TestAuditOfACutLog(t *testing.T) {
 	}
 	again.Settled(t, 15)
 	report, status := auditJSON(t, s.brokers, "--data", s.data)
-	if status != 0 || report.Created != (audit.Sum{Count: 5, Amount: 500}) || len(report.Cut) == 0 {
+	if status != 0 || report.Created != (audit.Sum{Count: 5, Amount: audit.CentsOf(500)}) || len(report.Cut) == 0 {
 		t.Errorf("exit status %d: %+v", status, report)
 	}
 	if o := report.OlderThanLog; o.Ledger != 10 || o.Views != 10 || o.Transactions != 10 {

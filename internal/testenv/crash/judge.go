@@ -278,13 +278,16 @@ func (j *judgement) checkAudit() {
 	for _, d := range r.Differences {
 		j.violated("audit: %s %s: %s", d.OrderID, d.Kind.Words(), d.Detail)
 	}
+	for _, why := range r.CannotTellWhy {
+		j.violated("audit: it cannot tell: %s", why)
+	}
 	if !r.AccountedFor {
 		j.violated("audit: differences: %d", r.DifferenceCount)
 	}
 	var want audit.Sum
 	for _, o := range j.orders {
 		if o.left {
-			want.Count, want.Amount = want.Count+1, want.Amount+banking.Money(o.cents)
+			want = want.Plus(banking.Money(o.cents))
 		}
 	}
 	if r.Created != want {

@@ -27,8 +27,8 @@ func sound() evidence {
 			Totals: totals{Transactions: 3, Authorized: 2, Rejected: 1, Cents: 100 + 200 + 400},
 		},
 		Audit: audit.Report{
-			AccountedFor: true, Created: audit.Sum{Count: 4, Amount: 1000},
-			Authorized: audit.Sum{Count: 2, Amount: 500}, Rejected: audit.Sum{Count: 1, Amount: 200}, DeadLettered: audit.Sum{Count: 1, Amount: 300},
+			AccountedFor: true, Created: audit.Sum{Count: 4, Amount: audit.CentsOf(1000)},
+			Authorized: audit.Sum{Count: 2, Amount: audit.CentsOf(500)}, Rejected: audit.Sum{Count: 1, Amount: audit.CentsOf(200)}, DeadLettered: audit.Sum{Count: 1, Amount: audit.CentsOf(300)},
 			Republished: audit.Republished{Orders: 1, Results: 2, DeadLetters: 3}, Unreadable: audit.Unreadable{Elsewhere: 1},
 			Services: []audit.Service{{Name: "paiement", LookedAt: true}},
 		},
@@ -101,7 +101,7 @@ func TestAllIsWell(t *testing.T) {
 func TestWhatWasDeletedIsNotMissed(t *testing.T) {
 	e := sound()
 	e.Deleted = map[record.Place]bool{e.Records[banking.TopicOrdersCreated][0].Place: true, e.Records[banking.TopicPaymentsAuthorized][0].Place: true}
-	e.Audit.Created, e.Audit.Authorized = audit.Sum{Count: 3, Amount: 900}, audit.Sum{Count: 1, Amount: 400}
+	e.Audit.Created, e.Audit.Authorized = audit.Sum{Count: 3, Amount: audit.CentsOf(900)}, audit.Sum{Count: 1, Amount: audit.CentsOf(400)}
 	if got := judge(e).Violations; len(got) > 0 {
 		t.Errorf("a deleted order: %q", got)
 	}
@@ -162,7 +162,7 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 			e.Audit.Created.Count--
 		}, "the audit has seen 3 orders of 10.00, the log has 4 of 10.00"},
 		"the audit saw other amounts": {func(e *evidence) {
-			e.Audit.Created.Amount++
+			e.Audit.Created.Amount = audit.CentsOf(1001)
 		}, "the audit has seen 4 orders of 10.01, the log has 4 of 10.00"},
 		"an order still in flight": {func(e *evidence) {
 			e.Audit.Rejected, e.Audit.InFlight = e.Audit.InFlight, e.Audit.Rejected

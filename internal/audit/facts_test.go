@@ -2,9 +2,11 @@ package audit
 
 import (
 	"testing"
+	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -25,8 +27,12 @@ func TestMarkers(t *testing.T) {
 		given record.Record
 		want  any
 	}{
-		"replayed":             {of(markerFor(at, "k", record.Replayed)), record.Marker{Letter: at, Resolution: record.Replayed, At: markedAt}},
-		"purged":               {of(markerFor(at, "k", record.Purged)), record.Marker{Letter: at, Resolution: record.Purged, At: markedAt}},
+		"replayed": {of(markerFor(at, "k", record.Replayed)), &marker{record.At(banking.TopicOrdersDLQ, 0, 0), at, record.Replayed, "", ""}},
+		"purged":   {of(markerFor(at, "k", record.Purged)), &marker{record.At(banking.TopicOrdersDLQ, 0, 0), at, record.Purged, "", ""}},
+		"purge of an order": {
+			of(record.Marker{Letter: at, Resolution: record.Purged, At: markedAt(), EventID: "e"}.Message([]byte("k"))),
+			&marker{record.At(banking.TopicOrdersDLQ, 0, 0), at, record.Purged, "k", "e"},
+		},
 		"unknown resolution":   {of(markerFor(at, "k", "gone")), nil},
 		"of another topic":     {of(markerFor(foreign, "k", record.Purged)), nil},
 		"with a value":         {valued, nil},
@@ -35,18 +41,18 @@ func TestMarkers(t *testing.T) {
 		"set aside by a group": {of(deadLetter(inside, banking.GroupPaiement, delivery.ReasonMalformed)), letter{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			id, got := decode(tt.given)
+			id, got := newDecoder().decode(tt.given)
 			switch want := tt.want.(type) {
-			case record.Marker:
-				if got != want || id != "" {
+			case *marker:
+				if m, ok := got.(*marker); !ok || *m != *want || id != want.orderID {
 					t.Errorf("%q %+v, want %+v", id, got, want)
 				}
 			case letter:
-				if _, ok := got.(letter); !ok {
+				if _, ok := got.(*letter); !ok {
 					t.Errorf("%T, want a letter", got)
 				}
 			default:
-				if _, ok := got.(unreadable); !ok {
+				if _, ok := got.(*unreadable); !ok {
 					t.Errorf("%+v, want it unreadable", got)
 				}
 			}
@@ -68,9 +74,9 @@ func FuzzDecode(f *testing.F) {
 			{Key: record.HeaderEventType, Value: []byte(eventType)}, {Key: record.HeaderResolves, Value: []byte(resolves)},
 			{Key: record.HeaderResolution, Value: []byte(record.Purged)}, {Key: record.HeaderResolvedAt, Value: []byte("2026-05-01T12:00:00Z")},
 		}}
-		l := NewLog()
-		l.Add(r)
-		l.Add(r)
-		checkSums(t, Reconcile(l, newWorld().state(), w.now))
+		w := newWorld()
+		w.log[r.Partition] = []record.Record{r, r}
+		spans := []kafka.Span{{Partition: r.Partition, End: 2}}
+		checkSums(t, reconcileAfter(w, spans, w.state(), time.Nanosecond))
 	})
 }

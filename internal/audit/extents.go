@@ -1,0 +1,143 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+)
+
+// skew is how far the clocks of those who write may be apart.
+const skew = 5 * time.Minute
+
+// extents are how much of the log has been read, and when it was written.
+// Records may be taken from several goroutines; the rest is asked when all have
+// been.
+type extents struct {
+	mu  sync.Mutex
+	all map[record.Partition]*extent
+	now micros // when this look began
+	// newest is the newest time in the log.
+	newest micros
+}
+
+// extent is the part of a partition's log that has been read.
+type extent struct {
+	first  int64  // where the log begins; above 0 where retention has cut it
+	start  int64  // where reading began: there, or later
+	end    int64  // the first offset that was not asked for
+	next   int64  // after the last record that was read
+	from   micros // when what is left after a cut was written; 0 where that is not known
+	latest micros
+}
+
+// extend says that the records of these spans are about to be taken, of logs
+// that begin at the spans of whole. A partition's spans follow each other.
+func (x *extents) extend(spans, whole []kafka.Span, now time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.now = microsOf(now)
+	for i, s := range spans {
+		if e, ok := x.all[s.Partition]; ok {
+			e.end = s.End
+			continue
+		}
+		x.all[s.Partition] = &extent{first: whole[i].Start, start: s.Start, end: s.End, next: s.Start}
+	}
+}
+
+// take notes a record, in order within its partition, and returns when it was
+// written, as the log says: the latest time so far in its partition that can be
+// one. A record's own time is whatever its producer wrote: nothing, 0, -1, or
+// some day to come.
+func (x *extents) take(r record.Record) micros {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.all[r.Partition]
+	if e == nil { // nobody has asked for it
+		e = &extent{}
+		x.all[r.Partition] = e
+	}
+	e.next = r.Offset + 1
+	if t := microsOf(r.Time); t > 0 && t <= x.now+micros(skew.Microseconds()) {
+		e.latest, x.newest = max(e.latest, t), max(x.newest, t)
+	}
+	if e.from == 0 {
+		e.from = e.latest
+	}
+	return e.latest
+}
+
+// has says whether the record of that place was to be read.
+func (x *extents) has(at record.Place) bool {
+	e := x.all[at.Partition]
+	return e == nil || at.Offset >= e.start
+}
+
+// cut says whether a part of one of the topics was not read.
+func (x *extents) cut(topics ...string) bool {
+	for p, e := range x.all {
+		if e.start > 0 && slices.Contains(topics, p.Topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayLack says whether a record of that time may stand on the part of one of
+// the topics that was not read. It may be in any partition: not everybody who
+// writes divides orders among them as we do. Zero stands for an unknown time.
+func (x *extents) mayLack(t micros, topics ...string) bool {
+	for p, e := range x.all {
+		// An empty log may have had anything.
+		if e.start > 0 && slices.Contains(topics, p.Topic) && (e.from == 0 || t <= e.from+micros(skew.Microseconds())) {
+			return true
+		}
+	}
+	return false
+}
+
+// cuts are the partitions that retention has cut.
+func (x *extents) cuts() []Cut {
+	out := []Cut{}
+	for p, e := range x.all {
+		if e.first == 0 {
+			continue
+		}
+		c := Cut{Topic: p.Topic, Partition: p.ID, Offset: e.first}
+		if e.from != 0 && e.start == e.first {
+			from := e.from.time()
+			c.From = &from
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Cut) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
+}
+
+// tellsFrom is the time from which on no order's records have been cut, or 0
+// where none have been at all.
+func (x *extents) tellsFrom() (from micros) {
+	for p, e := range x.all {
+		if e.first > 0 && e.start == e.first && p.Topic != banking.TopicPaymentsDLQ {
+			from = max(from, e.from)
+		}
+	}
+	return from
+}
+
+// forgotten is the time before which the services may have removed what is
+// decided: no later than so long before the newest record, whatever any clock
+// says. Zero stands for services that keep everything.
+func (x *extents) forgotten(retention time.Duration) micros {
+	if retention == 0 || x.newest == 0 {
+		return 0
+	}
+	return max(min(x.now, x.newest)-micros(retention.Microseconds()), 0)
+}
