@@ -81,6 +81,24 @@ func names(topics []banking.Topic) []string {
 // ErrGroupInUse: a consumer group still has members.
 var ErrGroupInUse = errors.New("consumer group has members")
 
+// CheckIdle returns [ErrGroupInUse] where one of the consumer groups has members.
+func CheckIdle(client sarama.Client, groups ...string) error {
+	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
+	if err != nil {
+		return fmt.Errorf("describe consumer groups: %w", err)
+	}
+	found, err := admin.DescribeConsumerGroups(groups)
+	if err != nil {
+		return fmt.Errorf("describe consumer groups: %w", err)
+	}
+	for _, g := range found {
+		if len(g.Members) > 0 {
+			return fmt.Errorf("%w: %s", ErrGroupInUse, g.GroupId)
+		}
+	}
+	return nil
+}
+
 // DeleteGroups removes consumer groups and their offsets. Groups that do not
 // exist are no error; one that has members is [ErrGroupInUse].
 func DeleteGroups(client sarama.Client, groups ...string) error {

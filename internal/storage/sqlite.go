@@ -54,6 +54,9 @@ func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS
 	if err != nil {
 		return nil, err
 	}
+	if err := completeClearing(path); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	write, err := openSQLite(path, sqlitePragmas, 1)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -100,7 +103,7 @@ var errPages = errors.New("its pages do not fit together")
 
 func (f sqliteFolder) openReadOnly(ctx context.Context, service string) (*Reader, error) {
 	path := f.path(service)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) || beingCleared(path) {
 		return nil, fmt.Errorf("%w: %s has no file %s", ErrMissing, service, path)
 	} else if err != nil {
 		return nil, fmt.Errorf("look for storage of %s: %w", service, err)
@@ -160,15 +163,6 @@ func (f sqliteFolder) lock(_ context.Context, service string) (serviceLock, erro
 	return sqliteLock{path, lock}, nil
 }
 
-func (l sqliteLock) clear(context.Context) error {
-	// The write-ahead log before its database: a leftover log would be taken
-	// for that of the next database.
-	for _, suffix := range []string{"-wal", "-shm", ""} {
-		if err := os.Remove(l.path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("clear storage: %w", err)
-		}
-	}
-	return nil
-}
+func (l sqliteLock) clear(context.Context) error { return clearDatabase(l.path) }
 
 func (l sqliteLock) unlock() error { return l.flock.Close() }

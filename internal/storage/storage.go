@@ -196,7 +196,7 @@ type Locked struct {
 
 // serviceLock keeps one service from opening its storage.
 type serviceLock interface {
-	// clear removes what the service has stored.
+	// clear removes what the service has stored, all or nothing, whatever crashes.
 	clear(ctx context.Context) error
 	unlock() error
 }

@@ -1,6 +1,7 @@
 package system_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 	"github.com/vigie-dev/vigie/services"
 )
@@ -32,6 +34,11 @@ func TestResetRebuildsTheState(t *testing.T) {
 	<-unconfirmed.Done
 	if unconfirmed.Status != 1 || !strings.Contains(unconfirmed.Stderr.String(), "not confirmed") {
 		t.Errorf("unconfirmed reset = %d: %s", unconfirmed.Status, unconfirmed.Stderr)
+	}
+	for _, want := range []string{"suivi, analyseur and paiement", "keeps the order ids", "idempotency keys", "\n  orders.created       30 records\n"} {
+		if !strings.Contains(unconfirmed.Stdout.String(), want) {
+			t.Errorf("the question does not say %q:\n%s", want, unconfirmed.Stdout)
+		}
 	}
 	reset := bank.Launch(t, "reset", "--yes", "--data", data, "--broker-addr", "127.0.0.1:0")
 	<-reset.Done
@@ -64,10 +71,12 @@ func TestResetRefusesWhileServicesRun(t *testing.T) {
 	s := bank.Start(t, data)
 	s.MustOrder(t, "1")
 	s.Settled(t, 1)
-	p := bank.Launch(t, "reset", "--yes", "--data", data, "--kafka-brokers", s.Brokers)
-	<-p.Done
-	if p.Status != 1 || !strings.Contains(p.Stderr.String(), "in use") {
-		t.Errorf("reset = %d: %s", p.Status, p.Stderr)
+	for url, want := range map[string]string{"sqlite:" + data: "in use", "sqlite:" + t.TempDir(): "consumer group has members"} {
+		p := bank.Launch(t, "reset", "--database-url", url, "--kafka-brokers", s.Brokers)
+		<-p.Done
+		if p.Status != 1 || !strings.Contains(p.Stderr.String(), want) || p.Stdout.String() != "" { // it does not ask
+			t.Errorf("reset = %d: %s%s", p.Status, p.Stdout, p.Stderr)
+		}
 	}
 	s.Settled(t, 1)
 }
@@ -133,6 +142,35 @@ func mustReset(t *testing.T, data string) {
 	<-reset.Done
 	if reset.Status != 0 {
 		t.Fatalf("reset = %d: %s", reset.Status, reset.Stderr)
+	}
+}
+
+// A reset that crashed has cleared some of the storages and no group: the
+// services can just be started.
+func TestAResetThatCrashedIsNoLoss(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data, "--log-level", "error")
+	const n = 6
+	for i := range n {
+		s.MustOrder(t, fmt.Sprint(i+1))
+	}
+	before := s.Settled(t, n)
+	s.Program.Stop()
+	locked, err := storage.Lock(t.Context(), "sqlite:"+data, "paiement")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(locked.Clear(t.Context()), locked.Unlock()); err != nil {
+		t.Fatal(err)
+	}
+	s = bank.Start(t, data, "--log-level", "error", "--paiement-seed", "99")
+	consumed(t, s, n)
+	if after := s.Settled(t, n); after.TotalAmount != before.TotalAmount || after.AuthorizedTransactions != before.AuthorizedTransactions {
+		t.Errorf("afterwards %+v, before %+v", after, before)
+	}
+	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); got != n {
+		t.Errorf("%d decisions published, want %d", got, n)
 	}
 }
 
