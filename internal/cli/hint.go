@@ -34,12 +34,6 @@ func hint(err error) string {
 		return "; set " + database
 	case errors.Is(err, storage.ErrForeign), errors.Is(err, delivery.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
 		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
-	case errors.Is(err, embedded.ErrDamaged):
-		return "; restore a copy of the data folder, or give up what is damaged with `vigie broker --salvage`, which keeps it aside (docs/operations.md)"
-	case errors.Is(err, embedded.ErrDisk):
-		return "; nothing that was acknowledged is lost: see that the disk is well, and start again"
-	case errors.Is(err, embedded.ErrAddress):
-		return "; choose another with " + setting(flagBrokerAddr) + ", or name a running broker with " + setting(flagBrokers)
 	case errors.Is(err, httpapi.ErrAddress):
 		name, _, _ := strings.Cut(err.Error(), ":")
 		return "; choose another with " + setting(name+flagAddr)
@@ -52,6 +46,22 @@ func hint(err error) string {
 		return check(flagConcurrent, flagConnections)
 	case errors.Is(err, service.ErrRetention):
 		return "; set " + setting(flagRetention)
+	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrNoJaeger):
+		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
+	default:
+		return brokerHint(err)
+	}
+}
+
+// brokerHint is hint for what is wrong with the broker, or with reaching it.
+func brokerHint(err error) string {
+	switch {
+	case errors.Is(err, embedded.ErrDamaged):
+		return "; restore a copy of the data folder, or give up what is damaged with `vigie broker --salvage`, which keeps it aside (docs/embedded-broker.md)"
+	case errors.Is(err, embedded.ErrDisk):
+		return "; nothing that was acknowledged is lost: see that the disk is well, and start again"
+	case errors.Is(err, embedded.ErrAddress):
+		return "; choose another with " + setting(flagBrokerAddr) + ", or name a running broker with " + setting(flagBrokers)
 	case errors.Is(err, kafka.ErrAddress):
 		return "; set " + setting(flagBrokers)
 	case errors.Is(err, kafka.ErrTLS):
@@ -60,8 +70,6 @@ func hint(err error) string {
 		return check(flagSASLMechanism, flagSASLUser, flagSASLPassword) + " or " + variable(flagSASLPassword+flagFileSuffix)
 	case errors.Is(err, kafka.ErrUnreachable):
 		return "; start one with `vigie broker` or set " + setting(flagBrokers)
-	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrNoJaeger):
-		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	default:
 		return ""
 	}

@@ -30,6 +30,8 @@ type disk struct {
 	mu      sync.Mutex
 	covered uint64 // of those asked for, what is done
 	failure error
+	folders place              // of partitions
+	names   []string           // in it
 	logs    map[string]tail    // by partition folder
 	entries map[string]version // of entryLogs
 	states  map[string]version // of stateFiles
@@ -38,8 +40,29 @@ type disk struct {
 
 // tail is a log's last segment as it was when it was last synced.
 type tail struct {
+	dir  place // the log's folder
 	base int64
+	path string // "": there is none
 	version
+}
+
+// place is a folder as it was when it was last listed.
+type place struct {
+	version
+	settled bool // a change since would show
+}
+
+// settling is longer than a file system's clock takes from one tick to the next:
+// two changes at the same time look like one.
+const settling = time.Second
+
+// look says whether a folder is as it was, and how it is now.
+func (p place) look(path string) (now place, unchanged bool) {
+	v, err := versionOf(path)
+	if err != nil || v.file == nil {
+		return place{}, false
+	}
+	return place{v, time.Since(v.changed) > settling}, p.settled && v.same(p.version)
 }
 
 // version tells one state of a file from another.
@@ -138,29 +161,63 @@ func (d *disk) round() error {
 
 // syncLogs syncs the segments that have grown.
 func (d *disk) syncLogs() error {
-	folders, err := os.ReadDir(d.path(partsFolder))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	if now, unchanged := d.folders.look(d.path(partsFolder)); !unchanged {
+		entries, err := os.ReadDir(d.path(partsFolder))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		d.folders, d.names = now, nil
+		for _, e := range entries {
+			d.names = append(d.names, e.Name())
+		}
 	}
-	for _, f := range folders {
-		if err := d.syncLog(f.Name()); err != nil && !errors.Is(err, os.ErrNotExist) { // a topic was deleted meanwhile
+	for _, name := range d.names {
+		if err := d.syncLog(name); err != nil && !errors.Is(err, os.ErrNotExist) { // a topic was deleted meanwhile
 			return err
 		}
 	}
 	return nil
 }
 
+// syncLog looks at a log's folder only where a segment may have been begun: this
+// runs for nearly every answer.
 func (d *disk) syncLog(folder string) error {
+	l := d.logs[folder]
+	dir, unchanged := l.dir.look(d.path(partsFolder, folder))
+	if !unchanged {
+		return d.syncSegments(folder, dir)
+	}
+	if l.path == "" {
+		return nil
+	}
+	now, err := versionOf(l.path)
+	if err != nil || now.same(l.version) {
+		return err
+	}
+	if err := d.sync(l.path); err != nil {
+		return err
+	}
+	l.version = now
+	d.logs[folder] = l
+	return nil
+}
+
+// syncSegments syncs the segments of a log from the one on that was its last.
+func (d *disk) syncSegments(folder string, dir place) error {
 	all, err := segments(d.path(partsFolder, folder))
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return err
 	}
 	known, found := d.logs[folder]
-	if at := slices.IndexFunc(all, func(s segment) bool { return s.base >= known.base }); at != 0 {
-		if at < 0 || all[at].base != known.base { // a new log in the place of a deleted one
-			known, found, at = tail{}, false, 0
+	found = found && known.path != ""
+	if at := slices.IndexFunc(all, func(s segment) bool { return s.base >= known.base }); at > 0 {
+		if all[at].base == known.base {
+			all = all[at:] // what comes before is on disk
+		} else { // a new log in the place of a deleted one
+			known, found = tail{}, false
 		}
-		all = all[at:] // what comes before is on disk
+	} else if at < 0 {
+		known, found = tail{}, false
 	}
 	if !found {
 		all = all[max(0, len(all)-2):]
@@ -177,13 +234,14 @@ func (d *disk) syncLog(folder string) error {
 		if err := d.sync(all[i].path); err != nil && !errors.Is(err, os.ErrNotExist) { // trimmed meanwhile
 			return err
 		}
-		last = tail{all[i].base, now}
+		last = tail{base: all[i].base, path: all[i].path, version: now}
 	}
-	if !found || last.base != known.base { // its name has to last as well
+	if last.path != "" && (!found || last.base != known.base) { // its name has to last as well
 		if err := errors.Join(d.sync(d.path(partsFolder, folder)), d.sync(d.path(partsFolder))); err != nil {
 			return err
 		}
 	}
+	last.dir = dir
 	d.logs[folder] = last
 	return nil
 }
