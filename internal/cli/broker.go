@@ -96,7 +96,12 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 	if err != nil {
 		return nil, err
 	}
-	return embedded.Start(ctx, embedded.Config{Address: c.String(flagBrokerAddr), Folder: c.String(flagData), Log: log})
+	return embedded.Start(ctx, embedded.Config{
+		Address: c.String(flagBrokerAddr), Folder: c.String(flagData), Log: log,
+		// Decisions outlive what could be decided again, by size as by time. A
+		// decision is about as large as its order.
+		TopicBytes: map[string]int64{banking.TopicOrdersCreated: embedded.RetentionBytes / 2},
+	})
 }
 
 func topicsCommand() *cli.Command {

@@ -51,6 +51,9 @@ type Config struct {
 	Address string
 	// Folder is the data folder; the log goes into its subfolder broker.
 	Folder string
+	// TopicBytes replaces RetentionBytes for topics, by name, that do not set
+	// retention.bytes themselves.
+	TopicBytes map[string]int64
 	// Log is told what the broker finds and does. nil: nobody.
 	Log *slog.Logger
 
@@ -147,7 +150,7 @@ func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *sea
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	b.address = b.cluster.ListenAddrs()[0]
-	b.trimmer = newTrimmer(b.cluster, b.disk, cfg.Log, logs, s.Clock)
+	b.trimmer = newTrimmer(b.cluster, b.disk, cfg, logs, s.Clock)
 	b.guard()
 	if err := errors.Join(b.disk.flush(), b.trimmer.pass()); err != nil {
 		b.cluster.Close()

@@ -93,22 +93,34 @@ func TestWhatIsAcknowledgedHasBeenSynced(t *testing.T) {
 	}
 }
 
-// A topic that is made again has files of the same names.
+// A topic that is made again has files of the same names, and lower offsets.
 func TestATopicThatIsMadeAgainIsSynced(t *testing.T) {
-	folder, disk := t.TempDir(), &failing{}
-	b, _ := begin(t, folder, disk.configure)
-	c := client(t, b)
-	makeTopic(t, c, "segment.bytes", "150")
-	publish(t, c, time.Now(), values(6)...)
-	deleteTopic(t, c)
-	makeTopic(t, c)
-	publish(t, c, time.Now(), "first")
-	disk.now.Store(true)
-	if err := tryPublish(c, time.Now(), "second"); err == nil {
-		t.Error("a record was acknowledged whose sync had failed")
+	dir, synced := t.TempDir(), map[string]bool{}
+	d := newDisk(dir, &seal{Files: map[string]string{}}, func(path string) error { synced[filepath.Base(path)] = true; return nil }, logger(&logBuffer{}))
+	log := d.path(partsFolder, testTopic+"-0")
+	write := func(bases ...int64) {
+		t.Helper()
+		for _, base := range bases {
+			if err := fillGap(log, base, base+1, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clear(synced)
+		if err := d.flush(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := b.Close(); !errors.Is(err, ErrDisk) {
-		t.Errorf("closed with %v", err)
+	write(3, 4)
+	if err := os.RemoveAll(log); err != nil {
+		t.Fatal(err)
+	}
+	write(0, 1)
+	if !synced["0.dat"] || !synced["1.dat"] {
+		t.Errorf("synced %v", synced)
+	}
+	write(2)
+	if synced["1.dat"] || !synced["2.dat"] {
+		t.Errorf("of what was synced and what is new, synced %v", synced)
 	}
 }
 

@@ -34,8 +34,9 @@ type trimmer struct {
 	cluster *kfake.Cluster
 	disk    *disk
 	log     *slog.Logger
-	started time.Time // with a monotonic clock
-	clock   int64     // as of started
+	bytes   map[string]int64 // Config.TopicBytes
+	started time.Time        // with a monotonic clock
+	clock   int64            // as of started
 	times   map[string]newest
 	// every gets another interval.
 	every chan time.Duration
@@ -44,9 +45,9 @@ type trimmer struct {
 // newest is the largest time of the records in the first bytes of a segment.
 type newest struct{ size, time int64 }
 
-func newTrimmer(cluster *kfake.Cluster, d *disk, log *slog.Logger, logs []*partition, clock int64) *trimmer {
+func newTrimmer(cluster *kfake.Cluster, d *disk, cfg Config, logs []*partition, clock int64) *trimmer {
 	t := &trimmer{
-		cluster: cluster, disk: d, log: log, started: time.Now(), clock: clock,
+		cluster: cluster, disk: d, log: cfg.Log, bytes: cfg.TopicBytes, started: time.Now(), clock: clock,
 		times: map[string]newest{}, every: make(chan time.Duration, 1),
 	}
 	latest := int64(0)
@@ -231,20 +232,27 @@ func (t *trimmer) newest(path string, size int64) (int64, error) {
 type limit struct{ age, bytes int64 }
 
 // limits are the broker's settings, which a topic's own replace.
-type limits map[string]string
+type limits struct {
+	shared map[string]string
+	bytes  map[string]int64 // by topic
+}
 
 func (l limits) of(t topic) limit {
-	get := func(own, shared string, standard int64) int64 {
-		for _, text := range []string{t.Configs[own], l[shared]} {
+	get := func(standard int64, texts ...string) int64 {
+		for _, text := range texts {
 			if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 				return n
 			}
 		}
 		return standard
 	}
+	bytes := get(unlimited, l.shared["log.retention.bytes"])
+	if n, ok := l.bytes[t.Name]; ok {
+		bytes = n
+	}
 	return limit{
-		age:   get("retention.ms", "log.retention.ms", defaultRetention.Milliseconds()),
-		bytes: get("retention.bytes", "log.retention.bytes", unlimited),
+		age:   get(defaultRetention.Milliseconds(), t.Configs["retention.ms"], l.shared["log.retention.ms"]),
+		bytes: get(bytes, t.Configs["retention.bytes"]),
 	}
 }
 
@@ -252,21 +260,21 @@ func (l limits) of(t topic) limit {
 func (t *trimmer) settings() ([]topic, limits, error) {
 	content, err := os.ReadFile(t.disk.path(topicsFile))
 	if err != nil {
-		return nil, nil, fmt.Errorf("apply retention: %w", err)
+		return nil, limits{}, fmt.Errorf("apply retention: %w", err)
 	}
 	topics, err := parseTopics(content)
 	if err != nil {
-		return nil, nil, err
+		return nil, limits{}, err
 	}
 	var shared struct {
-		Configs limits `json:"configs"`
+		Configs map[string]string `json:"configs"`
 	}
 	content, err = os.ReadFile(t.disk.path(configsFile))
 	if err == nil {
 		err = json.Unmarshal(content, &shared)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("apply retention: %w", err)
+		return nil, limits{}, fmt.Errorf("apply retention: %w", err)
 	}
-	return topics, shared.Configs, nil
+	return topics, limits{shared.Configs, t.bytes}, nil
 }

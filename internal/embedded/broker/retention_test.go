@@ -97,17 +97,27 @@ func TestRecordsDoNotAgeWhileNobodyCouldReadThem(t *testing.T) {
 }
 
 func TestALargeLogIsCut(t *testing.T) {
-	folder := t.TempDir()
-	b, _ := begin(t, folder)
-	c := client(t, b)
-	makeTopic(t, c, "segment.bytes", "150", "retention.bytes", "400")
-	publish(t, c, time.Now(), values(20)...)
-	end(t, b)
-	b, _ = begin(t, folder)
-	defer end(t, b)
-	start, next := bounds(t, client(t, b))
-	if start < 10 || start > 16 || next != 20 {
-		t.Errorf("the log goes from %d to %d, want about four records before 20", start, next)
+	for name, c := range map[string]struct {
+		own   []string // the topic's settings
+		bytes int64    // the broker's for it
+	}{
+		"by its own setting":  {[]string{"retention.bytes", "400"}, 1 << 30},
+		"by the broker's own": {nil, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			b, _ := begin(t, folder)
+			c1 := client(t, b)
+			makeTopic(t, c1, append(c.own, "segment.bytes", "150")...)
+			publish(t, c1, time.Now(), values(20)...)
+			end(t, b)
+			b, _ = begin(t, folder, func(cfg *Config) { cfg.TopicBytes = map[string]int64{testTopic: c.bytes} })
+			defer end(t, b)
+			start, next := bounds(t, client(t, b))
+			if start < 10 || start > 16 || next != 20 {
+				t.Errorf("the log goes from %d to %d, want about four records before 20", start, next)
+			}
+		})
 	}
 }
 
@@ -162,11 +172,4 @@ func adminOf(t *testing.T, c sarama.Client) sarama.ClusterAdmin {
 		t.Fatal(err)
 	}
 	return admin
-}
-
-func deleteTopic(t *testing.T, c sarama.Client) {
-	t.Helper()
-	if err := adminOf(t, c).DeleteTopic(testTopic); err != nil {
-		t.Fatal(err)
-	}
 }
