@@ -243,7 +243,7 @@ func (r Report) Text() string {
 		if i == 0 {
 			fmt.Fprintf(&b, "\ndifferences: %d\n", r.DifferenceCount)
 		}
-		fmt.Fprintf(&b, "  %s%s\n", d.title(), d.Detail)
+		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(d.title()+d.Detail, "\n", `\n`)) // an id may be anything
 	}
 	if more := r.DifferenceCount - int64(len(r.Differences)); more > 0 && len(r.Differences) > 0 {
 		fmt.Fprintf(&b, "  and %d more; --limit shows more of them\n", more)

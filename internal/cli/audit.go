@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -315,12 +314,10 @@ func readAnalyseur(ctx context.Context, s *storage.Snapshot, rows *audit.Rows) (
 
 func printAudit(w io.Writer, report audit.Report, asJSON bool) error {
 	if !asJSON {
-		_, err := io.WriteString(w, report.Text())
+		_, err := io.WriteString(w, printableLines(report.Text()))
 		return err
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(report)
+	return writeJSON(w, report)
 }
 
 // verdict is the error of an audit that found differences, or that cannot tell.

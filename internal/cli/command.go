@@ -42,7 +42,7 @@ import (
 // it has written to stderr in one line.
 func Run(ctx context.Context, registry services.Registry, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err := newCommand(registry, stdin, stdout, stderr).Run(ctx, args); err != nil {
-		line := strings.ReplaceAll(err.Error(), "\n", "; ") // joined errors have a line each
+		line := printable(strings.ReplaceAll(err.Error(), "\n", "; ")) // joined errors have a line each
 		fmt.Fprintf(stderr, "vigie: %s%s\n", line, hint(err))
 		return 1
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -285,7 +284,7 @@ func confirmPurge(c *cli.Command, letters []deadletters.Letter) error {
 	text := fmt.Sprintf("%s will be given up for good and not be replayed.", plural(len(letters), "dead letter"))
 	if orders := undecided(letters); len(orders) > 0 {
 		named := orders[:min(len(orders), maxNamed)]
-		text += fmt.Sprintf("\n%s will never be decided, neither paid nor rejected, which cannot be taken back: %s", plural(len(orders), "order"), strings.Join(named, ", "))
+		text += fmt.Sprintf("\n%s will never be decided, neither paid nor rejected, which cannot be taken back: %s", plural(len(orders), "order"), printable(strings.Join(named, ", ")))
 		if len(named) < len(orders) {
 			text += ", …"
 		}
@@ -388,7 +387,7 @@ func (s *resolving) take(o deadletters.Outcome) {
 	s.failed++
 	s.line(o.Letter, "failed", o.Err)
 	if !s.json && len(s.failures) < maxFailures {
-		s.failures = append(s.failures, fmt.Sprintf("%s (%s): %v", o.Letter.ID, cell(o.Letter.Key), o.Err))
+		s.failures = append(s.failures, fmt.Sprintf("%s (%s): %s", o.Letter.ID, cell(o.Letter.Key), printable(o.Err.Error())))
 	}
 }
 
@@ -408,7 +407,7 @@ func (s *resolving) line(l deadletters.Letter, outcome string, err error) {
 	if err != nil {
 		o.Error = err.Error()
 	}
-	_ = json.NewEncoder(s.out).Encode(o) // a closed pipe ends the summary too
+	_ = writeJSON(s.out, o) // a closed pipe ends the summary too
 }
 
 // finish writes the summary. Its error says that not all went well.
@@ -421,7 +420,7 @@ func (s *resolving) finish() error {
 	}
 	var err error
 	if s.json {
-		err = json.NewEncoder(s.out).Encode(map[string]int{
+		err = writeJSON(s.out, map[string]int{
 			s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved, "alreadyDecided": s.decided,
 		})
 	} else {

@@ -22,9 +22,8 @@ func printLetters(w io.Writer, listing deadletters.Listing, f deadletters.Filter
 	if !asJSON {
 		return writeTable(w, listing, f, time.Now())
 	}
-	lines := json.NewEncoder(w)
 	for _, l := range listing.Letters {
-		if err := lines.Encode(letterJSON(l)); err != nil {
+		if err := writeJSON(w, letterJSON(l)); err != nil {
 			return fmt.Errorf("write letters: %w", err)
 		}
 	}
@@ -34,7 +33,7 @@ func printLetters(w io.Writer, listing deadletters.Listing, f deadletters.Filter
 // printLetter writes one letter whole, for people or as a JSON object.
 func printLetter(w io.Writer, l deadletters.Whole, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(wholeJSON(l))
+		return writeJSON(w, wholeJSON(l))
 	}
 	return writeLetter(w, l, time.Now())
 }
@@ -176,14 +175,6 @@ func valueText(value []byte) string {
 	}
 }
 
-func printableLines(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
-	}
-	return b.String()
-}
-
 // jsonLetter is a letter for machines. Fields are added, never renamed.
 type jsonLetter struct {
 	ID                string          `json:"id"`
@@ -221,7 +212,7 @@ func letterJSON(l deadletters.Letter) jsonLetter {
 }
 
 // jsonWhole is a letter with its record. A value that is JSON stands as it is,
-// another one as base64.
+// but for what writeJSON escapes; another one stands as base64.
 type jsonWhole struct {
 	jsonLetter
 	Headers     []jsonHeader    `json:"headers"`
@@ -239,7 +230,7 @@ type jsonHeader struct {
 
 func wholeJSON(w deadletters.Whole) jsonWhole {
 	out := jsonWhole{jsonLetter: letterJSON(w.Letter), Headers: headersJSON(w.Headers), Trace: headersJSON(w.Trace)}
-	if json.Valid(w.Value) {
+	if json.Valid(w.Value) && utf8.Valid(w.Value) {
 		out.Value = w.Value
 	} else {
 		out.ValueBase64 = w.Value

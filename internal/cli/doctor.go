@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -107,18 +106,16 @@ func dashboards(c *cli.Command) string {
 // printFinding writes findings as they come: a line each, and what to do.
 func printFinding(w io.Writer, asJSON bool) func(doctor.Finding) {
 	if asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		return func(f doctor.Finding) { _ = encoder.Encode(f) }
+		return func(f doctor.Finding) { _ = writeJSON(w, f) }
 	}
 	return func(f doctor.Finding) {
 		mark := "ok   "
 		if !f.OK {
 			mark = "WRONG"
 		}
-		_, _ = fmt.Fprintf(w, "%s  %s %s\n", mark, f.Part, f.Detail)
+		_, _ = fmt.Fprintf(w, "%s  %s %s\n", mark, f.Part, printable(strings.ReplaceAll(f.Detail, "\n", "; ")))
 		if f.Remedy != "" {
-			_, _ = fmt.Fprintf(w, "       → %s\n", f.Remedy)
+			_, _ = fmt.Fprintf(w, "       → %s\n", printable(f.Remedy))
 		}
 	}
 }

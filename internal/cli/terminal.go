@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
@@ -125,6 +128,47 @@ func printable(text string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// printableLines is printable for a text of several lines.
+func printableLines(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(printable(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	return b.String()
+}
+
+// writeJSON writes a document on one line. What is in its texts and a terminal
+// could obey, or not show, is escaped: they may hold whatever somebody sent.
+func writeJSON(w io.Writer, document any) error {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	_, err := w.Write(append(escaped(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), '\n'))
+	return err
+}
+
+// escaped writes what is not printable as JSON's escapes. Such characters stand
+// in a document's strings alone.
+func escaped(document []byte) []byte {
+	out := make([]byte, 0, len(document)+1)
+	for len(document) > 0 {
+		r, n := utf8.DecodeRune(document)
+		switch high, low := utf16.EncodeRune(r); {
+		case r != utf8.RuneError && unicode.IsPrint(r):
+			out = append(out, document[:n]...)
+		case r > 0xffff:
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		document = document[n:]
+	}
+	return out
 }
 
 // age writes a duration with two units at most, such as 2m13s or 3d4h.

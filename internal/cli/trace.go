@@ -322,10 +322,8 @@ func getBounded(ctx context.Context, address string) (status int, body []byte, e
 
 func printTrace(w io.Writer, report traces.Report, limit int, asJSON bool) error {
 	if !asJSON {
-		_, err := io.WriteString(w, report.Text(limit))
+		_, err := io.WriteString(w, printableLines(report.Text(limit)))
 		return err
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(report)
+	return writeJSON(w, report)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -38,7 +37,7 @@ func versionCommand() *cli.Command {
 		Action: func(_ context.Context, c *cli.Command) error {
 			b := readBuild(debug.ReadBuildInfo())
 			if c.Bool(flagJSON) {
-				return json.NewEncoder(c.Root().Writer).Encode(b)
+				return writeJSON(c.Root().Writer, b)
 			}
 			_, err := fmt.Fprint(c.Root().Writer, b.text(c.Root().Name))
 			return err
