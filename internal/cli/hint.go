@@ -32,7 +32,7 @@ func hint(err error) string {
 		return "; choose the services' folder with " + data
 	case errors.Is(err, storage.ErrUnsupportedURL):
 		return "; set " + database
-	case errors.Is(err, storage.ErrForeign), errors.Is(err, delivery.ErrLogMismatch), errors.Is(err, commande.ErrIDsBehind):
+	case errors.Is(err, storage.ErrForeign), errors.Is(err, delivery.ErrLogMismatch), errors.Is(err, kafka.ErrReplaced), errors.Is(err, commande.ErrIDsBehind):
 		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
 	case errors.Is(err, httpapi.ErrAddress):
 		name, _, _ := strings.Cut(err.Error(), ":")

@@ -77,7 +77,8 @@ const DefaultBatchSize = 500
 // Deps is what the loop stands on.
 type Deps struct {
 	Kafka      kafka.Config
-	Control    *kafka.Client // for offsets; shared
+	Control    *kafka.Client   // for offsets; shared
+	Topics     *kafka.Identity // of the topics that storage's positions are of
 	Publisher  BatchPublisher
 	Store      *storage.Store
 	Instrument *otelkafka.Instrumentation
@@ -142,7 +143,7 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 			if broken := l.broken.Load(); broken != nil {
 				return retry.Stop(*broken)
 			}
-			if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, ErrLogMismatch) || errors.Is(err, storage.ErrDamaged) {
+			if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, ErrLogMismatch) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, storage.ErrDamaged) {
 				return retry.Stop(err)
 			}
 			return err
@@ -186,12 +187,15 @@ func (l *Loop[State, Change]) CheckJoined(context.Context) error {
 var ErrLogMismatch = errors.New("storage and log do not fit")
 
 // Setup sets every assigned partition to storage's position before the first
-// record arrives.
+// record arrives, if the topics are still those that storage was made for.
 func (l *Loop[State, Change]) Setup(session sarama.ConsumerGroupSession) error {
 	if err := l.deps.Rebalances.Setup(session); err != nil {
 		return err
 	}
 	ctx := session.Context()
+	if err := l.deps.Topics.Check(); err != nil {
+		return fmt.Errorf("check topics: %w", err)
+	}
 	committed, err := l.committed(session.Claims())
 	if err != nil {
 		return err
@@ -285,7 +289,7 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
 	}
 	err := w.run(session.Context(), claim.Messages())
-	if errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
+	if errors.Is(err, kafka.ErrReplaced) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
 		l.broken.Store(&err) // sarama only logs it, and would come again
 	}
 	return err

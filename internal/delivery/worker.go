@@ -103,6 +103,9 @@ func (w *worker[State, Change]) process(session context.Context, batch []*sarama
 		l.deps.Lag.Advance(w.partition.Topic, w.partition.ID, batch[0].Offset, batch[0].Timestamp)
 	}
 	decisions, err := w.decide(ctx, session, batch)
+	if err == nil { // the records could be another topic's of the same name
+		err = w.retry(session, "check topics", func() error { return l.deps.Topics.Confirm(w.partition) })
+	}
 	if err == nil {
 		err = w.conclude(ctx, session, batch, decisions)
 	}
@@ -542,9 +545,9 @@ func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.Sp
 var errSessionOver = errors.New("the session is over")
 
 // final says whether waiting cannot help: another owner has the partition, the
-// database cannot hold a value, or it is damaged.
+// topic is another one by now, the database cannot hold a value, or it is damaged.
 func final(err error) bool {
-	return errors.Is(err, storage.ErrFenced) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
+	return errors.Is(err, storage.ErrFenced) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
 }
 
 // retry does work until it succeeds, until waiting cannot help, or until the

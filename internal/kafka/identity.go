@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // metadata queries a broker about the topics (all that it takes to see that the
@@ -17,6 +22,10 @@ func metadata(client sarama.Client, topics []string) (*sarama.MetadataResponse, 
 	if broker == nil {
 		return nil, ErrUnreachable
 	}
+	return metadataOf(broker, client, topics)
+}
+
+func metadataOf(broker *sarama.Broker, client sarama.Client, topics []string) (*sarama.MetadataResponse, error) {
 	if err := broker.Open(client.Config()); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
 		return nil, fmt.Errorf("open broker %s: %w", broker.Addr(), err)
 	}
@@ -61,20 +70,119 @@ func identities(response *sarama.MetadataResponse) map[string]string {
 	return ids
 }
 
-// Health knows whether the cluster answers, by a request on a timer: a check
-// reads memory and never waits for a broker that is away.
+// ErrReplaced: under the names of a service's topics there are others by now.
+// Its positions say nothing about them.
+var ErrReplaced = errors.New("not the topics that the service began with")
+
+// Identity watches that a service's topics, and their cluster, stay those that
+// it began with: one that is deleted and created again has the same name, and
+// clients go on reading it in the middle. It is safe for concurrent use. A nil
+// Identity confirms everything.
+type Identity struct {
+	client *Client
+	topics []string
+	known  map[string]string // as [Identities] returns them
+
+	mu    sync.Mutex
+	polls map[int32]*poll // by broker
+}
+
+// NewIdentity makes an Identity of what [Identities] has returned for the topics.
+func NewIdentity(client *Client, topics []string, known map[string]string) *Identity {
+	return &Identity{client: client, topics: topics, known: known, polls: map[int32]*poll{}}
+}
+
+// Check asks any broker now. It returns [ErrReplaced] for good, and other errors
+// where a broker or a topic is away.
+func (i *Identity) Check() error {
+	if i == nil {
+		return nil
+	}
+	response, err := metadata(i.client, i.topics)
+	if err != nil {
+		return err
+	}
+	return i.compare(response)
+}
+
+// Confirm is [Identity.Check] of the broker that leads a partition. Where it
+// returns nil, records that were received before the call are of the topics that
+// the service began with: ids do not come back. Calls at the same time share a
+// request that began after them.
+func (i *Identity) Confirm(p record.Partition) error {
+	if i == nil {
+		return nil
+	}
+	leader, err := i.client.Leader(p.Topic, p.ID)
+	if err != nil {
+		return fmt.Errorf("find the leader of %s: %w", p, err)
+	}
+	i.mu.Lock()
+	shared := i.polls[leader.ID()]
+	if shared == nil {
+		shared = &poll{}
+		i.polls[leader.ID()] = shared
+	}
+	i.mu.Unlock()
+	return shared.do(func() error {
+		response, err := metadataOf(leader, i.client, i.topics)
+		if err != nil {
+			return err
+		}
+		return i.compare(response)
+	})
+}
+
+func (i *Identity) compare(now *sarama.MetadataResponse) error {
+	ids := identities(now)
+	for _, name := range slices.Sorted(maps.Keys(i.known)) {
+		if id, ok := ids[name]; ok && id != i.known[name] {
+			return fmt.Errorf("%w: %s is another (id %s, was %s): it was deleted and created again", ErrReplaced, name, id, i.known[name])
+		}
+	}
+	for _, t := range now.Topics {
+		if !errors.Is(t.Err, sarama.ErrNoError) {
+			return fmt.Errorf("topic %s: %w", t.Name, t.Err)
+		}
+	}
+	return nil
+}
+
+// poll makes one request for all who wait for one that begins after they came.
+type poll struct {
+	came atomic.Int64
+	mu   sync.Mutex
+	seen int64 // those who had come when the last request began
+	err  error // its result
+}
+
+func (p *poll) do(request func() error) error {
+	ticket := p.came.Add(1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen < ticket {
+		p.seen = p.came.Load()
+		p.err = request()
+	}
+	return p.err
+}
+
+// Health knows whether the cluster answers and has the service's topics, by a
+// request on a timer: a check reads memory and never waits for a broker that
+// is away.
 type Health struct {
-	client   sarama.Client
+	identity *Identity
 	interval time.Duration
 	last     atomic.Pointer[error]
 }
 
 // NewHealth makes a Health for a client that has just answered.
-func NewHealth(client sarama.Client, interval time.Duration) *Health {
-	return &Health{client: client, interval: interval}
+func NewHealth(identity *Identity, interval time.Duration) *Health {
+	return &Health{identity: identity, interval: interval}
 }
 
-// Run checks until ctx ends.
+// Run checks until ctx ends, or until the topics have been replaced, which is
+// [ErrReplaced].
 func (h *Health) Run(ctx context.Context) error {
 	ticker := time.NewTicker(h.interval)
 	defer ticker.Stop()
@@ -83,16 +191,24 @@ func (h *Health) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			_, err := metadata(h.client, []string{})
+			err := h.identity.Check()
 			h.last.Store(&err)
+			if errors.Is(err, ErrReplaced) {
+				return err
+			}
 		}
 	}
 }
 
 // Check returns the last answer.
 func (h *Health) Check(context.Context) error {
-	if err := h.last.Load(); err != nil && *err != nil {
+	err := h.last.Load()
+	switch {
+	case err == nil || *err == nil:
+		return nil
+	case errors.Is(*err, ErrReplaced):
+		return *err
+	default:
 		return fmt.Errorf("broker does not answer: %w", *err)
 	}
-	return nil
 }

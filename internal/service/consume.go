@@ -43,7 +43,7 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 		return nil, err
 	}
 	loop, err := delivery.NewLoop(ctx, cfg, delivery.Deps{
-		Kafka: b.Kafka, Control: b.Control, Publisher: publisher, Store: b.Store,
+		Kafka: b.Kafka, Control: b.Control, Topics: b.Topics, Publisher: publisher, Store: b.Store,
 		Instrument: b.Instrument, Failures: failures, Lag: lag, Rebalances: rebalances,
 		Log: b.Log, Fault: b.Fault,
 	}, handler)

@@ -76,6 +76,7 @@ type Base struct {
 	Store      *storage.Store
 	Kafka      kafka.Config
 	Control    *kafka.Client
+	Topics     *kafka.Identity // of those that it reads and writes
 	Router     *httpapi.Router
 	Ready      *httpapi.Readiness
 	Log        *slog.Logger
@@ -273,14 +274,16 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	if _, err := kafka.EnsureTopics(ctx, b.Control, banking.Topics()); err != nil {
 		return err
 	}
-	identities, err := kafka.Identities(ctx, b.Control, slices.Concat(b.Definition.Consumes, b.Definition.Produces))
+	topics := slices.Concat(b.Definition.Consumes, b.Definition.Produces)
+	identities, err := kafka.Identities(ctx, b.Control, topics)
 	if err != nil {
 		return err
 	}
 	if err := b.Store.Stamp(ctx, identities); err != nil {
 		return err
 	}
-	health := kafka.NewHealth(b.Control, healthInterval)
+	b.Topics = kafka.NewIdentity(b.Control, topics, identities)
+	health := kafka.NewHealth(b.Topics, healthInterval)
 	b.Stack.Go("kafka health", health.Run)
 	b.Ready.Add("kafka", health.Check)
 	return nil

@@ -1,0 +1,123 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+)
+
+// onBroker has the fixture's loop read a broker's topic, of which partition 0
+// has n records.
+func (f *fixture) onBroker(t *testing.T, n int64) (kafka.Config, *kafka.Client) {
+	t.Helper()
+	cfg, client := testkafka.Embedded(t)
+	fill(t, cfg, n)
+	ids, err := kafka.Identities(t.Context(), client, f.cfg.Topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.deps.Kafka, f.deps.Control, f.deps.Topics = cfg, client, kafka.NewIdentity(client, f.cfg.Topics, ids)
+	rebalances, err := otelkafka.NewRebalances(f.deps.Instrument)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rebalances.Close() })
+	f.deps.Rebalances = rebalances
+	return cfg, client
+}
+
+// recreate replaces the topic by an empty one of the same name.
+func recreate(t *testing.T, client *kafka.Client) {
+	t.Helper()
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.DeleteTopic(source); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kafka.EnsureTopics(t.Context(), client, banking.Topics()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A topic that is deleted and created again while a consumer runs ends the
+// consumer: the records before its position would never be read.
+func TestAReplacedTopicEndsTheConsumer(t *testing.T) {
+	f := newFixture(t)
+	cfg, client := f.onBroker(t, 20)
+	loop, err := NewLoop(t.Context(), f.cfg, f.deps, f.handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { ended <- loop.Run(ctx) }()
+	await(t, func() bool { return f.position(t) == 20 })
+	recreate(t, client)
+	fill(t, cfg, 60)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, kafka.ErrReplaced) && !errors.Is(err, ErrLogMismatch) {
+			t.Errorf("the consumer ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the consumer goes on")
+	}
+	cancel()
+	if got := f.position(t); got != 20 {
+		t.Errorf("the position is %d in another topic, want the 20 of the first", got)
+	}
+	if err := loop.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// await bounds only a hang.
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatal("it does not happen")
+		}
+	}
+}
+
+// Records that were received before anybody noticed are not stored.
+func TestNothingOfAReplacedTopicIsStored(t *testing.T) {
+	f := newFixture(t)
+	_, client := f.onBroker(t, 3)
+	if _, err := f.run(t, t.Context(), records("a x", "b x")); err != nil || f.position(t) != 2 {
+		t.Fatalf("before, the position is %d: %v", f.position(t), err)
+	}
+	recreate(t, client)
+	if _, err := f.run(t, t.Context(), records("a x", "b x", "c x")); !errors.Is(err, kafka.ErrReplaced) {
+		t.Errorf("processing goes on: %v", err)
+	}
+	if got := f.position(t); got != 2 {
+		t.Errorf("the position is %d", got)
+	}
+	if err := (&Loop[int, string]{deps: f.deps}).Setup(session{}); !errors.Is(err, kafka.ErrReplaced) {
+		t.Errorf("an assignment is taken: %v", err)
+	}
+}
+
+type session struct{ sarama.ConsumerGroupSession }
+
+func (session) Context() context.Context   { return context.Background() }
+func (session) Claims() map[string][]int32 { return map[string][]int32{source: {0}} }
+func (session) GenerationID() int32        { return 1 }

@@ -1,0 +1,66 @@
+package kafka_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
+)
+
+// A topic that is missing is waited for; one that has been replaced is told from
+// the one before, by whoever asks, and ends what watches.
+func TestReplacedTopicsAreNoticed(t *testing.T) {
+	_, client := testkafka.Embedded(t)
+	topics := []string{banking.TopicOrdersCreated, banking.TopicOrdersDLQ}
+	known, err := kafka.Identities(t.Context(), client, topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := kafka.NewIdentity(client, topics, known)
+	confirm := func() error { return identity.Confirm(record.Partition{Topic: banking.TopicOrdersCreated, ID: 1}) }
+	if err := errors.Join(identity.Check(), confirm()); err != nil {
+		t.Fatal(err)
+	}
+	health := kafka.NewHealth(identity, time.Millisecond)
+	ended := make(chan error, 1)
+	go func() { ended <- health.Run(t.Context()) }()
+
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.DeleteTopic(banking.TopicOrdersDLQ); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"check": identity.Check(), "confirm": confirm()} {
+		if err == nil || errors.Is(err, kafka.ErrReplaced) || !strings.Contains(err.Error(), banking.TopicOrdersDLQ) {
+			t.Errorf("%s without the topic: %v", what, err)
+		}
+	}
+	if _, err := kafka.EnsureTopics(t.Context(), client, banking.Topics()); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 20 { // at once: they share requests
+		all.Go(func() {
+			if err := confirm(); !errors.Is(err, kafka.ErrReplaced) || !strings.Contains(err.Error(), "topic orders.dlq is another") {
+				t.Errorf("confirm with another topic: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if err := <-ended; !errors.Is(err, kafka.ErrReplaced) {
+		t.Errorf("the watch ends with %v", err)
+	}
+	if err := health.Check(t.Context()); !errors.Is(err, kafka.ErrReplaced) {
+		t.Errorf("readiness says %v", err)
+	}
+}
