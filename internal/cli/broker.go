@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -106,7 +107,9 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 
 func topicsCommand() *cli.Command {
 	return &cli.Command{
-		Name: "topics", Usage: "create the topics that do not exist", HideHelpCommand: true,
+		Name: "topics", Usage: "create the topics that do not exist, and set those that do", HideHelpCommand: true,
+		Description: "Makes the retention of topics that exist longer and the size that they take larger where they are less than is\n" +
+			"needed, and says what it has changed; it makes neither less. What else endangers the promise is listed.",
 		Flags:  kafkaFlags(defaultBroker),
 		Action: topics,
 	}
@@ -117,16 +120,38 @@ func topics(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	return prepareTopics(ctx, cfg, func(client *kafka.Client, created []string, changed []kafka.Concern) error {
+		w := c.Root().Writer
+		for _, name := range created {
+			fmt.Fprintf(w, "created %s\n", name)
+		}
+		for _, change := range changed {
+			fmt.Fprintf(w, "set %s of %s: %s\n", strings.Join(change.Changes(), ", "), change.Topic, change.Text)
+		}
+		fmt.Fprintf(w, "%d topics are there, %d of them new\n", len(banking.Topics()), len(created))
+		left, err := kafka.CheckTopics(ctx, client, banking.Topics())
+		for _, concern := range left {
+			fmt.Fprintf(w, "%s: %s; change it with `%s`\n", concern.Topic, concern.Text, concern.Fix)
+		}
+		return err
+	})
+}
+
+// prepareTopics creates the topics that do not exist, sets those that do, and
+// says to done what it did.
+func prepareTopics(ctx context.Context, cfg kafka.Config, done func(*kafka.Client, []string, []kafka.Concern) error) (err error) {
 	client, err := kafka.Connect(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, client.Close()) }()
 	created, err := kafka.EnsureTopics(ctx, client, banking.Topics())
-	for _, name := range created {
-		fmt.Fprintf(c.Root().Writer, "created %s\n", name)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		fmt.Fprintf(c.Root().Writer, "%d topics are there, %d of them new\n", len(banking.Topics()), len(created))
+	changed, err := kafka.AlignTopics(ctx, client, banking.Topics())
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, client.Close())
+	return done(client, created, changed)
 }

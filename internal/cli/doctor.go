@@ -12,7 +12,9 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/doctor"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/services"
 )
 
@@ -38,11 +40,14 @@ var errUnwell = errors.New("something is wrong, see above")
 func doctorCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "look at every part of a running system and say what is wrong", HideHelpCommand: true,
-		Description: "Checks the services, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
+		Description: "Checks the services, the topics' settings, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
 			"and says of each part whether it is well and how to fix it. Changes nothing. Exits with 0 when all is\n" +
 			"well, and with 1 when not. A part whose URL is empty is left out.",
-		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
-			&cli.BoolFlag{Name: flagServicesOnly, Usage: "look at the services alone, as after `vigie up`", Category: "Monitoring"},
+		Flags: slices.Concat(kafkaFlags(defaultBroker+"; with --"+flagServicesOnly+" none"), httpClientFlags(), addrFlags(registry), []cli.Flag{
+			&cli.BoolFlag{
+				Name: flagServicesOnly, Category: "Monitoring",
+				Usage: "look at the services, and Kafka where --" + flagBrokers + " names it, as after `vigie up`",
+			},
 			urlFlag(flagPrometheus, "http://127.0.0.1:9090", "Prometheus"),
 			urlFlag(flagAlertmanager, "http://127.0.0.1:9093", "Alertmanager"),
 			urlFlag(flagGrafana, "http://127.0.0.1:3000", "Grafana"),
@@ -79,6 +84,9 @@ func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) 
 			cfg.Services = append(cfg.Services, doctor.Service{Name: s.Name, URL: serviceURL(c, s)})
 		}
 	}
+	if !c.Bool(flagServicesOnly) || len(brokers(c)) > 0 {
+		cfg.Topics = func(ctx context.Context) ([]doctor.Concern, error) { return topicConcerns(ctx, c) }
+	}
 	if !c.Bool(flagServicesOnly) {
 		cfg.Prometheus, cfg.Alertmanager, cfg.Grafana = baseURL(c, flagPrometheus), baseURL(c, flagAlertmanager), baseURL(c, flagGrafana)
 		cfg.GrafanaUser, cfg.GrafanaPass = c.String(flagGrafanaUser), c.String(flagGrafanaPass)
@@ -89,6 +97,25 @@ func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) 
 		return errUnwell
 	}
 	return nil
+}
+
+// topicConcerns compares the topics' settings, as vigie topics would.
+func topicConcerns(ctx context.Context, c *cli.Command) (found []doctor.Concern, err error) {
+	cfg, err := kafkaConfig(c, "vigie-doctor", defaultBroker)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Patience = c.Duration(flagTimeout)
+	client, err := kafka.Connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	concerns, err := kafka.CheckTopics(ctx, client, banking.Topics())
+	for _, concern := range concerns {
+		found = append(found, doctor.Concern{Topic: concern.Topic, Text: concern.Text, Fix: concern.Fix})
+	}
+	return found, err
 }
 
 func baseURL(c *cli.Command, flag string) string { return strings.TrimRight(c.String(flag), "/") }

@@ -200,7 +200,7 @@ func orderFacts(ctx context.Context, c *cli.Command, order string, known knownOr
 		source := traces.Source{Kafka: cfg, Client: client, Progress: bar.progress}
 		facts, err = source.Facts(ctx, order, window)
 		bar.finish()
-		if err != nil || slices.ContainsFunc(facts, func(f traces.Fact) bool { return f.Kind == traces.KindCreated }) {
+		if err != nil || known.complete(facts) {
 			return facts, err
 		}
 	}
@@ -257,6 +257,24 @@ type knownOrder struct {
 	window traces.Window
 	// note says why it knows nothing; "" where it does.
 	note string
+}
+
+// complete says whether the records tell what suivi knows of the order. The
+// times of records are their producers', so that a window may miss some.
+func (k knownOrder) complete(facts []traces.Fact) bool {
+	has := func(kinds ...string) bool {
+		return slices.ContainsFunc(facts, func(f traces.Fact) bool { return slices.Contains(kinds, f.Kind) })
+	}
+	switch banking.OrderStatus(k.status) {
+	case banking.OrderStatusAuthorized:
+		return has(traces.KindCreated) && has(traces.KindAuthorized)
+	case banking.OrderStatusRejected:
+		return has(traces.KindCreated) && has(traces.KindRejected)
+	case banking.OrderStatusFailed:
+		return has(traces.KindCreated) && has(traces.KindSetAside)
+	default:
+		return has(traces.KindCreated)
+	}
 }
 
 // querySuivi gets an order. It never fails: what suivi does not say is found

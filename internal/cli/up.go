@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/telemetry"
@@ -54,6 +55,9 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 		ctx, cancel = untilFailed(ctx, broker)
 		defer cancel()
 		addresses = []string{broker.Address()}
+		if err := alignOwn(ctx, c, addresses); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 	all, err := startAll(ctx, c, registry, addresses)
 	if err != nil || all == nil {
@@ -74,6 +78,21 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) (err er
 	stopping, cancel := stopContext(ctx, c)
 	defer cancel()
 	return errors.Join(failure, stopAll(stopping, sources...), stopAll(stopping, others...))
+}
+
+// alignOwn gives the embedded broker's topics the settings that they need: the
+// folder may be of an earlier version.
+func alignOwn(ctx context.Context, c *cli.Command, addresses []string) error {
+	cfg, err := kafkaConfig(c, "vigie-up", addresses...)
+	if err != nil {
+		return err
+	}
+	return prepareTopics(ctx, cfg, func(_ *kafka.Client, _ []string, changed []kafka.Concern) error {
+		for _, change := range changed {
+			fmt.Fprintf(c.Root().Writer, "set %s of %s\n", strings.Join(change.Changes(), ", "), change.Topic)
+		}
+		return nil
+	})
 }
 
 // startAll starts the services side by side and waits until each is ready. On

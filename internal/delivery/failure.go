@@ -1,13 +1,13 @@
 package delivery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
-	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -129,24 +129,29 @@ func (l *Loop[State, Change]) setAside(r record.Record, err error, c consequence
 		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: l.cfg.Group, Attempts: c.tries,
 		Class: c.name, Reason: string(reasonOf(err)), Message: err.Error(), FailedAt: time.Now(),
 	}
-	value, headers := fitting(r)
-	return []record.Message{{Topic: topic, Key: r.Key, Value: value, Headers: slices.Concat(origin.Headers(), headers)}}
+	return []record.Message{{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}}
 }
 
-// letterRoom is what a dead letter may need beside the record's own bytes: its
-// added headers, the trace context and the record's framing.
-const letterRoom = 16 << 10
-
-// fitting returns the record's value and headers, cut where the dead letter
-// would be larger than Kafka takes. Only a record twice as large as any event
-// is; the whole of it stays where the letter says that it came from.
-func fitting(r record.Record) (value []byte, headers []record.Header) {
-	const framing = 16 // of a header, at most
-	left := kafka.MaxRecordBytes - letterRoom - len(r.Key)
-	for i, h := range r.Headers {
-		if left -= len(h.Key) + len(h.Value) + framing; left < 0 {
-			return nil, r.Headers[:i]
+// fit cuts dead letters to what their topic takes. One whose origin alone is too
+// large is left out, which the log says: its record stays where it stands, and
+// the partition goes on.
+func (l *Loop[State, Change]) fit(ctx context.Context, letters []record.Message) []record.Message {
+	fitting := letters[:0]
+	for _, m := range letters {
+		if m, ok := l.fitTo(ctx, m, l.deps.Sizes.Of(m.Topic)); ok {
+			fitting = append(fitting, m)
 		}
 	}
-	return r.Value[:min(len(r.Value), left)], r.Headers
+	return fitting
+}
+
+func (l *Loop[State, Change]) fitTo(ctx context.Context, letter record.Message, size int) (record.Message, bool) {
+	cut, err := record.Fit(letter, size)
+	if errors.Is(err, record.ErrNoRoom) {
+		origin, _, _ := record.ParseOrigin(record.Record{Headers: letter.Headers})
+		l.deps.Log.ErrorContext(ctx, "a dead letter has no room in its topic and is left out: raise its max.message.bytes with `vigie topics`",
+			"topic", letter.Topic, "bytes", size, "record", origin.Place.String())
+		return letter, false
+	}
+	return cut, true
 }

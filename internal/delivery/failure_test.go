@@ -1,9 +1,15 @@
 package delivery
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -42,33 +48,90 @@ func TestADeadLetterGivesTheOriginalHeadersBack(t *testing.T) {
 	})
 }
 
-// The largest record that a topic takes still fits among the dead letters with
-// everything that is added to it.
-func TestTheLargestRecordFitsAmongTheDeadLetters(t *testing.T) {
-	cfg, _ := testkafka.Embedded(t)
-	p, err := kafka.NewPublisher(t.Context(), cfg)
+// Whatever the topic takes, a record of the largest size that its own topic
+// takes passes: its letter is cut, what was stored before too, and where there is no
+// room at all it is left out, and the partition goes on.
+func TestLettersAreCutToWhatTheirTopicTakes(t *testing.T) {
+	const largest = kafka.MaxRecordBytes - 200
+	for name, tt := range map[string]struct {
+		size    string
+		letters int
+	}{
+		"ours":              {strconv.Itoa(kafka.MaxRecordBytes), 3},
+		"Kafka's default":   {"1048588", 3},
+		"a few KB":          {"3000", 3},
+		"the origin's":      {"900", 3},
+		"hardly a record's": {"200", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			cfg, client := testkafka.Embedded(t)
+			publisher, err := kafka.NewPublisher(t.Context(), cfg, target, banking.TopicOrdersDLQ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = publisher.Close() }()
+			f.deps.Publisher, f.deps.Sizes = publisher, kafka.NewSizes(client)
+			f.deps.Sizes.Of(banking.TopicOrdersDLQ) // before the topic changes
+			setSize(t, client, tt.size)
+			batch := records("a reject", "b reject", "c reject", "d x")
+			batch[0].Value = append([]byte("reject "), make([]byte, largest)...)
+			batch[1].Headers = append(batch[1].Headers, &sarama.RecordHeader{Key: []byte("h"), Value: make([]byte, largest)})
+			batch[2].Key = make([]byte, largest)
+			if _, err := f.run(t, t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			if f.position(t) != 4 || f.waiting(t) != 0 {
+				t.Errorf("the position is %d, %d messages wait", f.position(t), f.waiting(t))
+			}
+			spans, err := kafka.Bounds(t.Context(), client, banking.TopicOrdersDLQ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var letters atomic.Int64
+			if err := kafka.Scan(t.Context(), cfg, spans, func(r record.Record) error {
+				letters.Add(1)
+				origin, _, err := record.ParseOrigin(r)
+				if err != nil || origin.Place.Topic != source || origin.Group != group {
+					t.Errorf("a letter says %+v, %v", origin, err)
+				}
+				return nil
+			}); err != nil || int(letters.Load()) != tt.letters {
+				t.Errorf("%d letters, %v", letters.Load(), err)
+			}
+			if logged := fmt.Sprint(f.telemetry.Logs()); tt.letters == 0 && !strings.Contains(logged, "left out") {
+				t.Errorf("nobody says that letters were left out:\n%s", logged)
+			}
+		})
+	}
+}
+
+func setSize(t *testing.T, client *kafka.Client, size string) {
+	t.Helper()
+	admin, err := sarama.NewClusterAdminFromClient(client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = p.Close() }()
-	l := deadLetterLoop()
-	for name, r := range map[string]record.Record{
-		"value":   {Value: make([]byte, kafka.MaxRecordBytes-200)},
-		"headers": {Headers: []record.Header{{Key: "h", Value: make([]byte, kafka.MaxRecordBytes-200)}}},
-	} {
-		r.Topic, r.Key = source, []byte("k")
-		if err := p.Publish(t.Context(), kafka.Outgoing(record.Message{Topic: source, Key: r.Key, Value: r.Value, Headers: r.Headers})); err != nil {
-			t.Fatalf("large %s: the source topic refuses it: %v", name, err)
-		}
-		letters := l.setAside(r, Reject(ReasonOversized, errors.New("too large")), ClassReject.consequences())
-		if len(letters) != 1 {
-			t.Fatalf("large %s: %d letters", name, len(letters))
-		}
-		if err := p.Publish(t.Context(), kafka.Outgoing(letters[0])); err != nil {
-			t.Errorf("large %s: its dead letter is refused: %v", name, err)
-		}
-		if _, _, err := record.ParseOrigin(record.Record{Headers: letters[0].Headers}); err != nil {
-			t.Errorf("large %s: the dead letter cannot be read: %v", name, err)
-		}
+	if err := admin.IncrementalAlterConfig(sarama.TopicResource, banking.TopicOrdersDLQ, map[string]sarama.IncrementalAlterConfigsEntry{
+		"max.message.bytes": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &size},
+	}, false); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// A result that its topic does not take ends the consumer, which says how that
+// is put right: it can neither be cut nor left out.
+func TestAResultThatIsTooLargeEndsTheConsumer(t *testing.T) {
+	f := newFixture(t)
+	f.deps.Publisher = refusing{}
+	_, err := f.run(t, t.Context(), records("a x"))
+	if !errors.Is(err, kafka.ErrTooLarge) || !strings.Contains(err.Error(), "vigie topics") || f.waiting(t) != 1 {
+		t.Errorf("%d messages wait, the worker ended with %v", f.waiting(t), err)
+	}
+}
+
+type refusing struct{}
+
+func (refusing) PublishAll(context.Context, []*sarama.ProducerMessage) error {
+	return fmt.Errorf("%w: %w", kafka.ErrUnacknowledged, &kafka.TooLargeError{Records: []int{0}, Err: sarama.ErrMessageSizeTooLarge})
 }

@@ -80,6 +80,7 @@ type Deps struct {
 	Control    *kafka.Client   // for offsets; shared
 	Topics     *kafka.Identity // of the topics that storage's positions are of
 	Publisher  BatchPublisher
+	Sizes      *kafka.Sizes // of the dead letters' topics
 	Store      *storage.Store
 	Instrument *otelkafka.Instrumentation
 	Failures   *otelkafka.Failures
@@ -289,7 +290,7 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
 	}
 	err := w.run(session.Context(), claim.Messages())
-	if errors.Is(err, kafka.ErrReplaced) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
+	if errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
 		l.broken.Store(&err) // sarama only logs it, and would come again
 	}
 	return err

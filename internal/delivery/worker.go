@@ -135,6 +135,7 @@ func (w *worker[State, Change]) outOfRange(ctx context.Context, m *sarama.Consum
 	l.deps.Log.Log(ctx, c.level, "record not processed", "topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", c.tries, "error", err)
 	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}, messages: l.setAside(r, err, c), err: err}
 	l.carryContext(ctx, d.messages)
+	d.messages = l.fit(ctx, d.messages)
 	return []decision[Change]{d}
 }
 
@@ -261,6 +262,7 @@ func (w *worker[State, Change]) handle(
 		log.Log(d.Context, c.level, "record not processed")
 		d.messages = l.setAside(r, d.err, c)
 		l.carryContext(d.Context, d.messages)
+		d.messages = l.fit(d.Context, d.messages)
 		return nil
 	})
 	if err != nil {
@@ -465,13 +467,7 @@ func (w *worker[State, Change]) publish(
 	l := w.loop
 	ctx, span := l.deps.Instrument.StartBatch(ctx, "publish", causes)
 	defer func() { span.End(err) }()
-	if err := w.retry(session, "publish outbox", func() error {
-		records := make([]*sarama.ProducerMessage, len(messages))
-		for i, m := range messages {
-			records[i] = kafka.Outgoing(m)
-		}
-		return l.deps.Publisher.PublishAll(ctx, records)
-	}); err != nil {
+	if err := w.retry(session, "publish outbox", func() error { return l.send(ctx, messages) }); err != nil {
 		return err
 	}
 	perTopic := map[string]int64{}
@@ -482,6 +478,44 @@ func (w *worker[State, Change]) publish(
 		l.deps.Instrument.CountProduced(ctx, topic, n)
 	}
 	return nil
+}
+
+// send publishes messages. Where Kafka finds some too large, or a batch that the
+// client made of them, each is sent alone, and dead letters are cut until they
+// fit: their topic may take less than it did when they were stored.
+func (l *Loop[State, Change]) send(ctx context.Context, messages []record.Message) error {
+	records := make([]*sarama.ProducerMessage, len(messages))
+	for i, m := range messages {
+		records[i] = kafka.Outgoing(m)
+	}
+	err := l.deps.Publisher.PublishAll(ctx, records)
+	refused, ok := errors.AsType[*kafka.TooLargeError](err)
+	if !ok {
+		return err
+	}
+	for _, i := range refused.Records {
+		if err := l.sendAlone(ctx, messages[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loop[State, Change]) sendAlone(ctx context.Context, m record.Message) error {
+	for {
+		err := l.deps.Publisher.PublishAll(ctx, []*sarama.ProducerMessage{kafka.Outgoing(m)})
+		if !errors.Is(err, kafka.ErrTooLarge) {
+			return err
+		}
+		letter, ok := l.fitTo(ctx, m, l.deps.Sizes.Refused(m.Topic, m.Size()))
+		if !ok {
+			return nil
+		}
+		if letter.Size() == m.Size() { // no letter: what was decided cannot be left out
+			return fmt.Errorf("%s takes no record of %d bytes; raise its max.message.bytes with `vigie topics`: %w", m.Topic, m.Size(), err)
+		}
+		m = letter
+	}
 }
 
 // noteArrival notes that Kafka has the messages of the batch that ends with last.
@@ -545,9 +579,10 @@ func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.Sp
 var errSessionOver = errors.New("the session is over")
 
 // final says whether waiting cannot help: another owner has the partition, the
-// topic is another one by now, the database cannot hold a value, or it is damaged.
+// topic is another one by now or does not take what was decided, the database cannot
+// hold a value, or it is damaged.
 func final(err error) bool {
-	return errors.Is(err, storage.ErrFenced) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
+	return errors.Is(err, storage.ErrFenced) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
 }
 
 // retry does work until it succeeds, until waiting cannot help, or until the

@@ -32,7 +32,10 @@ type Finding struct {
 
 // Config says where the parts are. A part without an address is not looked at.
 type Config struct {
-	Services     []Service
+	Services []Service
+	// Topics compares the settings of Kafka's topics with what the system needs.
+	// Nil skips that.
+	Topics       func(context.Context) ([]Concern, error)
 	Prometheus   string // base URLs
 	Alertmanager string
 	Grafana      string
@@ -49,6 +52,9 @@ type Config struct {
 	// Timeout bounds each question.
 	Timeout time.Duration
 }
+
+// Concern is a topic's setting that endangers what the system promises.
+type Concern struct{ Topic, Text, Fix string }
 
 // Service is one service to look at.
 type Service struct {
@@ -79,6 +85,7 @@ func Run(ctx context.Context, cfg Config, report func(Finding)) bool {
 	for _, s := range cfg.Services {
 		services.checkService(ctx, s)
 	}
+	d.checkTopics(ctx)
 	d.checkMonitoring(ctx)
 	return well && ctx.Err() == nil
 }
@@ -114,6 +121,25 @@ func (d *doctor) checkService(ctx context.Context, s Service) {
 		return
 	}
 	d.ok(s.Name, "is ready and shows its metrics at "+s.URL+"/metrics")
+}
+
+// checkTopics reports what endangers the promise, or that nothing does.
+func (d *doctor) checkTopics(ctx context.Context) {
+	const part = "Kafka's topics"
+	if d.cfg.Topics == nil {
+		return
+	}
+	concerns, err := d.cfg.Topics(ctx)
+	if err != nil {
+		d.wrong(part, "cannot be looked at: "+err.Error(), "Say where Kafka is, and how to authenticate, with --kafka-brokers and its like.")
+		return
+	}
+	for _, c := range concerns {
+		d.wrong(part, c.Topic+": "+c.Text, "Run `"+c.Fix+"`.")
+	}
+	if len(concerns) == 0 {
+		d.ok(part, "keep records for as long, and take them as large, as they should")
+	}
 }
 
 // problem is what a problem document says, or the status where it is none.

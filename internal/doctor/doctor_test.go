@@ -264,3 +264,24 @@ func TestAnInterruptedLookIsNotWell(t *testing.T) {
 		t.Error("nothing was looked at, and all is well")
 	}
 }
+
+// Each setting that endangers the promise is a finding, with the command that
+// changes it.
+func TestTopicsAreLookedAt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		topics func(context.Context) ([]doctor.Concern, error)
+		want   string
+	}{
+		"well": {func(context.Context) ([]doctor.Concern, error) { return nil, nil }, "[{Kafka's topics true keep records"},
+		"not": {func(context.Context) ([]doctor.Concern, error) {
+			return []doctor.Concern{{"t", "is small", "vigie topics"}}, nil
+		}, "[{Kafka's topics false t: is small Run `vigie topics`.}]"},
+		"away": {func(context.Context) ([]doctor.Concern, error) { return nil, context.DeadlineExceeded }, "[{Kafka's topics false cannot be looked at"},
+	} {
+		var found []doctor.Finding
+		well := doctor.Run(t.Context(), doctor.Config{Topics: tt.topics, Timeout: time.Minute}, func(f doctor.Finding) { found = append(found, f) })
+		if got := fmt.Sprint(found); !strings.HasPrefix(got, tt.want) || well != (name == "well") {
+			t.Errorf("%s: %v, %s", name, well, got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -39,6 +40,22 @@ func Outgoing(m record.Message) *sarama.ProducerMessage {
 // may not be in the log.
 var ErrUnacknowledged = errors.New("not acknowledged by Kafka")
 
+// ErrTooLarge: the topic does not take so large a record, or so large a batch
+// with it. It is not in the log, and waiting does not change that.
+var ErrTooLarge = errors.New("larger than the topic takes")
+
+// TooLargeError is an [ErrTooLarge] that says which of the records were refused.
+type TooLargeError struct {
+	Records []int // their places among those that were sent, from 0 on
+	Err     error
+}
+
+// Error implements error.
+func (e *TooLargeError) Error() string { return fmt.Sprintf("%v: %v", ErrTooLarge, e.Err) }
+
+// Unwrap returns [ErrTooLarge] and the broker's answer.
+func (e *TooLargeError) Unwrap() []error { return []error{ErrTooLarge, e.Err} }
+
 // Publisher sends records and waits for their acknowledgement. Records sent
 // at the same time travel in one request. It is safe for concurrent use.
 type Publisher struct {
@@ -47,14 +64,19 @@ type Publisher struct {
 	done     sync.WaitGroup
 }
 
-// NewPublisher connects an idempotent producer, with the patience of a start.
-func NewPublisher(ctx context.Context, cfg Config) (*Publisher, error) {
+// NewPublisher connects an idempotent producer, with the patience of a start. Its
+// batches are no larger than any of the topics takes.
+func NewPublisher(ctx context.Context, cfg Config, topics ...string) (*Publisher, error) {
 	var client sarama.Client
 	if err := cfg.patiently(ctx, func() (err error) {
 		client, err = cfg.dial(cfg.producer())
 		return err
 	}); err != nil {
 		return nil, fmt.Errorf("connect producer: %w", err)
+	}
+	sizes := NewSizes(&Client{Client: client, cfg: cfg})
+	for _, topic := range topics { // nothing has been sent yet
+		client.Config().Producer.MaxMessageBytes = min(client.Config().Producer.MaxMessageBytes, sizes.Of(topic))
 	}
 	producer, err := sarama.NewAsyncProducerFromClient(client)
 	if err != nil {
@@ -63,12 +85,12 @@ func NewPublisher(ctx context.Context, cfg Config) (*Publisher, error) {
 	p := &Publisher{client: client, producer: producer}
 	p.done.Go(func() {
 		for m := range producer.Successes() {
-			m.Metadata.(chan<- error) <- nil
+			m.Metadata.(promise).keep(nil)
 		}
 	})
 	p.done.Go(func() {
 		for e := range producer.Errors() {
-			e.Msg.Metadata.(chan<- error) <- e.Err
+			e.Msg.Metadata.(promise).keep(e.Err)
 		}
 	})
 	return p, nil
@@ -82,12 +104,14 @@ func (p *Publisher) Publish(ctx context.Context, m *sarama.ProducerMessage) erro
 
 // PublishAll sends records in order and returns when Kafka has them all. An
 // error wraps [ErrUnacknowledged]; some of the records may then be in the log.
+// It wraps a [TooLargeError] where some were refused for their size, or for that
+// of the batch they were in, and all others are in the log.
 func (p *Publisher) PublishAll(ctx context.Context, records []*sarama.ProducerMessage) error {
 	// Room for every answer: one that comes after we gave up is dropped with
 	// the channel and blocks nobody.
-	answers := make(chan error, len(records))
-	for _, m := range records {
-		m.Metadata = (chan<- error)(answers)
+	answers := make(chan answer, len(records))
+	for i, m := range records {
+		m.Metadata = promise{i, answers}
 		select {
 		case p.producer.Input() <- m:
 		case <-ctx.Done():
@@ -95,20 +119,48 @@ func (p *Publisher) PublishAll(ctx context.Context, records []*sarama.ProducerMe
 		}
 	}
 	var failed error
+	refused := &TooLargeError{}
 	for range records {
 		select {
-		case err := <-answers:
-			if err != nil && failed == nil {
-				failed = err
+		case a := <-answers:
+			switch {
+			case tooLarge(a.err):
+				refused.Records, refused.Err = append(refused.Records, a.record), a.err
+			case a.err != nil && failed == nil:
+				failed = a.err
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnacknowledged, ctx.Err())
 		}
 	}
+	if failed == nil && len(refused.Records) > 0 {
+		slices.Sort(refused.Records)
+		failed = refused
+	}
 	if failed != nil {
 		return fmt.Errorf("%w: %w", ErrUnacknowledged, failed)
 	}
 	return nil
+}
+
+// promise goes with a record to its acknowledgement.
+type promise struct {
+	record int // of those that were sent together
+	to     chan<- answer
+}
+
+type answer struct {
+	record int
+	err    error
+}
+
+func (p promise) keep(err error) { p.to <- answer{p.record, err} }
+
+// tooLarge knows the broker's answer, and sarama's own, which is a configuration
+// error: for a record, the only one there is once a producer runs.
+func tooLarge(err error) bool {
+	_, own := errors.AsType[sarama.ConfigurationError](err)
+	return own || errors.Is(err, sarama.ErrMessageSizeTooLarge)
 }
 
 // Close sends what was accepted and ends the connections.

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ func originHeaders() []string {
 // ParseOrigin reads a dead letter: where its record comes from, and the record
 // as it stood there, but for its time, which no letter has, and its trace
 // context, which is that of the try that failed and continues the same trace.
-// A value larger than Kafka takes with the letter's headers was cut.
+// What the topic has no room for was cut: see [Fit].
 //
 // It returns [ErrNotDeadLetter] for a record without the headers of a letter,
 // all of them first and in order, and [ErrOrigin] for one whose place, attempts
@@ -117,6 +118,80 @@ func splitLetter(headers []Header) (added, own []Header, ok bool) {
 		}
 	}
 	return headers[:len(names):len(names)], headers[len(names):], true
+}
+
+// ErrNoRoom: a dead letter's origin alone is larger than it may be.
+var ErrNoRoom = errors.New("no room for a dead letter")
+
+// What a record takes beside its bytes, at most: a batch's header, the record's
+// own framing, and that of each header, which are the formats' sums of varints.
+const (
+	recordFraming = 128
+	headerFraming = 10
+)
+
+// Size is how many bytes a topic has to take for the message, at most.
+func (m Message) Size() int { return recordFraming + len(m.Key) + len(m.Value) + sizeOf(m.Headers) }
+
+func sizeOf(headers []Header) (n int) {
+	for _, h := range headers {
+		n += headerFraming + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// Fit returns a dead letter that takes so many bytes at most. What is too much
+// of it is cut, the record's value first, then those of its headers that have no
+// room, the trace's context last, then what its origin says in words. The whole
+// of the record stays where the origin says that it stood. It returns
+// [ErrNotDeadLetter] for any other message, and [ErrNoRoom] where not even the
+// origin's place fits.
+func Fit(letter Message, size int) (Message, error) {
+	if letter.Size() <= size {
+		return letter, nil
+	}
+	added, own, ok := splitLetter(letter.Headers)
+	if !ok {
+		return letter, ErrNotDeadLetter
+	}
+	added, room := fitOrigin(added, size-recordFraming)
+	if room < 0 {
+		return letter, ErrNoRoom
+	}
+	letter.Key = letter.Key[:min(len(letter.Key), room/2)] // an order's id is whole in any topic that takes orders
+	room -= len(letter.Key)
+	kept := make([]bool, len(own))
+	for _, context := range []bool{true, false} {
+		for i, h := range own {
+			if (h.Key == "traceparent") != context || sizeOf(own[i:i+1]) > room {
+				continue
+			}
+			kept[i] = true
+			room -= sizeOf(own[i : i+1])
+		}
+	}
+	letter.Headers = added
+	for i, h := range own {
+		if kept[i] {
+			letter.Headers = append(letter.Headers, h)
+		}
+	}
+	letter.Value = letter.Value[:min(len(letter.Value), room)]
+	return letter, nil
+}
+
+// fitOrigin cuts what an origin says in words to the room, and returns what is
+// left of that; less than nothing where it does not fit.
+func fitOrigin(added []Header, room int) ([]Header, int) {
+	added = slices.Clone(added)
+	room -= sizeOf(added)
+	for _, name := range []string{HeaderErrorMessage, HeaderOriginalEventID, HeaderErrorReason, HeaderConsumerGroup} {
+		i := slices.IndexFunc(added, func(h Header) bool { return h.Key == name })
+		cut := min(len(added[i].Value), max(0, -room))
+		added[i].Value = added[i].Value[:len(added[i].Value)-cut]
+		room += cut
+	}
+	return added, room
 }
 
 // Headers of a marker.

@@ -22,7 +22,7 @@ func Consume[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopC
 // ConsumeTracked is [Consume] for services that want to know how far they are.
 func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) (*Progress, error) {
 	cfg.Group, cfg.Topics, cfg.DeadLetters = b.Definition.Group, b.Definition.Consumes, banking.DeadLetterTopic
-	publisher, err := kafka.NewPublisher(ctx, b.Kafka)
+	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 		return nil, err
 	}
 	loop, err := delivery.NewLoop(ctx, cfg, delivery.Deps{
-		Kafka: b.Kafka, Control: b.Control, Topics: b.Topics, Publisher: publisher, Store: b.Store,
+		Kafka: b.Kafka, Control: b.Control, Topics: b.Topics, Publisher: publisher, Sizes: kafka.NewSizes(b.Control), Store: b.Store,
 		Instrument: b.Instrument, Failures: failures, Lag: lag, Rebalances: rebalances,
 		Log: b.Log, Fault: b.Fault,
 	}, handler)

@@ -275,6 +275,7 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 		return err
 	}
 	topics := slices.Concat(b.Definition.Consumes, b.Definition.Produces)
+	s.compareTopics(ctx, topics)
 	identities, err := kafka.Identities(ctx, b.Control, topics)
 	if err != nil {
 		return err
@@ -287,6 +288,18 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 	b.Stack.Go("kafka health", health.Run)
 	b.Ready.Add("kafka", health.Check)
 	return nil
+}
+
+// compareTopics warns of settings with which the promise is not kept in full.
+func (s *Service) compareTopics(ctx context.Context, names []string) {
+	own := slices.DeleteFunc(banking.Topics(), func(t banking.Topic) bool { return !slices.Contains(names, t.Name) })
+	concerns, err := kafka.CheckTopics(ctx, s.base.Control, own)
+	if err != nil {
+		s.base.Log.WarnContext(ctx, "the topics' settings cannot be compared with what is needed", "error", err)
+	}
+	for _, c := range concerns {
+		s.base.Log.WarnContext(ctx, "a topic's setting endangers what is promised", "topic", c.Topic, "setting", c.Text, "fix", c.Fix)
+	}
 }
 
 func (s *Service) route(ctx context.Context, settings Settings) error {

@@ -72,11 +72,36 @@ func (s Source) Facts(ctx context.Context, order string, w Window) ([]Fact, erro
 	if err := kafka.Scan(ctx, s.Kafka, rest, r.add); err != nil {
 		return nil, fmt.Errorf("read the order's records: %w", err)
 	}
-	slices.SortFunc(r.facts, func(a, b Fact) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(rank(a), rank(b)), strings.Compare(a.Place.Topic, b.Place.Topic),
+	sortFacts(r.facts)
+	return r.facts, nil
+}
+
+// sortFacts sorts by time, but puts no order after what came of it, whatever
+// clock, or none, its time is from.
+func sortFacts(facts []Fact) {
+	first := map[string]time.Time{} // by the event that caused it, the first record that came of it
+	for _, f := range facts {
+		if t, ok := first[f.OriginalEventID]; !ok || f.Time.Before(t) {
+			first[f.OriginalEventID] = f.Time
+		}
+	}
+	at := func(f Fact) time.Time {
+		if t, ok := first[f.EventID]; ok && f.Kind == KindCreated && f.EventID != "" && t.Before(f.Time) && !replayed(facts, f) {
+			return t
+		}
+		return f.Time
+	}
+	slices.SortStableFunc(facts, func(a, b Fact) int {
+		return cmp.Or(at(a).Compare(at(b)), cmp.Compare(rank(a), rank(b)), strings.Compare(a.Place.Topic, b.Place.Topic),
 			cmp.Compare(a.Place.Offset, b.Place.Offset))
 	})
-	return r.facts, nil
+}
+
+// replayed says whether the event stands in the log before this record of it.
+func replayed(facts []Fact, f Fact) bool {
+	return slices.ContainsFunc(facts, func(o Fact) bool {
+		return o.Kind == f.Kind && o.EventID == f.EventID && o.Place.Partition == f.Place.Partition && o.Place.Offset < f.Place.Offset
+	})
 }
 
 // rank puts what causes before what it causes, where both are of one millisecond.

@@ -81,7 +81,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := kafka.NewPublisher(ctx, b.Kafka)
+	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
 	if err != nil {
 		return err
 	}

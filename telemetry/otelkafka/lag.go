@@ -34,9 +34,9 @@ const (
 // Under read_committed (Consumer.IsolationLevel of the client), the end is the last stable offset: records of a
 // transaction that is still open are not lag, and those of an aborted one are skipped.
 //
-// The age in seconds is that of the oldest record left, by the record's own timestamp where the record is in progress
-// or was looked at, else the time since a poll first saw the log's end beyond it: 0 at least, and 0 with no record
-// left.
+// The age in seconds is that of the oldest record left: the time since a poll first saw the log's end beyond it or,
+// where the record is in progress or was looked at, what its own timestamp says, if that is more. A timestamp of the
+// future, or none, hides nothing. It is 0 at least, and 0 with no record left.
 //
 // A poll costs each broker one ListOffsets request, a second one where records are left, and where it is not
 // known of any record that it is there, as after a standstill of the consumer, one Fetch of at most 1 MiB that
@@ -420,22 +420,23 @@ func (p *progress) records() (int64, bool) {
 // age returns the age of the oldest record left, 0 for none, and whether it is known.
 func (p *progress) age(now time.Time) (time.Duration, bool) {
 	left, known := p.records()
-	var since time.Time
 	switch {
 	case !known:
 		return 0, false
 	case left == 0:
 		return 0, true
-	case dated(p.inProgress):
-		since = p.inProgress
-	case p.atFirst() && dated(p.first.Timestamp):
-		since = p.first.Timestamp
-	case len(p.seen) > 0:
-		since = p.seen[0].at
-	default:
-		return 0, true
 	}
-	return max(0, now.Sub(since)), true
+	var age time.Duration
+	switch {
+	case dated(p.inProgress):
+		age = now.Sub(p.inProgress)
+	case p.atFirst() && dated(p.first.Timestamp):
+		age = now.Sub(p.first.Timestamp)
+	}
+	if len(p.seen) > 0 { // what a timestamp of the future would hide
+		age = max(age, now.Sub(p.seen[0].at))
+	}
+	return max(0, age), true
 }
 
 // dated reports whether a record's timestamp says anything: Kafka's "none" is -1 ms, and unset ones are 0.

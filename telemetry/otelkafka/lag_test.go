@@ -179,6 +179,18 @@ func TestLag(t *testing.T) {
 			l.seen(0, 11)
 			l.Advance("t", 0, 10, now.Add(time.Hour))
 			l.page("future", 1, 0)
+			l.seen(7*time.Second, 12)
+			l.page("it ages by our clock", 2, 7)
+		}},
+		{"a record without a time ages by our clock", func(l *lagTest) {
+			l.Assign("t", 0, 10)
+			l.seen(0, 11)
+			for _, none := range []time.Time{{}, time.UnixMilli(-1), time.UnixMilli(0)} {
+				l.Advance("t", 0, 10, none)
+				l.page("none", 1, 0)
+			}
+			l.seen(7*time.Second, 12)
+			l.page("it ages by our clock", 2, 7)
 		}},
 		{"a revoked partition's series go away", func(l *lagTest) {
 			l.Assign("t", 0, 10)

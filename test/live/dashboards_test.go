@@ -51,6 +51,7 @@ func doctor(ctx context.Context, s *stack.Stack, shipped string) (well bool, fin
 	args := []string{
 		"doctor", "--json", "--prometheus-url", s.Prometheus.URL(""), "--alertmanager-url", s.Alertmanager.URL(""), "--grafana-url", "",
 		"--jmx-url", s.JMXExporter.URL("/metrics"), "--node-url", s.NodeExporter.URL("/metrics"), "--dashboards", shipped,
+		"--kafka-brokers", s.Kafka.Address(),
 	}
 	for name, address := range s.Services {
 		args = append(args, "--"+name+"-addr", address)
