@@ -132,7 +132,7 @@ func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *sea
 		if err != nil {
 			return nil, fmt.Errorf("%w on %s: %w", ErrAddress, cfg.Address, err)
 		}
-		return &edge{Listener: l, disk: b.disk}, nil
+		return &edge{Listener: l, disk: b.disk, log: cfg.Log}, nil
 	}
 	b.cluster, err = kfake.NewCluster(
 		kfake.NumBrokers(1),

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ const (
 	// sake of an unanswered request. A rebalance, the longest that a request waits
 	// for, ends sooner.
 	patience = 2 * time.Minute
+	// acceptAgain is how long to wait where a connection could not be had.
+	acceptAgain = 100 * time.Millisecond
 	// maxRequest is Kafka's default for socket.request.max.bytes.
 	maxRequest = 100 << 20
 	// maxPending is more requests than kfake takes of a connection before it has
@@ -31,18 +34,30 @@ var errRequest = errors.New("not a request of Kafka's protocol")
 type edge struct {
 	net.Listener
 	disk *disk
+	log  *slog.Logger
+	told time.Time // when the log last said that connections cannot be accepted
 	// writing is how many requests that may write are without their answer, over
 	// all connections.
 	writing atomic.Int64
 }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. kfake accepts no more after an error, so one
+// that passes, as where the process has no file descriptors left, is waited out.
 func (l *edge) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err == nil {
+			return &conn{Conn: c, edge: l, answered: make(chan struct{}, 1), closed: make(chan struct{})}, nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		if now := time.Now(); l.told.IsZero() || now.Sub(l.told) >= time.Minute {
+			l.log.Error("connections to the embedded broker cannot be accepted", "error", err)
+			l.told = now
+		}
+		time.Sleep(acceptAgain)
 	}
-	return &conn{Conn: c, edge: l, answered: make(chan struct{}, 1), closed: make(chan struct{})}, nil
 }
 
 // conn is a connection of a client. It keeps two promises that kfake does not.
