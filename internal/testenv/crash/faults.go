@@ -64,6 +64,7 @@ func breakages() []breakage {
 		{name: "foreign transactions", during: soon(transact)},
 		{name: "partitions added", during: soon(addPartitions)},
 		{name: "records deleted", during: deleteRecords},
+		{name: "decisions deleted and reset", during: forgetDecisions},
 		{name: "topics recreated", during: soon(recreateTopics)},
 		{name: "reset", during: reset},
 		{name: "purge", letters: true, during: purge},

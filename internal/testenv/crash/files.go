@@ -140,7 +140,7 @@ func tear(path string, random *rand.Rand) error {
 
 // brokerNames says whether the broker's log names a file.
 func (r *round) brokerNames(path string) error {
-	log, err := os.ReadFile(filepath.Join(r.folder, "broker.log")) //nolint:gosec // our own
+	log, err := os.ReadFile(filepath.Join(r.folder, "broker.log"))
 	if err == nil && !strings.Contains(string(log), path) {
 		err = fmt.Errorf("the broker does not name %s, which is damaged:\n%s", path, r.broker.LogTail())
 	}

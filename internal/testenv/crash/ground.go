@@ -50,7 +50,7 @@ func addPartitions(ctx context.Context, r *round) error {
 			if i > 0 && r.random.IntN(2) == 0 {
 				continue
 			}
-			count := int32(banking.Partitions + 1 + r.random.IntN(maxAdded))
+			count := banking.Partitions + 1 + r.random.Int32N(maxAdded)
 			if err := admin.CreatePartitions(topic, count, nil, false); err != nil {
 				return fmt.Errorf("add partitions to %s: %w", topic, err)
 			}

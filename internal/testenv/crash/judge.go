@@ -23,6 +23,8 @@ type evidence struct {
 	Deleted map[record.Place]bool          // from the topics, by an operator
 	Poison  map[record.Place]record.Record // records that we put among them
 	Never   []string                       // orders that nobody may decide or show
+	// Rebuilt says that the services' state was made again after the last deletion.
+	Rebuilt bool
 	// Since is when an operator had deleted all topics, and with them what was
 	// acknowledged before; zero for never.
 	Since time.Time
@@ -82,6 +84,7 @@ type result struct {
 	event
 	cents      int64
 	authorized bool
+	left       bool // as an order's
 }
 
 func (j *judgement) violated(format string, args ...any) {
@@ -116,10 +119,11 @@ func (j *judgement) readResults() {
 				j.violated("a decision cannot be read: %v", err)
 				continue
 			}
-			if other, twice := j.results[e.OrderID]; twice && other.EventID != e.EventID {
+			other, twice := j.results[e.OrderID]
+			if twice && other.EventID != e.EventID {
 				j.violated("%s: decided twice, as %s and %s", e.OrderID, other.EventID, e.EventID)
 			}
-			j.results[e.OrderID] = result{e, amount, topic == banking.TopicPaymentsAuthorized}
+			j.results[e.OrderID] = result{e, amount, topic == banking.TopicPaymentsAuthorized, other.left || !j.Deleted[r.Place]}
 		}
 	}
 }
@@ -332,6 +336,9 @@ func (j *judgement) checkViews() {
 	}
 	var want totals
 	for _, r := range j.results {
+		if j.Rebuilt && !r.left {
+			continue
+		}
 		want.Transactions, want.Cents = want.Transactions+1, want.Cents+r.cents
 		if r.authorized {
 			want.Authorized++

@@ -105,6 +105,10 @@ func TestWhatWasDeletedIsNotMissed(t *testing.T) {
 	if got := judge(e).Violations; len(got) > 0 {
 		t.Errorf("a deleted order: %q", got)
 	}
+	e.Rebuilt, e.Totals = true, totals{2, 1, 1, 600}
+	if got := judge(e).Violations; len(got) > 0 {
+		t.Errorf("a decision that the rebuilt services cannot know: %q", got)
+	}
 	e = sound()
 	e.Since = time.Now()
 	e.Replies = append(e.Replies, reply{Request: "client-9", Status: http.StatusCreated, OrderID: "order-9", EventID: "event-9", Sent: e.Since.Add(-1)})

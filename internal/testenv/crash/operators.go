@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
 // vigie runs a command of the operator's on the round's broker and state.
@@ -88,6 +91,30 @@ func (r *round) resetStopped(ctx context.Context) error {
 	}
 }
 
+// forgetDecisions deletes decisions before their orders, and resets: the services
+// cannot know any more how some orders were decided, and must not decide them
+// anew. They stand among the dead letters then.
+func forgetDecisions(ctx context.Context, r *round) error {
+	if err := r.taken(ctx, underWay); err != nil {
+		return err
+	}
+	stopping, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
+	if _, err := r.system.Stop(stopping); err != nil {
+		return err
+	}
+	for _, topic := range []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected} {
+		if err := r.deleteFrom(ctx, topic); err != nil {
+			return fmt.Errorf("delete records of %s: %w", topic, err)
+		}
+	}
+	r.rebuilt = true
+	if err := r.resetStopped(ctx); err != nil {
+		return err
+	}
+	return r.system.Start(ctx)
+}
+
 // purges is how often the operator gives letters up.
 const purges = 4
 
@@ -145,6 +172,9 @@ func stepClock(ctx context.Context, r *round) error {
 			if err := r.system.Start(ctx); err != nil {
 				return err
 			}
+			if err := goesBy(ctx, r.system.URL(testsystem.Commande), step); err != nil {
+				return err
+			}
 			if step > believed && r.cfg.Broker != Embedded {
 				continue
 			}
@@ -152,6 +182,30 @@ func stepClock(ctx context.Context, r *round) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// goesBy checks that a service's time of day is so much after the true one, as
+// its responses say.
+func goesBy(ctx context.Context, url string, step time.Duration) error {
+	const tolerance = 10 * time.Minute
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
+	if err != nil {
+		return fmt.Errorf("read the clock of %s: %w", url, err)
+	}
+	client := &http.Client{Timeout: recovery, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("read the clock of %s: %w", url, err)
+	}
+	_ = response.Body.Close()
+	says, err := http.ParseTime(response.Header.Get("Date"))
+	if off := time.Until(says) - step; err == nil && off.Abs() > tolerance {
+		err = fmt.Errorf("it is %v off", off)
+	}
+	if err != nil {
+		return fmt.Errorf("set the clock of %s to %v after the true time: %w", url, step, err)
 	}
 	return nil
 }

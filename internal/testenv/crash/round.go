@@ -49,6 +49,7 @@ type round struct {
 	foreign  []reply         // what others than our clients know of their orders
 	never    []string        // orders that nobody may decide or show
 	deleted  []record.Record // what an operator has deleted from the topics
+	rebuilt  bool            // what the services show comes from what was left of the topics
 	since    time.Time       // if set, an operator has deleted all topics before
 	broker   testsystem.Broker
 	system   *testsystem.System
@@ -256,7 +257,7 @@ func (r *round) judge(ctx context.Context, replies []reply) (verdict, error) {
 // gather reads the topics, has the audit look at them and at the services'
 // state, and queries suivi and analyseur as clients do.
 func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
-	e := evidence{Replies: replies, Poison: r.poison, Never: r.never, Since: r.since}
+	e := evidence{Replies: replies, Poison: r.poison, Never: r.never, Rebuilt: r.rebuilt, Since: r.since}
 	left, err := readTopics(ctx, r.broker.Address(), topicNames()...)
 	if err != nil {
 		return e, err
