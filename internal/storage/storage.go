@@ -9,7 +9,7 @@
 //
 // Its files: storage.go opens, locks and closes a storage; sqlite.go and
 // postgres.go do that for one kind of database each, and engine.go says how
-// the two differ afterwards. read.go reads, from an open storage or beside a
+// the two differ afterwards; clear.go empties a file all or nothing. read.go reads, from an open storage or beside a
 // service that runs; tx.go changes, and retries what met another's change;
 // bulk.go is for many rows. health.go says what errors of the database mean, and
 // whether it takes writes; clock.go keeps a time that no clock can set.

@@ -5,6 +5,7 @@
 //   - http.go takes orders: POST /orders.
 //   - store.go gives orders their ids, and remembers them by their
 //     idempotency keys; named.go has ids go on after those that the topics name.
+//   - desk.go has both without Kafka and HTTP around them.
 package commande
 
 import (

@@ -265,11 +265,15 @@ func readKey(r *http.Request) (string, error) {
 	if key == "" || len(key) > maxKey || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return "", errKey
 	}
-	if client := httpapi.Client(r); client != "" {
-		// No key has a line feed in it.
-		return hash(client + "\n" + key), nil
+	return keyHash(httpapi.Client(r), key), nil
+}
+
+// keyHash is how a client's key is stored; "" is a client without a token.
+func keyHash(client, key string) string {
+	if client == "" {
+		return hash(key)
 	}
-	return hash(key), nil
+	return hash(client + "\n" + key) // no key has a line feed in it
 }
 
 // unquoted reads a string of structured fields: of escapes it knows \" and \\.

@@ -3,8 +3,9 @@
 //
 // handler.go says how an order is decided and authoriser.go by whom, store.go
 // what is kept. purges.go looks for orders that were given up before, and
-// horizon.go says which are too old to be decided. rebuild.go fills a ledger that
-// was lost; this file puts them together.
+// horizon.go says which are too old to be decided. rebuild.go reads back what
+// was published, which fills a ledger that was lost; ledger.go has all that without
+// Kafka around it. This file puts them together.
 package paiement
 
 import (
@@ -128,6 +129,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if err := b.Prune(d.store.Forget); err != nil {
 		return err
 	}
+	b.Stack.Go("ledger", lost.again)
 	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency}, d)
 }
 

@@ -22,9 +22,20 @@ const (
 	rebuildNews = 10 * time.Second
 )
 
-// rebuild fills a ledger that has not read any order with what the topics say
-// was settled. It may be new because its folder was lost or reset; what was
-// decided or purged before is still final, and is not to be decided again.
+// readBackInterval is how often a ledger in use reads back what was published
+// since: its own decisions, so that a start has little to read.
+const readBackInterval = time.Hour
+
+const (
+	selectReadBack = `SELECT topic, partition, next_offset FROM read_back`
+	insertReadBack = `INSERT INTO read_back (topic, partition, next_offset) VALUES ($1, $2, $3)
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset WHERE read_back.next_offset < excluded.next_offset`
+)
+
+// rebuild reads back what the topics say was settled and the ledger does not
+// know. A ledger may be new because its folder was lost or reset, or an older copy
+// that somebody has restored; what was decided or purged since is still final, and
+// is not to be decided again.
 type rebuild struct {
 	store    store
 	log      kafka.Log
@@ -33,18 +44,19 @@ type rebuild struct {
 	progress *rebuildProgress
 }
 
-// run rebuilds the ledger where that is needed. A rebuild that was cut short is
-// begun again: positions are stored once it has been done.
+// run reads back what has been added since the last time. One that is cut short
+// is begun again.
 func (r *rebuild) run(ctx context.Context) error {
-	if needed, err := r.needed(ctx); !needed || err != nil {
-		return err
-	}
 	begun := r.now()
-	decisions, err := r.log.Bounds(ctx, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	known, inUse, err := r.readBefore(ctx)
 	if err != nil {
 		return err
 	}
-	purges, err := r.log.Bounds(ctx, banking.TopicOrdersDLQ)
+	decisions, err := r.spans(ctx, known, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	if err != nil {
+		return err
+	}
+	purges, err := r.spans(ctx, known, banking.TopicOrdersDLQ)
 	if err != nil {
 		return err
 	}
@@ -52,43 +64,108 @@ func (r *rebuild) run(ctx context.Context) error {
 	defer r.progress.end()
 	defer r.tell(ctx)()
 	// Decisions first: a purge of an order that has been decided came too late.
-	decided, err := r.read(ctx, decisions, decisionOf)
+	decided, err := r.read(ctx, known, decisions, decisionOf)
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
-	purged, err := r.read(ctx, purges, func(letter record.Record) (entry, bool) {
+	purged, err := r.read(ctx, known, purges, func(letter record.Record) (entry, bool) {
 		order, event, ok := purgeOf(letter)
 		return entry{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: begun}, ok
 	})
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from purges: %w", err)
 	}
-	from := horizon(decided, purged, begun)
-	needed, err := r.needed(ctx) // else another instance was quicker, and has set the same
-	if err != nil {
+	var from time.Time
+	if len(known) > 0 || !inUse { // else an earlier version has kept the ledger, and it is whole
+		from = horizon(decided, purged, begun)
+	}
+	if err := r.done(ctx, append(decisions, purges...), from); err != nil {
 		return err
 	}
-	if needed && !from.IsZero() {
-		if err := r.store.Update(ctx, func(tx *storage.Tx) error { return raise(ctx, tx, from) }); err != nil {
-			return err
-		}
+	if !from.IsZero() {
 		r.logger.WarnContext(ctx, "the topics no longer have every decision: orders that are older are set aside, not decided", "decides_from", from)
 	}
 	if decided.entries+purged.entries > 0 {
-		r.logger.InfoContext(ctx, "ledger rebuilt from published decisions", "decisions", decided.entries, "purges", purged.entries)
+		r.logger.InfoContext(ctx, "ledger rebuilt from what was published", "decisions", decided.entries, "purges", purged.entries)
 	}
 	return nil
 }
 
-// needed says whether no order has been read yet.
-func (r *rebuild) needed(ctx context.Context) (bool, error) {
+// readBefore returns up to where the topics have been read back before, and
+// whether orders have been read with this ledger.
+func (r *rebuild) readBefore(ctx context.Context) (known map[record.Partition]int64, inUse bool, err error) {
+	known, err = r.readBackTo(ctx)
 	for id := range int32(banking.Partitions) {
-		_, known, err := r.store.Position(ctx, record.Partition{Topic: banking.TopicOrdersCreated, ID: id})
-		if known || err != nil {
-			return false, err
+		if err != nil {
+			break
+		}
+		var read bool
+		_, read, err = r.store.Position(ctx, record.Partition{Topic: banking.TopicOrdersCreated, ID: id})
+		inUse = inUse || read
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("look up to where the ledger was read back: %w", err)
+	}
+	return known, inUse, nil
+}
+
+func (r *rebuild) readBackTo(ctx context.Context) (map[record.Partition]int64, error) {
+	rows, err := r.store.Query(ctx, selectReadBack)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	known := map[record.Partition]int64{}
+	for rows.Next() {
+		var p record.Partition
+		var next int64
+		if err := rows.Scan(&p.Topic, &p.ID, &next); err != nil {
+			return nil, err
+		}
+		known[p] = next
+	}
+	return known, rows.Err()
+}
+
+// spans is what is left to read of the topics.
+func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, topics ...string) ([]kafka.Span, error) {
+	spans, err := r.log.Bounds(ctx, topics...)
+	for i, s := range spans {
+		spans[i].Start = min(max(s.Start, known[s.Partition]), s.End)
+	}
+	return spans, err
+}
+
+// done stores that everything has been read, and the horizon, if any.
+func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time) error {
+	return r.store.Update(ctx, func(tx *storage.Tx) error {
+		for _, s := range spans {
+			if _, err := tx.Exec(ctx, insertReadBack, s.Topic, s.ID, s.End); err != nil {
+				return fmt.Errorf("store up to where the ledger was read back: %w", err)
+			}
+		}
+		if from.IsZero() {
+			return nil
+		}
+		return raise(ctx, tx, from)
+	})
+}
+
+// again reads back in intervals, until ctx ends.
+func (r rebuild) again(ctx context.Context) error {
+	r.progress = &rebuildProgress{} // it delays nobody
+	ticker := time.NewTicker(readBackInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := r.run(ctx); err != nil && ctx.Err() == nil {
+			r.logger.WarnContext(ctx, "decisions not read back; the next round tries again", "error", err)
 		}
 	}
-	return true, nil
 }
 
 // horizon is the time from which on the topics have every decision and purge;
@@ -131,8 +208,8 @@ func retentionOf(topic string) time.Duration {
 
 // reading is what a read of several partitions has found.
 type reading struct {
-	entries int                           // that were read, also those that the ledger had
-	cut     map[record.Partition]cutStart // of those that no longer have their beginning
+	entries int64                         // that the ledger did not have
+	cut     map[record.Partition]cutStart // of those that no longer have all since the last time
 }
 
 // cutStart is the first record that is left of a partition; the zero value for
@@ -149,10 +226,12 @@ func (c cutStart) since(now time.Time) time.Time {
 }
 
 // read takes what the spans hold into the ledger, unless it has it.
-func (r *rebuild) read(ctx context.Context, spans []kafka.Span, entryOf func(record.Record) (entry, bool)) (reading, error) {
+func (r *rebuild) read(
+	ctx context.Context, known map[record.Partition]int64, spans []kafka.Span, entryOf func(record.Record) (entry, bool),
+) (reading, error) {
 	out := reading{cut: map[record.Partition]cutStart{}}
 	for _, s := range spans {
-		if s.Start > 0 {
+		if s.Start > known[s.Partition] {
 			out.cut[s.Partition] = cutStart{}
 		}
 	}
@@ -163,8 +242,14 @@ func (r *rebuild) read(ctx context.Context, spans []kafka.Span, entryOf func(rec
 		for i, e := range batch {
 			rows[i] = e.row()
 		}
-		out.entries, batch = out.entries+len(batch), nil
-		return r.store.Update(ctx, func(tx *storage.Tx) error { return tx.InsertRows(ctx, insertEntriesIfNone, rows) })
+		batch = nil
+		added := int64(0)
+		err := r.store.Update(ctx, func(tx *storage.Tx) (err error) {
+			added, err = tx.InsertRowsCounting(ctx, insertEntriesIfNone, rows)
+			return err
+		})
+		out.entries += added
+		return err
 	}
 	err := r.log.Scan(ctx, spans, func(record record.Record) error {
 		mu.Lock()

@@ -226,7 +226,32 @@ func TestARebuildReportsItsProgressAndStops(t *testing.T) {
 	if err := progress.Check(t.Context()); err != nil || progress.left() != 0 {
 		t.Errorf("afterwards: %v, %d left", err, progress.left())
 	}
-	if needed, err := r.needed(t.Context()); err != nil || !needed {
-		t.Errorf("the next start does not begin again: %v, %v", needed, err)
+	if known, _, err := r.readBefore(t.Context()); err != nil || len(known) > 0 {
+		t.Errorf("the next start does not begin again: %v, %v", known, err)
+	}
+}
+
+// A ledger that somebody has put back from a copy learns what was decided and
+// purged since, and that it cannot know what was cut since.
+func TestAnOlderCopyLearnsWhatWasSettledSince(t *testing.T) {
+	l := memlog.New(now)
+	publish(t, l, "order-1", authorised())
+	copied := openSQLite(t)
+	rebuildOn(t, copied, l)
+	decision := publish(t, l, "order-2", authorised())
+	purge(l, "order-3", "event-of-order-3")
+	s := rebuildOn(t, copied, l)
+	settled, err := s.Settled(t.Context(), []string{"order-1", "order-2", "order-3"})
+	if err != nil || len(settled) != 3 {
+		t.Errorf("the copy knows %v, %v", settled, err)
+	}
+	l.Cut(decision.Partition, decision.Offset+1) // which the copy has read
+	if from, err := rebuildOn(t, copied, l).Horizon(t.Context()); err != nil || !from.IsZero() {
+		t.Errorf("cut after it was read: decides from %v, %v", from, err)
+	}
+	unseen := publish(t, l, "order-2", authorised())
+	l.Cut(unseen.Partition, unseen.Offset+1)
+	if from, err := rebuildOn(t, copied, l).Horizon(t.Context()); err != nil || !from.Equal(now().Truncate(time.Microsecond)) {
+		t.Errorf("cut before it was read: decides from %v, %v", from, err)
 	}
 }

@@ -1,0 +1,185 @@
+// Package model_test follows orders through their whole lives: created, keyed,
+// decided, dead-lettered, replayed, purged, pruned, cut by retention, reset,
+// restored and rebuilt, in any order and over months. Time and the topics are
+// simulated; commande's ids and keys, paiement's handler and ledger, and what
+// replays and purges letters are the real ones.
+//
+// What must hold is the promise: an order is decided once, nothing that was
+// purged is decided later, and every order that got its 201 is decided, stands
+// among the dead letters, or was purged.
+//
+// More runs: go test ./test/model -rapid.checks=2000 -rapid.steps=60.
+package model_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/deadletters"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/testenv/memlog"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+)
+
+// runs is how many lives are lived unless -rapid.checks says otherwise: a few
+// seconds of them.
+const runs = "30"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", runs); err != nil {
+		panic(err)
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+func TestAnOrdersLife(t *testing.T) {
+	instrument, err := otelkafka.New(telemetrytest.New(t, "vigie-dlq", nil).Telemetry, otelkafka.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		folder := t.TempDir()
+		inBubble(t, func(ctx context.Context) {
+			w := &world{
+				t: rt, ctx: ctx, folder: folder, instrument: instrument, authoriser: &authoriser{},
+				log: memlog.New(time.Now), committed: map[record.Partition]int64{}, orders: map[string]*life{},
+			}
+			w.desk, err = commande.OpenDesk(ctx, "sqlite:"+folder)
+			w.must(err)
+			defer w.abandon()
+			rt.Repeat(w.actions())
+			w.finish()
+		})
+	})
+}
+
+// inBubble runs a life in simulated time. A failure is rapid's to see, outside.
+func inBubble(t *testing.T, live func(ctx context.Context)) {
+	t.Helper()
+	var failure any
+	synctest.Test(t, func(t *testing.T) {
+		defer func() { failure = recover() }()
+		live(t.Context())
+	})
+	if failure != nil {
+		panic(failure)
+	}
+}
+
+// abandon closes what a failure left open: a bubble ends with all that is in it.
+func (w *world) abandon() {
+	if w.ledger != nil {
+		_ = w.ledger.Close()
+	}
+	_ = w.desk.Close()
+}
+
+// actions are what may happen to orders, to paiement and to the ground under
+// both. To have the clock step is to prune as of any time at all.
+func (w *world) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"":               func(*rapid.T) { w.check() },
+		"place":          w.placeOne,
+		"place again":    w.placeAgain,
+		"consume":        w.consumeSome,
+		"change mind":    func(t *rapid.T) { w.authoriser.fails = rapid.Bool().Draw(t, "fails") },
+		"resolve letter": w.resolveOne,
+		"let time pass":  w.passTime,
+		"retention":      w.cutAged,
+		"lose decisions": w.loseDecisions,
+		"forget":         w.forget,
+		"stop":           func(*rapid.T) { w.stop() },
+		"reset":          func(*rapid.T) { w.tick(); w.reset() },
+		"back up":        func(*rapid.T) { w.tick(); w.copyLedger() },
+		"restore": func(t *rapid.T) {
+			if w.backup == "" {
+				t.Skip("there is no copy")
+			}
+			w.tick()
+			w.restore()
+		},
+	}
+}
+
+// tick has no two things happen at the same moment.
+func (w *world) tick() { time.Sleep(time.Millisecond) }
+
+func (w *world) placeOne(t *rapid.T) {
+	w.tick()
+	w.place(rapid.SampledFrom([]string{"anna", "bert"}).Draw(t, "client"), rapid.SampledFrom([]string{"", "k1", "k2"}).Draw(t, "key"),
+		banking.Money(rapid.Int64Range(1, 3).Draw(t, "amount")), rapid.Bool().Draw(t, "acknowledgement lost"))
+}
+
+func (w *world) placeAgain(t *rapid.T) {
+	if len(w.used) == 0 {
+		t.Skip("no key was used")
+	}
+	w.tick()
+	u := rapid.SampledFrom(w.used).Draw(t, "key")
+	w.place(u.client, u.key, u.amount, rapid.Bool().Draw(t, "acknowledgement lost"))
+}
+
+func (w *world) consumeSome(t *rapid.T) {
+	w.tick()
+	spans := w.spans()
+	p := spans[rapid.IntRange(0, len(spans)-1).Draw(t, "partition")].Partition
+	w.consume(p, rapid.IntRange(1, 4).Draw(t, "records"), rapid.Bool().Draw(t, "crash"))
+}
+
+func (w *world) resolveOne(t *rapid.T) {
+	w.tick()
+	resolver, letters := w.letters(rapid.Bool().Draw(t, "again"))
+	if len(letters) == 0 {
+		t.Skip("there are no letters")
+	}
+	l := letters[rapid.IntRange(0, len(letters)-1).Draw(t, "letter")]
+	if rapid.Bool().Draw(t, "purge") {
+		w.purge(resolver, l)
+		return
+	}
+	w.must(resolver.Replay(w.ctx, []deadletters.Letter{l}, func(deadletters.Outcome) {}))
+}
+
+func (w *world) passTime(t *rapid.T) {
+	time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 25, 24 * 8, 24 * 20, 24 * 40}).Draw(t, "hours")) * time.Hour)
+}
+
+// cutAged has retention look at one partition: each topic's segments roll on
+// their own.
+func (w *world) cutAged(t *rapid.T) {
+	w.tick()
+	topics := banking.Topics()
+	topic := topics[rapid.IntRange(0, len(topics)-1).Draw(t, "topic")]
+	p := record.Partition{Topic: topic.Name, ID: rapid.Int32Range(0, banking.Partitions-1).Draw(t, "partition")}
+	w.age(p, time.Duration(rapid.IntRange(0, 5).Draw(t, "slack in days"))*24*time.Hour)
+}
+
+// loseDecisions cuts decisions whatever their age, as a bound on bytes or
+// somebody's DeleteRecords does.
+func (w *world) loseDecisions(t *rapid.T) {
+	w.tick()
+	p := record.Partition{
+		Topic: rapid.SampledFrom([]string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}).Draw(t, "topic"),
+		ID:    rapid.Int32Range(0, banking.Partitions-1).Draw(t, "partition"),
+	}
+	if records := w.log.Records(p); len(records) > 0 {
+		w.log.Cut(p, records[rapid.IntRange(0, len(records)-1).Draw(t, "record")].Offset+1)
+	}
+}
+
+func (w *world) forget(t *rapid.T) {
+	w.tick()
+	w.start()
+	w.must(w.ledger.Forget(w.ctx, time.Now().Add(-time.Duration(rapid.IntRange(0, 2400).Draw(t, "hours"))*time.Hour)))
+	w.must(w.desk.Forget(w.ctx))
+}

@@ -1,0 +1,358 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/deadletters"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/memlog"
+	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
+)
+
+// world is the bank as far as an order's life goes: the topics in memory, the
+// real commande and paiement on storages of their own, and what was seen of each
+// order, which nothing in here forgets.
+type world struct {
+	t          *rapid.T
+	ctx        context.Context
+	folder     string // of this run
+	instrument *otelkafka.Instrumentation
+	authoriser *authoriser
+
+	log       *memlog.Log
+	desk      *commande.Desk
+	ledger    *paiement.Ledger // nil while paiement is stopped
+	made      int              // ledgers: each reset makes the next
+	backup    string           // a copy of the ledger, "" for none
+	committed map[record.Partition]int64
+	used      []used
+	orders    map[string]*life
+}
+
+// used is a key that a client has used.
+type used struct {
+	client, key string
+	amount      banking.Money
+}
+
+// life is what was seen of an order.
+type life struct {
+	client   string
+	accepted bool                // its client got a 201
+	stored   bool                // a ledger has decided it; forgotten with a ledger whose decision nobody saw
+	results  map[string]struct{} // the values of its decisions, as published
+	lettered bool
+	purged   bool // before it was decided
+}
+
+// authoriser changes its mind: deciding an order twice shows.
+type authoriser struct {
+	fails bool
+	mind  int
+}
+
+var errAuthoriser = errors.New("the authoriser has failed")
+
+func (a *authoriser) Authorise(context.Context, string, banking.Money) (paiement.Verdict, error) {
+	if a.fails {
+		return paiement.Verdict{}, errAuthoriser
+	}
+	if a.mind++; a.mind%3 == 0 {
+		return paiement.Verdict{Reason: fmt.Sprint("mind ", a.mind)}, nil
+	}
+	return paiement.Verdict{Authorized: true, Code: fmt.Sprint("AUTH-", a.mind)}, nil
+}
+
+// must fails the run: what is simulated here cannot fail.
+func (w *world) must(err error) {
+	if err != nil {
+		w.t.Fatalf("%v", err)
+	}
+}
+
+func (w *world) life(id string) *life {
+	if w.orders[id] == nil {
+		w.orders[id] = &life{results: map[string]struct{}{}}
+	}
+	return w.orders[id]
+}
+
+// publish appends a message and notes what it says of its order.
+func (w *world) publish(m record.Message) {
+	l := w.life(string(m.Key))
+	switch m.Topic {
+	case banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected:
+		l.results[string(m.Value)] = struct{}{}
+	case banking.TopicOrdersDLQ:
+		l.lettered = true
+	}
+	w.log.Append(m)
+}
+
+// order is the message of an order's event.
+func (w *world) order(e banking.OrderCreated) record.Message {
+	value, err := banking.Encode(e)
+	w.must(err)
+	return record.Message{Topic: banking.TopicOrdersCreated, Key: []byte(e.OrderID), Value: value, Headers: []record.Header{
+		{Key: record.HeaderEventID, Value: []byte(e.EventID)}, {Key: record.HeaderEventType, Value: []byte(e.Type())},
+	}}
+}
+
+// place has a client place an order; Kafka's acknowledgement may be lost.
+func (w *world) place(client, key string, amount banking.Money, lost bool) {
+	event, err := w.desk.Place(w.ctx, client, key, banking.OrderRequest{UserID: client, Amount: amount},
+		func(_ context.Context, e banking.OrderCreated) error {
+			w.publish(w.order(e))
+			if lost {
+				return kafka.ErrUnacknowledged
+			}
+			return nil
+		})
+	if key != "" {
+		w.used = append(w.used, used{client, key, amount})
+	}
+	if err != nil {
+		return // the outcome is unknown, or the key stands for another order
+	}
+	l := w.life(event.OrderID)
+	if l.client != "" && l.client != client {
+		w.t.Fatalf("%s was given %s, which is an order of %s", client, event.OrderID, l.client)
+	}
+	l.client, l.accepted = client, true
+}
+
+// ledgerFolder is where the ledger is.
+func (w *world) ledgerFolder() string { return filepath.Join(w.folder, fmt.Sprint("ledger-", w.made)) }
+
+// start starts paiement, as delivery's loop does: a storage that is older than
+// its group, or that the log has gone past, is refused, which a reset mends. What
+// was left in the outbox is published.
+func (w *world) start() {
+	if w.ledger != nil {
+		return
+	}
+	var err error
+	w.ledger, err = paiement.OpenLedger(w.ctx, "sqlite:"+w.ledgerFolder(), w.log, w.authoriser)
+	w.must(err)
+	for _, span := range w.spans() {
+		next, known, err := w.ledger.Store.Position(w.ctx, span.Partition)
+		w.must(err)
+		if known && (next < w.committed[span.Partition] || next < span.Start) {
+			w.reset()
+			w.start()
+			return
+		}
+		if !known {
+			w.must(w.ledger.Store.StartAt(w.ctx, span.Partition, span.Start))
+		}
+	}
+	for _, span := range w.spans() {
+		w.publishOutbox(span.Partition)
+	}
+}
+
+func (w *world) stop() {
+	if w.ledger != nil {
+		w.must(w.ledger.Close())
+		w.ledger = nil
+	}
+}
+
+// spans are what paiement reads.
+func (w *world) spans() []kafka.Span {
+	spans, err := w.log.Bounds(w.ctx, banking.ReadBy(banking.GroupPaiement)...)
+	w.must(err)
+	return spans
+}
+
+// publishOutbox publishes what is stored and has perhaps not been published.
+func (w *world) publishOutbox(p record.Partition) {
+	for {
+		pending, found, err := w.ledger.Store.Outbox(w.ctx, p)
+		w.must(err)
+		if !found {
+			return
+		}
+		for _, m := range pending.Messages {
+			w.publish(m)
+		}
+		w.must(w.ledger.Store.Update(w.ctx, func(tx *storage.Tx) error { return tx.MarkPublished(w.ctx, p, pending.LastOffset) }))
+		w.committed[p] = pending.LastOffset + 1
+	}
+}
+
+// consume has paiement read the next records of a partition, one at a time. A
+// crash comes between the last one's storing and its publishing.
+func (w *world) consume(p record.Partition, most int, crash bool) {
+	w.start()
+	next, _, err := w.ledger.Store.Position(w.ctx, p)
+	w.must(err)
+	records := w.log.Records(p)
+	records = slices.DeleteFunc(records, func(r record.Record) bool { return r.Offset < next })
+	records = records[:min(most, len(records))]
+	for i, r := range records {
+		take(w, w.ledger.Handler(), p, next, r)
+		next = r.Offset + 1
+		if crash && i == len(records)-1 {
+			w.stop()
+			return
+		}
+		w.publishOutbox(p)
+		w.committed[p] = next
+	}
+}
+
+// take is the delivery loop's way with one record: load, handle, and one
+// transaction for position, outbox and changes.
+func take[State, Change any](w *world, h delivery.Handler[State, Change], p record.Partition, from int64, r record.Record) {
+	state, err := h.Load(w.ctx, []record.Record{r})
+	w.must(err)
+	change, messages, failure := h.Handle(w.ctx, state, r)
+	switch delivery.ClassOf(failure) {
+	case delivery.ClassTransient, delivery.ClassReject:
+		messages = []record.Message{letterOf(r, failure)}
+	case delivery.ClassDuplicate:
+	case delivery.ClassRetry:
+		w.must(failure) // nil is of this class too
+	}
+	w.must(w.ledger.Store.Update(w.ctx, func(tx *storage.Tx) error {
+		if err := tx.Advance(w.ctx, p, from, r.Offset+1, r.Time); err != nil {
+			return err
+		}
+		if err := tx.Enqueue(w.ctx, p, r.Offset, messages); err != nil || failure != nil {
+			return err
+		}
+		return h.Store(w.ctx, tx, []delivery.Decided[Change]{{Context: w.ctx, Record: r, Change: change}})
+	}))
+	if failure == nil && r.Topic == banking.TopicOrdersCreated {
+		w.life(string(r.Key)).stored = true
+	}
+}
+
+// letterOf sets a record aside.
+func letterOf(r record.Record, failure error) record.Message {
+	var f *delivery.Failure
+	_ = errors.As(failure, &f)
+	origin := record.Origin{
+		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: banking.GroupPaiement, Attempts: 1, Class: "reject",
+		Reason: string(f.Reason), Message: "failed", FailedAt: time.Now(),
+	}
+	return record.Message{Topic: banking.TopicOrdersDLQ, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}
+}
+
+// letters are those that wait, or all.
+func (w *world) letters(all bool) (deadletters.Resolver, []deadletters.Letter) {
+	source := deadletters.Source{Log: w.log, Topics: func() (names []string, err error) {
+		for _, t := range banking.Topics() {
+			names = append(names, t.Name)
+		}
+		return names, nil
+	}}
+	listing, err := source.List(w.ctx, deadletters.Filter{Open: !all}, nil)
+	w.must(err)
+	return deadletters.Resolver{Source: source, Publisher: w.log, Instrument: w.instrument}, listing.Letters
+}
+
+// purge gives a letter up. Its order is ended, unless a ledger has decided it.
+func (w *world) purge(resolver deadletters.Resolver, l deadletters.Letter) {
+	w.must(resolver.Purge(w.ctx, []deadletters.Letter{l}, func(o deadletters.Outcome) {
+		order := w.life(l.Key)
+		order.purged = order.purged || o.Err == nil && l.EventID != "" && !order.stored && len(order.results) == 0
+	}))
+}
+
+// reset gives paiement a new ledger. Decisions that nobody has seen are gone.
+func (w *world) reset() {
+	w.stop()
+	w.made++
+	w.committed = map[record.Partition]int64{}
+	for _, l := range w.orders {
+		l.stored = len(l.results) > 0
+	}
+}
+
+// copyLedger keeps a copy of the stopped ledger, and restore puts it back.
+func (w *world) copyLedger() {
+	w.start()
+	w.stop()
+	w.backup = filepath.Join(w.folder, fmt.Sprint("backup-", time.Now().UnixNano()))
+	w.must(os.CopyFS(w.backup, os.DirFS(w.ledgerFolder())))
+}
+
+func (w *world) restore() {
+	w.stop()
+	committed := w.committed
+	w.reset() // the folder's name, and what was not seen
+	w.committed = committed
+	w.must(os.CopyFS(w.ledgerFolder(), os.DirFS(w.backup)))
+}
+
+// age cuts a partition as retention does, or leaves what it could cut. What
+// paiement has yet to read stays: its lag is watched.
+func (w *world) age(p record.Partition, slack time.Duration) {
+	for _, t := range banking.Topics() {
+		if t.Name != p.Topic {
+			continue
+		}
+		before := time.Now().Add(-t.Retention - slack)
+		for _, r := range w.log.Records(p) {
+			if !r.Time.Before(before) || slices.Contains(banking.ReadBy(banking.GroupPaiement), p.Topic) && r.Offset >= w.position(p) {
+				return
+			}
+			w.log.Cut(p, r.Offset+1)
+		}
+	}
+}
+
+// position is how far paiement has come.
+func (w *world) position(p record.Partition) int64 {
+	w.start()
+	next, _, err := w.ledger.Store.Position(w.ctx, p)
+	w.must(err)
+	return next
+}
+
+// check is the promise.
+func (w *world) check() {
+	for id, l := range w.orders {
+		switch {
+		case len(l.results) > 1:
+			w.t.Fatalf("%s was decided more than once: %v", id, l.results)
+		case l.purged && len(l.results) > 0:
+			w.t.Fatalf("%s was purged, and decided later: %v", id, l.results)
+		}
+	}
+}
+
+// finish has everything read, and every order accounted for.
+func (w *world) finish() {
+	w.authoriser.fails = false
+	const all = 1 << 20
+	for range 2 { // reading makes letters
+		for _, span := range w.spans() {
+			w.consume(span.Partition, all, false)
+		}
+	}
+	w.check()
+	for id, l := range w.orders {
+		if l.accepted && len(l.results) == 0 && !l.lettered && !l.purged {
+			w.t.Fatalf("%s got its 201, and is neither decided nor dead-lettered nor purged", id)
+		}
+	}
+	w.stop()
+	w.must(w.desk.Close())
+}
