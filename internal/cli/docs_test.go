@@ -93,6 +93,7 @@ func metricsDocument() string {
 			sections = append(sections, telemetry.Section{Title: s.Name, Catalogue: s.Catalogue})
 		}
 	}
+	sections = append(sections, telemetry.Section{Title: "Services that consume", Catalogue: service.ConsumerCatalogue()})
 	sections = append(sections, telemetry.Section{Title: "Storage in PostgreSQL", Catalogue: service.PostgresCatalogue()})
 	sections = append(sections, common[1:]...)
 	b.WriteString(telemetry.Document(sections...))

@@ -4,7 +4,8 @@
 //
 // client.go connects; identity.go watches whether the cluster answers, and is
 // the same; security.go has TLS and SASL; topics.go the topics and consumer
-// groups; publish.go sends records and scan.go reads them outside any group.
+// groups, settings.go the topics' settings; publish.go sends records and scan.go
+// reads them outside any group.
 package kafka
 
 import (
@@ -41,6 +42,13 @@ type Config struct {
 	// reading) waits for brokers that are away, also after they have answered
 	// once; 0 is [DefaultPatience].
 	Patience time.Duration
+	// Dialer makes the connections; nil is TCP as it is.
+	Dialer Dialer
+}
+
+// Dialer makes connections, as a [net.Dialer] does.
+type Dialer interface {
+	Dial(network, address string) (net.Conn, error)
 }
 
 const (
@@ -90,6 +98,9 @@ func (c Config) Validate() error {
 func (c Config) dial(role *sarama.Config) (sarama.Client, error) {
 	if err := c.Security.apply(role); err != nil {
 		return nil, err
+	}
+	if c.Dialer != nil {
+		role.Net.Proxy.Enable, role.Net.Proxy.Dialer = true, c.Dialer
 	}
 	return sarama.NewClient(c.Brokers, role)
 }

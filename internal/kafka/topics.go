@@ -9,6 +9,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 const (
@@ -76,6 +77,54 @@ func names(topics []banking.Topic) []string {
 		out[i] = t.Name
 	}
 	return out
+}
+
+// Unread returns those of the topics' partitions that no member of the group
+// with this client's id reads: ones that were added, or that a stranger in the
+// group was given. It is false where the group has no settled assignment at the
+// moment, such as during a rebalance.
+func Unread(client *Client, group string, topics []string) (unread []record.Partition, settled bool, err error) {
+	if err := client.RefreshMetadata(topics...); err != nil {
+		return nil, false, fmt.Errorf("list partitions: %w", err)
+	}
+	admin, err := sarama.NewClusterAdminFromClient(client.Client) // not closed: the client is the caller's
+	if err != nil {
+		return nil, false, err
+	}
+	described, err := admin.DescribeConsumerGroups([]string{group})
+	if err != nil || len(described) != 1 {
+		return nil, false, errors.Join(fmt.Errorf("describe group %s: %w", group, err), client.RefreshCoordinator(group))
+	}
+	if described[0].State != "Stable" {
+		return nil, false, nil
+	}
+	read := map[record.Partition]bool{}
+	for _, m := range described[0].Members {
+		assignment, err := m.GetMemberAssignment()
+		if err != nil {
+			return nil, false, fmt.Errorf("read the assignment of %s: %w", m.MemberId, err)
+		}
+		if m.ClientId != client.cfg.ClientID || assignment == nil {
+			continue
+		}
+		for topic, ids := range assignment.Topics {
+			for _, id := range ids {
+				read[record.Partition{Topic: topic, ID: id}] = true
+			}
+		}
+	}
+	for _, topic := range topics {
+		ids, err := client.Partitions(topic)
+		if err != nil {
+			return nil, false, fmt.Errorf("list partitions of %s: %w", topic, err)
+		}
+		for _, id := range ids {
+			if p := (record.Partition{Topic: topic, ID: id}); !read[p] {
+				unread = append(unread, p)
+			}
+		}
+	}
+	return unread, true, nil
 }
 
 // ErrGroupInUse: a consumer group still has members.

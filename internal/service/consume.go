@@ -53,6 +53,9 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 	b.Stack.OnStop("consumer connections", func(context.Context) error { return loop.Close() })
 	b.Stack.Go("consumer", loop.Run)
 	b.Ready.Add("consumer", loop.CheckJoined)
+	if err := watchUnread(b); err != nil {
+		return nil, err
+	}
 	progress := &Progress{joined: loop.CheckJoined, lag: lag, store: b.Store, holds: b.Control.Holds}
 	if b.Store.Shared() {
 		progress.missed, err = kafka.Bounds(ctx, b.Control, cfg.Topics...)

@@ -5,8 +5,8 @@
 //
 // Its files: service.go has the steps of a start, in order, and so of a stop;
 // store.go opens and watches a service's storage, prune.go removes what is old
-// from it; consume.go runs its
-// consumer; settings.go has what can be set.
+// from it; consume.go runs its consumer, unread.go watches for partitions that no
+// instance reads; settings.go has what can be set.
 package service
 
 import (
@@ -172,7 +172,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return err
 	}
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
-		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), PostgresCatalogue()),
+		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), ConsumerCatalogue(), PostgresCatalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
 		SpanExporters: exporters.Spans, LogExporters: exporters.Logs, MaxScrapes: -1, // the router bounds them
 	})

@@ -8,6 +8,7 @@
 //   - broker.go starts, kills, stops and restarts a broker.
 //   - cluster.go does so with three of them, which are one cluster.
 //   - settings.go prepares it: its configuration, and what a test may change in it.
+//   - transaction.go writes what a stranger's transaction does.
 //   - embedded.go starts the embedded broker, where real Kafka is not asked for.
 package kafka
 
