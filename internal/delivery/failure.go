@@ -125,11 +125,22 @@ func (l *Loop[State, Change]) setAside(r record.Record, err error, c consequence
 	if !c.deadLetter || topic == "" {
 		return nil
 	}
+	return []record.Message{letter(topic, l.cfg.Group, r, err, c)}
+}
+
+// Letter is the dead letter, on a topic, of a record that a group took and that
+// another contradicts which it takes now. A handler publishes it with that one;
+// the loop counts it as it counts those that it makes itself.
+func Letter(topic, group string, r record.Record, err error) record.Message {
+	return letter(topic, group, r, err, ClassOf(err).consequences())
+}
+
+func letter(topic, group string, r record.Record, err error, c consequence) record.Message {
 	origin := record.Origin{
-		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: l.cfg.Group, Attempts: c.tries,
+		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: group, Attempts: c.tries,
 		Class: c.name, Reason: string(reasonOf(err)), Message: err.Error(), FailedAt: time.Now(),
 	}
-	return []record.Message{{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}}
+	return record.Message{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}
 }
 
 // fit cuts dead letters to what their topic takes. One whose origin alone is too

@@ -65,6 +65,9 @@ func (s *scripted) Handle(_ context.Context, _ int, r record.Record) (string, []
 		if try < 2 {
 			return "", nil, Transient(ReasonAuthoriser, errors.New("authoriser failed"))
 		}
+	case "another":
+		earlier := record.Record{Place: record.At(banking.TopicPaymentsRejected, 1, 5), Key: r.Key, Value: []byte("earlier")}
+		return string(r.Key), []record.Message{Letter(banking.TopicPaymentsDLQ, group, earlier, Reject(ReasonContradictory, errors.New("says otherwise")))}, nil
 	case "away":
 		if try < 2 {
 			return "", nil, errors.New("something is away")
@@ -160,7 +163,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failures, err := otelkafka.NewFailures(f.telemetry.Telemetry, []string{source}, Reasons())
+	failures, err := otelkafka.NewFailures(f.telemetry.Telemetry, []string{source, banking.TopicPaymentsRejected}, Reasons())
 	if err != nil {
 		t.Fatal(err)
 	}

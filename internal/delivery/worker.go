@@ -285,6 +285,7 @@ func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.
 		span.End(d.err)
 	}
 	l.carryContext(ctx, d.messages)
+	d.messages = l.fit(ctx, d.messages) // of what a handler publishes, letters alone are cut
 	return d
 }
 
@@ -354,6 +355,7 @@ func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, de
 	for _, d := range decisions {
 		switch {
 		case d.err == nil:
+			l.countLetters(d)
 		case ClassOf(d.err).consequences().duplicate:
 			l.deps.Failures.CountDuplicate(d.Context, p.Topic)
 		default:
@@ -366,6 +368,18 @@ func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, de
 	}
 	if changed := changes(decisions); len(changed) > 0 {
 		l.handler.Stored(changed)
+	}
+}
+
+// countLetters counts the records that a handler set aside with the one that it
+// took: see [Letter].
+func (l *Loop[State, Change]) countLetters(d decision[Change]) {
+	for _, m := range d.messages {
+		origin, _, err := record.ParseOrigin(record.Record{Headers: m.Headers})
+		if err == nil {
+			l.deps.Failures.CountFailed(d.Context, origin.Place.Topic, origin.Reason)
+			l.deps.Failures.CountDeadLettered(d.Context, origin.Place.Topic, origin.Reason)
+		}
 	}
 }
 

@@ -212,6 +212,24 @@ func TestARecordThatCannotBeStoredIsSetAside(t *testing.T) {
 	f.assertSpanAndLog(t, true, "WARN")
 }
 
+// A handler may set an earlier record aside with the one that it takes: that
+// counts as if it had been set aside when it came.
+func TestAnEarlierRecordIsSetAside(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.run(t, t.Context(), records("a another", "b ok")); err != nil || fmt.Sprint(f.handler.stored) != "[a b]" {
+		t.Errorf("run = %v, stored %v", err, f.handler.stored)
+	}
+	m := f.publisher.published[0]
+	if m.Topic != banking.TopicPaymentsDLQ || producerHeader(m, record.HeaderOriginalOffset) != "5" || producerHeader(m, record.HeaderErrorReason) != "contradictory" ||
+		producerHeader(m, record.HeaderConsumerGroup) != group || producerHeader(m, record.HeaderAttempts) != "1" {
+		t.Errorf("published to %s with %v", m.Topic, m.Headers)
+	}
+	labels := map[string]string{"topic": banking.TopicPaymentsRejected, "reason": "contradictory"}
+	if failed, set := f.telemetry.Metric("kafka_messages_failed_total", labels), f.telemetry.Metric("kafka_dead_letters_total", labels); failed != 1 || set != 1 {
+		t.Errorf("failed %v, dead letters %v", failed, set)
+	}
+}
+
 // Waiting does not mend a damaged database: the worker ends with the reason.
 func TestADamagedStorageEndsTheWorker(t *testing.T) {
 	f := newFixture(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
@@ -39,18 +38,24 @@ func (t *tracker) Handle(_ context.Context, known histories, r record.Record) (*
 	case contradicts(events, *f):
 		return nil, nil, delivery.Reject(delivery.ReasonContradictory, errors.New("the order is known by another event"))
 	}
-	return f, nil, nil
+	if f.Type != banking.TypeOrderCreated {
+		return f, nil, nil
+	}
+	// What came before its order is compared now.
+	strange := strangers(known[f.OrderID], f.EventID)
+	f.Strangers = len(strange)
+	return f, letters(strange), nil
 }
 
-// contradicts says whether a history has another event that says what the fact
-// says: an order is created once and decided once.
-func contradicts(events []moment, f fact) bool {
-	decides := func(eventType string) bool {
-		return eventType == banking.TypePaymentAuthorized || eventType == banking.TypePaymentRejected
+// letters sets aside the decisions among the moments.
+func letters(strange []moment) (out []record.Message) {
+	for _, m := range strange {
+		if m.Record != nil {
+			out = append(out, delivery.Letter(banking.DeadLetterTopic(m.Record.Topic), banking.GroupSuivi, *m.Record,
+				delivery.Reject(delivery.ReasonContradictory, errors.New("its order was created by another event"))))
+		}
 	}
-	return slices.ContainsFunc(events, func(m moment) bool {
-		return m.EventID != f.EventID && f.Type != banking.TypePaymentFailed && (m.Type == f.Type || decides(m.Type) && decides(f.Type))
-	})
+	return out
 }
 
 // Store brings the views up to date.
@@ -69,6 +74,9 @@ func (t *tracker) Stored(decided []delivery.Decided[*fact]) {
 	for _, d := range decided {
 		if d.Change != nil {
 			t.log.DebugContext(d.Context, "order updated", "order_id", d.Change.OrderID, "event", d.Change.Type)
+			if d.Change.Strangers > 0 {
+				t.log.WarnContext(d.Context, "what was known of the order is another's and shown no more", "order_id", d.Change.OrderID, "events", d.Change.Strangers)
+			}
 		}
 	}
 }
@@ -89,8 +97,10 @@ func read(r record.Record) (*fact, error) {
 		f.UserID, f.Amount, f.Items = e.UserID, e.Amount, e.Items
 	case banking.PaymentAuthorized:
 		f.UserID, f.Amount, f.AuthorizationCode = e.UserID, e.Amount, e.AuthorizationCode
+		f.Cause, f.Record = r.Header(record.HeaderOriginalEventID), &r
 	case banking.PaymentRejected:
 		f.UserID, f.Amount, f.RejectionReason = e.UserID, e.Amount, e.RejectionReason
+		f.Cause, f.Record = r.Header(record.HeaderOriginalEventID), &r
 	}
 	return &f, nil
 }
@@ -114,6 +124,6 @@ func readDeadLetter(r record.Record) (*fact, error) {
 		// Republished by a crash, a dead letter has the same origin; the dead
 		// letter of a replay has another.
 		EventID: origin.Place.String(), Type: banking.TypePaymentFailed, At: origin.FailedAt, Status: banking.OrderStatusFailed,
-		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount, FailureReason: origin.Reason,
+		OrderID: order.OrderID, UserID: order.UserID, Amount: order.Amount, FailureReason: origin.Reason, Cause: order.EventID,
 	}, nil
 }

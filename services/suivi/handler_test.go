@@ -11,6 +11,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 func orderEvent() banking.OrderCreated {
@@ -44,6 +45,9 @@ func recordOf(t *testing.T, topic string, e banking.Event) record.Record {
 	r := record.Record{Place: record.At(topic, 0, 0), Key: []byte(e.Order()), Value: value, Time: at(9)}
 	r.Headers = []record.Header{
 		{Key: record.HeaderEventID, Value: []byte(e.ID())}, {Key: record.HeaderEventType, Value: []byte(e.Type())},
+	}
+	if e.Type() != banking.TypeOrderCreated {
+		r.Headers = append(r.Headers, record.Header{Key: record.HeaderOriginalEventID, Value: []byte("created-" + e.Order())})
 	}
 	return r
 }
@@ -79,16 +83,24 @@ func letterFact(minute int) *fact {
 
 func pointer(f fact) *fact { return &f }
 
+// saidBy is the fact with the record that said it.
+func saidBy(r record.Record, f fact) *fact {
+	f.Record = &r
+	return &f
+}
+
 // TestFacts is a table of records in, facts out.
 func TestFacts(t *testing.T) {
+	yes := recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent())
+	no := recordOf(t, banking.TopicPaymentsRejected, rejectedEvent())
 	tests := []struct {
 		name   string
 		record record.Record
 		want   *fact
 	}{
 		{"created", recordOf(t, banking.TopicOrdersCreated, orderEvent()), pointer(created("order-1", 1))},
-		{"authorised", recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent()), pointer(authorized("order-1", 2))},
-		{"rejected", recordOf(t, banking.TopicPaymentsRejected, rejectedEvent()), pointer(rejected("order-1", 2))},
+		{"authorised", yes, saidBy(yes, authorized("order-1", 2))},
+		{"rejected", no, saidBy(no, rejected("order-1", 2))},
 		{"dead letter", deadLetter(t, banking.GroupPaiement), letterFact(3)},
 		{"dead letter without its time", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderFailedAt, ""), nil},
 		{"dead letter with a strange time", spoiltHeader(deadLetter(t, banking.GroupPaiement), record.HeaderFailedAt, "yesterday"), nil},
@@ -164,6 +176,11 @@ func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
 	yes := recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent())
 	no := recordOf(t, banking.TopicPaymentsRejected, rejectedEvent())
 	letter := deadLetter(t, banking.GroupPaiement)
+	foreign := spoiltHeader(recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent()), record.HeaderOriginalEventID, "another")
+	silent := spoiltHeader(recordOf(t, banking.TopicPaymentsAuthorized, authorizedEvent()), record.HeaderOriginalEventID, "")
+	derived := authorizedEvent()
+	derived.EventID = banking.ResultEventID("created-order-1")
+	stranger := func(f fact) fact { f.EventID = "created by another"; return f }
 	tests := []struct {
 		name    string
 		known   []fact
@@ -180,6 +197,11 @@ func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
 		{"decided after a failure", []fact{failed("order-1", 1, 1)}, no, false},
 		{"failed again", []fact{failed("order-1", 1, 1)}, letter, false},
 		{"failed once and decided", []fact{authorized("order-1", 1)}, letter, false},
+		{"decided for another order", []fact{created("order-1", 1)}, foreign, true},
+		{"decided before its order is known", nil, foreign, false},
+		{"decided for nobody knows which", []fact{created("order-1", 1)}, silent, true},
+		{"decided for the one its id tells", []fact{created("order-1", 1)}, spoiltHeader(recordOf(t, banking.TopicPaymentsAuthorized, derived), record.HeaderOriginalEventID, ""), false},
+		{"another order failed", []fact{stranger(created("order-1", 1))}, letter, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -191,5 +213,99 @@ func TestAnOrderIsCreatedOnceAndDecidedOnce(t *testing.T) {
 				t.Errorf("fact %v", f)
 			}
 		})
+	}
+}
+
+// take has the tracker take records one by one, as the loop does.
+func take(t *testing.T, tr *tracker, records ...record.Record) (out []record.Message) {
+	t.Helper()
+	for _, r := range records {
+		known, err := tr.Load(t.Context(), []record.Record{r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, messages, err := tr.Handle(t.Context(), known, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, messages...)
+		applyDecided(t, tr, []delivery.Decided[*fact]{{Context: t.Context(), Record: r, Change: f}})
+	}
+	return out
+}
+
+// A decision that came before its order is compared when the order comes. One
+// of another order is shown no more, and set aside as it was: its customer is
+// another.
+func TestADecisionOfAnotherOrderIsSetAside(t *testing.T) {
+	onEach(t, func(t *testing.T, empty maker) {
+		order := recordOf(t, banking.TopicOrdersCreated, orderEvent())
+		theirs := authorizedEvent()
+		theirs.EventID, theirs.UserID, theirs.Amount = "authorized-theirs", "user-2", 7
+		foreign := spoiltHeader(recordOf(t, banking.TopicPaymentsAuthorized, theirs), record.HeaderOriginalEventID, "created-theirs")
+		foreign.Place, foreign.Time = record.At(banking.TopicPaymentsAuthorized, 2, 42), time.Time{}
+		ours := recordOf(t, banking.TopicPaymentsRejected, rejectedEvent())
+		failure := deadLetter(t, banking.GroupPaiement)
+		want := project(project(project(view{}, created("order-1", 1)), *letterFact(3)), rejected("order-1", 2))
+
+		tr := openTracker(t, empty)
+		if out := take(t, tr, failure, foreign); len(out) != 0 || stored(t, tr, "order-1").Status != banking.OrderStatusAuthorized {
+			t.Errorf("before the order: %v, %+v", out, stored(t, tr, "order-1"))
+		}
+		out := take(t, tr, order)
+		if len(out) != 1 || out[0].Topic != banking.TopicPaymentsDLQ {
+			t.Fatalf("with the order goes %v", out)
+		}
+		origin, original, err := record.ParseOrigin(record.Record{Place: record.At(banking.TopicPaymentsDLQ, 0, 0), Key: out[0].Key, Value: out[0].Value, Headers: out[0].Headers})
+		if err != nil || origin.Group != banking.GroupSuivi || origin.Reason != string(delivery.ReasonContradictory) || origin.Class != "reject" {
+			t.Errorf("the letter says %+v, %v", origin, err)
+		}
+		if diff := cmp.Diff(foreign, original); diff != "" {
+			t.Errorf("the record set aside (-was +is):\n%s", diff)
+		}
+		v := stored(t, tr, "order-1")
+		if v.Status != banking.OrderStatusFailed || v.UserID != "user-1" || v.Amount != 1050 || v.AuthorizationCode != "" || len(v.Events) != 2 {
+			t.Errorf("with the order the view is %+v", v)
+		}
+		if out := take(t, tr, ours); len(out) != 0 {
+			t.Errorf("with its decision goes %v", out)
+		}
+		if diff := cmp.Diff(want, stored(t, tr, "order-1")); diff != "" {
+			t.Errorf("the view (-want +got):\n%s", diff)
+		}
+		if n := total(t, tr); n != 1 {
+			t.Errorf("%d orders are counted", n)
+		}
+	})
+}
+
+// What another partition has stored since a record was looked at has it looked
+// at again.
+func TestARecordIsLookedAtAgainWhenMoreIsKnown(t *testing.T) {
+	foreign := func() fact { f := authorized("order-1", 2); f.Cause = "created-theirs"; return f }
+	for name, tt := range map[string]struct {
+		first, second fact
+		again         bool
+	}{
+		"an order after its decision":      {authorized("order-1", 2), created("order-1", 1), false},
+		"an order after another's":         {foreign(), created("order-1", 1), true},
+		"another's decision after it":      {created("order-1", 1), foreign(), true},
+		"a second decision":                {authorized("order-1", 2), rejected("order-1", 3), true},
+		"the same":                         {authorized("order-1", 2), authorized("order-1", 2), false},
+		"a failure of another":             {created("order-1", 1), func() fact { f := failed("order-1", 2, 1); f.Cause = "theirs"; return f }(), true},
+		"a failure whose order is unknown": {authorized("order-1", 1), failed("order-1", 2, 1), false},
+	} {
+		tr := openTracker(t, sqliteIn)
+		storeAll(t, tr, tt.first)
+		before := stored(t, tr, "order-1")
+		err := tr.store.Update(t.Context(), func(tx *storage.Tx) error {
+			return tr.Store(t.Context(), tx, []delivery.Decided[*fact]{{Context: t.Context(), Change: &tt.second}})
+		})
+		if errors.Is(err, storage.ErrFenced) != tt.again || !tt.again && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(before, stored(t, tr, "order-1")); tt.again && diff != "" {
+			t.Errorf("%s changes the view:\n%s", name, diff)
+		}
 	}
 }

@@ -45,14 +45,14 @@ func created(id string, minute int) fact {
 func authorized(id string, minute int) fact {
 	return fact{
 		EventID: "authorized-" + id, Type: banking.TypePaymentAuthorized, At: at(minute), Status: banking.OrderStatusAuthorized,
-		OrderID: id, UserID: "user-1", Amount: 1050, AuthorizationCode: "AUTH-1",
+		OrderID: id, UserID: "user-1", Amount: 1050, AuthorizationCode: "AUTH-1", Cause: "created-" + id,
 	}
 }
 
 func rejected(id string, minute int) fact {
 	return fact{
 		EventID: "rejected-" + id, Type: banking.TypePaymentRejected, At: at(minute), Status: banking.OrderStatusRejected,
-		OrderID: id, UserID: "user-1", Amount: 1050, RejectionReason: "card_expired",
+		OrderID: id, UserID: "user-1", Amount: 1050, RejectionReason: "card_expired", Cause: "created-" + id,
 	}
 }
 
@@ -60,7 +60,7 @@ func rejected(id string, minute int) fact {
 func failed(id string, minute, try int) fact {
 	return fact{
 		EventID: fmt.Sprintf("orders.created/0/%d", try), Type: banking.TypePaymentFailed, At: at(minute), Status: banking.OrderStatusFailed,
-		OrderID: id, UserID: "user-1", Amount: 1050, FailureReason: fmt.Sprintf("reason-%d", try%3),
+		OrderID: id, UserID: "user-1", Amount: 1050, FailureReason: fmt.Sprintf("reason-%d", try%3), Cause: "created-" + id,
 	}
 }
 

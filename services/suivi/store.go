@@ -62,10 +62,10 @@ func scanView(row scanner) (view, error) {
 	v.CreatedAt, v.ProcessedAt = fromMicros(created), fromMicros(processed)
 	v.ListedAt, v.UpdatedAt = fromMicros(listed), fromMicros(updated)
 	if err := json.Unmarshal([]byte(items), &v.Items); err != nil {
-		return view{}, fmt.Errorf("decode items of %s: %w", v.OrderID, err)
+		return view{}, fmt.Errorf("decode items of %s: %w: %w", v.OrderID, storage.ErrDamaged, err)
 	}
 	if err := json.Unmarshal([]byte(events), &v.Events); err != nil {
-		return view{}, fmt.Errorf("decode events of %s: %w", v.OrderID, err)
+		return view{}, fmt.Errorf("decode events of %s: %w: %w", v.OrderID, storage.ErrDamaged, err)
 	}
 	return v, nil
 }
@@ -124,6 +124,9 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 	changes := map[banking.OrderStatus]int{}
 	for i, f := range facts {
 		before, ok := known[f.OrderID]
+		if stale(before.Events, f) {
+			return fmt.Errorf("%w: %s is known otherwise by now", storage.ErrFenced, f.OrderID)
+		}
 		if ok {
 			changes[before.Status]--
 		}
@@ -134,6 +137,15 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 		return err
 	}
 	return count(ctx, tx, changes)
+}
+
+// stale says whether the fact would not have been taken, or otherwise, if all
+// that is known now had been known then: its record has to be looked at again.
+func stale(events []moment, f fact) bool {
+	if seen(events, f.EventID) {
+		return false
+	}
+	return contradicts(events, f) || f.Type == banking.TypeOrderCreated && len(strangers(events, f.EventID)) != f.Strangers
 }
 
 // find returns those of the orders that are known, as the transaction sees
@@ -207,7 +219,7 @@ func (s store) Histories(ctx context.Context, orderIDs []string) (histories, err
 		}
 		var events []moment
 		if err := json.Unmarshal([]byte(text), &events); err != nil {
-			return fmt.Errorf("decode events of %s: %w", id, err)
+			return fmt.Errorf("decode events of %s: %w: %w", id, storage.ErrDamaged, err)
 		}
 		known[id] = events
 		return nil
@@ -294,7 +306,7 @@ func ReadViews(ctx context.Context, s *storage.Snapshot, give func(View) error) 
 			v.CreatedAt, v.ProcessedAt, v.ListedAt, v.UpdatedAt, make([]Moment, len(v.Events)),
 		}
 		for i, m := range v.Events {
-			out.Events[i] = Moment(m)
+			out.Events[i] = Moment{m.EventID, m.Type, m.At}
 		}
 		if err := give(out); err != nil {
 			return err

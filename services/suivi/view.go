@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // fact is what one record says about an order.
@@ -23,6 +24,12 @@ type fact struct {
 	AuthorizationCode string
 	RejectionReason   string
 	FailureReason     string
+
+	Cause  string         // the order's event that was decided, or failed to be; "" where nothing says so
+	Record *record.Record // which said it, of a decision
+	// Strangers is how many moments of the history are about another order, of
+	// those that were known before OrderCreated.
+	Strangers int
 }
 
 // moment is one event in an order's history.
@@ -30,6 +37,56 @@ type moment struct {
 	EventID string    `json:"id"`
 	Type    string    `json:"type"`
 	At      time.Time `json:"at"`
+
+	// Until OrderCreated has been seen: the fact's Cause and Record.
+	Cause  string         `json:"cause,omitempty"`
+	Record *record.Record `json:"record,omitempty"`
+}
+
+// about says whether the moment is about the order that an event created. Of a
+// decision that does not say so, its id does.
+func (m moment) about(created string) bool {
+	switch {
+	case m.Type == banking.TypeOrderCreated:
+		return m.EventID == created
+	case m.Cause != "":
+		return m.Cause == created
+	case m.Type == banking.TypePaymentFailed:
+		return true
+	default:
+		return m.EventID == banking.ResultEventID(created)
+	}
+}
+
+func (f fact) moment() moment { return moment{f.EventID, f.Type, f.At, f.Cause, f.Record} }
+
+// creation returns the id of the event that created the order, "" where it has
+// not been seen.
+func creation(events []moment) string {
+	i := slices.IndexFunc(events, func(m moment) bool { return m.Type == banking.TypeOrderCreated })
+	if i < 0 {
+		return ""
+	}
+	return events[i].EventID
+}
+
+// strangers returns those of the moments that are about another order than the
+// one that an event creates.
+func strangers(events []moment, created string) []moment {
+	return slices.DeleteFunc(slices.Clone(events), func(m moment) bool { return m.about(created) })
+}
+
+// contradicts says whether a history says otherwise than the fact: an order is
+// created once and decided once, and its decision is about the event that
+// created it.
+func contradicts(events []moment, f fact) bool {
+	decides := func(eventType string) bool { return banking.StatusAfter(eventType).Decided() }
+	if created := creation(events); created != "" && !f.moment().about(created) {
+		return true
+	}
+	return slices.ContainsFunc(events, func(m moment) bool {
+		return m.EventID != f.EventID && (decides(m.Type) && decides(f.Type))
+	})
 }
 
 // compare gives moments their order by time; those of one time have an order
@@ -89,18 +146,28 @@ func project(v view, f fact) view {
 	if seen(v.Events, f.EventID) {
 		return v
 	}
+	if f.Type == banking.TypeOrderCreated {
+		v = v.createdBy(f.EventID)
+	}
 	if len(v.Events) >= banking.MaxOrderEvents {
 		v.Events = withoutOldestFailure(v.Events)
 	}
 	if len(v.Events) < banking.MaxOrderEvents {
-		v.Events = append(slices.Clone(v.Events), moment{f.EventID, f.Type, f.At})
+		m := f.moment()
+		if !v.CreatedAt.IsZero() {
+			m.Cause, m.Record = "", nil // it has been compared
+		}
+		v.Events = append(slices.Clone(v.Events), m)
 		slices.SortFunc(v.Events, moment.compare)
 	}
-	v.OrderID, v.UserID, v.Amount = f.OrderID, f.UserID, f.Amount
+	v.OrderID = f.OrderID
 	if f.Type == banking.TypeOrderCreated {
-		v.Items, v.CreatedAt, v.ListedAt = f.Items, f.At, f.At
-	} else if v.ListedAt.IsZero() {
-		v.ListedAt = f.At // until OrderCreated comes
+		v.UserID, v.Amount, v.Items, v.CreatedAt, v.ListedAt = f.UserID, f.Amount, f.Items, f.At, f.At
+	} else if v.CreatedAt.IsZero() { // until OrderCreated comes
+		v.UserID, v.Amount = f.UserID, f.Amount
+		if v.ListedAt.IsZero() {
+			v.ListedAt = f.At
+		}
 	}
 	newReason := f.Status == banking.OrderStatusFailed && v.Status == banking.OrderStatusFailed && lastFailure(v.Events) == f.EventID
 	if newReason || f.Status.Replaces(v.Status) {
@@ -114,4 +181,30 @@ func project(v view, f fact) view {
 		v.UpdatedAt = f.At
 	}
 	return v
+}
+
+// createdBy is the view once it is known which event created the order: nothing
+// of another order is left in it, whose customer may be another too.
+func (v view) createdBy(created string) view {
+	ours := slices.DeleteFunc(slices.Clone(v.Events), func(m moment) bool { return !m.about(created) })
+	for i := range ours {
+		ours[i].Cause, ours[i].Record = "", nil
+	}
+	if len(ours) == len(v.Events) {
+		v.Events = ours
+		return v
+	}
+	w := view{OrderID: v.OrderID, Events: ours, Revision: v.Revision}
+	for _, m := range ours {
+		if s := banking.StatusAfter(m.Type); s.Replaces(w.Status) {
+			w.Status = s
+		}
+		if m.At.After(w.UpdatedAt) {
+			w.UpdatedAt = m.At
+		}
+	}
+	if w.Status == v.Status {
+		w.AuthorizationCode, w.RejectionReason, w.FailureReason, w.ProcessedAt = v.AuthorizationCode, v.RejectionReason, v.FailureReason, v.ProcessedAt
+	}
+	return w
 }

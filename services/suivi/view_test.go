@@ -27,7 +27,7 @@ func permutations(facts []fact) [][]fact {
 
 func moments(facts ...fact) (all []moment) {
 	for _, f := range facts {
-		all = append(all, moment{f.EventID, f.Type, f.At})
+		all = append(all, moment{EventID: f.EventID, Type: f.Type, At: f.At})
 	}
 	return all
 }
