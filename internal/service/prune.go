@@ -119,7 +119,7 @@ func (p *pruner) run(ctx context.Context) error {
 			err = p.round(ctx, times)
 		}
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // a request to stop is no failure
+			return nil // a request to stop is no failure
 		}
 		if err != nil {
 			p.base.Log.WarnContext(ctx, "old state not removed; the next round tries again", "error", err)

@@ -93,7 +93,7 @@ func TestRoundsOfPruning(t *testing.T) {
 		ahead := p.newest
 		p.set = 0
 		<-time.After(2 * time.Minute)
-		want("set back, behind the newest record", 4, 1, 1, ahead.Sub(time.Now()).Truncate(time.Second).Seconds(), pruneBatch+3)
+		want("set back, behind the newest record", 4, 1, 1, time.Until(ahead).Truncate(time.Second).Seconds(), pruneBatch+3)
 		warnings := 0
 		for _, line := range p.Logs() {
 			if line["level"] == "WARN" && strings.Contains(line["msg"].(string), "nothing is removed") {

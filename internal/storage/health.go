@@ -111,18 +111,18 @@ func (h *health) wrote(work bool) {
 }
 
 // verdict is what is known without a write; known is false where one is due.
-func (h *health) verdict(now time.Time) (err error, known bool) {
+func (h *health) verdict(now time.Time) (known bool, err error) {
 	switch {
 	case h.damaged != nil:
-		return h.damaged, true
+		return true, h.damaged
 	case h.noRoom != nil && now.Sub(h.noRoomAt) < distrust:
-		return h.noRoom, true
+		return true, h.noRoom
 	case now.Sub(h.wroteAt) < checkEvery:
-		return nil, true
+		return true, nil
 	case now.Sub(h.probedAt) < checkEvery && h.probing == nil:
-		return h.probed, true
+		return true, h.probed
 	}
-	return nil, false
+	return false, nil
 }
 
 // Check says whether the storage answers and takes writes: it does if something
@@ -158,7 +158,7 @@ func (s *Store) startProbe(ctx context.Context) (done <-chan struct{}, err error
 	h := &s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err, known := h.verdict(time.Now()); known {
+	if known, err := h.verdict(time.Now()); known {
 		return nil, err
 	}
 	if h.probing != nil {

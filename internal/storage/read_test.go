@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
-	"time"
 )
 
 func TestReadersSeeWholeTransactionsWhileAWriterWrites(t *testing.T) {

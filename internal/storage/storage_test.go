@@ -9,9 +9,9 @@ import (
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
+	"time"
 
 	"github.com/vigie-dev/vigie/internal/storage"
-	"time"
 )
 
 func TestOpenRefuses(t *testing.T) {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
-	"time"
 )
 
 func TestUpdateStoresAllOrNothing(t *testing.T) { onEach(t, testUpdateStoresAllOrNothing) }
