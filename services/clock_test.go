@@ -2,16 +2,21 @@ package services_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
@@ -28,6 +33,7 @@ const patience = 3 * time.Minute
 type bank struct {
 	settings service.Settings
 	urls     map[string]string
+	services map[string]*service.Service
 	stop     func()
 }
 
@@ -40,15 +46,14 @@ func startBank(t *testing.T, settings service.Settings, set time.Duration) *bank
 		now.Wall = now.Wall.Add(set)
 		return now
 	}
-	b := &bank{settings: settings, urls: map[string]string{}}
-	var all []*service.Service
+	b := &bank{settings: settings, urls: map[string]string{}, services: map[string]*service.Service{}}
 	b.stop = func() {
-		for _, s := range all {
+		for _, s := range b.services {
 			if err := s.Stop(context.Background()); err != nil {
 				t.Error(err)
 			}
 		}
-		all = nil
+		clear(b.services)
 	}
 	t.Cleanup(func() { b.stop() })
 	for name, start := range map[string]func() (*service.Service, error){
@@ -61,8 +66,7 @@ func startBank(t *testing.T, settings service.Settings, set time.Duration) *bank
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, s)
-		b.urls[name] = s.URL()
+		b.services[name], b.urls[name] = s, s.URL()
 	}
 	return b
 }
@@ -161,5 +165,48 @@ func TestAClockThatIsAheadTakesNothingAway(t *testing.T) {
 		}
 		b.knows(t, order)
 		b.stop()
+	}
+}
+
+// A database that is damaged while a service runs ends it, and the error names
+// the damage: waiting does not mend it.
+func TestADamagedStorageEndsItsService(t *testing.T) {
+	cfg, _ := testkafka.Embedded(t)
+	folder := t.TempDir()
+	b := startBank(t, service.Settings{
+		Address: "127.0.0.1:0", Brokers: cfg.Brokers, DatabaseURL: "sqlite:" + folder, LogWriter: io.Discard, LogLevel: slog.LevelError,
+	}, 0)
+	id := idOf(t, b.ask(t, http.MethodPost, commande.Name, "/orders", oneOrder))
+	b.get(t, suivi.Name, "/orders/"+id+"/status", "PAYMENT_AUTHORIZED")
+	damage(t, filepath.Join(folder, suivi.Name, suivi.Name+".db"))
+	publisher, err := kafka.NewPublisher(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(publisher.Publish(t.Context(), kafka.Outgoing(record.Message{Topic: banking.TopicOrdersCreated, Key: []byte(id)})), publisher.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	select {
+	case err := <-b.services[suivi.Name].Failed():
+		if !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), id) {
+			t.Errorf("suivi ended with %v", err)
+		}
+	case <-ctx.Done():
+		t.Error("suivi goes on")
+	}
+}
+
+// damage changes what suivi has stored behind its back.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(60000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), "UPDATE orders SET events = '{'")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
