@@ -52,7 +52,7 @@ func salvage(ctx context.Context, c *cli.Command) error {
 		fmt.Fprintln(c.Root().Writer, "nothing is damaged, and nothing was changed")
 		return nil
 	}
-	fmt.Fprintf(c.Root().Writer, "%d places are given up, and kept aside in the data folder; start again, then run `vigie audit`\n", places)
+	fmt.Fprintf(c.Root().Writer, "places given up: %d; their bytes are kept aside in the data folder. Start again, then run `vigie audit`\n", places)
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The layout of a record batch, Kafka's format 2. The checksum covers what
@@ -15,10 +17,7 @@ const (
 	atChecksum   = 17
 	atAttributes = 21
 	atLastDelta  = 23
-	atFirstTime  = 27
 	atMaxTime    = 35
-	atProducer   = 43
-	atSequence   = 53
 	atCount      = 57
 	headerSize   = 61
 
@@ -138,20 +137,22 @@ func hiddenWhole(rest []byte) bool {
 	}
 }
 
-// hole is a batch without records that stands for the offsets from first to
-// last. Kafka keeps the like where compaction has taken all records of a batch,
-// and every consumer reads over it.
+// hole is a batch that stands for the offsets from first to last and has nothing
+// for a consumer: a marker, as the end of a transaction is, of no transaction. A
+// batch without records would do for Kafka's own consumer, but sarama's answers
+// leave those out.
 func hole(first, last, time int64) []byte {
-	b := make([]byte, headerSize)
-	binary.BigEndian.PutUint64(b, uint64(first)) //nolint:gosec // a place in a log
-	binary.BigEndian.PutUint32(b[atLength:], headerSize-lengthEnd)
-	b[atMagic] = magic
-	binary.BigEndian.PutUint32(b[atLastDelta:], uint32(last-first)) //nolint:gosec // within a segment
-	binary.BigEndian.PutUint64(b[atFirstTime:], uint64(time))       //nolint:gosec // as written
-	binary.BigEndian.PutUint64(b[atMaxTime:], uint64(time))         //nolint:gosec // as written
-	for i := atProducer; i < atCount; i++ {                         // no producer, epoch and sequence: -1 each
-		b[i] = 0xff
+	key := kmsg.ControlRecordKey{Type: kmsg.ControlRecordKeyTypeCommit}
+	marker := kmsg.EndTxnMarker{}
+	record := kmsg.Record{OffsetDelta: int32(last - first), Key: key.AppendTo(nil), Value: marker.AppendTo(nil)} //nolint:gosec // within a segment
+	record.Length = int32(len(record.AppendTo(nil)) - 1)                                                         //nolint:gosec // it is short; its own length takes a byte
+	batch := kmsg.RecordBatch{
+		FirstOffset: first, Magic: magic, Attributes: attrControl, LastOffsetDelta: record.OffsetDelta,
+		FirstTimestamp: time, MaxTimestamp: time, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1,
+		NumRecords: 1, Records: record.AppendTo(nil),
 	}
+	b := batch.AppendTo(nil)
+	binary.BigEndian.PutUint32(b[atLength:], uint32(len(b)-lengthEnd)) //nolint:gosec // it is short
 	binary.BigEndian.PutUint32(b[atChecksum:], crc32.Checksum(b[atAttributes:], checksums()))
 	return b
 }

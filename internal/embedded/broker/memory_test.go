@@ -58,10 +58,10 @@ func writeLog(t *testing.T, dir string, n int) (bytes int64) {
 		record := kmsg.Record{Key: []byte(fmt.Sprint("order-", i)), Value: make([]byte, 500)}
 		record.Length = int32(len(record.AppendTo(nil)) - 2)
 		at := len(segment)
-		segment = append(append(segment, hole(int64(i), int64(i), now)...), record.AppendTo(nil)...)
+		segment = append(append(segment, hole(int64(i), int64(i), now)[:headerSize]...), record.AppendTo(nil)...)
 		batch := segment[at:]
 		binary.BigEndian.PutUint32(batch[atLength:], uint32(len(batch)-lengthEnd))
-		binary.BigEndian.PutUint32(batch[atCount:], 1)
+		binary.BigEndian.PutUint16(batch[atAttributes:], 0)
 		binary.BigEndian.PutUint32(batch[atChecksum:], crc32.Checksum(batch[atAttributes:], checksums()))
 		if len(segment) < SegmentBytes && i < n-1 {
 			continue

@@ -128,7 +128,7 @@ func (s *segment) take(b header) {
 		s.newest = b.maxTime()
 	}
 	s.next, s.size, s.batches = b.next(), s.size+b.size(), s.batches+1
-	s.transactions = s.transactions || b.attributes()&(attrTransactional|attrControl) != 0
+	s.transactions = s.transactions || b.attributes()&attrTransactional != 0
 	s.index = append(s.index, indexEntry(b.inTransaction(), s.newest)...)
 }
 

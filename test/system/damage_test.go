@@ -1,0 +1,63 @@
+package system_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vigie-dev/vigie/internal/testenv/bank"
+)
+
+// A flipped bit in the broker's log stops the whole system until somebody
+// decides; giving up what it hit lets everything else go on, and audit says what
+// is missing.
+func TestADamagedLogIsRefusedUntilItIsGivenUp(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data)
+	s.Decided(t, s.MustOrder(t, "10").OrderID)
+	if status := s.Program.Stop(); status != 0 {
+		t.Fatalf("exit status %d", status)
+	}
+	logs, err := filepath.Glob(filepath.Join(data, "broker", "log", "partitions", "orders.created-*", "0.dat"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("logs with an order: %v, %v", logs, err)
+	}
+	content, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(logs[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	refused := bank.Launch(t, "up", "--data", data, "--broker-addr", "127.0.0.1:0")
+	<-refused.Done
+	for _, want := range []string{logs[0], "byte 0", "offset 0", "restore a copy", "vigie broker --salvage"} {
+		if text := refused.Stderr.String(); refused.Status != 1 || !strings.Contains(text, want) || strings.Count(text, "\n") != 1 {
+			t.Errorf("exit status %d without %q, or in more than a line:\n%s", refused.Status, want, text)
+		}
+	}
+	if after, err := os.ReadFile(logs[0]); err != nil || string(after) != string(content) {
+		t.Errorf("the refused log was changed, %v", err)
+	}
+
+	salvage := bank.Launch(t, "broker", "--salvage", "--data", data)
+	<-salvage.Done
+	if text := salvage.Stdout.String(); salvage.Status != 0 || !strings.Contains(text, "places given up: 1") {
+		t.Errorf("salvage: exit status %d:\n%s%s", salvage.Status, text, salvage.Stderr)
+	}
+	s = bank.Start(t, data)
+	if order := s.MustOrder(t, "20"); order.OrderID != "order-2" {
+		t.Errorf("the next order is %s, want order-2", order.OrderID)
+	} else {
+		s.Decided(t, order.OrderID)
+	}
+	audit := bank.Launch(t, "audit", "--data", data, "--kafka-brokers", s.Brokers)
+	<-audit.Done
+	if text := audit.Stdout.String() + audit.Stderr.String(); audit.Status != 1 || !strings.Contains(text, "order-1") {
+		t.Errorf("audit: exit status %d:\n%s", audit.Status, text)
+	}
+}
