@@ -85,7 +85,7 @@ func awaitRest(ctx context.Context, address string) error {
 			if now, err = kafka.Bounds(ctx, client, topicNames()...); err != nil {
 				return err
 			}
-			behind, err = backlog(client, now)
+			behind, err = backlog(ctx, client, now)
 			return err
 		})
 		if err == nil && behind == "" && slices.Equal(before, now) {
@@ -125,7 +125,7 @@ func readersOf(topic string) (readers []string) {
 }
 
 // backlog names a partition that a group has not read to its end, or "".
-func backlog(client *kafka.Client, logs []kafka.Span) (string, error) {
+func backlog(ctx context.Context, client *kafka.Client, logs []kafka.Span) (string, error) {
 	admin, err := sarama.NewClusterAdminFromClient(client) // shares the client, which the caller closes
 	if err != nil {
 		return "", fmt.Errorf("list groups: %w", err)
@@ -142,9 +142,19 @@ func backlog(client *kafka.Client, logs []kafka.Span) (string, error) {
 			return "", fmt.Errorf("offsets of %s: %w", group, err)
 		}
 		for _, log := range logs {
-			block := response.GetBlock(log.Topic, log.ID)
-			if slices.Contains(topics, log.Topic) && log.End > 0 && (block == nil || block.Offset < log.End) {
-				return fmt.Sprintf("%s has not read %s to its end at %d", group, log.Partition, log.End), nil
+			if !slices.Contains(topics, log.Topic) {
+				continue
+			}
+			if block := response.GetBlock(log.Topic, log.ID); block != nil {
+				log.Start = max(log.Start, block.Offset)
+			}
+			// What a log ends with may be no record, but a transaction's marker.
+			unread, err := log.Start < log.End, error(nil)
+			if unread {
+				unread, err = client.Holds(ctx, log)
+			}
+			if unread || err != nil {
+				return fmt.Sprintf("%s has not read %s to its end at %d", group, log.Partition, log.End), err
 			}
 		}
 	}
