@@ -182,6 +182,26 @@ func TestAuditOfSpoiltStorage(t *testing.T) {
 			"analyseur", `UPDATE totals SET count = count + 1, amount = amount + 405 WHERE status = 'AUTHORIZED'`,
 			[]string{"totals_wrong"}, "analyseur's totals are wrong",
 		},
+		"count forged": {
+			"suivi", `UPDATE counters SET value = value + 1000 WHERE name = 'PAYMENT_AUTHORIZED'`,
+			[]string{"count_wrong"}, "suivi's count of orders is wrong",
+		},
+		"user forged":  {"suivi", `UPDATE orders SET user_id = 'mallory' WHERE order_id = 'order-4'`, []string{"view_wrong order-4"}, "order-4 wrong in suivi"},
+		"items forged": {"suivi", `UPDATE orders SET items = '["x"]' WHERE order_id = 'order-4'`, []string{"view_wrong order-4"}, "order-4 wrong in suivi"},
+		"code forged":  {"suivi", `UPDATE orders SET authorization_code = 'AUTH-FORGED' WHERE order_id = 'order-4'`, []string{"view_wrong order-4"}, "order-4 wrong in suivi"},
+		"times forged": {"suivi", `UPDATE orders SET listed_at = 0, processed_at = 1 WHERE order_id = 'order-4'`, []string{"view_wrong order-4"}, "order-4 wrong in suivi"},
+		"last hour forged": {
+			"analyseur", `UPDATE minutes SET count = count + 100, amount = amount + 999999 WHERE minute = (SELECT MAX(minute) FROM minutes)`,
+			[]string{"minutes_wrong"}, "analyseur's minutes are wrong",
+		},
+		"counted for another user": {
+			"analyseur", `UPDATE transactions SET user_id = 'mallory' WHERE order_id = 'order-4'`,
+			[]string{"counted_wrong order-4"}, "order-4 counted wrong by analyseur",
+		},
+		"purged in the ledger alone": {
+			"paiement", `UPDATE ledger SET status = 'PURGED' WHERE order_id = 'order-4'`,
+			[]string{"purged_and_decided order-4"}, "order-4 purged and decided",
+		},
 	}
 	// All of them side by side: an audit mostly waits for the broker. Nothing
 	// moves, so the first look is the last.
