@@ -172,7 +172,7 @@ func (l *listing) addDecision(r record.Record) error {
 	}
 	event, err := delivery.Decode(r)
 	if err != nil {
-		return nil //nolint:nilerr // what is no decision decides nothing
+		return nil // what is no decision decides nothing
 	}
 	switch e := event.(type) {
 	case banking.PaymentAuthorized:

@@ -56,7 +56,7 @@ func beingCleared(database string) bool {
 
 // note makes an empty file that survives a power cut.
 func note(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // beside the database, whose folder is a setting
 	if err != nil {
 		return err
 	}

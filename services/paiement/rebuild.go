@@ -62,7 +62,8 @@ func (r *rebuild) run(ctx context.Context) error {
 	}
 	r.progress.begin(length(decisions) + length(purges))
 	defer r.progress.end()
-	defer r.tell(ctx)()
+	stop := r.tell(ctx)
+	defer stop()
 	// Decisions first: a purge of an order that has been decided came too late.
 	decided, err := r.read(ctx, known, decisions, decisionOf)
 	if err != nil {

@@ -91,7 +91,11 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"":               func(*rapid.T) { w.check() },
 		"place":          w.placeOne,
 		"place again":    w.placeAgain,
+		"repeat":         w.placeAgain, // under other names, what is to happen more often
 		"consume":        w.consumeSome,
+		"consume on":     w.consumeSome,
+		"consume more":   w.consumeSome,
+		"look at letter": w.resolveOne,
 		"change mind":    func(t *rapid.T) { w.authoriser.fails = rapid.Bool().Draw(t, "fails") },
 		"resolve letter": w.resolveOne,
 		"let time pass":  w.passTime,
@@ -112,7 +116,10 @@ func (w *world) actions() map[string]func(*rapid.T) {
 }
 
 // tick has no two things happen at the same moment.
-func (w *world) tick() { time.Sleep(time.Millisecond) }
+func (w *world) tick() { w.pass(time.Millisecond) }
+
+// pass has the time pass that the bubble simulates.
+func (w *world) pass(d time.Duration) { <-time.After(d) }
 
 func (w *world) placeOne(t *rapid.T) {
 	w.tick()
@@ -151,7 +158,7 @@ func (w *world) resolveOne(t *rapid.T) {
 }
 
 func (w *world) passTime(t *rapid.T) {
-	time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 25, 24 * 8, 24 * 20, 24 * 40}).Draw(t, "hours")) * time.Hour)
+	w.pass(time.Duration(rapid.SampledFrom([]int{1, 25, 24 * 8, 24 * 20, 24 * 40}).Draw(t, "hours")) * time.Hour)
 }
 
 // cutAged has retention look at one partition: each topic's segments roll on

@@ -114,7 +114,7 @@ func (w *world) order(e banking.OrderCreated) record.Message {
 
 // place has a client place an order; Kafka's acknowledgement may be lost.
 func (w *world) place(client, key string, amount banking.Money, lost bool) {
-	event, err := w.desk.Place(w.ctx, client, key, banking.OrderRequest{UserID: client, Amount: amount},
+	event, err := w.desk.Place(w.ctx, client, key, banking.OrderRequest{UserID: "shop", Amount: amount},
 		func(_ context.Context, e banking.OrderCreated) error {
 			w.publish(w.order(e))
 			if lost {

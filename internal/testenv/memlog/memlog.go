@@ -49,7 +49,7 @@ func (l *Log) Append(m record.Message) record.Place {
 	_, _ = hash.Write(m.Key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := record.Partition{Topic: m.Topic, ID: int32(hash.Sum32() % banking.Partitions)} //nolint:gosec // below three
+	at := record.Partition{Topic: m.Topic, ID: int32(hash.Sum32() % banking.Partitions)}
 	p := l.part(at)
 	place := record.Place{Partition: at, Offset: p.end()}
 	p.records = append(p.records, record.Record{Place: place, Key: m.Key, Value: m.Value, Headers: m.Headers, Time: l.now()})
