@@ -17,6 +17,10 @@ import (
 // too short-lived, and are put right; what is more than is needed stays.
 func TestTopicsAreComparedAndSet(t *testing.T) {
 	_, client := testkafka.Embedded(t)
+	topicsAreComparedAndSet(t, client)
+}
+
+func topicsAreComparedAndSet(t *testing.T, client *kafka.Client) {
 	admin, err := sarama.NewClusterAdminFromClient(client)
 	if err != nil {
 		t.Fatal(err)
