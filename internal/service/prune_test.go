@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,8 @@ import (
 // pruning is a service that prunes, whose time of day the test sets.
 type pruning struct {
 	*telemetrytest.Recorder
+
+	mu     sync.Mutex // guards the rest
 	set    time.Duration
 	newest time.Time
 	cuts   []time.Duration // how old what was removed is by the system's clock, round by round
@@ -25,6 +28,8 @@ func startPruning(t *testing.T, p *pruning) {
 	p.Recorder = telemetrytest.New(t, "shop", Common())
 	system := storage.SystemClocks()
 	clocks := func() storage.Instant {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		now := system()
 		now.Wall = now.Wall.Add(p.set)
 		return now
@@ -34,8 +39,14 @@ func startPruning(t *testing.T, p *pruning) {
 		t.Fatal(err)
 	}
 	b := &Base{Stack: &lifecycle.Stack{}, Telemetry: p.Telemetry, Store: store, Log: p.Logger()}
-	newest := func(context.Context) (time.Time, error) { return p.newest, nil }
+	newest := func(context.Context) (time.Time, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.newest, nil
+	}
 	if err := b.PruneAfter(time.Hour, newest, func(_ context.Context, _ *storage.Tx, before time.Time, limit int) (int64, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.cuts = append(p.cuts, time.Since(before))
 		if len(p.cuts) == 1 {
 			return int64(limit), nil // there is more
@@ -61,6 +72,8 @@ func TestRoundsOfPruning(t *testing.T) {
 		want := func(what string, cuts int, forward, backward, behind, removed float64) {
 			t.Helper()
 			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			if len(p.cuts) != cuts {
 				t.Errorf("%s: %d removals, want %d: %v", what, len(p.cuts), cuts, p.cuts)
 			}
@@ -75,12 +88,22 @@ func TestRoundsOfPruning(t *testing.T) {
 				}
 			}
 		}
-		pass := func(d time.Duration) { <-time.After(d); p.newest = time.Now().Add(p.set) }
+		setBy := func(d time.Duration) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.set = d
+		}
+		pass := func(d time.Duration) {
+			<-time.After(d)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.newest = time.Now().Add(p.set)
+		}
 		want("at the start", 2, 0, 0, 0, pruneBatch+1)
 		pass(time.Hour)
 		want("an hour later", 3, 0, 0, 0, pruneBatch+2)
 
-		p.set = 91 * 24 * time.Hour
+		setBy(91 * 24 * time.Hour)
 		pass(2 * time.Minute)
 		want("set ahead", 3, 1, 0, 0, pruneBatch+2)
 		pass(58 * time.Minute)
@@ -91,7 +114,7 @@ func TestRoundsOfPruning(t *testing.T) {
 			t.Errorf("with the clock ahead what is older than %v goes", cut)
 		}
 		ahead := p.newest
-		p.set = 0
+		setBy(0)
 		<-time.After(2 * time.Minute)
 		want("set back, behind the newest record", 4, 1, 1, time.Until(ahead).Truncate(time.Second).Seconds(), pruneBatch+3)
 		warnings := 0
