@@ -155,7 +155,7 @@ func defects() map[string]defect {
 			}
 			return LedgerWithoutResult, id
 		},
-		"purge forgotten": func(t *rapid.T, w *world) (Kind, string) {
+		"purge forgotten": func(_ *rapid.T, w *world) (Kind, string) {
 			w.fails = func(banking.OrderCreated) bool { return true }
 			order, _ := w.create(1)
 			w.settle()

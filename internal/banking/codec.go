@@ -105,7 +105,7 @@ func decodeOrderCreated(value []byte) (Event, error) {
 		EventID:   f.text("eventId", MaxIDLength),
 		OrderID:   f.text("orderId", MaxIDLength),
 		UserID:    f.text("userId", MaxUserIDLength),
-		Amount:    f.amount(MaxAmount),
+		Amount:    f.amount(),
 		Items:     f.texts("items", -1),
 		Status:    f.status(StatusCreated),
 		CreatedAt: f.time("createdAt"),
@@ -119,7 +119,7 @@ func decodePaymentAuthorized(value []byte) (Event, error) {
 		EventID:           f.text("eventId", MaxIDLength),
 		OrderID:           f.text("orderId", MaxIDLength),
 		UserID:            f.text("userId", MaxUserIDLength),
-		Amount:            f.amount(MaxAmount),
+		Amount:            f.amount(),
 		Status:            f.status(StatusAuthorized),
 		AuthorizationCode: f.text("authorizationCode", MaxIDLength),
 		ProcessedAt:       f.time("processedAt"),
@@ -133,7 +133,7 @@ func decodePaymentRejected(value []byte) (Event, error) {
 		EventID:         f.text("eventId", MaxIDLength),
 		OrderID:         f.text("orderId", MaxIDLength),
 		UserID:          f.text("userId", MaxUserIDLength),
-		Amount:          f.amount(MaxAmount),
+		Amount:          f.amount(),
 		Status:          f.status(StatusRejected),
 		RejectionReason: f.text("rejectionReason", MaxReasonLength),
 		ProcessedAt:     f.time("processedAt"),
@@ -175,7 +175,7 @@ func checkCommon(eventID, orderID, userID string, amount Money) error {
 		checkText("eventId", eventID, MaxIDLength),
 		checkText("orderId", orderID, MaxIDLength),
 		checkText("userId", userID, MaxUserIDLength),
-		checkMoney("amount", amount, MaxAmount),
+		checkMoney("amount", amount),
 	)
 }
 

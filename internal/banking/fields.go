@@ -176,24 +176,24 @@ func (f *fields) text(name string, limit int) string {
 	return s
 }
 
-// amount reads the required amount, which is above zero and at most limit.
-func (f *fields) amount(limit Money) Money {
+// amount reads the required amount, which is above zero and at most [MaxAmount].
+func (f *fields) amount() Money {
 	const name = "amount"
 	raw := f.value(name)
 	if raw == nil {
-		f.keep(&FieldError{name, "is missing", acceptedMoney(limit)})
+		f.keep(&FieldError{name, "is missing", acceptedMoney()})
 		return 0
 	}
 	m, err := ParseMoney(string(raw))
 	switch {
 	case errors.Is(err, ErrTooManyDecimals):
-		f.keep(&FieldError{name, "has more than two decimals", acceptedMoney(limit)})
+		f.keep(&FieldError{name, "has more than two decimals", acceptedMoney()})
 	case errors.Is(err, ErrOutOfRange) && raw[0] != '-':
-		f.keep(&FieldError{name, "is too large", acceptedMoney(limit)})
+		f.keep(&FieldError{name, "is too large", acceptedMoney()})
 	case errors.Is(err, ErrNotANumber):
-		f.keep(&FieldError{name, "is not a number", acceptedMoney(limit)})
+		f.keep(&FieldError{name, "is not a number", acceptedMoney()})
 	default: // a negative amount out of range is 0 here
-		f.keep(checkMoney(name, m, limit))
+		f.keep(checkMoney(name, m))
 	}
 	return m
 }
@@ -287,12 +287,12 @@ func checkText(name, s string, limit int) error {
 }
 
 // checkMoney checks an amount against the rule that fields.amount states.
-func checkMoney(name string, m, limit Money) error {
+func checkMoney(name string, m Money) error {
 	switch {
 	case m <= 0:
-		return &FieldError{name, "is not above zero", acceptedMoney(limit)}
-	case m > limit:
-		return &FieldError{name, "is too large", acceptedMoney(limit)}
+		return &FieldError{name, "is not above zero", acceptedMoney()}
+	case m > MaxAmount:
+		return &FieldError{name, "is too large", acceptedMoney()}
 	}
 	return nil
 }
@@ -329,8 +329,8 @@ func acceptedText(limit int) string {
 	return fmt.Sprintf("a string of 1 to %d characters, none of them a control character", limit)
 }
 
-func acceptedMoney(limit Money) string {
-	return fmt.Sprintf("a number above 0, at most %s, with at most two decimals", limit)
+func acceptedMoney() string {
+	return fmt.Sprintf("a number above 0, at most %s, with at most two decimals", MaxAmount)
 }
 
 func acceptedTexts(count int) string {

@@ -38,7 +38,7 @@ func ParseOrderRequest(body []byte) (OrderRequest, error) {
 	f := readFields(body, "userId", "amount", "items")
 	r := OrderRequest{UserID: f.text("userId", MaxUserIDLength)}
 	f.keep(checkUserID(r.UserID))
-	r.Amount = f.amount(MaxAmount)
+	r.Amount = f.amount()
 	r.Items = f.texts("items", MaxItems)
 	if f.err != nil {
 		return OrderRequest{}, f.err

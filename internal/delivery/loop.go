@@ -125,7 +125,7 @@ func NewLoop[State, Change any](ctx context.Context, cfg LoopConfig, deps Deps, 
 	l := &Loop[State, Change]{cfg: cfg, deps: deps, handler: handler, client: client, group: group}
 	l.errors.Go(func() {
 		for err := range group.Errors() {
-			deps.Log.Warn("consumer group error", "group", cfg.Group, "error", err)
+			deps.Log.WarnContext(ctx, "consumer group error", "group", cfg.Group, "error", err)
 		}
 	})
 	return l, nil

@@ -22,7 +22,7 @@ func TestARefusalReachesWhoStillSends(t *testing.T) {
 	length := fmt.Sprintf("Content-Length: %d\r\n", size)
 	body := strings.Repeat("x", size)
 	busy := make(chan struct{})
-	rt := own(httpapi.Config{MaxConcurrent: 1}, func(w http.ResponseWriter, r *http.Request) {
+	rt := own(httpapi.Config{MaxConcurrent: 1}, func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			busy <- struct{}{}
 			<-busy

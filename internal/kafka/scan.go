@@ -292,7 +292,8 @@ func (c *Client) fetch(p record.Partition, from int64) (fetched, error) {
 	}
 	request := &sarama.FetchRequest{
 		Version: 10, SessionEpoch: -1, // with zstd, without a session
-		MinBytes: 1, MaxBytes: fetchBytes, MaxWaitTime: int32(fetchWait.Milliseconds()), Isolation: sarama.ReadCommitted,
+		MinBytes: 1, MaxBytes: fetchBytes, Isolation: sarama.ReadCommitted,
+		MaxWaitTime: int32(fetchWait.Milliseconds()), //nolint:gosec // below a second
 	}
 	request.AddBlock(p.Topic, p.ID, from, fetchBytes, -1)
 	response, err := leader.Fetch(request)
@@ -306,7 +307,7 @@ func (c *Client) fetch(p record.Partition, from int64) (fetched, error) {
 		return fetched{}, sarama.ErrIncompleteResponse
 	case errors.Is(block.Err, sarama.ErrOffsetOutOfRange):
 		return fetched{}, fmt.Errorf("the log was cut meanwhile: %w", block.Err)
-	case block.Err != sarama.ErrNoError: //nolint:errorlint // a code
+	case block.Err != sarama.ErrNoError:
 		return fetched{}, errors.Join(block.Err, c.RefreshMetadata(p.Topic))
 	}
 	piece, err := committed(p, from, block)

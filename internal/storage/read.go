@@ -30,7 +30,7 @@ func (s *Store) query(ctx context.Context, query string, args []any) (*sql.Rows,
 	if s.engine == enginePostgres {
 		return s.read.QueryContext(ctx, query, s.engine.bind(args)...)
 	}
-	st, err := s.prepare(ctx, s.read, query)
+	st, err := s.prepareOnce(ctx, s.read, query)
 	if err != nil {
 		return nil, err
 	}
@@ -43,14 +43,14 @@ func (s *Store) QueryRow(ctx context.Context, query string, args ...any) Row {
 	if s.engine == enginePostgres {
 		return Row{row: s.read.QueryRowContext(ctx, query, s.engine.bind(args)...), store: s, cancel: cancel}
 	}
-	st, err := s.prepare(ctx, s.read, query)
+	st, err := s.prepareOnce(ctx, s.read, query)
 	if err != nil {
 		return Row{err: err, store: s, cancel: cancel}
 	}
 	return Row{row: st.QueryRowContext(ctx, args...), store: s, cancel: cancel}
 }
 
-func (s *Store) prepare(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
+func (s *Store) prepareOnce(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
 	key := statementKey{db, query}
 	if st, ok := s.statements.Load(key); ok {
 		return st.(*sql.Stmt), nil
