@@ -176,7 +176,10 @@ func recreateTopics(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	if err := r.recreated(ctx); err != nil {
+	if err := r.awaitGone(ctx, topicNames()); err != nil {
+		return err
+	}
+	if err := makeTopics(ctx, r.broker.Address()); err != nil {
 		return err
 	}
 	r.since = time.Now()
@@ -192,24 +195,20 @@ func recreateTopics(ctx context.Context, r *round) error {
 	return r.system.Start(ctx)
 }
 
-// recreated makes the topics again, once a broker that deletes in its own time
-// has done so.
-func (r *round) recreated(ctx context.Context) error {
+// awaitGone waits until topics are deleted, which a broker does in its own time.
+func (r *round) awaitGone(ctx context.Context, topics []string) error {
 	ctx, cancel := context.WithTimeout(ctx, recovery)
 	defer cancel()
 	for {
-		err := makeTopics(ctx, r.broker.Address())
-		if err == nil {
-			err = r.administer(func(admin sarama.ClusterAdmin) error {
-				all, err := admin.ListTopics()
-				for _, name := range topicNames() {
-					if _, there := all[name]; err == nil && !there {
-						err = fmt.Errorf("there is no %s yet", name)
-					}
+		err := r.administer(func(admin sarama.ClusterAdmin) error {
+			all, err := admin.ListTopics()
+			for _, name := range topics {
+				if _, there := all[name]; err == nil && there {
+					err = fmt.Errorf("%s is still there", name)
 				}
-				return err
-			})
-		}
+			}
+			return err
+		})
 		if err == nil || lifecycle.Sleep(ctx, restPoll) != nil {
 			return err
 		}
