@@ -56,7 +56,7 @@ func (l *edge) Accept() (net.Conn, error) {
 			l.log.Error("connections to the embedded broker cannot be accepted", "error", err)
 			l.told = now
 		}
-		time.Sleep(acceptAgain)
+		<-time.After(acceptAgain) // a closed listener says so at the next try
 	}
 }
 
