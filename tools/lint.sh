@@ -43,10 +43,11 @@ golangci() {
 	return $status
 }
 
-# What no command reaches is for tests alone, or forgotten. The library's names
+# What no command reaches is for tests alone, or forgotten; test/model drives
+# services without Kafka and HTTP around them. The library's names
 # are for its importers: its examples and tests use them.
 dead() {
-	found=$(go tool -modfile=tools/go.mod deadcode -filter '^github.com/vigie-dev/vigie/(cmd|internal|services|monitoring)' ./cmd/vigie) || return 1
+	found=$(go tool -modfile=tools/go.mod deadcode -test -filter '^github.com/vigie-dev/vigie/(cmd|internal|services|monitoring)' ./cmd/vigie ./test/model) || return 1
 	[ -z "$found" ] && return
 	echo "$found"
 	return 1

@@ -128,7 +128,6 @@ func TestExtremeAmounts(t *testing.T) {
 func TestCents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sum := Sum{}
-		text := "0"
 		for range rapid.IntRange(0, 5).Draw(t, "terms") {
 			amount := banking.Money(rapid.Int64().Draw(t, "cents"))
 			before := sum
@@ -140,7 +139,7 @@ func TestCents(t *testing.T) {
 				t.Fatalf("%v is negative: %v", sum.Amount, !negative)
 			}
 		}
-		text = sum.Amount.String()
+		text := sum.Amount.String()
 		var read Cents
 		if err := json.Unmarshal([]byte(text), &read); err != nil || read != sum.Amount {
 			t.Fatalf("%s became %v: %v", text, read, err)

@@ -74,16 +74,21 @@ func CheckTopics(ctx context.Context, client *Client, topics []banking.Topic) (c
 
 // describe returns a topic's settings, its cluster's defaults included.
 func describe(admin sarama.ClusterAdmin, topic string) (map[string]string, error) {
-	entries, err := admin.DescribeConfig(sarama.ConfigResource{
+	described, err := admin.DescribeConfigs([]*sarama.ConfigResource{{
 		Type: sarama.TopicResource, Name: topic,
 		ConfigNames: []string{settingSize, settingRetention, settingBytes, settingCleanup, settingInSync},
-	})
+	}}, sarama.DescribeConfigsOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("settings of %s: %w", topic, err)
 	}
-	settings := make(map[string]string, len(entries))
-	for _, e := range entries {
-		settings[e.Name] = e.Value
+	settings := map[string]string{}
+	for _, d := range described {
+		if d.ErrorCode != sarama.ErrNoError {
+			return nil, fmt.Errorf("settings of %s: %w", topic, d.ErrorCode)
+		}
+		for _, e := range d.Configs {
+			settings[e.Name] = e.Value
+		}
 	}
 	return settings, nil
 }

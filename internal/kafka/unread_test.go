@@ -64,7 +64,7 @@ func TestUnreadPartitions(t *testing.T) {
 			} else if time.Now().After(deadline) {
 				t.Fatalf("%s: %s, %v; want %s", when, got, err, want)
 			}
-			time.Sleep(10 * time.Millisecond) // between two looks
+			<-time.After(10 * time.Millisecond) // between two looks
 		}
 	}
 	becomes("without members", "[] false")
@@ -76,7 +76,7 @@ func TestUnreadPartitions(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the stranger's partitions are not seen")
 		}
-		time.Sleep(10 * time.Millisecond) // between two looks
+		<-time.After(10 * time.Millisecond) // between two looks
 		unread, settled, _ = kafka.Unread(client, "clerk-svc", []string{banking.TopicOrdersCreated})
 	}
 	stranger()

@@ -30,7 +30,7 @@ func (s *Store) query(ctx context.Context, query string, args []any) (*sql.Rows,
 	if s.engine == enginePostgres {
 		return s.read.QueryContext(ctx, query, s.engine.bind(args)...)
 	}
-	st, err := s.prepareOnce(ctx, s.read, query)
+	st, err := s.prepareOnce(ctx, s.read, query) //nolint:sqlclosecheck // kept for the next, and closed with the storage
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (s *Store) QueryRow(ctx context.Context, query string, args ...any) Row {
 	if s.engine == enginePostgres {
 		return Row{row: s.read.QueryRowContext(ctx, query, s.engine.bind(args)...), store: s, cancel: cancel}
 	}
-	st, err := s.prepareOnce(ctx, s.read, query)
+	st, err := s.prepareOnce(ctx, s.read, query) //nolint:sqlclosecheck // kept for the next, and closed with the storage
 	if err != nil {
 		return Row{err: err, store: s, cancel: cancel}
 	}

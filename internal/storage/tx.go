@@ -52,7 +52,7 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 	for _, query := range t.unprepared {
 		// The change is stored: what cannot be prepared now, the next
 		// transaction tries again.
-		_, _ = s.prepareOnce(ctx, s.write, query)
+		_, _ = s.prepareOnce(ctx, s.write, query) //nolint:sqlclosecheck // kept, and closed with the storage
 	}
 	return nil
 }

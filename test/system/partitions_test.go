@@ -32,7 +32,7 @@ func TestAddedPartitionsAreRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m := orderIn(t, s, 4)
+	m := orderIn(t, 4)
 	testkafka.Begin(t, kafka.Config{Brokers: []string{s.Brokers}}, m).Commit()
 	s.Settled(t, 1)
 	bank.Eventually(t, func() error {
@@ -45,7 +45,7 @@ func TestAddedPartitionsAreRead(t *testing.T) {
 }
 
 // orderIn is an order as commande publishes them, for another partition.
-func orderIn(t *testing.T, s *bank.Bank, partition int32) *sarama.ProducerMessage {
+func orderIn(t *testing.T, partition int32) *sarama.ProducerMessage {
 	t.Helper()
 	order := banking.OrderCreated{
 		EventID: banking.NewEventID(), OrderID: "order-900", UserID: "user123", Amount: 100, Items: []string{"item1"}, Status: banking.StatusCreated,
@@ -68,13 +68,13 @@ func TestAnAbortedOrderWasNeverThere(t *testing.T) {
 	data := t.TempDir()
 	s := bank.Start(t, data, "--log-level", "error")
 	cfg := kafka.Config{Brokers: []string{s.Brokers}}
-	m := orderIn(t, s, 1)
+	m := orderIn(t, 1)
 	junk := &sarama.ProducerMessage{Topic: banking.TopicOrdersCreated, Partition: 1, Key: sarama.StringEncoder("order-901"), Value: sarama.StringEncoder("junk")}
 	testkafka.Begin(t, cfg, m, junk).Abort()
 	for range 4 {
 		s.MustOrder(t, "2")
 	}
-	testkafka.Begin(t, cfg, orderIn(t, s, 2)).Abort() // a log that ends in a marker
+	testkafka.Begin(t, cfg, orderIn(t, 2)).Abort() // a log that ends in a marker
 	s.Settled(t, 4)
 	var shown struct{ TotalCount int }
 	bank.Eventually(t, func() error {

@@ -66,7 +66,7 @@ func produce(t *testing.T, b *Broker, attributes uint16) int16 {
 	t.Helper()
 	record := kmsg.Record{Value: []byte("by hand")}
 	record.Length = int32(len(record.AppendTo(nil)) - 1)
-	batch := append(hole(0, 0, time.Now().UnixMilli())[:headerSize], record.AppendTo(nil)...)
+	batch := record.AppendTo(hole(0, 0, time.Now().UnixMilli())[:headerSize])
 	binary.BigEndian.PutUint32(batch[atLength:], uint32(len(batch)-lengthEnd))
 	binary.BigEndian.PutUint16(batch[atAttributes:], attributes)
 	binary.BigEndian.PutUint32(batch[atChecksum:], crc32.Checksum(batch[atAttributes:], checksums()))
