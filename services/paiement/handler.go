@@ -22,6 +22,9 @@ type known struct {
 	// from is the horizon: an order that was placed before it is not decided;
 	// zero for none.
 	from time.Time
+	// aside has the offsets of records that were set aside before this storage
+	// came to them.
+	aside map[int64]bool
 }
 
 // entry is a line that a decision or a purge adds to the ledger.
@@ -64,8 +67,14 @@ func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error
 			settled[order] = event
 		}
 	}
+	var aside map[int64]bool
+	if len(batch) > 0 && batch[0].Topic == banking.TopicOrdersCreated {
+		if aside, err = d.store.SetAside(ctx, batch); err != nil {
+			return known{}, err
+		}
+	}
 	from, err := d.store.Horizon(ctx)
-	return known{settled, from}, err
+	return known{settled, from, aside}, err
 }
 
 // Handle decides one order, unless it is settled or may have been, or takes a
@@ -73,6 +82,9 @@ func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error
 func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*entry, []record.Message, error) {
 	if r.Topic == banking.TopicOrdersDLQ {
 		return d.purge(r), nil, nil
+	}
+	if state.aside[r.Offset] {
+		return nil, nil, delivery.ErrDuplicate // it waits among the dead letters
 	}
 	order, err := delivery.DecodeAs[banking.OrderCreated](r)
 	if err != nil {

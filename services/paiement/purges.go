@@ -20,6 +20,14 @@ func purgeOf(r record.Record) (order, event string, ok bool) {
 	return string(r.Key), m.EventID, true
 }
 
+// setAside reads a record of the dead letters: the record of orders.created that
+// paiement has set aside with it, if it is such a letter.
+func setAside(r record.Record) (record.Place, bool) {
+	origin, _, err := record.ParseOrigin(r)
+	ours := err == nil && origin.Group == banking.GroupPaiement && origin.Place.Topic == banking.TopicOrdersCreated
+	return origin.Place, ours
+}
+
 // unread are the purges that stand in the topic and not yet in the ledger. They
 // bind all the same: an order is decided only after every purge has been looked
 // at that was there before.

@@ -69,12 +69,19 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
+	var aside []record.Place
 	purged, err := r.read(ctx, known, purges, func(letter record.Record) (entry, bool) {
+		if place, ok := setAside(letter); ok {
+			aside = append(aside, place)
+		}
 		order, event, ok := purgeOf(letter)
 		return entry{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: begun}, ok
 	})
+	if err == nil {
+		err = r.store.addSetAside(ctx, aside)
+	}
 	if err != nil {
-		return fmt.Errorf("rebuild ledger from purges: %w", err)
+		return fmt.Errorf("rebuild ledger from dead letters: %w", err)
 	}
 	var from time.Time
 	if len(known) > 0 || !inUse { // else an earlier version has kept the ledger, and it is whole

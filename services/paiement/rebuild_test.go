@@ -104,6 +104,47 @@ func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
 	}
 }
 
+func TestWhatWasSetAsideIsNotTriedAgainByARebuild(t *testing.T) {
+	onEach(t, testWhatWasSetAsideIsNotTriedAgainByARebuild)
+}
+
+// Orders that wait among the dead letters go on to wait when a new ledger reads
+// them again: only a replay, which is another record, has them decided. What this
+// storage is past needs no note.
+func testWhatWasSetAsideIsNotTriedAgainByARebuild(t *testing.T, empty maker) {
+	l := memlog.New(now)
+	at := func(offset int64) func(*record.Record) { return func(r *record.Record) { r.Offset = offset } }
+	aside, fresh := recordOf(t, order("order-1"), at(3)), recordOf(t, order("order-2"), at(4))
+	for _, group := range []string{banking.GroupPaiement, banking.GroupSuivi} {
+		of := aside
+		if group != banking.GroupPaiement {
+			of = fresh // what another group has set aside is for paiement to decide
+		}
+		origin := record.Origin{Place: of.Place, Group: group, FailedAt: now()}
+		l.Append(record.Message{Topic: banking.TopicOrdersDLQ, Key: of.Key, Value: of.Value, Headers: append(origin.Headers(), of.Headers...)})
+	}
+	s := openStore(t, empty)
+	d := deciderOn(s)
+	rebuildOn(t, s, l)
+	batch := []record.Record{aside, fresh, recordOf(t, order("order-1"), at(5))}
+	state, err := d.Load(t.Context(), batch)
+	if err != nil || !maps.Equal(state.aside, map[int64]bool{3: true}) {
+		t.Fatalf("set aside: %v, %v", state.aside, err)
+	}
+	if _, _, err := d.Handle(t.Context(), state, aside); !errors.Is(err, delivery.ErrDuplicate) {
+		t.Errorf("a record that was set aside: %v, want a duplicate", err)
+	}
+
+	other := openStore(t, empty)
+	if err := other.StartAt(t.Context(), aside.Partition, aside.Offset+1); err != nil {
+		t.Fatal(err)
+	}
+	rebuildOn(t, other, l)
+	if aside, err := (store{other}).SetAside(t.Context(), batch); err != nil || len(aside) > 0 {
+		t.Errorf("a storage that is past it: %v, %v", aside, err)
+	}
+}
+
 func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
 	onEach(t, testARebuiltEntryIsTheOneThatWasLost)
 }
