@@ -121,8 +121,13 @@ const purges = 4
 // purge has the operator give up what was set aside, while more is, and while a
 // colleague replays the same: an order is purged or decided, and never both.
 func purge(ctx context.Context, r *round) error {
+	var letters int64
 	for n := range purges {
 		if err := r.taken(ctx, underWay/2); err != nil {
+			return err
+		}
+		var err error
+		if letters, err = r.moreLetters(ctx, letters); err != nil {
 			return err
 		}
 		var both errgroup.Group
@@ -135,6 +140,26 @@ func purge(ctx context.Context, r *round) error {
 		}
 	}
 	return nil
+}
+
+// moreLetters waits until more stands on orders.dlq than before, and returns how
+// much that is.
+func (r *round) moreLetters(ctx context.Context, than int64) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, recovery)
+	defer cancel()
+	for {
+		spans, err := bounds(ctx, r.broker.Address(), banking.TopicOrdersDLQ)
+		n = 0
+		for _, s := range spans {
+			n += s.End
+		}
+		if err == nil && n > than {
+			return n, nil
+		}
+		if lifecycle.Sleep(ctx, restPoll) != nil {
+			return n, errors.Join(errors.New("nothing more is set aside"), err)
+		}
+	}
 }
 
 // purgeAndReset shows that a purge binds also when all that the services know
