@@ -22,9 +22,9 @@ type known struct {
 	// from is the horizon: an order that was placed before it is not decided;
 	// zero for none.
 	from time.Time
-	// aside has the offsets of records that were set aside before this storage
-	// came to them.
-	aside map[int64]bool
+	// aside has the events of records that were set aside before this storage
+	// came to them, by their offsets.
+	aside map[int64]string
 }
 
 // entry is a line that a decision or a purge adds to the ledger.
@@ -67,7 +67,7 @@ func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error
 			settled[order] = event
 		}
 	}
-	var aside map[int64]bool
+	var aside map[int64]string
 	if len(batch) > 0 && batch[0].Topic == banking.TopicOrdersCreated {
 		if aside, err = d.store.SetAside(ctx, batch); err != nil {
 			return known{}, err
@@ -83,7 +83,7 @@ func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*en
 	if r.Topic == banking.TopicOrdersDLQ {
 		return d.purge(r), nil, nil
 	}
-	if state.aside[r.Offset] {
+	if event, ok := state.aside[r.Offset]; ok && event == r.Header(record.HeaderEventID) {
 		return nil, nil, delivery.ErrDuplicate // it waits among the dead letters
 	}
 	order, err := delivery.DecodeAs[banking.OrderCreated](r)

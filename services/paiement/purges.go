@@ -20,12 +20,13 @@ func purgeOf(r record.Record) (order, event string, ok bool) {
 	return string(r.Key), m.EventID, true
 }
 
-// setAside reads a record of the dead letters: the record of orders.created that
-// paiement has set aside with it, if it is such a letter.
-func setAside(r record.Record) (record.Place, bool) {
+// setAside reads a record of the dead letters: where the record of orders.created
+// stands that paiement has set aside with it, if it is such a letter. One without
+// an event id is none: nothing says that the record there is still the same.
+func setAside(r record.Record) (record.Origin, bool) {
 	origin, _, err := record.ParseOrigin(r)
 	ours := err == nil && origin.Group == banking.GroupPaiement && origin.Place.Topic == banking.TopicOrdersCreated
-	return origin.Place, ours
+	return origin, ours && origin.EventID != ""
 }
 
 // unread are the purges that stand in the topic and not yet in the ledger. They

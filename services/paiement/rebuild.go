@@ -69,10 +69,10 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
-	var aside []record.Place
+	var aside []record.Origin
 	purged, err := r.read(ctx, known, purges, func(letter record.Record) (entry, bool) {
-		if place, ok := setAside(letter); ok {
-			aside = append(aside, place)
+		if origin, ok := setAside(letter); ok {
+			aside = append(aside, origin)
 		}
 		order, event, ok := purgeOf(letter)
 		return entry{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: begun}, ok

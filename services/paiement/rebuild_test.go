@@ -120,7 +120,7 @@ func testWhatWasSetAsideIsNotTriedAgainByARebuild(t *testing.T, empty maker) {
 		if group != banking.GroupPaiement {
 			of = fresh // what another group has set aside is for paiement to decide
 		}
-		origin := record.Origin{Place: of.Place, Group: group, FailedAt: now()}
+		origin := record.Origin{Place: of.Place, EventID: of.Header(record.HeaderEventID), Group: group, FailedAt: now()}
 		l.Append(record.Message{Topic: banking.TopicOrdersDLQ, Key: of.Key, Value: of.Value, Headers: append(origin.Headers(), of.Headers...)})
 	}
 	s := openStore(t, empty)
@@ -128,11 +128,16 @@ func testWhatWasSetAsideIsNotTriedAgainByARebuild(t *testing.T, empty maker) {
 	rebuildOn(t, s, l)
 	batch := []record.Record{aside, fresh, recordOf(t, order("order-1"), at(5))}
 	state, err := d.Load(t.Context(), batch)
-	if err != nil || !maps.Equal(state.aside, map[int64]bool{3: true}) {
+	if err != nil || !maps.Equal(state.aside, map[int64]string{3: aside.Header(record.HeaderEventID)}) {
 		t.Fatalf("set aside: %v, %v", state.aside, err)
 	}
 	if _, _, err := d.Handle(t.Context(), state, aside); !errors.Is(err, delivery.ErrDuplicate) {
 		t.Errorf("a record that was set aside: %v, want a duplicate", err)
+	}
+	d.authoriser = Simulation{}
+	replaced := recordOf(t, order("order-3"), at(3))
+	if _, _, err := d.Handle(t.Context(), state, replaced); err != nil {
+		t.Errorf("another record in the place of one that was set aside, as of a topic made again: %v", err)
 	}
 
 	other := openStore(t, empty)

@@ -16,8 +16,8 @@ const (
 	selectEvents        = `SELECT order_id, event_id FROM ledger WHERE order_id IN $rows`
 	insertEntries       = `INSERT INTO ledger (order_id, event_id, result_event_id, status, amount, processed_at) VALUES $rows`
 	insertEntriesIfNone = insertEntries + ` ON CONFLICT DO NOTHING`
-	insertSetAside      = `INSERT INTO set_aside (partition, record_offset) VALUES $rows ON CONFLICT DO NOTHING`
-	selectSetAside      = `SELECT record_offset FROM set_aside WHERE partition = $1 AND record_offset BETWEEN $2 AND $3`
+	insertSetAside      = `INSERT INTO set_aside (partition, record_offset, event_id) VALUES $rows ON CONFLICT DO NOTHING`
+	selectSetAside      = `SELECT record_offset, event_id FROM set_aside WHERE partition = $1 AND record_offset BETWEEN $2 AND $3`
 	selectLedger        = `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`
 	deleteEntries       = `DELETE FROM ledger WHERE order_id IN (SELECT order_id FROM ledger WHERE processed_at < $1 LIMIT $2)`
 )
@@ -44,10 +44,11 @@ func (s store) Settled(ctx context.Context, orderIDs []string) (map[string]strin
 
 // addSetAside adds records that were set aside, but for those that the storage is
 // past: it has set them aside itself.
-func (s store) addSetAside(ctx context.Context, places []record.Place) error {
+func (s store) addSetAside(ctx context.Context, origins []record.Origin) error {
 	next := map[record.Partition]int64{}
 	var rows [][]any
-	for _, p := range places {
+	for _, o := range origins {
+		p := o.Place
 		if _, known := next[p.Partition]; !known {
 			position, _, err := s.Position(ctx, p.Partition)
 			if err != nil {
@@ -56,7 +57,7 @@ func (s store) addSetAside(ctx context.Context, places []record.Place) error {
 			next[p.Partition] = position
 		}
 		if p.Offset >= next[p.Partition] {
-			rows = append(rows, []any{p.ID, p.Offset})
+			rows = append(rows, []any{p.ID, p.Offset, o.EventID})
 		}
 	}
 	for chunk := range slices.Chunk(rows, rebuildBatch) {
@@ -68,24 +69,25 @@ func (s store) addSetAside(ctx context.Context, places []record.Place) error {
 }
 
 // SetAside returns which of the records, of one partition of orders.created and
-// in order, were set aside before, by their offsets; nil for none.
-func (s store) SetAside(ctx context.Context, batch []record.Record) (map[int64]bool, error) {
+// in order, were set aside before: their events by their offsets; nil for none.
+func (s store) SetAside(ctx context.Context, batch []record.Record) (map[int64]string, error) {
 	first, last := batch[0], batch[len(batch)-1]
 	rows, err := s.Query(ctx, selectSetAside, first.ID, first.Offset, last.Offset)
 	if err != nil {
 		return nil, fmt.Errorf("look up what was set aside: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var aside map[int64]bool
+	var aside map[int64]string
 	for rows.Next() {
 		var offset int64
-		if err := rows.Scan(&offset); err != nil {
+		var event string
+		if err := rows.Scan(&offset, &event); err != nil {
 			return nil, fmt.Errorf("look up what was set aside: %w", err)
 		}
 		if aside == nil {
-			aside = map[int64]bool{}
+			aside = map[int64]string{}
 		}
-		aside[offset] = true
+		aside[offset] = event
 	}
 	return aside, rows.Err()
 }

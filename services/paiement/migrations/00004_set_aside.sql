@@ -6,6 +6,7 @@
 CREATE TABLE set_aside (
     partition     INT    NOT NULL,
     record_offset BIGINT NOT NULL,
+    event_id      TEXT   NOT NULL, -- of the record: another topic may have been there before
     PRIMARY KEY (partition, record_offset)
 );
 
