@@ -55,7 +55,7 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 			return Listing{}, err
 		}
 	}
-	l := newListing(f, stepper(progress, length(letters)+length(decisions)))
+	l := newListing(f, stepper(progress, kafka.Length(letters)+kafka.Length(decisions)))
 	if err := s.Log.Scan(ctx, letters, l.add); err != nil {
 		return Listing{}, fmt.Errorf("read dead letters: %w", err)
 	}
@@ -341,12 +341,4 @@ func stepper(progress Progress, total int64) func() {
 		done = min(done+1, total)
 		progress(done, total)
 	}
-}
-
-// length is how many offsets the spans cover.
-func length(spans []kafka.Span) (n int64) {
-	for _, s := range spans {
-		n += s.End - s.Start
-	}
-	return n
 }

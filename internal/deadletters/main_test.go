@@ -123,7 +123,7 @@ func (f *fixture) put(messages ...record.Message) []record.Place {
 	f.t.Helper()
 	var out []record.Place
 	for _, m := range messages {
-		pm := producerMessage(m)
+		pm := kafka.Outgoing(m)
 		if err := f.publisher.Publish(f.t.Context(), pm); err != nil {
 			f.t.Fatal(err)
 		}

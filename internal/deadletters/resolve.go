@@ -13,6 +13,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
@@ -256,7 +257,7 @@ func (r *run) published(d digest) bool {
 // send publishes the record that a letter holds.
 func (r *run) send(s *step) error {
 	w := s.whole
-	m := producerMessage(record.Message{Topic: w.Origin.Topic, Key: w.RecordKey, Value: w.Value, Headers: w.Headers})
+	m := kafka.Outgoing(record.Message{Topic: w.Origin.Topic, Key: w.RecordKey, Value: w.Value, Headers: w.Headers})
 	ctx, span := r.Instrument.StartSend(s.ctx, m)
 	err := r.Publisher.PublishAll(ctx, []*sarama.ProducerMessage{m})
 	span.End(m.Partition, m.Offset, err)
@@ -280,7 +281,7 @@ func (r *run) mark(ctx context.Context, steps []*step) {
 		if r.kind == record.Purged {
 			marker.EventID = s.whole.EventID
 		}
-		m := producerMessage(marker.Message(s.whole.RecordKey))
+		m := kafka.Outgoing(marker.Message(s.whole.RecordKey))
 		_, span := r.Instrument.StartSend(s.ctx, m)
 		marked, markers, spans = append(marked, s), append(markers, m), append(spans, span)
 	}
@@ -306,22 +307,6 @@ func (r *run) extract(ctx context.Context, w Whole) context.Context {
 		m.Headers = append(m.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
 	}
 	return r.Instrument.Extract(ctx, m)
-}
-
-// producerMessage is the message in sarama's form. A null key or value is not
-// an empty one.
-func producerMessage(m record.Message) *sarama.ProducerMessage {
-	pm := &sarama.ProducerMessage{Topic: m.Topic}
-	if m.Key != nil {
-		pm.Key = sarama.ByteEncoder(m.Key)
-	}
-	if m.Value != nil {
-		pm.Value = sarama.ByteEncoder(m.Value)
-	}
-	for _, h := range m.Headers {
-		pm.Headers = append(pm.Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
-	}
-	return pm
 }
 
 // digest distinguishes records by topic, key, value and headers.

@@ -187,7 +187,7 @@ func TestManyAreReplayed(t *testing.T) {
 	}
 	var batch []*sarama.ProducerMessage
 	for _, m := range many {
-		batch = append(batch, producerMessage(m))
+		batch = append(batch, kafka.Outgoing(m))
 	}
 	if err := f.publisher.PublishAll(t.Context(), batch); err != nil {
 		t.Fatal(err)

@@ -36,6 +36,14 @@ type Span struct {
 	Start, End int64
 }
 
+// Length is how many offsets the spans cover: not all of them need have records.
+func Length(spans []Span) (n int64) {
+	for _, s := range spans {
+		n += s.End - s.Start
+	}
+	return n
+}
+
 // Bounds returns what the topics' logs hold at this moment for those who read
 // what is committed: they end where a transaction is open, if one is. The topics
 // are asked for in the order given.

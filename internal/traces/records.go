@@ -53,7 +53,7 @@ func (s Source) Facts(ctx context.Context, order string, w Window) ([]Fact, erro
 	if err != nil {
 		return nil, err
 	}
-	r.total = length(letters) + length(rest)
+	r.total = kafka.Length(letters) + kafka.Length(rest)
 	if w.Until.IsZero() {
 		rest = append(rest, letters...)
 	} else {
@@ -67,7 +67,7 @@ func (s Source) Facts(ctx context.Context, order string, w Window) ([]Fact, erro
 		if err := s.cut(ctx, rest, until.Add(margin)); err != nil {
 			return nil, err
 		}
-		r.total = r.done + length(rest)
+		r.total = r.done + kafka.Length(rest)
 	}
 	if err := kafka.Scan(ctx, s.Kafka, rest, r.add); err != nil {
 		return nil, fmt.Errorf("read the order's records: %w", err)
@@ -168,13 +168,6 @@ func (s Source) cut(ctx context.Context, spans []kafka.Span, until time.Time) er
 		spans[i].End = max(span.Start, min(span.End, ends[span.Partition]))
 	}
 	return nil
-}
-
-func length(spans []kafka.Span) (n int64) {
-	for _, s := range spans {
-		n += s.End - s.Start
-	}
-	return n
 }
 
 // Kinds of facts.

@@ -60,7 +60,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.progress.begin(length(decisions) + length(purges))
+	r.progress.begin(kafka.Length(decisions) + kafka.Length(purges))
 	defer r.progress.end()
 	stop := r.tell(ctx)
 	defer stop()
@@ -355,12 +355,4 @@ func (p *rebuildProgress) Check(context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("rebuilding from the topics, %d of %d records read", p.done.Load(), p.total.Load())
-}
-
-// length is how many offsets the spans cover.
-func length(spans []kafka.Span) (n int64) {
-	for _, s := range spans {
-		n += s.End - s.Start
-	}
-	return n
 }
