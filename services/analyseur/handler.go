@@ -26,12 +26,12 @@ func (c *counter) Load(ctx context.Context, batch []record.Record) (counted, err
 }
 
 // Handle reads a decided payment.
-func (c *counter) Handle(_ context.Context, known counted, r record.Record) (transaction, []record.Message, error) {
+func (c *counter) Handle(_ context.Context, known counted, r record.Record) (Transaction, []record.Message, error) {
 	event, err := delivery.Decode(r)
 	if err != nil {
-		return transaction{}, nil, err
+		return Transaction{}, nil, err
 	}
-	tx := transaction{EventID: event.ID(), OrderID: event.Order(), ProcessedAt: event.Time()}
+	tx := Transaction{EventID: event.ID(), OrderID: event.Order(), ProcessedAt: event.Time()}
 	switch e := event.(type) {
 	case banking.PaymentAuthorized:
 		tx.Status, tx.UserID, tx.Amount = e.Status, e.UserID, e.Amount
@@ -42,15 +42,15 @@ func (c *counter) Handle(_ context.Context, known counted, r record.Record) (tra
 	case "":
 		return tx, nil, nil
 	case tx.EventID:
-		return transaction{}, nil, delivery.ErrDuplicate
+		return Transaction{}, nil, delivery.ErrDuplicate
 	default:
-		return transaction{}, nil, delivery.Reject(delivery.ReasonContradictory, errors.New("the order was decided by another event"))
+		return Transaction{}, nil, delivery.Reject(delivery.ReasonContradictory, errors.New("the order was decided by another event"))
 	}
 }
 
 // Store stores the transactions and adds them to the sums.
-func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[transaction]) error {
-	transactions := make([]transaction, len(decided))
+func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[Transaction]) error {
+	transactions := make([]Transaction, len(decided))
 	for i, d := range decided {
 		transactions[i] = d.Change
 	}
@@ -58,7 +58,7 @@ func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.
 }
 
 // Stored logs what has been counted.
-func (c *counter) Stored(decided []delivery.Decided[transaction]) {
+func (c *counter) Stored(decided []delivery.Decided[Transaction]) {
 	for _, d := range decided {
 		c.log.DebugContext(d.Context, "payment counted", "order_id", d.Change.OrderID, "status", d.Change.Status)
 	}

@@ -45,7 +45,7 @@ func TestDecidedPaymentsBecomeTransactions(t *testing.T) {
 	for _, test := range []struct {
 		topic string
 		event banking.Event
-		want  transaction
+		want  Transaction
 	}{
 		{banking.TopicPaymentsAuthorized, authorizedEvent(), payment(1, "AUTHORIZED", 1050, noon())},
 		{banking.TopicPaymentsRejected, rejectedEvent(), payment(1, "REJECTED", 1050, noon())},
@@ -82,7 +82,7 @@ func TestRecordsThatDoNotCount(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got, out, err := (&counter{}).Handle(t.Context(), test.state, test.record)
-			if err == nil || delivery.ClassOf(err) != test.class || got != (transaction{}) || out != nil {
+			if err == nil || delivery.ClassOf(err) != test.class || got != (Transaction{}) || out != nil {
 				t.Errorf("%+v, %v, %v of class %v; want class %v", got, out, err, delivery.ClassOf(err), test.class)
 			}
 			if f, ok := errors.AsType[*delivery.Failure](err); ok != (test.reason != "") || ok && f.Reason != test.reason {

@@ -92,7 +92,7 @@ func TestRecentLimit(t *testing.T) { onEach(t, testRecentLimit) }
 func testRecentLimit(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
 	a := newAPI(c)
-	var all []transaction
+	var all []Transaction
 	for i := range maxRecent + 10 {
 		all = append(all, payment(i, "AUTHORIZED", 1, noon()))
 	}

@@ -22,14 +22,14 @@ func TestInstancesCountEachPaymentOnce(t *testing.T) {
 		c := counterAt(t, url)
 		group.Go(func() {
 			for first := 0; first < payments; first += 20 {
-				var batch []delivery.Decided[transaction]
+				var batch []delivery.Decided[Transaction]
 				for n := range 20 {
 					id := (first + n*(i+1)) % payments // in another order each
 					status := banking.StatusAuthorized
 					if id%3 == 0 {
 						status = banking.StatusRejected
 					}
-					batch = append(batch, delivery.Decided[transaction]{Change: payment(id, status, 100, noon().Add(-time.Duration(id%7)*time.Minute))})
+					batch = append(batch, delivery.Decided[Transaction]{Change: payment(id, status, 100, noon().Add(-time.Duration(id%7)*time.Minute))})
 				}
 				if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Store(t.Context(), tx, batch) }); err != nil {
 					t.Error(err)

@@ -33,9 +33,9 @@ func sqliteIn(t testing.TB) string { return "sqlite:" + t.TempDir() }
 // noon is when the tests' statistics are asked for, unless they say otherwise.
 func noon() time.Time { return time.Date(2026, 3, 4, 12, 0, 30, 0, time.UTC) }
 
-func payment(n int, status string, cents banking.Money, at time.Time) transaction {
+func payment(n int, status string, cents banking.Money, at time.Time) Transaction {
 	id := fmt.Sprintf("order-%d", n)
-	return transaction{EventID: "decided-" + id, OrderID: id, UserID: "user-1", Status: status, Amount: cents, ProcessedAt: at}
+	return Transaction{EventID: "decided-" + id, OrderID: id, UserID: "user-1", Status: status, Amount: cents, ProcessedAt: at}
 }
 
 // openCounter opens a counter on an empty storage.
@@ -64,11 +64,11 @@ func counterAt(t *testing.T, url string) *counter {
 }
 
 // storeAll stores transactions as one batch.
-func storeAll(t *testing.T, c *counter, all ...transaction) {
+func storeAll(t *testing.T, c *counter, all ...Transaction) {
 	t.Helper()
-	var decided []delivery.Decided[transaction]
+	var decided []delivery.Decided[Transaction]
 	for _, tx := range all {
-		decided = append(decided, delivery.Decided[transaction]{Context: t.Context(), Change: tx})
+		decided = append(decided, delivery.Decided[Transaction]{Context: t.Context(), Change: tx})
 	}
 	if err := c.store.Update(t.Context(), func(tx *storage.Tx) error { return c.Store(t.Context(), tx, decided) }); err != nil {
 		t.Fatal(err)

@@ -56,7 +56,7 @@ func (s store) Counted(ctx context.Context, orderIDs []string) (counted, error) 
 }
 
 // Add stores the transactions that are new and adds them to the sums.
-func (store) Add(ctx context.Context, tx *storage.Tx, transactions []transaction) error {
+func (store) Add(ctx context.Context, tx *storage.Tx, transactions []Transaction) error {
 	added, err := insert(ctx, tx, transactions)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (store) Add(ctx context.Context, tx *storage.Tx, transactions []transaction
 
 // insert stores transactions and returns the orders that are new. One that
 // another transaction is about to store is waited for.
-func insert(ctx context.Context, tx *storage.Tx, transactions []transaction) (map[string]bool, error) {
+func insert(ctx context.Context, tx *storage.Tx, transactions []Transaction) (map[string]bool, error) {
 	rows := make([][]any, len(transactions))
 	for i, t := range transactions {
 		rows[i] = []any{t.OrderID, t.EventID, t.UserID, t.Status, int64(t.Amount), t.ProcessedAt.UnixMicro()}
@@ -141,15 +141,15 @@ func (s store) Statistics(ctx context.Context, now time.Time) (statistics, error
 }
 
 // Recent returns the latest transactions, newest first.
-func (s store) Recent(ctx context.Context, limit int) ([]transaction, error) {
+func (s store) Recent(ctx context.Context, limit int) ([]Transaction, error) {
 	rows, err := s.Query(ctx, selectRecent, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read recent transactions: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	recent := []transaction{}
+	recent := []Transaction{}
 	for rows.Next() {
-		var t transaction
+		var t Transaction
 		var micros int64
 		if err := rows.Scan(&t.OrderID, &t.UserID, &t.Status, &t.Amount, &micros); err != nil {
 			return nil, fmt.Errorf("read recent transactions: %w", err)
@@ -169,10 +169,10 @@ func (store) Forget(ctx context.Context, tx *storage.Tx, before time.Time, limit
 	return tx.Exec(ctx, deleteTransactions, before.UnixMicro(), limit)
 }
 
-// transaction is a decided payment.
-type transaction struct {
+// Transaction is a decided payment, as it is counted.
+type Transaction struct {
 	OrderID     string
-	EventID     string
+	EventID     string // the result's
 	UserID      string
 	Status      string
 	Amount      banking.Money
@@ -197,7 +197,7 @@ type tally struct {
 func newTally() tally { return tally{statuses: map[string]sum{}, minutes: map[int64]sum{}} }
 
 // add counts one transaction.
-func (t tally) add(tx transaction) {
+func (t tally) add(tx Transaction) {
 	t.statuses[tx.Status] = t.statuses[tx.Status].plus(tx.Amount)
 	m := minuteOf(tx.ProcessedAt)
 	t.minutes[m] = t.minutes[m].plus(tx.Amount)
@@ -219,16 +219,6 @@ func (s statistics) all() sum {
 	return sum{s.authorized.count + s.rejected.count, s.authorized.amount + s.rejected.amount}
 }
 
-// Transaction is a decided payment that has been counted.
-type Transaction struct {
-	OrderID     string
-	EventID     string // the result's
-	UserID      string
-	Status      string
-	Amount      banking.Money
-	ProcessedAt time.Time
-}
-
 // Total is how many payments of a status were counted, and how much.
 type Total struct {
 	Status string
@@ -236,9 +226,9 @@ type Total struct {
 	Amount banking.Money
 }
 
-// ReadTransactions gives every transaction to transaction, in no order, and
+// ReadTransactions gives every transaction to give, in no order, and
 // ends with its first error.
-func ReadTransactions(ctx context.Context, s *storage.Snapshot, transaction func(Transaction) error) error {
+func ReadTransactions(ctx context.Context, s *storage.Snapshot, give func(Transaction) error) error {
 	rows, err := s.Query(ctx, selectTransactions)
 	if err != nil {
 		return fmt.Errorf("read transactions: %w", err)
@@ -251,7 +241,7 @@ func ReadTransactions(ctx context.Context, s *storage.Snapshot, transaction func
 			return fmt.Errorf("read transactions: %w", err)
 		}
 		t.ProcessedAt = time.UnixMicro(micros).UTC()
-		if err := transaction(t); err != nil {
+		if err := give(t); err != nil {
 			return err
 		}
 	}

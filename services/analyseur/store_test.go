@@ -44,7 +44,7 @@ func testStatisticsOfTheLastHour(t *testing.T, empty maker) {
 	if got := statisticsAt(t, c, noon()); got != (statistics{}) {
 		t.Errorf("before the first payment: %v", got)
 	}
-	var all []transaction
+	var all []Transaction
 	for i, minutes := range []int{-60, -59, -59, -30, 0, 1} { // from noon's minute; one cent more each
 		all = append(all, payment(i, "AUTHORIZED", banking.Money(i+1), noon().Add(time.Duration(minutes)*time.Minute)))
 	}
@@ -89,7 +89,7 @@ func TestSumsStayExact(t *testing.T) {
 			set(query, 1)
 			before := statisticsAt(t, c, noon())
 			err := c.store.Update(t.Context(), func(tx *storage.Tx) error {
-				return c.store.Add(t.Context(), tx, []transaction{payment(2, "AUTHORIZED", 1, noon())})
+				return c.store.Add(t.Context(), tx, []Transaction{payment(2, "AUTHORIZED", 1, noon())})
 			})
 			if !errors.Is(err, storage.ErrOutOfRange) {
 				t.Errorf("a %s beyond its bound: %v", what, err)
@@ -174,7 +174,7 @@ func TestForgettingLeavesTheTotals(t *testing.T) { onEach(t, testForgettingLeave
 
 func testForgettingLeavesTheTotals(t *testing.T, empty maker) {
 	c := openCounter(t, empty)
-	var all []transaction
+	var all []Transaction
 	for i := range 5 {
 		all = append(all, payment(i, "AUTHORIZED", 10, noon().Add(time.Duration(i)*time.Hour)))
 	}

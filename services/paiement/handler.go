@@ -27,14 +27,14 @@ type known struct {
 	aside map[int64]string
 }
 
-// entry is a line that a decision or a purge adds to the ledger.
-type entry struct {
+// LedgerRow is a line that a decision or a purge adds to the ledger.
+type LedgerRow struct {
 	OrderID       string
-	EventID       string
-	ResultEventID string // "" for a purge
-	Status        string
+	EventID       string        // the order's event that was decided or purged
+	ResultEventID string        // "" for a purge
+	Status        string        // banking.StatusAuthorized, StatusRejected or StatusPurged
 	Amount        banking.Money // 0 for a purge
-	ProcessedAt   time.Time
+	ProcessedAt   time.Time     // for a purge, when paiement learned of it
 }
 
 // decider is paiement's handler: each order is decided once, unless it is purged
@@ -78,8 +78,8 @@ func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error
 }
 
 // Handle decides one order, unless it is settled or may have been, or takes a
-// purge into the ledger. A nil entry is a dead letter that ends no order.
-func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*entry, []record.Message, error) {
+// purge into the ledger. A nil row is a dead letter that ends no order.
+func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*LedgerRow, []record.Message, error) {
 	if r.Topic == banking.TopicOrdersDLQ {
 		return d.purge(r), nil, nil
 	}
@@ -106,16 +106,16 @@ func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*en
 }
 
 // purge is what a dead-letter topic's record ends, if anything.
-func (d *decider) purge(r record.Record) *entry {
+func (d *decider) purge(r record.Record) *LedgerRow {
 	order, event, ok := purgeOf(r)
 	if !ok {
 		return nil
 	}
-	return &entry{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: d.now()}
+	return &LedgerRow{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: d.now()}
 }
 
 // decide has the authoriser decide an order that nothing is known of.
-func (d *decider) decide(ctx context.Context, order banking.OrderCreated) (*entry, []record.Message, error) {
+func (d *decider) decide(ctx context.Context, order banking.OrderCreated) (*LedgerRow, []record.Message, error) {
 	verdict, err := d.authoriser.Authorise(ctx, order.OrderID, order.Amount)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -128,15 +128,15 @@ func (d *decider) decide(ctx context.Context, order banking.OrderCreated) (*entr
 	if err != nil { // the order could be decoded, so it is the verdict that cannot be encoded
 		return nil, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
 	}
-	return &entry{
+	return &LedgerRow{
 		OrderID: order.OrderID, EventID: order.EventID, ResultEventID: result.ID(),
 		Status: statusOf(verdict), Amount: order.Amount, ProcessedAt: result.Time(),
 	}, []record.Message{message}, nil
 }
 
 // Store writes the ledger.
-func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[*entry]) error {
-	var entries []entry
+func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[*LedgerRow]) error {
+	var entries []LedgerRow
 	for _, e := range decided {
 		if e.Change != nil {
 			entries = append(entries, *e.Change)
@@ -146,7 +146,7 @@ func (d *decider) Store(ctx context.Context, tx *storage.Tx, decided []delivery.
 }
 
 // Stored counts and logs what was settled.
-func (d *decider) Stored(decided []delivery.Decided[*entry]) {
+func (d *decider) Stored(decided []delivery.Decided[*LedgerRow]) {
 	for _, e := range decided {
 		if e.Change == nil {
 			continue

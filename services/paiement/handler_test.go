@@ -30,19 +30,19 @@ func TestDecisions(t *testing.T) {
 		name    string
 		state   known
 		verdict Verdict
-		change  entry
+		change  LedgerRow
 		out     record.Message
 	}{
 		{
 			"authorised", known{}, Verdict{Authorized: true, Code: "AUTH-1"},
-			entry{"order-1", "event-of-order-1", result, "AUTHORIZED", 1050, processed},
+			LedgerRow{"order-1", "event-of-order-1", result, "AUTHORIZED", 1050, processed},
 			message("payments.authorized", `{"eventId":"`+result+`","orderId":"order-1","userId":"user-secret","amount":10.50,`+
 				`"status":"AUTHORIZED","authorizationCode":"AUTH-1","processedAt":"2026-03-04T04:06:07.123456Z"}`,
 				"eventId", result, "eventType", "PaymentAuthorized", "originalEventId", "event-of-order-1"),
 		},
 		{
 			"rejected, beside another order", settled("order-2", "event-of-order-1"), Verdict{Reason: "insufficient_funds"},
-			entry{"order-1", "event-of-order-1", result, "REJECTED", 1050, processed},
+			LedgerRow{"order-1", "event-of-order-1", result, "REJECTED", 1050, processed},
 			message("payments.rejected", `{"eventId":"`+result+`","orderId":"order-1","userId":"user-secret","amount":10.50,`+
 				`"status":"REJECTED","rejectionReason":"insufficient_funds","processedAt":"2026-03-04T04:06:07.123456Z"}`,
 				"eventId", result, "eventType", "PaymentRejected", "originalEventId", "event-of-order-1"),

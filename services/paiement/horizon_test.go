@@ -141,7 +141,7 @@ func testAPurgeBinds(t *testing.T, empty maker) {
 	if err != nil || change == nil || messages != nil || change.Status != banking.StatusPurged || change.EventID != "event-of-order-1" {
 		t.Fatalf("the marker: %+v, %v, %v", change, messages, err)
 	}
-	if err := storeAll(t.Context(), d, []delivery.Decided[*entry]{{Context: t.Context(), Change: change}}); err != nil {
+	if err := storeAll(t.Context(), d, []delivery.Decided[*LedgerRow]{{Context: t.Context(), Change: change}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.StartAt(t.Context(), place.Partition, place.Offset+1); err != nil {
@@ -163,8 +163,8 @@ func testAPurgeBinds(t *testing.T, empty maker) {
 	if err := storeAll(t.Context(), d, decided(t, "order-2")); err != nil {
 		t.Fatal(err)
 	}
-	late := &entry{OrderID: "order-2", EventID: "event-of-order-2", Status: banking.StatusPurged, ProcessedAt: now()}
-	if err := storeAll(t.Context(), d, []delivery.Decided[*entry]{{Context: t.Context(), Change: late}}); err != nil {
+	late := &LedgerRow{OrderID: "order-2", EventID: "event-of-order-2", Status: banking.StatusPurged, ProcessedAt: now()}
+	if err := storeAll(t.Context(), d, []delivery.Decided[*LedgerRow]{{Context: t.Context(), Change: late}}); err != nil {
 		t.Errorf("a purge after the decision: %v", err)
 	}
 	var status string

@@ -17,13 +17,13 @@ func TestADecisionThatComesSecondIsFenced(t *testing.T) {
 
 func testADecisionThatComesSecondIsFenced(t *testing.T, empty maker) {
 	d := deciderOn(openStore(t, empty))
-	first := entry{OrderID: "order-1", EventID: "event-1", ResultEventID: "result-1", Status: banking.StatusAuthorized, Amount: 100, ProcessedAt: now()}
+	first := LedgerRow{OrderID: "order-1", EventID: "event-1", ResultEventID: "result-1", Status: banking.StatusAuthorized, Amount: 100, ProcessedAt: now()}
 	second, other := first, first
 	second.Status, other.OrderID = banking.StatusRejected, "order-2"
-	storeAll := func(entries ...entry) error {
-		var decided []delivery.Decided[*entry]
+	storeAll := func(entries ...LedgerRow) error {
+		var decided []delivery.Decided[*LedgerRow]
 		for _, e := range entries {
-			decided = append(decided, delivery.Decided[*entry]{Context: t.Context(), Change: &e})
+			decided = append(decided, delivery.Decided[*LedgerRow]{Context: t.Context(), Change: &e})
 		}
 		return d.store.Update(t.Context(), func(tx *storage.Tx) error { return d.Store(t.Context(), tx, decided) })
 	}

@@ -41,7 +41,7 @@ func OpenLedger(ctx context.Context, url string, log kafka.Log, authoriser Autho
 }
 
 // Handler decides orders and takes purges.
-func (l *Ledger) Handler() delivery.Handler[known, *entry] { return l.decider }
+func (l *Ledger) Handler() delivery.Handler[known, *LedgerRow] { return l.decider }
 
 // Forget removes what was settled before a time.
 func (l *Ledger) Forget(ctx context.Context, before time.Time) error {

@@ -70,12 +70,12 @@ func (r *rebuild) run(ctx context.Context) error {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
 	var aside []record.Origin
-	purged, err := r.read(ctx, known, purges, func(letter record.Record) (entry, bool) {
+	purged, err := r.read(ctx, known, purges, func(letter record.Record) (LedgerRow, bool) {
 		if origin, ok := setAside(letter); ok {
 			aside = append(aside, origin)
 		}
 		order, event, ok := purgeOf(letter)
-		return entry{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: begun}, ok
+		return LedgerRow{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: begun}, ok
 	})
 	if err == nil {
 		err = r.store.addSetAside(ctx, aside)
@@ -235,7 +235,7 @@ func (c cutStart) since(now time.Time) time.Time {
 
 // read takes what the spans hold into the ledger, unless it has it.
 func (r *rebuild) read(
-	ctx context.Context, known map[record.Partition]int64, spans []kafka.Span, entryOf func(record.Record) (entry, bool),
+	ctx context.Context, known map[record.Partition]int64, spans []kafka.Span, entryOf func(record.Record) (LedgerRow, bool),
 ) (reading, error) {
 	out := reading{cut: map[record.Partition]cutStart{}}
 	for _, s := range spans {
@@ -244,7 +244,7 @@ func (r *rebuild) read(
 		}
 	}
 	var mu sync.Mutex // several partitions are read at once
-	var batch []entry
+	var batch []LedgerRow
 	flush := func() error {
 		rows := make([][]any, len(batch))
 		for i, e := range batch {
@@ -283,14 +283,14 @@ func (r *rebuild) read(
 
 // decisionOf reads a published decision. What is none says nothing about the
 // ledger; the topic's readers set it aside.
-func decisionOf(decided record.Record) (entry, bool) {
+func decisionOf(decided record.Record) (LedgerRow, bool) {
 	event, err := delivery.Decode(decided)
 	if err != nil {
-		return entry{}, false
+		return LedgerRow{}, false
 	}
 	// Without its cause, a decision still keeps its order from being decided
 	// again: no event can then be the one that it was decided for.
-	e := entry{
+	e := LedgerRow{
 		OrderID: event.Order(), EventID: decided.Header(record.HeaderOriginalEventID), ResultEventID: event.ID(),
 		ProcessedAt: event.Time(),
 	}
@@ -300,7 +300,7 @@ func decisionOf(decided record.Record) (entry, bool) {
 	case banking.PaymentRejected:
 		e.Status, e.Amount = p.Status, p.Amount
 	default:
-		return entry{}, false
+		return LedgerRow{}, false
 	}
 	return e, true
 }

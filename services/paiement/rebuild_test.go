@@ -155,7 +155,7 @@ func TestARebuiltEntryIsTheOneThatWasLost(t *testing.T) {
 }
 
 func testARebuiltEntryIsTheOneThatWasLost(t *testing.T, empty maker) {
-	entryOf := func(s *storage.Store) (e entry) {
+	entryOf := func(s *storage.Store) (e LedgerRow) {
 		t.Helper()
 		var micros int64
 		if err := s.QueryRow(t.Context(), `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`).

@@ -96,7 +96,7 @@ func (s store) SetAside(ctx context.Context, batch []record.Record) (map[int64]s
 // stored first is final. A purge that comes second changes nothing. A decision
 // that comes second fails the whole transaction: its maker decided on a state that
 // has changed since, and has to look again: [storage.ErrFenced].
-func (store) Add(ctx context.Context, tx *storage.Tx, entries []entry) error {
+func (store) Add(ctx context.Context, tx *storage.Tx, entries []LedgerRow) error {
 	var decisions, purges [][]any
 	for _, e := range entries {
 		if e.Status == banking.StatusPurged {
@@ -115,7 +115,7 @@ func (store) Add(ctx context.Context, tx *storage.Tx, entries []entry) error {
 	return err
 }
 
-func (e entry) row() []any {
+func (e LedgerRow) row() []any {
 	return []any{e.OrderID, e.EventID, e.ResultEventID, e.Status, int64(e.Amount), e.ProcessedAt.UnixMicro()}
 }
 
@@ -128,16 +128,6 @@ func (store) Forget(ctx context.Context, tx *storage.Tx, before time.Time, limit
 		return n, err
 	}
 	return n, raise(ctx, tx, before.Add(skew))
-}
-
-// LedgerRow is one entry, as the ledger keeps it for those who look on.
-type LedgerRow struct {
-	OrderID       string
-	EventID       string        // the order's event that was decided or purged
-	ResultEventID string        // "" for a purge
-	Status        string        // banking.StatusAuthorized, StatusRejected or StatusPurged
-	Amount        banking.Money // 0 for a purge
-	ProcessedAt   time.Time     // for a purge, when paiement learned of it
 }
 
 // ReadLedger gives every row of the ledger to row, in no order, and ends with

@@ -16,9 +16,9 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-func decided(t *testing.T, ids ...string) (all []delivery.Decided[*entry]) {
+func decided(t *testing.T, ids ...string) (all []delivery.Decided[*LedgerRow]) {
 	for _, id := range ids {
-		all = append(all, delivery.Decided[*entry]{Context: t.Context(), Change: &entry{
+		all = append(all, delivery.Decided[*LedgerRow]{Context: t.Context(), Change: &LedgerRow{
 			OrderID: id, EventID: "event-of-" + id, ResultEventID: banking.ResultEventID("event-of-" + id),
 			Status: banking.StatusAuthorized, Amount: 1050, ProcessedAt: now(),
 		}})
@@ -26,7 +26,7 @@ func decided(t *testing.T, ids ...string) (all []delivery.Decided[*entry]) {
 	return all
 }
 
-func storeAll(ctx context.Context, d *decider, all []delivery.Decided[*entry]) error {
+func storeAll(ctx context.Context, d *decider, all []delivery.Decided[*LedgerRow]) error {
 	return d.store.Update(ctx, func(tx *storage.Tx) error { return d.Store(ctx, tx, all) })
 }
 
