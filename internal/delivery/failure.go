@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -120,22 +123,19 @@ func (c Class) consequences() consequence {
 
 // setAside makes the dead letter of a record that failed for good: the
 // original key, value and headers, and, before them, its origin.
-func (l *Loop[State, Change]) setAside(r record.Record, err error, c consequence) []record.Message {
+func (l *Loop[State, Change]) setAside(r record.Record, err error) []record.Message {
 	topic := l.cfg.DeadLetters(r.Topic)
-	if !c.deadLetter || topic == "" {
+	if !ClassOf(err).consequences().deadLetter || topic == "" {
 		return nil
 	}
-	return []record.Message{letter(topic, l.cfg.Group, r, err, c)}
+	return []record.Message{Letter(topic, l.cfg.Group, r, err)}
 }
 
 // Letter is the dead letter, on a topic, of a record that a group took and that
 // another contradicts which it takes now. A handler publishes it with that one;
 // the loop counts it as it counts those that it makes itself.
 func Letter(topic, group string, r record.Record, err error) record.Message {
-	return letter(topic, group, r, err, ClassOf(err).consequences())
-}
-
-func letter(topic, group string, r record.Record, err error, c consequence) record.Message {
+	c := ClassOf(err).consequences()
 	origin := record.Origin{
 		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: group, Attempts: c.tries,
 		Class: c.name, Reason: string(reasonOf(err)), Message: err.Error(), FailedAt: time.Now(),
@@ -165,4 +165,42 @@ func (l *Loop[State, Change]) fitTo(ctx context.Context, letter record.Message, 
 		return letter, false
 	}
 	return cut, true
+}
+
+// send publishes messages. Where Kafka finds some too large, or a batch that the
+// client made of them, each is sent alone, and dead letters are cut until they
+// fit: their topic may take less than it did when they were stored.
+func (l *Loop[State, Change]) send(ctx context.Context, messages []record.Message) error {
+	records := make([]*sarama.ProducerMessage, len(messages))
+	for i, m := range messages {
+		records[i] = kafka.Outgoing(m)
+	}
+	err := l.deps.Publisher.PublishAll(ctx, records)
+	refused, ok := errors.AsType[*kafka.TooLargeError](err)
+	if !ok {
+		return err
+	}
+	for _, i := range refused.Records {
+		if err := l.sendAlone(ctx, messages[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loop[State, Change]) sendAlone(ctx context.Context, m record.Message) error {
+	for {
+		err := l.deps.Publisher.PublishAll(ctx, []*sarama.ProducerMessage{kafka.Outgoing(m)})
+		if !errors.Is(err, kafka.ErrTooLarge) {
+			return err
+		}
+		letter, ok := l.fitTo(ctx, m, l.deps.Sizes.Refused(m.Topic, m.Size()))
+		if !ok {
+			return nil
+		}
+		if letter.Size() == m.Size() { // no letter: what was decided cannot be left out
+			return fmt.Errorf("%s takes no record of %d bytes; raise its max.message.bytes with `vigie topics`: %w", m.Topic, m.Size(), err)
+		}
+		m = letter
+	}
 }

@@ -4,7 +4,9 @@
 //
 // loop.go has what a service gives and gets, and where partitions begin;
 // worker.go follows a record through the loop; failure.go says what becomes of
-// one that cannot be processed; codec.go turns records into events and back.
+// one that cannot be processed, or of what it causes that is too large;
+// tracecontext.go has how traces pass through; codec.go turns records into
+// events and back.
 package delivery
 
 import (

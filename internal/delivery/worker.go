@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -133,10 +132,8 @@ func (w *worker[State, Change]) outOfRange(ctx context.Context, m *sarama.Consum
 	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
 	span.End(err)
 	l.deps.Log.Log(ctx, c.level, "record not processed", "topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", c.tries, "error", err)
-	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}, messages: l.setAside(r, err, c), err: err}
-	l.carryContext(ctx, d.messages)
-	d.messages = l.fit(ctx, d.messages)
-	return []decision[Change]{d}
+	messages := l.complete(ctx, l.setAside(r, err))
+	return []decision[Change]{{Decided: Decided[Change]{Context: ctx, Record: r}, messages: messages, err: err}}
 }
 
 // conclude stores what was decided about a batch and begins to publish it.
@@ -260,9 +257,7 @@ func (w *worker[State, Change]) handle(
 			return d.err
 		}
 		log.Log(d.Context, c.level, "record not processed")
-		d.messages = l.setAside(r, d.err, c)
-		l.carryContext(d.Context, d.messages)
-		d.messages = l.fit(d.Context, d.messages)
+		d.messages = l.complete(d.Context, l.setAside(r, d.err))
 		return nil
 	})
 	if err != nil {
@@ -284,33 +279,15 @@ func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.
 	} else {
 		span.End(d.err)
 	}
-	l.carryContext(ctx, d.messages)
-	d.messages = l.fit(ctx, d.messages) // of what a handler publishes, letters alone are cut
+	d.messages = l.complete(ctx, d.messages)
 	return d
 }
 
-// carryContext gives outgoing records the process span's context, stored with
-// them so that it survives the outbox. What a dead letter's original carried
-// under these names gives way to it.
-func (l *Loop[State, Change]) carryContext(ctx context.Context, messages []record.Message) {
-	if len(messages) == 0 {
-		return
-	}
-	carrier := &sarama.ProducerMessage{}
-	l.deps.Instrument.Inject(ctx, carrier)
-	fields := l.deps.Instrument.Fields()
-	for i, m := range messages {
-		headers := make([]record.Header, 0, len(m.Headers)+len(carrier.Headers))
-		for _, h := range m.Headers {
-			if !slices.Contains(fields, h.Key) {
-				headers = append(headers, h)
-			}
-		}
-		for _, h := range carrier.Headers {
-			headers = append(headers, record.Header{Key: string(h.Key), Value: h.Value})
-		}
-		messages[i].Headers = headers
-	}
+// complete makes messages ready to be stored: they carry the process span's
+// context, and the dead letters among them fit into their topic.
+func (l *Loop[State, Change]) complete(ctx context.Context, messages []record.Message) []record.Message {
+	l.carryContext(ctx, messages)
+	return l.fit(ctx, messages)
 }
 
 // store commits the batch: changes, outgoing messages and position together.
@@ -494,44 +471,6 @@ func (w *worker[State, Change]) publish(
 	return nil
 }
 
-// send publishes messages. Where Kafka finds some too large, or a batch that the
-// client made of them, each is sent alone, and dead letters are cut until they
-// fit: their topic may take less than it did when they were stored.
-func (l *Loop[State, Change]) send(ctx context.Context, messages []record.Message) error {
-	records := make([]*sarama.ProducerMessage, len(messages))
-	for i, m := range messages {
-		records[i] = kafka.Outgoing(m)
-	}
-	err := l.deps.Publisher.PublishAll(ctx, records)
-	refused, ok := errors.AsType[*kafka.TooLargeError](err)
-	if !ok {
-		return err
-	}
-	for _, i := range refused.Records {
-		if err := l.sendAlone(ctx, messages[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *Loop[State, Change]) sendAlone(ctx context.Context, m record.Message) error {
-	for {
-		err := l.deps.Publisher.PublishAll(ctx, []*sarama.ProducerMessage{kafka.Outgoing(m)})
-		if !errors.Is(err, kafka.ErrTooLarge) {
-			return err
-		}
-		letter, ok := l.fitTo(ctx, m, l.deps.Sizes.Refused(m.Topic, m.Size()))
-		if !ok {
-			return nil
-		}
-		if letter.Size() == m.Size() { // no letter: what was decided cannot be left out
-			return fmt.Errorf("%s takes no record of %d bytes; raise its max.message.bytes with `vigie topics`: %w", m.Topic, m.Size(), err)
-		}
-		m = letter
-	}
-}
-
 // noteArrival notes that Kafka has the messages of the batch that ends with last.
 func (w *worker[State, Change]) noteArrival(last int64) {
 	w.loop.deps.Fault.At(fault.AfterPublish)
@@ -555,38 +494,6 @@ func (w *worker[State, Change]) mark(session context.Context) error {
 	w.published = -1
 	w.loop.deps.Fault.At(fault.AfterMark)
 	return nil
-}
-
-// spansOf returns the process span of each decision.
-func spansOf[Change any](decisions []decision[Change]) []trace.SpanContext {
-	out := make([]trace.SpanContext, len(decisions))
-	for i, d := range decisions {
-		out[i] = trace.SpanContextFromContext(d.Context)
-	}
-	return out
-}
-
-// publishers returns the process spans of those decisions that cause messages.
-func publishers[Change any](decisions []decision[Change]) []trace.SpanContext {
-	return spansOf(slices.DeleteFunc(slices.Clone(decisions), func(d decision[Change]) bool { return len(d.messages) == 0 }))
-}
-
-// carriedSpans returns the process spans that caused messages which an earlier
-// owner stored, each once: the messages carry them.
-func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.SpanContext {
-	var out []trace.SpanContext
-	for _, m := range messages {
-		carrier := &sarama.ConsumerMessage{}
-		for _, h := range m.Headers {
-			carrier.Headers = append(carrier.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
-		}
-		span := trace.SpanContextFromContext(l.deps.Instrument.Extract(context.Background(), carrier))
-		same := func(s trace.SpanContext) bool { return s.SpanID() == span.SpanID() && s.TraceID() == span.TraceID() }
-		if span.IsValid() && !slices.ContainsFunc(out, same) {
-			out = append(out, span)
-		}
-	}
-	return out
 }
 
 // errSessionOver ends a retry: the partition is no longer ours to wait for.
