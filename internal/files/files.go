@@ -15,6 +15,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // MaxSize bounds a file that [Read] reads, in bytes.
@@ -95,21 +97,15 @@ func (f *Parsed[T]) Get() T { return *f.current.Load() }
 // the same, so that neither half a file is taken over nor one of two that belong
 // together. A fault is logged once, until the files change again.
 func (f *Parsed[T]) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	return lifecycle.Every(ctx, every, func(ctx context.Context) error {
 		switch changed, err := f.look(); {
 		case err != nil:
 			log.ErrorContext(ctx, "changed files cannot be used; their previous content stays in use", "files", f.paths, "error", err)
 		case changed:
 			log.InfoContext(ctx, "changed files are in use", "files", f.paths)
 		}
-	}
+		return nil
+	})
 }
 
 // look reads the files and takes a change over that has settled. changed says

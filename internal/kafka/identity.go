@@ -12,6 +12,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -184,20 +185,14 @@ func NewHealth(identity *Identity, interval time.Duration) *Health {
 // Run checks until ctx ends, or until the topics have been replaced, which is
 // [ErrReplaced].
 func (h *Health) Run(ctx context.Context) error {
-	ticker := time.NewTicker(h.interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			err := h.identity.Check()
-			h.last.Store(&err)
-			if errors.Is(err, ErrReplaced) {
-				return err
-			}
+	return lifecycle.Every(ctx, h.interval, func(context.Context) error {
+		err := h.identity.Check()
+		h.last.Store(&err)
+		if errors.Is(err, ErrReplaced) {
+			return err
 		}
-	}
+		return nil
+	})
 }
 
 // Check returns the last answer.

@@ -1,7 +1,8 @@
 // Package lifecycle keeps the named parts of a process and stops them in the
 // reverse of the order in which they were started. It exists so that every part
 // has one owner, that a start which fails half-way leaves no earlier part
-// running, and that the whole stop has one deadline.
+// running, and that the whole stop has one deadline. [Sleep] and [Every] wait in
+// a way that delays no stop.
 package lifecycle
 
 import (
@@ -112,6 +113,23 @@ func (s *Stack) failures() chan error {
 		s.failed = make(chan error, 1)
 	}
 	return s.failed
+}
+
+// Every does work in intervals until ctx ends, first when one has passed. It
+// returns nil then, and the work's error where that fails for good.
+func Every(ctx context.Context, interval time.Duration, work func(context.Context) error) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := work(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // Sleep waits for d, or returns ctx's error as soon as ctx ends: a wait that

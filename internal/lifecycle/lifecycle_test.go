@@ -85,3 +85,24 @@ func TestSleepEndsWithItsTimeOrItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestEveryWorksInIntervalsUntilTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const d = 20 * time.Millisecond
+		start, broken, times := time.Now(), errors.New("broken"), 0
+		err := lifecycle.Every(t.Context(), d, func(context.Context) error {
+			if times++; times < 3 {
+				return nil
+			}
+			return broken
+		})
+		if !errors.Is(err, broken) || times != 3 || time.Since(start) != 3*d {
+			t.Errorf("worked %d times in %v: %v", times, time.Since(start), err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(d/2, cancel)
+		if err := lifecycle.Every(ctx, d, func(context.Context) error { return broken }); err != nil {
+			t.Errorf("work whose context ended before it began: %v", err)
+		}
+	})
+}

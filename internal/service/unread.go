@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
@@ -73,16 +74,7 @@ func (u *unread) observe(_ context.Context, o metric.Int64Observer) error {
 
 // run looks in intervals, until ctx ends.
 func (u *unread) run(ctx context.Context) error {
-	ticker := time.NewTicker(unreadInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			u.look(ctx)
-		}
-	}
+	return lifecycle.Every(ctx, unreadInterval, func(ctx context.Context) error { u.look(ctx); return nil })
 }
 
 // look finds what is unread now. What cannot be known stays as it was.

@@ -11,6 +11,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -162,18 +163,12 @@ func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time) 
 // again reads back in intervals, until ctx ends.
 func (r rebuild) again(ctx context.Context) error {
 	r.progress = &rebuildProgress{} // it delays nobody
-	ticker := time.NewTicker(readBackInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	return lifecycle.Every(ctx, readBackInterval, func(ctx context.Context) error {
 		if err := r.run(ctx); err != nil && ctx.Err() == nil {
 			r.logger.WarnContext(ctx, "decisions not read back; the next round tries again", "error", err)
 		}
-	}
+		return nil
+	})
 }
 
 // horizon is the time from which on the topics have every decision and purge;
@@ -311,16 +306,10 @@ func (r *rebuild) tell(ctx context.Context) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(rebuildNews)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				r.logger.InfoContext(ctx, "rebuilding the ledger", "records_read", r.progress.done.Load(), "records", r.progress.total.Load())
-			}
-		}
+		_ = lifecycle.Every(ctx, rebuildNews, func(ctx context.Context) error { // ends with ctx
+			r.logger.InfoContext(ctx, "rebuilding the ledger", "records_read", r.progress.done.Load(), "records", r.progress.total.Load())
+			return nil
+		})
 	}()
 	return func() { cancel(); <-ended }
 }
