@@ -15,6 +15,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
@@ -54,7 +55,7 @@ func auditCommand() *cli.Command {
 			"nobody asks for is no failure: it says from where on it can tell.",
 		Flags: slices.Concat(kafkaFlags(defaultBroker), databaseFlags(), []cli.Flag{
 			retentionFlag(),
-			&cli.DurationFlag{
+			&duration.Flag{
 				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: 10 * time.Second, Category: "Audit",
 				Usage: "how long what differs is looked at again, before it counts",
 			},
@@ -64,7 +65,7 @@ func auditCommand() *cli.Command {
 			},
 			&cli.StringFlag{
 				Name: flagSince, Sources: cli.EnvVars("AUDIT_SINCE"), Category: "Audit",
-				Usage: "audit only orders created since `TIME`, in RFC 3339, or as long ago as 24h (default: all)",
+				Usage: "audit only orders created since `TIME`, in RFC 3339, or as long ago as 7d (default: all)",
 			},
 			&cli.StringFlag{
 				Name: flagTempDir, Sources: cli.EnvVars("AUDIT_TEMP_DIR"), Category: "Audit",
@@ -125,7 +126,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 }
 
 // errSince: a text is no time to audit from.
-var errSince = errors.New("want a time in RFC 3339, such as 2026-05-01T00:00:00Z, or how long ago, such as 24h; not in the future")
+var errSince = errors.New("want a time in RFC 3339, such as 2026-05-01T00:00:00Z, or how long ago, such as 24h or 7d; not in the future")
 
 // parseSince reads a time, or how long ago it was; "" is the zero time.
 func parseSince(text string, now time.Time) (time.Time, error) {
@@ -133,7 +134,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	since, err := time.Parse(time.RFC3339Nano, text)
-	if ago, notAgo := time.ParseDuration(text); notAgo == nil {
+	if ago, notAgo := duration.Parse(text); notAgo == nil {
 		since, err = now.Add(-ago), nil
 	}
 	if err != nil || since.After(now) {

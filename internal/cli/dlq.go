@@ -15,6 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/telemetry"
@@ -73,8 +74,8 @@ func filterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "group", Category: "Which letters", Usage: "only those that this consumer `GROUP` set aside"},
 		&cli.StringFlag{Name: "order", Category: "Which letters", Usage: "only those of the order with this `ID`"},
 		&cli.StringFlag{Name: "topic", Category: "Which letters", Usage: "only those on, or from, this `TOPIC`", Validator: oneOf(topics...)},
-		&cli.DurationFlag{Name: flagOlderThan, HideDefault: true, Category: "Which letters", Usage: "only those set aside longer ago, such as 90m or 48h"},
-		&cli.DurationFlag{Name: flagNewerThan, HideDefault: true, Category: "Which letters", Usage: "only those set aside since, such as 90m or 48h"},
+		&duration.Flag{Name: flagOlderThan, HideDefault: true, Category: "Which letters", Usage: "only those set aside longer ago, such as 90m or 2d"},
+		&duration.Flag{Name: flagNewerThan, HideDefault: true, Category: "Which letters", Usage: "only those set aside since, such as 90m or 2d"},
 	}
 }
 
@@ -248,7 +249,7 @@ func dlqPurgeCommand() *cli.Command {
 			"rejected, also when its client sends it again: a purge cannot be taken back. Letters whose order has\n" +
 			"been decided all the same are left as they are.\n\n" +
 			"   vigie dlq purge orders.dlq/1/42\n" +
-			"   vigie dlq purge --reason malformed --older-than 168h\n" +
+			"   vigie dlq purge --reason malformed --older-than 7d\n" +
 			"   vigie dlq purge --all-letters --yes",
 		Flags: append(filterFlags(),
 			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/doctor"
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/services"
 )
@@ -62,7 +63,7 @@ func doctorCommand(registry services.Registry) *cli.Command {
 				Name: flagDashboards, Value: dashboardsFolder, Usage: "`FOLDER` of the dashboards whose queries are tried",
 				Category: "Monitoring",
 			},
-			&cli.DurationFlag{Name: flagTimeout, Value: doctorTimeout, Usage: "how long each answer may take"},
+			&duration.Flag{Name: flagTimeout, Value: doctorTimeout, Usage: "how long each answer may take"},
 			jsonFlag("print one JSON object per finding"),
 		}),
 		Action: func(ctx context.Context, c *cli.Command) error { return runDoctor(ctx, c, registry) },

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
@@ -132,9 +133,9 @@ func dataFlag() cli.Flag {
 }
 
 func retentionFlag() cli.Flag {
-	return &cli.DurationFlag{
+	return &duration.Flag{
 		Name: flagRetention, Sources: env(flagRetention), Value: service.DefaultRetention, Category: "Storage",
-		Usage: "how long decided orders are kept, at least the dead letters' 720h",
+		Usage: "how long decided orders are kept, at least the dead letters' 30d",
 	}
 }
 
@@ -153,7 +154,7 @@ func databaseURL(c *cli.Command) (string, error) {
 
 // stopFlag bounds a graceful stop; a supervisor's own limit is usually 10 s.
 func stopFlag() cli.Flag {
-	return &cli.DurationFlag{
+	return &duration.Flag{
 		Name: flagStop, Sources: env(flagStop), Value: 9 * time.Second, Category: "Process",
 		Usage: "how long a stop may take to finish what is under way; keep it below your supervisor's own limit",
 	}

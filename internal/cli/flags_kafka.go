@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 )
@@ -35,7 +36,7 @@ func kafkaFlags(otherwise string) []cli.Flag {
 			Name: flagBrokers, Sources: env(flagBrokers), Category: category,
 			Usage: "Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + otherwise + ")",
 		},
-		&cli.DurationFlag{
+		&duration.Flag{
 			Name: flagPatience, Sources: env(flagPatience), Value: service.DefaultPatience, Category: category,
 			Usage: "how long each step of a start waits for brokers that are away",
 		},
@@ -108,7 +109,7 @@ func brokerAddrFlag() cli.Flag {
 }
 
 func sessionFlag() cli.Flag {
-	return &cli.DurationFlag{
+	return &duration.Flag{
 		Name: flagSession, Sources: env(flagSession), Value: kafka.DefaultSessionTimeout, Category: "Kafka",
 		Usage: "how long a consumer may be silent before Kafka gives its partitions away; brokers usually take 6s to 30m",
 	}

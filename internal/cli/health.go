@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/services"
 )
 
@@ -36,7 +37,7 @@ func healthCommand(registry services.Registry) *cli.Command {
 		Description: "Requests each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path gets the path /health/ready.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
-			&cli.DurationFlag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
+			&duration.Flag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
 		}),
 		Action: func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) },
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services/suivi"
@@ -54,7 +55,7 @@ func traceCommand() *cli.Command {
 				Name: flagJaegerURL, Sources: cli.EnvVars("VIGIE_JAEGER_URL"), Value: "http://127.0.0.1:16686", Category: where,
 				Usage: "`URL` of Jaeger; with an empty one the story comes from the records",
 			},
-			&cli.DurationFlag{
+			&duration.Flag{
 				Name: flagTimeout, Value: traceTimeout, Category: where,
 				Usage: "how long each answer of suivi and Jaeger may take; what does not answer is done without",
 			},
