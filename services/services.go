@@ -18,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/sentinelle"
 	"github.com/vigie-dev/vigie/services/suivi"
 )
 
@@ -34,8 +35,15 @@ type Service struct {
 	// Flags makes the flags of the service's own settings, each named after
 	// the service; nil for none.
 	Flags func() []cli.Flag
-	// Start starts the service with the values of its flags.
-	Start func(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error)
+	// Start starts the service.
+	Start func(context.Context, Run) (*service.Service, error)
+}
+
+// Run is what a service is started with.
+type Run struct {
+	Settings service.Settings
+	Flags    *cli.Command         // with the values of the service's own
+	Around   service.Surroundings // of a service outside the bank; for others empty
 }
 
 // Registry is the services, in the order in which they are listed.
@@ -64,6 +72,12 @@ func All() Registry {
 			Definition: paiement.Definition(paiement.Config{}),
 			Flags:      paiementFlags, Start: startPaiement,
 		},
+		{
+			Definition: sentinelle.Definition(sentinelle.Config{}),
+			Start: func(ctx context.Context, run Run) (*service.Service, error) {
+				return sentinelle.Start(ctx, run.Settings, sentinelle.Config{Around: run.Around})
+			},
+		},
 	}
 }
 
@@ -76,6 +90,16 @@ func (r Registry) Names() []string {
 	return names
 }
 
+// Inside returns the services that the bank consists of.
+func (r Registry) Inside() Registry {
+	return slices.DeleteFunc(slices.Clone(r), func(s Service) bool { return s.Outside })
+}
+
+// Outside returns the services that only look at the bank.
+func (r Registry) Outside() Registry {
+	return slices.DeleteFunc(slices.Clone(r), func(s Service) bool { return !s.Outside })
+}
+
 // Consumers returns the services that have a consumer group, and with it a
 // position in the topics and state that follows from them.
 func (r Registry) Consumers() Registry {
@@ -83,11 +107,8 @@ func (r Registry) Consumers() Registry {
 }
 
 // withoutFlags is the start of a service that has no settings of its own.
-func withoutFlags(start func(context.Context, service.Settings) (*service.Service, error),
-) func(context.Context, service.Settings, *cli.Command) (*service.Service, error) {
-	return func(ctx context.Context, settings service.Settings, _ *cli.Command) (*service.Service, error) {
-		return start(ctx, settings)
-	}
+func withoutFlags(start func(context.Context, service.Settings) (*service.Service, error)) func(context.Context, Run) (*service.Service, error) {
+	return func(ctx context.Context, run Run) (*service.Service, error) { return start(ctx, run.Settings) }
 }
 
 const ackTimeout = "commande-ack-timeout"
@@ -99,8 +120,8 @@ func commandeFlags() []cli.Flag {
 	}}
 }
 
-func startCommande(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error) {
-	return commande.Start(ctx, settings, commande.Config{AckTimeout: flags.Duration(ackTimeout)})
+func startCommande(ctx context.Context, run Run) (*service.Service, error) {
+	return commande.Start(ctx, run.Settings, commande.Config{AckTimeout: run.Flags.Duration(ackTimeout)})
 }
 
 const (
@@ -137,12 +158,13 @@ func paiementFlags() []cli.Flag {
 	}
 }
 
-func startPaiement(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error) {
+func startPaiement(ctx context.Context, run Run) (*service.Service, error) {
+	flags := run.Flags
 	from, err := paiement.ParseDecideFrom(flags.String(decideFrom))
 	if err != nil {
 		return nil, err
 	}
-	return paiement.Start(ctx, settings, paiement.Config{DecideFrom: from, Simulation: paiement.Simulation{
+	return paiement.Start(ctx, run.Settings, paiement.Config{DecideFrom: from, Simulation: paiement.Simulation{
 		RejectRate: flags.Float(rejectRate), ErrorRate: flags.Float(errorRate),
 		Latency: flags.Duration(latency), Seed: flags.Uint64(seed),
 	}})

@@ -56,20 +56,6 @@ func salvage(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// untilFailed returns a context that also ends when a broker has failed, which
-// its Close then returns.
-func untilFailed(ctx context.Context, b *embedded.Broker) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-b.Failed(): //nolint:errcheck // Close says why
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
 // brokerLog is the embedded broker's own log. Its telemetry sends nothing away,
 // so that there is nothing to shut down.
 func brokerLog(ctx context.Context, c *cli.Command) (*slog.Logger, error) {

@@ -54,7 +54,7 @@ func Run(ctx context.Context, registry services.Registry, args []string, stdin i
 func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 	commands := []*cli.Command{upCommand(registry)}
 	for _, s := range registry {
-		commands = append(commands, serviceCommand(s))
+		commands = append(commands, serviceCommand(s, registry))
 	}
 	commands = append(commands,
 		brokerCommand(),

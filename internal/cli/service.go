@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/urfave/cli/v3"
@@ -25,9 +27,13 @@ const telemetryHelp = "OTEL_TRACES_EXPORTER=otlp and OTEL_LOGS_EXPORTER=otlp sen
 	"standard OTEL_* variables apply: OTEL_EXPORTER_OTLP_PROTOCOL, _HEADERS, OTEL_TRACES_SAMPLER, …"
 
 // serviceCommand runs one service alone.
-func serviceCommand(s services.Service) *cli.Command {
-	flags := slices.Concat(kafkaFlags(defaultBroker), storageFlags(), []cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag()},
-		httpFlags(s), logFlags(), ownFlags(s))
+func serviceCommand(s services.Service, registry services.Registry) *cli.Command {
+	flags := slices.Concat([]cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag()}, httpFlags(s), logFlags(), ownFlags(s))
+	if s.Outside {
+		flags = append(flags, aroundFlags(s, registry)...)
+	} else {
+		flags = slices.Concat(kafkaFlags(defaultBroker), storageFlags(), flags)
+	}
 	if s.Group != "" {
 		flags = append(flags, sessionFlag())
 	}
@@ -43,7 +49,11 @@ func serviceCommand(s services.Service) *cli.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, profiles.stop(ctx, c)) }()
-			running, err := startService(ctx, c, s, addresses)
+			around, err := surroundings(c, s, registry)
+			if err != nil {
+				return err
+			}
+			running, err := startService(ctx, c, s, addresses, around)
 			if err != nil {
 				return unlessStopped(ctx, err)
 			}
@@ -68,12 +78,54 @@ func ownFlags(registry ...services.Service) []cli.Flag {
 }
 
 // startService starts a service as a command's flags say.
-func startService(ctx context.Context, c *cli.Command, s services.Service, brokers []string) (*service.Service, error) {
+func startService(ctx context.Context, c *cli.Command, s services.Service, brokers []string, around service.Surroundings) (*service.Service, error) {
 	settings, err := settings(c, s, brokers)
 	if err != nil {
 		return nil, err
 	}
-	return s.Start(ctx, settings, c)
+	return s.Start(ctx, services.Run{Settings: settings, Flags: c, Around: around})
+}
+
+const flagPeers = "-peers" // behind a service's name
+
+// aroundFlags are those by which a service outside the bank, started alone,
+// finds what it looks at.
+func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
+	var peers []string
+	for _, peer := range registry.Inside() {
+		peers = append(peers, peer.Name+"=http://"+peer.Address)
+	}
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: s.Name + flagPeers, Sources: env(s.Name + flagPeers), Value: strings.Join(peers, ","), Category: "Surroundings",
+			Usage: "`NAME=URL,…` of the services to look at",
+		},
+		urlFlag(flagPrometheus, "http://127.0.0.1:9090", "the Prometheus to ask"),
+	}
+}
+
+// surroundings reads [aroundFlags].
+func surroundings(c *cli.Command, s services.Service, registry services.Registry) (service.Surroundings, error) {
+	around := service.Surroundings{}
+	if !s.Outside {
+		return around, nil
+	}
+	around.PrometheusURL = baseURL(c, flagPrometheus)
+	for pair := range strings.SplitSeq(c.String(s.Name+flagPeers), ",") {
+		name, raw, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		u, err := url.Parse(raw)
+		if err != nil || name == "" || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return around, fmt.Errorf("--%s%s (%s): %q is not NAME=URL", s.Name, flagPeers, variable(s.Name+flagPeers), pair)
+		}
+		peer := service.Peer{Name: name, URL: strings.TrimRight(raw, "/")}
+		for _, known := range registry {
+			if known.Name == name {
+				peer.Does = known.Does
+			}
+		}
+		around.Peers = append(around.Peers, peer)
+	}
+	return around, nil
 }
 
 // unlessStopped is the error of a start, nil where that has ended for no other

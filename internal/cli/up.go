@@ -28,56 +28,164 @@ func upCommand(registry services.Registry) *cli.Command {
 		Name:  "up",
 		Usage: "start the whole system in this process",
 		Description: "Starts the embedded broker (unless --" + flagBrokers + " names another), creates the topics,\n" +
-			"starts " + listed(registry.Names()) + ", and says where to look.\n\n" + telemetryHelp,
+			"starts " + listed(registry.Names()) + ",\nand says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
 		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{sessionFlag(), brokerAddrFlag()}, storageFlags(),
-			addrFlags(registry), []cli.Flag{pprofFlag(), stopFlag()}, httpFlags(registry...), logFlags(), ownFlags(registry...)),
+			addrFlags(registry), []cli.Flag{pprofFlag(), stopFlag(), urlFlag(flagPrometheus, "", "the Prometheus that the page asks")},
+			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
 }
 
-func up(ctx context.Context, c *cli.Command, registry services.Registry) (err error) {
+func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	// The services share one writer: their lines must not mix.
 	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
-	profiles, err := startProfiles(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, profiles.stop(ctx, c)) }()
-	addresses := brokers(c)
-	if len(addresses) == 0 {
-		broker, err := startBroker(ctx, c)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, broker.Close()) }()
-		var cancel context.CancelFunc
-		ctx, cancel = untilFailed(ctx, broker)
-		defer cancel()
-		addresses = []string{broker.Address()}
-		if err := alignOwn(ctx, c, addresses); err != nil && ctx.Err() == nil {
-			return err
-		}
-	}
-	all, err := startAll(ctx, c, registry, addresses)
-	if err != nil || all == nil {
-		return err
-	}
-	printWelcome(c.Root().Writer, registry, addresses, all, whatClientsNeed(c, registry)+whereTelemetryGoes()+profiles.where())
-	failure := watch(ctx, all...)
-	fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
-	// What reads no topic first: no new orders while the others finish theirs.
-	var sources, others []*service.Service
-	for i, s := range registry {
-		if s.Group == "" {
-			sources = append(sources, all[i])
-		} else {
-			others = append(others, all[i])
-		}
+	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}}
+	ctx, p.cancel = context.WithCancel(ctx)
+	err := p.start(ctx)
+	if err == nil && ctx.Err() == nil {
+		p.welcome(c.Root().Writer)
+		err = watch(ctx, p.all()...)
+		fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
 	}
 	stopping, cancel := stopContext(ctx, c)
 	defer cancel()
-	return errors.Join(failure, stopAll(stopping, sources...), stopAll(stopping, others...))
+	return errors.Join(unlessStopped(ctx, err), p.stop(stopping))
+}
+
+// parts are what `vigie up` runs in this process.
+type parts struct {
+	c        *cli.Command
+	registry services.Registry
+	cancel   context.CancelFunc // of the run
+	undo     []func(context.Context) error
+
+	profiles *profileServer
+	brokers  []string
+	services map[string]*service.Service // by name
+	around   service.Surroundings        // of those that look on
+}
+
+// start starts the parts in the order in which they need each other. An error,
+// or a run that ends meanwhile, leaves those running that have come so far.
+func (p *parts) start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		p.startProfiles,
+		p.startBroker,  // unless there is one elsewhere, with the topics as they have to be
+		p.startBank,    // the services that orders pass through, ready
+		p.startOutside, // those that look on
+	} {
+		if err := step(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop stops the parts in the opposite order, every one even if another failed.
+func (p *parts) stop(ctx context.Context) error {
+	p.cancel()
+	var errs []error
+	for _, undo := range slices.Backward(p.undo) {
+		errs = append(errs, undo(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *parts) startProfiles(ctx context.Context) (err error) {
+	p.profiles, err = startProfiles(ctx, p.c)
+	p.undo = append(p.undo, func(ctx context.Context) error { return p.profiles.stop(ctx, p.c) })
+	return err
+}
+
+// startBroker starts the embedded broker where no other is named. A broker that
+// fails ends the run, and says why when it is closed.
+func (p *parts) startBroker(ctx context.Context) error {
+	p.brokers = brokers(p.c)
+	if len(p.brokers) > 0 {
+		return nil
+	}
+	broker, err := startBroker(ctx, p.c)
+	if err != nil {
+		return err
+	}
+	p.undo = append(p.undo, func(context.Context) error { return broker.Close() })
+	go func() {
+		select {
+		case <-broker.Failed(): //nolint:errcheck // Close says why
+			p.cancel()
+		case <-ctx.Done():
+		}
+	}()
+	p.brokers = []string{broker.Address()}
+	if err := alignOwn(ctx, p.c, p.brokers); ctx.Err() == nil {
+		return err
+	}
+	return nil // the broker's failure is the reason
+}
+
+// startBank starts the services that orders pass through. What reads no topic
+// stops first: no new orders while the others finish theirs.
+func (p *parts) startBank(ctx context.Context) error {
+	inside := p.registry.Inside()
+	consumers := inside.Consumers().Names()
+	sources := slices.DeleteFunc(inside.Names(), func(name string) bool { return slices.Contains(consumers, name) })
+	p.undo = append(p.undo, p.stopServices(consumers), p.stopServices(sources))
+	return p.startServices(ctx, inside)
+}
+
+// startOutside starts the services that look at the whole, which they are told.
+func (p *parts) startOutside(ctx context.Context) error {
+	for _, s := range p.registry.Inside() {
+		p.around.Peers = append(p.around.Peers, service.Peer{Name: s.Name, Does: s.Does, URL: p.services[s.Name].URL()})
+	}
+	p.around.PrometheusURL = baseURL(p.c, flagPrometheus)
+	outside := p.registry.Outside()
+	p.undo = append(p.undo, p.stopServices(outside.Names()))
+	return p.startServices(ctx, outside)
+}
+
+// startServices starts services side by side and waits until each is ready.
+func (p *parts) startServices(ctx context.Context, registry services.Registry) error {
+	started := make([]*service.Service, len(registry))
+	var group errgroup.Group
+	for i, s := range registry {
+		group.Go(func() (err error) {
+			started[i], err = startService(ctx, p.c, s, p.brokers, p.around)
+			return err
+		})
+	}
+	err := group.Wait()
+	for i, s := range registry {
+		if started[i] != nil {
+			p.services[s.Name] = started[i]
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return waitReady(ctx, started)
+}
+
+func (p *parts) stopServices(names []string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var running []*service.Service
+		for _, name := range names {
+			if s := p.services[name]; s != nil {
+				running = append(running, s)
+			}
+		}
+		return stopAll(ctx, running...)
+	}
+}
+
+// all returns the services in the registry's order.
+func (p *parts) all() []*service.Service {
+	all := make([]*service.Service, len(p.registry))
+	for i, s := range p.registry {
+		all[i] = p.services[s.Name]
+	}
+	return all
 }
 
 // alignOwn gives the embedded broker's topics the settings that they need: the
@@ -93,31 +201,6 @@ func alignOwn(ctx context.Context, c *cli.Command, addresses []string) error {
 		}
 		return nil
 	})
-}
-
-// startAll starts the services side by side and waits until each is ready. On
-// an error nothing is left running, nor where it is told to stop meanwhile, which
-// is no error.
-func startAll(ctx context.Context, c *cli.Command, registry services.Registry, brokers []string) ([]*service.Service, error) {
-	all := make([]*service.Service, len(registry))
-	var group errgroup.Group
-	for i, s := range registry {
-		group.Go(func() (err error) {
-			all[i], err = startService(ctx, c, s, brokers)
-			return err
-		})
-	}
-	err := group.Wait()
-	started := slices.DeleteFunc(slices.Clone(all), func(s *service.Service) bool { return s == nil })
-	if err == nil {
-		err = waitReady(ctx, started)
-	}
-	if err != nil {
-		stopping, cancel := stopContext(ctx, c)
-		defer cancel()
-		return nil, errors.Join(unlessStopped(ctx, err), stopAll(stopping, started...))
-	}
-	return all, nil
 }
 
 // waitReady returns when every service can do its work.
@@ -142,19 +225,22 @@ func waitReady(parent context.Context, running []*service.Service) error {
 	return nil
 }
 
-// printWelcome says where to look and what to try; notes are whole lines.
-func printWelcome(w io.Writer, registry services.Registry, brokers []string, running []*service.Service, notes string) {
-	fmt.Fprintf(w, "\nVigie is up. Kafka: %v\n\n", brokers)
-	for _, s := range running {
+// welcome says where to look and what to try.
+func (p *parts) welcome(w io.Writer) {
+	fmt.Fprintf(w, "\nVigie is up. Kafka: %v\n\n", p.brokers)
+	for _, s := range p.registry.Outside() {
+		fmt.Fprintf(w, "  Open %s in a browser and watch.\n\n", p.services[s.Name].URL())
+	}
+	for _, s := range p.all() {
 		fmt.Fprintf(w, "  %-10s %s  (metrics: %[2]s/metrics)\n", s.Name(), s.URL())
 	}
-	if notes != "" {
+	if notes := whatClientsNeed(p.c, p.registry) + whereTelemetryGoes() + p.profiles.where(); notes != "" {
 		fmt.Fprintf(w, "\n%s", notes)
 	}
 	fmt.Fprint(w, "\nPlace an order, then follow it:\n\n")
-	for i, s := range registry {
+	for _, s := range p.registry {
 		if s.Example != "" {
-			fmt.Fprintf(w, "  %s\n", example(s, running[i].URL()))
+			fmt.Fprintf(w, "  %s\n", example(s, p.services[s.Name].URL()))
 		}
 	}
 	fmt.Fprint(w, "\nCtrl-C stops everything.\n\n")

@@ -56,7 +56,7 @@ func at(document any, path ...string) any {
 
 func TestADocumentIsTheServicesPartAndTheCommonOne(t *testing.T) {
 	text, document := compose(t, ownDocument)
-	for _, path := range []string{"/things", "/", "/health", "/health/ready", "/metrics", "/openapi.yaml"} {
+	for _, path := range []string{"/things", "/", "/favicon.ico", "/health", "/health/ready", "/metrics", "/openapi.yaml"} {
 		if at(document, "paths", path, "get") == nil {
 			t.Errorf("it has no GET %s", path)
 		}

@@ -13,6 +13,7 @@
 //     client which still sends gets its answer.
 //   - server.go serves with a time-out for every phase, over TLS where there is
 //     a certificate.
+//   - page.go answers browsers at GET /.
 //   - tokens.go refuses clients that bring no valid token.
 //   - openapi.go puts a service's OpenAPI document together; common.yaml is
 //     what all documents share.
@@ -91,7 +92,7 @@ func (c Config) withDefaults() Config {
 }
 
 // Router serves a service's own routes beside those that all services have:
-// GET /, /health, /health/ready, /metrics and /openapi.yaml. The own routes are
+// GET /, /favicon.ico, /health, /health/ready, /metrics and /openapi.yaml. The own routes are
 // behind the tokens and in one lane, which health and metrics are kept out of:
 // they answer when the service has all it can do.
 type Router struct {
@@ -100,7 +101,9 @@ type Router struct {
 	endpoints struct {
 		sync.Mutex // a service that starts answers while its routes are added
 		all        []string
+		page       http.HandlerFunc // what browsers get at GET /; nil for links to all
 	}
+	links  links
 	origin *http.CrossOriginProtection
 	own    *lane
 
@@ -111,9 +114,10 @@ type Router struct {
 func NewRouter(cfg Config) *Router {
 	cfg = cfg.withDefaults()
 	rt := &Router{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), own: newLane(cfg.MaxConcurrent, sendingOwn),
-		protection: protections(),
+		links: newLinks(), protection: protections(),
 	}
 	rt.add("GET /{$}", knownParameters(nil, rt.root))
+	rt.add("GET /favicon.ico", knownParameters(nil, rt.favicon))
 	rt.add("GET /health", knownParameters(nil, rt.health))
 	rt.add("GET /health/ready", knownParameters(nil, rt.ready))
 	metrics := newLane(maxScrapes, sendingMetrics).bounded(cfg.Metrics.ServeHTTP)
@@ -136,11 +140,15 @@ func (rt *Router) Handle(pattern string, handler http.HandlerFunc, parameters ..
 	default:
 		handler = rt.own.bounded(handler)
 	}
-	handler = knownParameters(parameters, handler)
-	if rt.cfg.Tokens != nil {
-		handler = rt.cfg.Tokens.guarded(rt.cfg.Service, handler)
+	rt.add(pattern, rt.guarded(knownParameters(parameters, handler)))
+}
+
+// guarded is a handler behind the tokens, where there are any.
+func (rt *Router) guarded(handler http.HandlerFunc) http.HandlerFunc {
+	if rt.cfg.Tokens == nil {
+		return handler
 	}
-	rt.add(pattern, handler)
+	return rt.cfg.Tokens.guarded(rt.cfg.Service, handler)
 }
 
 func (rt *Router) add(pattern string, handler http.HandlerFunc) {
@@ -283,16 +291,25 @@ func (s *statusOnly) Header() http.Header         { return s.header }
 func (s *statusOnly) WriteHeader(status int)      { s.status = status }
 func (s *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 
-func (rt *Router) root(w http.ResponseWriter, _ *http.Request) {
+func (rt *Router) root(w http.ResponseWriter, r *http.Request) {
 	rt.endpoints.Lock()
-	endpoints := slices.Clone(rt.endpoints.all)
+	endpoints, page := slices.Clone(rt.endpoints.all), rt.endpoints.page
 	rt.endpoints.Unlock()
+	w.Header().Set("Vary", "Accept")
+	if WantsPage(r) {
+		if page == nil {
+			rt.links.write(w, rt.cfg.Service, rt.cfg.Version, endpoints)
+			return
+		}
+		page(w, r)
+		return
+	}
 	WriteJSON(w, http.StatusOK, map[string]any{
 		"service": rt.cfg.Service, "version": rt.cfg.Version, "endpoints": endpoints,
 	})
 }
 
-// openAPI is the one answer that may be kept: it changes with the program.
+// openAPI may be kept: it changes with the program.
 func (rt *Router) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
 	w.Header().Set("Cache-Control", "max-age=300")

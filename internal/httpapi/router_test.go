@@ -28,7 +28,7 @@ func TestRoutes(t *testing.T) {
 		method, target    string
 		contentType, body string
 	}{
-		{"GET", "/", jsonType, `{"endpoints":["GET /","GET /health","GET /health/ready","GET /metrics","GET /things/{id}","POST /things/{id}"],"service":"clerk","version":"1.2.3"}`},
+		{"GET", "/", jsonType, `{"endpoints":["GET /","GET /favicon.ico","GET /health","GET /health/ready","GET /metrics","GET /things/{id}","POST /things/{id}"],"service":"clerk","version":"1.2.3"}`},
 		{"GET", "/health", jsonType, `{"service":"clerk","status":"ok"}`},
 		{"GET", "/metrics?name[]=a&name[]=b", "text/plain; charset=utf-8", "the page"},
 		{"GET", "/health/ready", jsonType, `{"service":"clerk","status":"ready"}`},

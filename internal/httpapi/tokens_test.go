@@ -90,7 +90,7 @@ func TestOnlyRequestsWithAKnownTokenAreAccepted(t *testing.T) {
 			}
 		})
 	}
-	for _, path := range []string{"/", "/health", "/health/ready", "/metrics", "/openapi.yaml"} {
+	for _, path := range []string{"/", "/favicon.ico", "/health", "/health/ready", "/metrics", "/openapi.yaml"} {
 		if w := ask(rt, http.MethodGet, path); w.Code != http.StatusOK {
 			t.Errorf("GET %s without a token: %d", path, w.Code)
 		}

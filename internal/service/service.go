@@ -62,6 +62,10 @@ type Definition struct {
 	Consumes   []string
 	Produces   []string
 	OpenAPI    []byte // describes the routes that Wire adds; see [httpapi.OpenAPI]
+	// Outside: it looks at the bank and is no part of it. It has neither storage
+	// nor Kafka, and is ready whatever becomes of them; of its [Base], Store, Kafka,
+	// Control and Topics are empty.
+	Outside bool
 	// Wire adds routes, publishers and consumers. What it starts it puts on
 	// the base's stack.
 	Wire func(context.Context, *Base) error
@@ -113,15 +117,15 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	// What every service does at its start. Each step puts its undoing on the
 	// stack: a stop goes through them from the last to the first.
 	for _, step := range []func(context.Context, Settings) error{
-		s.observe,   // so that what follows is logged and measured
-		s.guard,     // before anybody can ask
-		s.listen,    // a port in use is an error before anything else happens
-		s.openStore, // lock, migrations
-		s.connect,   // Kafka, the topics, whether the storage belongs to them
-		s.route,     // the common routes
-		s.serve,     // health, readiness and metrics, while the rest may take its time
-		s.wire,      // the service's own part: routes, publisher, consumer
-		s.open,      // the own routes; what came in meanwhile has waited
+		s.observe,             // so that what follows is logged and measured
+		s.guard,               // before anybody can ask
+		s.listen,              // a port in use is an error before anything else happens
+		s.inside(s.openStore), // lock, migrations
+		s.inside(s.connect),   // Kafka, the topics, whether the storage belongs to them
+		s.route,               // the common routes
+		s.serve,               // health, readiness and metrics, while the rest may take its time
+		s.wire,                // the service's own part: routes, publisher, consumer
+		s.open,                // the own routes; what came in meanwhile has waited
 	} {
 		if err := step(ctx, settings); err != nil {
 			s.gate.shut()
@@ -133,6 +137,14 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	}
 	s.base.Log.DebugContext(ctx, "started", "url", s.URL())
 	return s, nil
+}
+
+// inside is a step of a start that only the bank's own services take.
+func (s *Service) inside(step func(context.Context, Settings) error) func(context.Context, Settings) error {
+	if s.base.Definition.Outside {
+		return func(context.Context, Settings) error { return nil }
+	}
+	return step
 }
 
 // URL is where the service answers; of several addresses it is the first.

@@ -59,6 +59,26 @@ type Settings struct {
 	Fault *fault.Injector
 }
 
+// Surroundings are what a part must know of the running whole. Who starts the
+// whole fills them in; a part that runs alone has them from its flags.
+type Surroundings struct {
+	// Peers are the bank's services.
+	Peers []Peer
+	// PrometheusURL is where a Prometheus answers that watches them; "" for none.
+	PrometheusURL string
+	// LeftOut names the rules about parts that do not exist here, which stay silent.
+	LeftOut []string
+	// Demo: the orders are a demonstration's.
+	Demo bool
+}
+
+// Peer is a service as others see it.
+type Peer struct {
+	Name string
+	Does string
+	URL  string // without a slash at its end
+}
+
 // HTTP configures how a service meets its clients. The zero value has
 // every default: no token is needed, and there is no TLS.
 type HTTP struct {
@@ -109,9 +129,6 @@ func (s Settings) validate() error {
 		if _, _, err := net.SplitHostPort(strings.TrimSpace(address)); err != nil {
 			return fmt.Errorf("address %q is not host:port", address)
 		}
-	}
-	if s.DatabaseURL == "" {
-		return errors.New("no DATABASE_URL")
 	}
 	if err := s.HTTP.validate(); err != nil {
 		return err

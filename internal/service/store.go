@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -42,6 +43,9 @@ func PostgresCatalogue() telemetry.Catalogue {
 // openStore opens the storage, whose schema it brings up to date.
 func (s *Service) openStore(ctx context.Context, settings Settings) (err error) {
 	b := s.base
+	if settings.DatabaseURL == "" {
+		return errors.New("no DATABASE_URL")
+	}
 	own := b.Definition.Migrations
 	if own != nil {
 		if own, err = fs.Sub(own, "migrations"); err != nil {

@@ -103,7 +103,7 @@ func TestAnOlderCopyIsRefused(t *testing.T) {
 		s.Decided(t, fmt.Sprintf("order-%d", i+1))
 	}
 	s.Program.Stop()
-	for _, service := range services.All().Names() {
+	for _, service := range services.All().Inside().Names() {
 		t.Run(service, func(t *testing.T) {
 			mixed := t.TempDir()
 			if err := os.CopyFS(mixed, os.DirFS(data)); err != nil {

@@ -48,11 +48,11 @@ func (a archive) definition() service.Definition {
 	}
 }
 
-func (a archive) start(ctx context.Context, settings service.Settings, flags *cli.Command) (*service.Service, error) {
-	if shelf := flags.String("archive-shelf"); shelf != "top" {
+func (a archive) start(ctx context.Context, run services.Run) (*service.Service, error) {
+	if shelf := run.Flags.String("archive-shelf"); shelf != "top" {
 		return nil, fmt.Errorf("archive's flag says %q", shelf)
 	}
-	return service.Start(ctx, settings, a.definition())
+	return service.Start(ctx, run.Settings, a.definition())
 }
 
 // A consumer service that is added to the registry is run, queried, looked at and
@@ -93,7 +93,7 @@ func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 		{[]string{"archive", "--help"}, "keep a copy of what was decided"},
 		{[]string{"archive", "--help"}, "127.0.0.1:3999"},
 		{[]string{"archive", "--help"}, "--kafka-session-timeout"},
-		{[]string{"up", "--help"}, "paiement and archive"},
+		{[]string{"up", "--help"}, "sentinelle and archive"},
 		{[]string{"reset", "--help"}, "archive forget everything"},
 	} {
 		p := bank.LaunchWith(t, registry, tt.args...)
@@ -111,8 +111,8 @@ func TestAnAddedServiceIsResetWithTheOthers(t *testing.T) {
 	a := archive{seen: make(chan string, 10)}
 	registry := slices.Concat(services.All(), services.Registry{{
 		Definition: a.definition(),
-		Start: func(ctx context.Context, settings service.Settings, _ *cli.Command) (*service.Service, error) {
-			return service.Start(ctx, settings, a.definition())
+		Start: func(ctx context.Context, run services.Run) (*service.Service, error) {
+			return service.Start(ctx, run.Settings, a.definition())
 		},
 	}})
 	data := t.TempDir()

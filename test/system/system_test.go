@@ -234,7 +234,7 @@ func TestServicesRunBesideEachOther(t *testing.T) {
 		t.Errorf("vigie topics = %d: %s%s", made.Status, made.Stdout, made.Stderr)
 	}
 	urls := map[string]string{}
-	for _, name := range services.All().Names() {
+	for _, name := range services.All().Inside().Names() {
 		p := bank.LaunchService(t, name, "--data", data, "--kafka-brokers", address, "--log-format", "json")
 		found := p.Stdout.Wait(t, `answers at (\S+)`, p.Done)
 		if found == nil {

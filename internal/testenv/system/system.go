@@ -45,8 +45,9 @@ const (
 	Analyseur = analyseur.Name
 )
 
-// Services returns the names of all services that a System runs, commande first.
-func Services() []string { return services.All().Names() }
+// Services returns the names of all services that a System runs, commande first:
+// those that the bank consists of.
+func Services() []string { return services.All().Inside().Names() }
 
 // Config says what to run.
 type Config struct {
@@ -127,13 +128,14 @@ func NewUp(cfg Config) (*Program, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	free, err := proc.FreeAddresses(len(Services()))
+	all := services.All().Names()
+	free, err := proc.FreeAddresses(len(all))
 	if err != nil {
 		return nil, nil, err
 	}
 	args := []string{"up", "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--log-format", "json"}
 	addresses := map[string]string{}
-	for i, name := range Services() {
+	for i, name := range all {
 		addresses[name] = free[i]
 		args = append(args, "--"+name+"-addr", free[i])
 	}
