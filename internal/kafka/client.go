@@ -58,7 +58,7 @@ const (
 	DefaultPatience = 10 * time.Second
 )
 
-// heartbeats is how many of them fit into a session: one may be lost.
+// heartbeats is how many of them fit into a session at least: one may be lost.
 const heartbeats = 3
 
 const (
@@ -74,6 +74,9 @@ const (
 	// refreshInterval is how soon a consumer learns of partitions that were
 	// added: two of it, since it asks and compares on timers of their own.
 	refreshInterval = 5 * time.Second
+	// maxHeartbeat bounds how late a member learns of a rebalance, and so of
+	// partitions that were added, however long a session may be.
+	maxHeartbeat = 4 * time.Second
 )
 
 // ErrAddress: a broker's address is not host:port.
@@ -199,7 +202,7 @@ func (c Config) consumer() *sarama.Config {
 	sc.Consumer.Group.ResetInvalidOffsets = false // never skip records silently
 	sc.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
 	sc.Consumer.Group.Session.Timeout = cmp.Or(c.SessionTimeout, DefaultSessionTimeout)
-	sc.Consumer.Group.Heartbeat.Interval = sc.Consumer.Group.Session.Timeout / heartbeats
+	sc.Consumer.Group.Heartbeat.Interval = min(sc.Consumer.Group.Session.Timeout/heartbeats, maxHeartbeat)
 	sc.Consumer.Return.Errors = true
 	sc.ChannelBufferSize = claimBuffer
 	return sc

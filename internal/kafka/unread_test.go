@@ -91,3 +91,25 @@ func TestUnreadPartitions(t *testing.T) {
 	becomes("with more partitions", "[orders.created/3 orders.created/4] true")
 	leave()
 }
+
+// Whatever the settings are, the intervals by which a consumer's group learns of
+// added partitions leave most of half a minute for the rebalance itself.
+func TestAddedPartitionsAreNoticedSoon(t *testing.T) {
+	cfg, _ := testkafka.Embedded(t)
+	for _, session := range []time.Duration{0, 6 * time.Second, 30 * time.Minute} {
+		cfg.SessionTimeout = session
+		client, err := cfg.ConnectConsumer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc := client.Config()
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		// The client asks the brokers, the leader compares, the members hear of it:
+		// each on a timer of its own.
+		if late := 2*sc.Metadata.RefreshFrequency + sc.Consumer.Group.Heartbeat.Interval; late > 15*time.Second {
+			t.Errorf("with sessions of %v a group learns of partitions after %v", session, late)
+		}
+	}
+}

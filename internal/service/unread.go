@@ -38,8 +38,8 @@ type unread struct {
 	find   func() (unread []record.Partition, settled bool, err error)
 	lag    *otelkafka.Lag // theirs
 	mu     sync.Mutex
-	counts map[string]int64 // by topic
-	known  map[record.Partition]bool
+	counts map[string]int64          // by topic
+	known  map[record.Partition]bool // of run alone
 }
 
 // watchUnread starts the watch.
@@ -48,18 +48,22 @@ func watchUnread(b *Base) error {
 	if err != nil {
 		return fmt.Errorf("watch unread partitions: %w", err)
 	}
-	b.Stack.OnStop("lag of unread partitions", func(context.Context) error { return lag.Close() })
-	b.Stack.Go("lag poll of unread partitions", func(ctx context.Context) error { lag.Run(ctx); return nil })
-	u := &unread{b: b, lag: lag, counts: map[string]int64{}, known: map[record.Partition]bool{}}
-	u.find = func() ([]record.Partition, bool, error) {
+	u := &unread{b: b, lag: lag, find: func() ([]record.Partition, bool, error) {
 		return kafka.Unread(b.Control, b.Definition.Group, b.Definition.Consumes)
-	}
-	registration, err := b.Telemetry.Instruments().Int64ObservableGauge(unreadMetric, u.observe)
+	}}
+	return u.watch()
+}
+
+func (u *unread) watch() error {
+	stack := u.b.Stack
+	stack.OnStop("lag of unread partitions", func(context.Context) error { return u.lag.Close() })
+	stack.Go("lag poll of unread partitions", func(ctx context.Context) error { u.lag.Run(ctx); return nil })
+	registration, err := u.b.Telemetry.Instruments().Int64ObservableGauge(unreadMetric, u.observe)
 	if err != nil {
 		return fmt.Errorf("watch unread partitions: %w", err)
 	}
-	b.Stack.OnStop("unread partitions", func(context.Context) error { return registration.Unregister() })
-	b.Stack.Go("unread partitions", u.run)
+	stack.OnStop("unread partitions", func(context.Context) error { return registration.Unregister() })
+	stack.Go("unread partitions", u.run)
 	return nil
 }
 
