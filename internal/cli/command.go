@@ -15,6 +15,7 @@
 //	trace.go        vigie trace
 //	health.go       vigie health
 //	doctor.go       vigie doctor
+//	top.go          vigie top
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
 //	flags.go        what flags have in common; storage, logs, profiles
@@ -66,6 +67,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		healthCommand(registry),
 		doctorCommand(registry),
 		traceCommand(),
+		topCommand(registry),
 		versionCommand(),
 	)
 	root := &cli.Command{
