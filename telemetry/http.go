@@ -144,13 +144,12 @@ const TraceResponse = "traceresponse"
 
 // tracing returns the middleware that gives a request its span, and its answer the header [TraceResponse].
 func tracing(t *Telemetry, quiet func(*http.Request) bool) func(http.Handler) http.Handler {
-	span := continued(t)
-	if t.recordsSpans() {
-		span = otelhttp.NewMiddleware("",
-			otelhttp.WithTracerProvider(t.spans),
-			otelhttp.WithMeterProvider(noop.NewMeterProvider()),
-			otelhttp.WithPropagators(t.propagator),
-		)
+	span := recorded(t)
+	switch provider := t.spans.(type) {
+	case idleProvider:
+		span = continued(t)
+	case keptProvider:
+		span = recordedOrContinued(t, provider)
 	}
 	return func(next http.Handler) http.Handler {
 		traced := span(addTraceResponse(next))
@@ -167,10 +166,13 @@ func tracing(t *Telemetry, quiet func(*http.Request) bool) func(http.Handler) ht
 	}
 }
 
-// recordsSpans says whether spans record anything.
-func (t *Telemetry) recordsSpans() bool {
-	_, idle := t.spans.(idleProvider)
-	return !idle
+// recorded gives each request a span with everything that the conventions know of it.
+func recorded(t *Telemetry) func(http.Handler) http.Handler {
+	return otelhttp.NewMiddleware("",
+		otelhttp.WithTracerProvider(t.spans),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithPropagators(t.propagator),
+	)
 }
 
 func bringsSampled(t *Telemetry, r *http.Request) bool {
@@ -207,6 +209,23 @@ func continued(t *Telemetry) func(http.Handler) http.Handler {
 			ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 			ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
 			defer span.End()
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
+	}
+}
+
+// recordedOrContinued asks the keeper before it gathers anything for a span.
+func recordedOrContinued(t *Telemetry, provider keptProvider) func(http.Handler) http.Handler {
+	record := recorded(t)
+	return func(next http.Handler) http.Handler {
+		kept := record(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+			ctx, span := provider.startServer(ctx, knownMethod(r.Method, "HTTP"))
+			if span == nil {
+				kept.ServeHTTP(w, r.WithContext(ctx))
+				return
+			}
 			next.ServeHTTP(w, r.WithContext(ctx))
 		})
 	}

@@ -16,7 +16,8 @@
 // common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded, labels.go holds what they
 // measure to the declared labels.
 // page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware, httpmetrics.go what it
-// measures. traces.go makes spans and samples them, logs.go writes log lines, and outlet.go sends both away.
+// measures. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go writes
+// log lines, and outlet.go sends both away.
 package telemetry
 
 import (
@@ -84,6 +85,9 @@ type Config struct {
 	// logs and exemplars carry trace ids, but nothing leaves the process.
 	SpanProcessors []sdktrace.SpanProcessor
 	LogProcessors  []sdklog.Processor
+	// Keeper keeps some traces in the process; nil is none. It changes neither what is exported nor which traces are
+	// sampled, as their headers say; where nothing is exported, spans that it does not keep record nothing.
+	Keeper Keeper
 }
 
 // scope is the name of this package's meter.
@@ -98,7 +102,7 @@ type Telemetry struct {
 	gatherer    prometheus.Gatherer
 	meters      *sdkmetric.MeterProvider
 	tracers     *sdktrace.TracerProvider
-	spans       trace.TracerProvider // tracers, or idleProvider where spans go nowhere
+	spans       trace.TracerProvider // tracers; idleProvider where spans go nowhere, keptProvider where some are kept
 	records     *sdklog.LoggerProvider
 	outlets     []stopper // what sends spans and log records away
 	losses      struct{ spans, records lossCounter }
@@ -223,7 +227,7 @@ func (t *Telemetry) addSpansAndLogs(resource *resource.Resource) (wrong error) {
 	local := newLocalHandler(t.config)
 	spans, records := t.addOutlets(slog.New(local))
 	spans, records = slices.Concat(t.config.SpanProcessors, spans), slices.Concat(t.config.LogProcessors, records)
-	t.tracers, t.spans, wrong = newTracerProviders(resource, spans)
+	t.tracers, t.spans, wrong = newTracerProviders(resource, spans, t.config.Keeper)
 	t.records, t.logger = newLogger(local, t.config.LogLevel, resource, records)
 	return wrong
 }

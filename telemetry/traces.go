@@ -19,27 +19,35 @@ import (
 )
 
 // newTracerProviders returns the SDK's provider and the one that makes the service's spans: the same where somebody reads
-// spans or a sampler was asked for, else one that records nothing. The error is about a sampler's setting; the providers
-// are usable all the same.
+// all spans or a sampler was asked for, else one that records what the keeper keeps, which without a keeper is nothing.
+// The error is about a sampler's setting; the providers are usable all the same.
 //
 // Limits are left to the SDK, which reads them from OTEL_SPAN_*. Panics are not recorded in spans: a panic's text can hold
 // anything.
 func newTracerProviders(
-	resource *resource.Resource, processors []sdktrace.SpanProcessor,
+	resource *resource.Resource, processors []sdktrace.SpanProcessor, keeper Keeper,
 ) (*sdktrace.TracerProvider, trace.TracerProvider, error) {
-	sampler, wrong := samplerFromEnvironment()
+	configured, wrong := samplerFromEnvironment()
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording(), sdktrace.WithRawSpanLimits(spanLimits()),
-		sdktrace.WithSampler(linkFollower{sampler}),
 	}
 	for _, p := range processors {
 		options = append(options, sdktrace.WithSpanProcessor(p))
 	}
-	sdk := sdktrace.NewTracerProvider(options...)
-	if len(processors) == 0 && os.Getenv(samplerName) == "" {
+	var sampler sdktrace.Sampler = linkFollower{configured}
+	if keeper != nil {
+		sampler = keepingSampler{sampler, keeper}
+		options = append(options, sdktrace.WithSpanProcessor(keeperProcessor{keeper}), sdktrace.WithIDGenerator(chosenIDs{}))
+	}
+	sdk := sdktrace.NewTracerProvider(append(options, sdktrace.WithSampler(sampler))...)
+	switch all := len(processors) > 0 || os.Getenv(samplerName) != ""; {
+	case all:
+		return sdk, sdk, wrong
+	case keeper != nil:
+		return sdk, keptProvider{sdk: sdk, keeper: keeper}, wrong
+	default:
 		return sdk, idleProvider{}, wrong
 	}
-	return sdk, sdk, wrong
 }
 
 // maxSpanText bounds, in characters, the text of an attribute of a span: a request's path, say, is the caller's to
@@ -143,13 +151,23 @@ type idleTracer struct{ embedded.Tracer }
 
 // Start implements [trace.Tracer].
 func (idleTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
-	parent := trace.SpanContextFromContext(ctx)
-	config := trace.SpanContextConfig{TraceFlags: trace.FlagsSampled, SpanID: newSpanID()}
-	if parent.IsValid() && !startsRoot(options) {
-		config.TraceID, config.TraceFlags, config.TraceState = parent.TraceID(), parent.TraceFlags(), parent.TraceState()
-	} else {
-		config.TraceID = newTraceID()
+	if parent := trace.SpanContextFromContext(ctx); parent.IsValid() && !startsRoot(options) {
+		return idleChild(ctx, parent)
 	}
+	return idleRoot(ctx, newTraceID())
+}
+
+func idleRoot(ctx context.Context, id trace.TraceID) (context.Context, trace.Span) {
+	return withIdle(ctx, trace.SpanContextConfig{TraceID: id, TraceFlags: trace.FlagsSampled, SpanID: newSpanID()})
+}
+
+func idleChild(ctx context.Context, parent trace.SpanContext) (context.Context, trace.Span) {
+	return withIdle(ctx, trace.SpanContextConfig{
+		TraceID: parent.TraceID(), TraceFlags: parent.TraceFlags(), TraceState: parent.TraceState(), SpanID: newSpanID(),
+	})
+}
+
+func withIdle(ctx context.Context, config trace.SpanContextConfig) (context.Context, trace.Span) {
 	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(config))
 	return ctx, trace.SpanFromContext(ctx)
 }
