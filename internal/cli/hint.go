@@ -46,7 +46,7 @@ func hint(err error) string {
 		return check(flagConcurrent, flagConnections)
 	case errors.Is(err, service.ErrRetention):
 		return "; set " + setting(flagRetention)
-	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrNoJaeger):
+	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrAway):
 		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	default:
 		return brokerHint(err)

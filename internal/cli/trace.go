@@ -122,7 +122,7 @@ func jaegerTree(ctx context.Context, c *cli.Command, id string) (traces.Tree, er
 	tree := traces.NewTree(trace)
 	ctx, cancel := context.WithTimeout(ctx, jaeger.Timeout)
 	defer cancel()
-	jaeger.Batches(ctx, tree)
+	traces.Batches(ctx, jaeger, tree)
 	return tree, nil
 }
 
@@ -198,7 +198,7 @@ func orderFacts(ctx context.Context, c *cli.Command, order string, known knownOr
 	}
 	for _, window := range slices.Compact([]traces.Window{known.window, {}}) {
 		bar := newBar(c.Root().ErrWriter, "reading the log")
-		source := traces.Source{Kafka: cfg, Client: client, Progress: bar.progress}
+		source := traces.Cluster{Kafka: cfg, Client: client, Progress: bar.progress}
 		facts, err = source.Facts(ctx, order, window)
 		bar.finish()
 		if err != nil || known.complete(facts) {

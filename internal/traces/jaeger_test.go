@@ -54,11 +54,11 @@ func TestJaegerIsQueried(t *testing.T) {
 		"knows":         {},
 		"does not know": {ErrUnknownTrace, "does not know the trace"},
 		"has nothing":   {ErrUnknownTrace, "does not know the trace"},
-		"is another":    {ErrNoJaeger, "not an answer of Jaeger's query API"},
-		"has no route":  {ErrNoJaeger, "404 Not Found"},
-		"is ill":        {ErrNoJaeger, "500 Internal Server Error storage� is away"},
-		"never ends":    {ErrNoJaeger, "in less than 32 MiB"},
-		"hangs up":      {ErrNoJaeger, "unexpected EOF"},
+		"is another":    {ErrAway, "not an answer of its API"},
+		"has no route":  {ErrAway, "404 Not Found"},
+		"is ill":        {ErrAway, "500 Internal Server Error storage� is away"},
+		"never ends":    {ErrAway, "in less than 32 MiB"},
+		"hangs up":      {ErrAway, "unexpected EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +89,7 @@ func TestNoJaegerAnswers(t *testing.T) {
 		"ftp://jaeger":    "does not answer: its URL is not one such as",
 		"":                "does not answer: its URL is not one such as",
 	} {
-		if _, err := (Jaeger{URL: url}).Trace(t.Context(), testTrace); !errors.Is(err, ErrNoJaeger) || !strings.Contains(err.Error(), want) {
+		if _, err := (Jaeger{URL: url}).Trace(t.Context(), testTrace); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
 	}
@@ -103,7 +103,7 @@ func TestASilentJaegerIsLeft(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	if _, err := (Jaeger{URL: server.URL}).Trace(ctx, testTrace); !errors.Is(err, ErrNoJaeger) {
+	if _, err := (Jaeger{URL: server.URL}).Trace(ctx, testTrace); !errors.Is(err, ErrAway) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -222,7 +222,7 @@ func TestBatchesAreLookedUp(t *testing.T) {
 	}))
 	defer server.Close()
 	tree := NewTree(example(t, "batched"))
-	Jaeger{URL: server.URL}.Batches(t.Context(), tree)
+	Batches(t.Context(), Jaeger{URL: server.URL}, tree)
 	if requests != 4 {
 		t.Errorf("Jaeger got %d requests", requests)
 	}
@@ -244,7 +244,7 @@ func TestFewBatchesAreLookedUp(t *testing.T) {
 		id := fmt.Sprintf("%032x", i+1)
 		trace.Spans = append(trace.Spans, Span{ID: fmt.Sprint(i), Links: []Link{{id, "1"}}}, Span{ID: fmt.Sprint(-i - 1), Links: []Link{{id, "2"}}})
 	}
-	Jaeger{URL: server.URL}.Batches(t.Context(), NewTree(trace))
+	Batches(t.Context(), Jaeger{URL: server.URL}, NewTree(trace))
 	if requests != maxBatches {
 		t.Errorf("Jaeger got %d requests", requests)
 	}

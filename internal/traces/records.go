@@ -26,8 +26,8 @@ const (
 	margin = time.Minute
 )
 
-// Source is the cluster that the order's records are in.
-type Source struct {
+// Cluster is the Kafka that the order's records are in.
+type Cluster struct {
 	Kafka  kafka.Config
 	Client *kafka.Client // of that cluster
 	// Progress is called with how many offsets of all have been passed; nil is
@@ -43,7 +43,7 @@ type Window struct{ From, Until time.Time }
 // producer has its own way to choose one), and returns what they say in the
 // order of their times. What the window leaves out is not read; but dead
 // letters, and what is done with them, may come at any time later, and widen it.
-func (s Source) Facts(ctx context.Context, order string, w Window) ([]Fact, error) {
+func (s Cluster) Facts(ctx context.Context, order string, w Window) ([]Fact, error) {
 	r := reading{order: order, progress: s.Progress}
 	letters, err := s.spans(ctx, w.From, deadletters.Topics())
 	if err != nil {
@@ -143,7 +143,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // spans returns what the topics hold from a margin before the time on.
-func (s Source) spans(ctx context.Context, from time.Time, topics []string) ([]kafka.Span, error) {
+func (s Cluster) spans(ctx context.Context, from time.Time, topics []string) ([]kafka.Span, error) {
 	spans, err := kafka.Bounds(ctx, s.Client, topics...)
 	if err != nil || from.IsZero() {
 		return spans, err
@@ -159,7 +159,7 @@ func (s Source) spans(ctx context.Context, from time.Time, topics []string) ([]k
 }
 
 // cut ends the spans where records become younger than the time.
-func (s Source) cut(ctx context.Context, spans []kafka.Span, until time.Time) error {
+func (s Cluster) cut(ctx context.Context, spans []kafka.Span, until time.Time) error {
 	ends, err := kafka.OffsetsAt(ctx, s.Client, spans, until)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 
 // cluster is a broker with all topics.
 type cluster struct {
-	source    Source
+	source    Cluster
 	publisher *kafka.Publisher
 }
 
@@ -30,7 +30,7 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	c := &cluster{source: Source{Kafka: kafka.Config{Brokers: []string{b.Address()}, ClientID: "test", Patience: time.Minute}}}
+	c := &cluster{source: Cluster{Kafka: kafka.Config{Brokers: []string{b.Address()}, ClientID: "test", Patience: time.Minute}}}
 	if c.source.Client, err = kafka.Connect(t.Context(), c.source.Kafka); err != nil {
 		t.Fatal(err)
 	}

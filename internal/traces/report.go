@@ -1,7 +1,8 @@
 // Package traces shows the story of one order: as the tree of its trace's
-// spans where Jaeger has them, and from the order's records in Kafka where it
-// has not, since the records carry the trace id and say who caused whom even
-// when no span was kept.
+// spans where a [Source] has them, which is a Jaeger or what a running instance
+// keeps in its memory, and from the order's records in Kafka where none has,
+// since the records carry the trace id and say who caused whom even when no span
+// was kept.
 //
 // It only reads. What it says about an order names places, times and outcomes,
 // never who ordered, what, or for how much. Texts that come from elsewhere are
@@ -9,8 +10,9 @@
 //
 // report.go has the [Report], for people and machines. records.go reads an
 // order's records from Kafka, and story.go puts each below what caused it.
-// jaeger.go reads a trace from Jaeger, and tree.go arranges its spans and
-// prints them.
+// source.go says what a source is, and reads a running instance; recent.go keeps
+// traces in memory, jaeger.go reads them from Jaeger. tree.go arranges a trace's
+// spans and prints them.
 package traces
 
 import (
@@ -87,13 +89,10 @@ func (r Report) Text(limit int) string {
 func (r Report) MarshalJSON() ([]byte, error) {
 	out := jsonReport{
 		Order: r.Order, Status: r.Status, TraceID: r.TraceID, Source: "kafka", Why: r.Why, Notes: r.Notes,
-		Spans: []jsonSpan{}, Records: []jsonFact{},
+		Spans: r.Tree.spans(), Records: []jsonFact{},
 	}
 	if len(r.Tree.Lines) > 0 {
 		out.Source, out.Start, out.DurationMicros = "jaeger", &r.Tree.Start, r.Tree.Duration.Microseconds()
-	}
-	for _, l := range r.Tree.Lines {
-		out.Spans = append(out.Spans, jsonSpan{l.Span, l.Depth, l.After.Microseconds(), l.Duration.Microseconds(), l.Detached})
 	}
 	for _, e := range arrangeStory(r.Facts, false) {
 		out.Records = append(out.Records, factJSON(e))
@@ -112,6 +111,29 @@ type jsonReport struct {
 	Spans          []jsonSpan `json:"spans"`   // as the tree has them, parents first
 	Records        []jsonFact `json:"records"` // likewise
 	Notes          []string   `json:"notes,omitempty"`
+}
+
+// document is a trace for machines: what sentinelle answers and [Instance]
+// reads. Fields are added, never renamed.
+type document struct {
+	TraceID        string     `json:"traceId"`
+	Start          time.Time  `json:"start"`
+	DurationMicros int64      `json:"durationMicros"`
+	Services       int        `json:"services"`
+	Spans          []jsonSpan `json:"spans"` // as the tree has them, parents first
+}
+
+// MarshalJSON writes the tree for machines.
+func (t Tree) MarshalJSON() ([]byte, error) {
+	return json.Marshal(document{t.TraceID, t.Start, t.Duration.Microseconds(), t.Services, t.spans()})
+}
+
+func (t Tree) spans() []jsonSpan {
+	out := make([]jsonSpan, len(t.Lines))
+	for i, l := range t.Lines {
+		out[i] = jsonSpan{l.Span, l.Depth, l.After.Microseconds(), l.Duration.Microseconds(), l.Detached}
+	}
+	return out
 }
 
 type jsonSpan struct {

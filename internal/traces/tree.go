@@ -233,6 +233,45 @@ func widths(lines []Line) columns {
 	return w
 }
 
+// Row is a line of a tree as a waterfall shows it.
+type Row struct {
+	// Name is the span's, with the record's place where it has one.
+	Name, Service string
+	// Depth is how many ancestors stand above it.
+	Depth int
+	// After is how long after the trace's start it starts.
+	After, Duration time.Duration
+	// From and Width are the same in shares of the trace's duration, 0 to 1:
+	// From+Width is never more than 1.
+	From, Width float64
+	// Failed says that its status is an error; Error is its kind, "" for none.
+	Failed bool
+	Error  string
+	// Detail is what else there is to say in a few words, such as "201" or
+	// "tries 3, batch of 12".
+	Detail string
+	// Links are spans of other traces: of the batch that it was part of, say.
+	Links []Link
+}
+
+// Rows are the tree's lines as a waterfall shows them.
+func (t Tree) Rows() []Row {
+	rows := make([]Row, len(t.Lines))
+	for i, l := range t.Lines {
+		row := Row{
+			Name: l.title(), Service: l.Service, Depth: l.Depth, After: l.After, Duration: l.Duration,
+			Failed: l.Failed, Error: l.Error, Detail: l.detail(),
+			Links: slices.DeleteFunc(slices.Clone(l.Links), func(link Link) bool { return link.TraceID == t.TraceID }),
+		}
+		if t.Duration > 0 {
+			row.From = float64(l.After) / float64(t.Duration)
+			row.Width = min(float64(l.Duration)/float64(t.Duration), 1-row.From)
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
 // detail is what there is to say about a span beside its times.
 func (l Line) detail() string {
 	var parts []string
