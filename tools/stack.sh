@@ -107,7 +107,7 @@ run() {
 			upper=$(printf %s "$name" | tr '[:lower:]' '[:upper:]')_ADDR
 			[ -n "${!upper:-}" ] || export "$upper=127.0.0.1:$port${at:+,$at:$port}"
 		done < <(listed)
-		export VIGIE_DATA=${VIGIE_DATA:-$host_data}
+		export VIGIE_DATA=${VIGIE_DATA:-$host_data} PROMETHEUS_URL=${PROMETHEUS_URL:-http://127.0.0.1:9090}
 	fi
 	export KAFKA_BROKERS=${KAFKA_BROKERS:-127.0.0.1:9092}
 	need_profiles

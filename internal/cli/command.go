@@ -7,6 +7,7 @@
 //	hint.go         which setting fixes an error: the one place where they meet
 //	up.go           vigie up: everything in one process
 //	service.go      vigie commande and the others: one service alone
+//	prometheus.go   the Prometheus that watches it
 //	broker.go       vigie broker and vigie topics
 //	reset.go        vigie reset
 //	dlq.go          vigie dlq: which letters, and what happens to them

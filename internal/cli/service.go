@@ -177,8 +177,14 @@ func httpSettings(c *cli.Command, s services.Service) (service.HTTP, error) {
 	return h, nil
 }
 
-// watch waits for the signal to stop, or for a service to fail.
-func watch(ctx context.Context, running ...*service.Service) error {
+// failing is a part that may end by itself.
+type failing interface {
+	Name() string
+	Failed() <-chan error
+}
+
+// watch waits for the signal to stop, or for a part to fail.
+func watch(ctx context.Context, running ...failing) error {
 	failed := make(chan error, len(running))
 	for _, s := range running {
 		go func() {
