@@ -40,7 +40,7 @@ func brokerCommand() *cli.Command {
 
 // salvage gives up what is damaged of a broker that does not start for it.
 func salvage(ctx context.Context, c *cli.Command) error {
-	log, err := partLog(ctx, c, "broker")
+	log, err := brokerLog(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,11 @@ func salvage(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// partLog is the log of an embedded part. Its telemetry sends nothing away, so
-// that there is nothing to shut down.
-func partLog(ctx context.Context, c *cli.Command, name string) (*slog.Logger, error) {
+// brokerLog is the embedded broker's own log. Its telemetry sends nothing away,
+// so that there is nothing to shut down.
+func brokerLog(ctx context.Context, c *cli.Command) (*slog.Logger, error) {
 	t, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: name, Version: programVersion(),
+		Service: "broker", Version: programVersion(),
 		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c),
 	})
 	if err != nil {
@@ -79,7 +79,7 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 	if security.TLS || security.Mechanism != "" {
 		return nil, fmt.Errorf("the embedded broker has neither TLS nor SASL%s", check(flagBrokers, flagTLS, flagSASLMechanism))
 	}
-	log, err := partLog(ctx, c, "broker")
+	log, err := brokerLog(ctx, c)
 	if err != nil {
 		return nil, err
 	}

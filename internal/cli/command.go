@@ -7,7 +7,6 @@
 //	hint.go         which setting fixes an error: the one place where they meet
 //	up.go           vigie up: everything in one process
 //	service.go      vigie commande and the others: one service alone
-//	prometheus.go   the Prometheus that watches it
 //	broker.go       vigie broker and vigie topics
 //	reset.go        vigie reset
 //	dlq.go          vigie dlq: which letters, and what happens to them
@@ -16,6 +15,7 @@
 //	trace.go        vigie trace
 //	health.go       vigie health
 //	doctor.go       vigie doctor
+//	demo.go         vigie demo, and what vigie up --demo adds
 //	top.go          vigie top
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
@@ -69,6 +69,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		doctorCommand(registry),
 		traceCommand(),
 		topCommand(registry),
+		demoCommand(registry),
 		versionCommand(),
 	)
 	root := &cli.Command{

@@ -101,6 +101,7 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 			Usage: "`NAME=URL,…` of the services to look at",
 		},
 		urlFlag(flagPrometheus, "http://127.0.0.1:9090", "the Prometheus to ask"),
+		demoFlag("say that the orders are a demonstration's"),
 	}
 }
 
@@ -110,7 +111,7 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 	if !s.Outside {
 		return around, nil
 	}
-	around.PrometheusURL = baseURL(c, flagPrometheus)
+	around.PrometheusURL, around.Demo = baseURL(c, flagPrometheus), c.Bool(flagDemo)
 	for pair := range strings.SplitSeq(c.String(s.Name+flagPeers), ",") {
 		name, raw, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		u, err := url.Parse(raw)
@@ -177,14 +178,8 @@ func httpSettings(c *cli.Command, s services.Service) (service.HTTP, error) {
 	return h, nil
 }
 
-// failing is a part that may end by itself.
-type failing interface {
-	Name() string
-	Failed() <-chan error
-}
-
-// watch waits for the signal to stop, or for a part to fail.
-func watch(ctx context.Context, running ...failing) error {
+// watch waits for the signal to stop, or for a service to fail.
+func watch(ctx context.Context, running ...*service.Service) error {
 	failed := make(chan error, len(running))
 	for _, s := range running {
 		go func() {

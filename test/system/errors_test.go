@@ -38,8 +38,6 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 		"service port in use":   {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
 		"second address in use": {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", "127.0.0.1:0, "+taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
 		"broker port in use":    {append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
-		"Prometheus' in use":    {append(slices.Clone(unused), "--data", t.TempDir(), "--prometheus-addr", taken.Addr().String()), []string{"PROMETHEUS_ADDR", "PROMETHEUS_URL", taken.Addr().String()}},
-		"no Alertmanager":       {append(slices.Clone(unused), "--data", t.TempDir(), "--prometheus-addr", "127.0.0.1:0", "--alertmanager-url", "am:9093"), []string{"ALERTMANAGER_URL", "am:9093"}},
 		"folder in use":         {append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
 		"folder not writable":   {append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
 		"no broker":             {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", nobody, "--kafka-patience", bank.OneTry), []string{"KAFKA_BROKERS", nobody}},

@@ -64,9 +64,6 @@ type Config struct {
 	Flags []string
 	// Env are further settings of every service, NAME=value.
 	Env []string
-	// Prometheus is where the embedded one of `vigie up` answers, host:port; ""
-	// for none.
-	Prometheus string
 	// Stderr receives what the services write there, beside the log files; may
 	// be nil.
 	Stderr io.Writer
@@ -136,7 +133,7 @@ func NewUp(cfg Config) (*Program, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	args := []string{"up", "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--log-format", "json", "--prometheus-addr", cfg.Prometheus}
+	args := []string{"up", "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--log-format", "json"}
 	addresses := map[string]string{}
 	for i, name := range all {
 		addresses[name] = free[i]
