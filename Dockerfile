@@ -7,6 +7,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 COPY cmd cmd
 COPY internal internal
+COPY monitoring monitoring
 COPY services services
 COPY telemetry telemetry
 # What `vigie version` says: there is no checkout here to read it from.

@@ -9,11 +9,13 @@ package services
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -114,7 +116,7 @@ func withoutFlags(start func(context.Context, service.Settings) (*service.Servic
 const ackTimeout = "commande-ack-timeout"
 
 func commandeFlags() []cli.Flag {
-	return []cli.Flag{&cli.DurationFlag{
+	return []cli.Flag{&duration.Flag{
 		Name: ackTimeout, Sources: cli.EnvVars("COMMANDE_ACK_TIMEOUT"), Value: commande.DefaultAckTimeout, Category: commande.Name,
 		Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
 	}}
@@ -136,13 +138,13 @@ func paiementFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.FloatFlag{
 			Name: rejectRate, Sources: cli.EnvVars(paiement.VariableRejectRate), Value: 0.2, Category: paiement.Name,
-			Usage: "share of payments that the simulated authoriser rejects, 0 to 1",
+			Usage: "share of payments that the simulated authoriser rejects, 0 to 1", Validator: aShare,
 		},
 		&cli.FloatFlag{
 			Name: errorRate, Sources: cli.EnvVars(paiement.VariableErrorRate), Value: 0, Category: paiement.Name,
-			Usage: "share of calls in which the simulated authoriser fails, 0 to 1",
+			Usage: "share of calls in which the simulated authoriser fails, 0 to 1", Validator: aShare,
 		},
-		&cli.DurationFlag{
+		&duration.Flag{
 			Name: latency, Sources: cli.EnvVars(paiement.VariableLatency), Value: 20 * time.Millisecond, Category: paiement.Name,
 			Usage: "how long the simulated authoriser takes",
 		},
@@ -156,6 +158,13 @@ func paiementFlags() []cli.Flag {
 			Validator: func(text string) error { _, err := paiement.ParseDecideFrom(text); return err },
 		},
 	}
+}
+
+func aShare(part float64) error {
+	if part >= 0 && part <= 1 { // a NaN is neither
+		return nil
+	}
+	return errors.New("want a share between 0 and 1")
 }
 
 func startPaiement(ctx context.Context, run Run) (*service.Service, error) {

@@ -84,7 +84,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	}
 	since, err := parseSince(c.String(flagSince), time.Now())
 	if err != nil {
-		return err
+		return asMisuse(err)
 	}
 	cfg, err := kafkaConfig(c, "vigie-audit", defaultBroker)
 	if err != nil {

@@ -40,7 +40,7 @@ func brokerCommand() *cli.Command {
 
 // salvage gives up what is damaged of a broker that does not start for it.
 func salvage(ctx context.Context, c *cli.Command) error {
-	log, err := brokerLog(ctx, c)
+	log, err := partLog(ctx, c, "broker")
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,11 @@ func salvage(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// brokerLog is the embedded broker's own log. Its telemetry sends nothing away,
-// so that there is nothing to shut down.
-func brokerLog(ctx context.Context, c *cli.Command) (*slog.Logger, error) {
+// partLog is the log of an embedded part. Its telemetry sends nothing away, so
+// that there is nothing to shut down.
+func partLog(ctx context.Context, c *cli.Command, name string) (*slog.Logger, error) {
 	t, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "broker", Version: programVersion(),
+		Service: name, Version: programVersion(),
 		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c),
 	})
 	if err != nil {
@@ -77,9 +77,9 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 		return nil, err
 	}
 	if security.TLS || security.Mechanism != "" {
-		return nil, fmt.Errorf("the embedded broker has neither TLS nor SASL%s", check(flagBrokers, flagTLS, flagSASLMechanism))
+		return nil, misusef("the embedded broker has neither TLS nor SASL%s", check(flagBrokers, flagTLS, flagSASLMechanism))
 	}
-	log, err := brokerLog(ctx, c)
+	log, err := partLog(ctx, c, "broker")
 	if err != nil {
 		return nil, err
 	}

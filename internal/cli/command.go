@@ -4,9 +4,12 @@
 // Each file has one subcommand, or one family of flags:
 //
 //	command.go      the tree of commands, and how a run ends
+//	usage.go        what is wrong with what was typed or set, and what was meant
+//	plain.go        what Go says of files, addresses and values, in words for people
 //	hint.go         which setting fixes an error: the one place where they meet
 //	up.go           vigie up: everything in one process
 //	service.go      vigie commande and the others: one service alone
+//	prometheus.go   the Prometheus that watches it
 //	broker.go       vigie broker and vigie topics
 //	reset.go        vigie reset
 //	dlq.go          vigie dlq: which letters, and what happens to them
@@ -15,7 +18,6 @@
 //	trace.go        vigie trace
 //	health.go       vigie health
 //	doctor.go       vigie doctor
-//	demo.go         vigie demo, and what vigie up --demo adds
 //	top.go          vigie top
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
@@ -29,9 +31,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -40,15 +44,31 @@ import (
 )
 
 // Run is the program but for the process around it, on the services that it is
-// given. It returns the exit status: 0 after a clean stop, 1 for an error, which
-// it has written to stderr in one line.
+// given. It returns the exit status: 0 after a clean stop, 1 for an error, 2
+// where the command line or a setting cannot be meant so. It has written the
+// error to stderr in one line.
 func Run(ctx context.Context, registry services.Registry, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if err := newCommand(registry, stdin, stdout, stderr).Run(ctx, args); err != nil {
-		line := printable(strings.ReplaceAll(err.Error(), "\n", "; ")) // joined errors have a line each
-		fmt.Fprintf(stderr, "vigie: %s%s\n", line, hint(err))
-		return 1
+	root := newCommand(registry, stdin, stdout, stderr)
+	args, first, asked := withHelp(root, args)
+	if !asked && readsSettings(root, first) {
+		for _, warning := range warnOfVariables(root, os.Environ()) {
+			fmt.Fprintln(stderr, "vigie: "+warning)
+		}
 	}
-	return 0
+	err := root.Run(ctx, args)
+	if err == nil {
+		return 0
+	}
+	text, wrong := variableError(root, err.Error())
+	if !wrong {
+		text, wrong = plain(err), isMisuse(err)
+	}
+	line := printable(strings.ReplaceAll(text, "\n", "; ")) // joined errors have a line each
+	fmt.Fprintf(stderr, "vigie: %s%s\n", line, hint(err))
+	if wrong {
+		return statusMisuse
+	}
+	return statusFailed
 }
 
 // newCommand makes the command tree. urfave/cli gives help, environment
@@ -69,7 +89,6 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		doctorCommand(registry),
 		traceCommand(),
 		topCommand(registry),
-		demoCommand(registry),
 		versionCommand(),
 	)
 	root := &cli.Command{
@@ -78,18 +97,18 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		Description:           firstSteps(registry),
 		Version:               programVersion(),
 		EnableShellCompletion: true,
-		Suggest:               true,
 		Reader:                stdin,
 		Writer:                stdout,
 		ErrWriter:             stderr,
 		// Errors are printed in one place, by run.
 		ExitErrHandler: func(_ context.Context, _ *cli.Command, _ error) {},
-		Commands:       commands,
+		ArgValidator: func(_ context.Context, c *cli.Command) error {
+			return cmp.Or(checkArguments(c), checkValues(c), checkSettings(c))
+		},
+		ConfigureShellCompletionCommand: ownUsageErrors,
+		Commands:                        commands,
 	}
-	// A wrong flag is one line too; --help is there for the rest.
-	for _, c := range append(root.Commands, root) {
-		c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err }
-	}
+	ownUsageErrors(root)
 	return root
 }
 

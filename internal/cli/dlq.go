@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ const (
 )
 
 func dlqCommand() *cli.Command {
-	c := &cli.Command{
+	return &cli.Command{
 		Name: "dlq", Usage: "list, show, replay and purge dead letters", HideHelpCommand: true,
 		Description: "A record that cannot be processed is set aside on " + banking.TopicOrdersDLQ + " or " + banking.TopicPaymentsDLQ + ",\n" +
 			"with the reason. Once the cause is fixed, replay it:\n\n" +
@@ -45,21 +46,8 @@ func dlqCommand() *cli.Command {
 			"whose order has been decided all the same wait for nobody: they are neither replayed nor purged.",
 		Flags:    kafkaFlags(defaultBroker),
 		Commands: []*cli.Command{dlqListCommand(), dlqShowCommand(), dlqReplayCommand(), dlqPurgeCommand()},
-		Action:   dlqHelp,
+		Action:   func(_ context.Context, c *cli.Command) error { return cli.ShowSubcommandHelp(c) },
 	}
-	for _, sub := range c.Commands {
-		sub.HideHelpCommand = true
-		sub.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err }
-	}
-	return c
-}
-
-// dlqHelp answers where no command of dlq was named.
-func dlqHelp(_ context.Context, c *cli.Command) error {
-	if c.Args().Present() {
-		return fmt.Errorf("dlq has no command %q; it has list, show, replay and purge", c.Args().First())
-	}
-	return cli.ShowSubcommandHelp(c)
 }
 
 // filterFlags choose letters.
@@ -87,18 +75,23 @@ func filter(c *cli.Command, ids []string) (deadletters.Filter, error) {
 	for _, text := range ids {
 		id, err := record.ParsePlace(text)
 		if err != nil {
-			return f, err
+			return f, misusef("%s: %.64q is no letter's id, such as orders.dlq/1/42; `vigie dlq list` shows the ids", path(c), text)
 		}
 		if !slices.Contains(deadletters.Topics(), id.Topic) {
-			return f, fmt.Errorf("%s: no dead-letter topic; they are %v", text, deadletters.Topics())
+			like := didYouMean(nearest(id.Topic, deadletters.Topics()))
+			return f, misusef("%s: %.64q is on no topic of dead letters; %s", path(c), text, cmp.Or(like, "they are "+listed(deadletters.Topics())))
 		}
 		f.IDs = append(f.IDs, id)
 	}
-	if d := c.Duration(flagOlderThan); d != 0 {
-		f.Before = time.Now().Add(-d)
+	older, newer := c.Duration(flagOlderThan), c.Duration(flagNewerThan)
+	if older != 0 {
+		f.Before = time.Now().Add(-older)
 	}
-	if d := c.Duration(flagNewerThan); d != 0 {
-		f.After = time.Now().Add(-d)
+	if newer != 0 {
+		f.After = time.Now().Add(-newer)
+	}
+	if newer != 0 && older >= newer {
+		return f, misusef("%s: no letter is older than %s and newer than %s", path(c), duration.Text(older), duration.Text(newer))
 	}
 	return f, nil
 }
@@ -157,9 +150,6 @@ func dlqListCommand() *cli.Command {
 }
 
 func dlqList(ctx context.Context, c *cli.Command) error {
-	if c.Args().Present() {
-		return fmt.Errorf("list takes no arguments, got %q; `vigie dlq show` shows one letter", c.Args().First())
-	}
 	f, err := filter(c, nil)
 	if err != nil {
 		return err
@@ -185,7 +175,7 @@ func dlqShowCommand() *cli.Command {
 
 func dlqShow(ctx context.Context, c *cli.Command) error {
 	if c.Args().Len() != 1 {
-		return errors.New("show takes one id, such as orders.dlq/1/42; `vigie dlq list` shows the ids")
+		return misusef("dlq show takes one id, such as orders.dlq/1/42; `vigie dlq list` shows the ids")
 	}
 	f, err := filter(c, c.Args().Slice())
 	if err != nil {
@@ -265,7 +255,7 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	if c.Bool(flagJSON) && !c.Bool(flagYes) {
-		return errors.New("--json cannot ask a question; confirm with --yes")
+		return misusef("dlq purge: --json cannot ask a question; confirm with --yes")
 	}
 	return withLetters(ctx, c, f, func(source letterSource, listing deadletters.Listing) error {
 		s := newResolving(c, record.Purged)
@@ -313,9 +303,6 @@ func undecided(letters []deadletters.Letter) []string {
 	return out
 }
 
-// errWhich: neither ids nor a filter say which letters are meant.
-var errWhich = errors.New("name letters by id or by a filter such as --reason, or take all with --" + flagAllLetters)
-
 // selection reads which letters are to be resolved, and refuses to guess.
 func selection(c *cli.Command) (deadletters.Filter, error) {
 	f, err := filter(c, c.Args().Slice())
@@ -323,9 +310,9 @@ func selection(c *cli.Command) (deadletters.Filter, error) {
 	case err != nil:
 		return f, err
 	case !all && !f.Narrow():
-		return f, errWhich
+		return f, misusef("%s: name letters by id or by a filter such as --reason, or take all with --%s", path(c), flagAllLetters)
 	case all && f.Narrow():
-		return f, errors.New("--" + flagAllLetters + " takes every letter; leave it out, or the ids and filters")
+		return f, misusef("%s: --%s takes every letter; leave it out, or the ids and filters", path(c), flagAllLetters)
 	}
 	return f, nil
 }
@@ -462,9 +449,16 @@ const flushTime = 5 * time.Second
 // traces on, and go to the collector where the environment names one; letters
 // are resolved whether it takes them or not.
 func withResolver(ctx context.Context, c *cli.Command, source letterSource, work func(deadletters.Resolver) error) (err error) {
-	t, err := ownTelemetry(ctx, telemetry.Config{Service: "vigie-dlq", LogWriter: io.Discard, LogLevel: slog.LevelError})
+	exporters, err := otlp.FromEnvironment(ctx)
 	if err != nil {
 		return err
+	}
+	t, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: "vigie-dlq", Version: programVersion(), LogWriter: io.Discard, LogLevel: slog.LevelError,
+		SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
+	})
+	if err != nil {
+		return errors.Join(err, exporters.Shutdown(ctx))
 	}
 	defer func() {
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
@@ -483,19 +477,4 @@ func withResolver(ctx context.Context, c *cli.Command, source letterSource, work
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	return work(deadletters.Resolver{Source: source.Source, Publisher: publisher, Instrument: inst})
-}
-
-// ownTelemetry is that of a command which works with records: its spans and logs
-// go where the environment says.
-func ownTelemetry(ctx context.Context, cfg telemetry.Config) (*telemetry.Telemetry, error) {
-	exporters, err := otlp.FromEnvironment(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cfg.Version, cfg.SpanExporters, cfg.LogExporters = programVersion(), exporters.Spans, exporters.Logs
-	t, err := telemetry.Setup(ctx, cfg)
-	if err != nil {
-		return nil, errors.Join(err, exporters.Shutdown(ctx))
-	}
-	return t, nil
 }

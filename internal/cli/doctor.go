@@ -63,7 +63,7 @@ func doctorCommand(registry services.Registry) *cli.Command {
 				Name: flagDashboards, Value: dashboardsFolder, Usage: "`FOLDER` of the dashboards whose queries are tried",
 				Category: "Monitoring",
 			},
-			&duration.Flag{Name: flagTimeout, Value: doctorTimeout, Usage: "how long each answer may take"},
+			&duration.Flag{Name: flagTimeout, Value: doctorTimeout, Usage: "how long each answer may take", Validator: positiveDuration},
 			jsonFlag("print one JSON object per finding"),
 		}),
 		Action: func(ctx context.Context, c *cli.Command) error { return runDoctor(ctx, c, registry) },
@@ -71,7 +71,7 @@ func doctorCommand(registry services.Registry) *cli.Command {
 }
 
 func urlFlag(name, value, what string) cli.Flag {
-	return &cli.StringFlag{Name: name, Sources: env(name), Value: value, Usage: "`URL` of " + what, Category: "Monitoring"}
+	return &cli.StringFlag{Name: name, Sources: env(name), Value: value, Usage: "`URL` of " + what, Category: "Monitoring", Validator: aURL}
 }
 
 func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) error {

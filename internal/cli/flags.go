@@ -4,13 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
@@ -49,10 +53,14 @@ func variable(flag string) string { return strings.ToUpper(strings.ReplaceAll(fl
 // oneOf accepts the values given.
 func oneOf(values ...string) func(string) error {
 	return func(v string) error {
-		if !slices.Contains(values, v) {
-			return fmt.Errorf("want one of %s", strings.Join(values, ", "))
+		if slices.Contains(values, v) {
+			return nil
 		}
-		return nil
+		text := "want one of " + strings.Join(values, ", ")
+		if like := nearest(v, values); like != "" {
+			text += "; " + didYouMean(like)
+		}
+		return errors.New(text)
 	}
 }
 
@@ -70,6 +78,38 @@ func positive(n int) error {
 	return nil
 }
 
+// positiveDuration is for what ends at once when it is 0.
+func positiveDuration(d time.Duration) error {
+	if d == 0 {
+		return errors.New("want a time above 0, such as 5s")
+	}
+	return nil
+}
+
+// anAddress accepts HOST:PORT, several with commas between them, or nothing.
+func anAddress(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		one = strings.TrimSpace(one)
+		if one == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(one)
+		if _, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil {
+			return fmt.Errorf("want host:port, such as %s", defaultBroker)
+		}
+	}
+	return nil
+}
+
+// aURL accepts a URL of HTTP, or nothing.
+func aURL(text string) error {
+	target, err := url.Parse(text)
+	if text != "" && (err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https") {
+		return errors.New("want a URL such as http://127.0.0.1:9090, or nothing")
+	}
+	return nil
+}
+
 // secretOf reads a secret from a flag, or from the file that its partner
 // names.
 func secretOf(c *cli.Command, flag string) (secret.Value, error) {
@@ -78,11 +118,11 @@ func secretOf(c *cli.Command, flag string) (secret.Value, error) {
 		return secret.Of(c.String(flag)), nil
 	}
 	if c.String(flag) != "" {
-		return secret.Value{}, fmt.Errorf("there are both --%s and --%[1]s%s; give one", flag, flagFileSuffix)
+		return secret.Value{}, misusef("there are both --%s and --%[1]s%s; give one", flag, flagFileSuffix)
 	}
 	v, err := secret.Read(path)
 	if err != nil {
-		return v, fmt.Errorf("--%s%s (%s): %w", flag, flagFileSuffix, variable(flag+flagFileSuffix), err)
+		return v, misusef("--%s%s (%s): %w", flag, flagFileSuffix, variable(flag+flagFileSuffix), err)
 	}
 	return v, nil
 }
@@ -134,9 +174,26 @@ func dataFlag() cli.Flag {
 
 func retentionFlag() cli.Flag {
 	return &duration.Flag{
-		Name: flagRetention, Sources: env(flagRetention), Value: service.DefaultRetention, Category: "Storage",
-		Usage: "how long decided orders are kept, at least the dead letters' 30d",
+		Name: flagRetention, Sources: env(flagRetention), Value: service.DefaultRetention, Category: "Storage", Validator: outlivesTopics,
+		Usage: "how long decided orders are kept, at least the " + duration.Text(longestKept()) + " that topics keep records",
 	}
+}
+
+// longestKept is how long the topics keep records, the one that does longest.
+// Until then a letter can still be replayed.
+func longestKept() time.Duration {
+	var longest time.Duration
+	for _, t := range banking.Topics() {
+		longest = max(longest, t.Retention)
+	}
+	return longest
+}
+
+func outlivesTopics(d time.Duration) error {
+	if d < longestKept() {
+		return fmt.Errorf("want at least %s, as long as the topics keep records", duration.Text(longestKept()))
+	}
+	return nil
 }
 
 // databaseURL is where a command's flags say that state is kept. It may contain a

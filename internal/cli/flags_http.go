@@ -2,7 +2,6 @@ package cli
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -32,7 +31,7 @@ func addrFlag(service, value string) cli.Flag {
 	name := service + flagAddr
 	return &cli.StringFlag{
 		Name: name, Sources: env(name), Value: value, Category: "HTTP",
-		Usage: "`HOST:PORT,…` where " + service + " listens",
+		Usage: "`HOST:PORT,…` where " + service + " listens", Validator: anAddress,
 	}
 }
 
@@ -51,11 +50,11 @@ func httpFlags(registry ...services.Service) []cli.Flag {
 	flags := []cli.Flag{
 		&cli.IntFlag{
 			Name: flagConcurrent, Sources: env(flagConcurrent), Value: httpapi.DefaultMaxConcurrent, Category: category,
-			Usage: "how many requests a service works on at once; those beyond get 503. /health and /metrics do not count",
+			Usage: "how many requests a service works on at once; those beyond get 503. /health and /metrics do not count", Validator: positive,
 		},
 		&cli.IntFlag{
 			Name: flagConnections, Sources: env(flagConnections), Value: httpapi.DefaultMaxConnections, Category: category,
-			Usage: "how many connections each address takes at once; those beyond wait",
+			Usage: "how many connections each address takes at once; those beyond wait", Validator: positive,
 		},
 		&cli.StringFlag{
 			Name: flagHTTPCert, Sources: env(flagHTTPCert), Category: category,
@@ -112,7 +111,7 @@ func clientTransport(c *cli.Command) (*http.Transport, error) {
 	if path := c.String(flagHTTPCA); path != "" {
 		authorities, err := files.Authorities(path)
 		if err != nil {
-			return nil, fmt.Errorf("--%s (%s): %w", flagHTTPCA, variable(flagHTTPCA), err)
+			return nil, misusef("--%s (%s): %w", flagHTTPCA, variable(flagHTTPCA), err)
 		}
 		transport.TLSClientConfig.RootCAs = authorities
 	}

@@ -34,7 +34,7 @@ func kafkaFlags(otherwise string) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: flagBrokers, Sources: env(flagBrokers), Category: category,
-			Usage: "Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + otherwise + ")",
+			Usage: "Kafka's bootstrap addresses, `HOST:PORT,…` (default: " + otherwise + ")", Validator: anAddress,
 		},
 		&duration.Flag{
 			Name: flagPatience, Sources: env(flagPatience), Value: service.DefaultPatience, Category: category,
@@ -87,7 +87,7 @@ func kafkaSecurity(c *cli.Command) (kafka.Security, error) {
 		TLS: c.Bool(flagTLS), CAFile: c.String(flagTLSCA), CertFile: c.String(flagTLSCert), KeyFile: c.String(flagTLSKey),
 		Mechanism: strings.ToUpper(c.String(flagSASLMechanism)), User: c.String(flagSASLUser), Password: password,
 	}
-	return s, s.Validate()
+	return s, asMisuse(s.Validate())
 }
 
 // brokers reads the list of addresses; "" means that it was not given.
@@ -104,7 +104,7 @@ func brokers(c *cli.Command) []string {
 func brokerAddrFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: flagBrokerAddr, Sources: env(flagBrokerAddr), Value: defaultBroker, Category: "Kafka",
-		Usage: "`HOST:PORT` where the embedded broker listens",
+		Usage: "`HOST:PORT` where the embedded broker listens", Validator: anAddress,
 	}
 }
 

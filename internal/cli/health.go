@@ -19,6 +19,7 @@ import (
 )
 
 const (
+	healthName  = "health"
 	flagTimeout = "timeout"
 	// healthTimeout is longer than a service takes to check what it depends on,
 	// so that the answer is the service's own reason.
@@ -33,11 +34,11 @@ var errUnhealthy = errors.New("not healthy")
 // neither a shell nor a client.
 func healthCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
-		Name: "health", Usage: "check whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
+		Name: healthName, Usage: "check whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
 		Description: "Requests each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path gets the path /health/ready.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
-			&duration.Flag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together"},
+			&duration.Flag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together", Validator: positiveDuration},
 		}),
 		Action: func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) },
 	}
@@ -70,7 +71,7 @@ func health(ctx context.Context, c *cli.Command, registry services.Registry) err
 func checkHealth(ctx context.Context, client *http.Client, raw string) error {
 	target, err := url.Parse(raw)
 	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
-		return fmt.Errorf("%q is not a URL such as http://127.0.0.1:3001", raw)
+		return misusef("health: %.64q is not a URL such as http://127.0.0.1:3001", raw)
 	}
 	if target.Path == "" {
 		target.Path = "/health/ready"

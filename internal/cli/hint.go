@@ -6,9 +6,9 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/delivery"
 	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/embedded/prometheus"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/kafka"
-	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -36,16 +36,17 @@ func hint(err error) string {
 		return "; choose the folder that belongs to this cluster with " + data + ", or have the state rebuilt by `vigie reset`"
 	case errors.Is(err, httpapi.ErrAddress):
 		name, _, _ := strings.Cut(err.Error(), ":")
+		if name == prometheus.Name {
+			return "; choose another with " + setting(name+flagAddr) + ", or name a running Prometheus with " + setting(flagPrometheus)
+		}
 		return "; choose another with " + setting(name+flagAddr)
+	case errors.Is(err, prometheus.ErrAlertmanager):
+		return check(flagAlertmanager)
 	case errors.Is(err, httpapi.ErrTokens):
 		name, _, _ := strings.Cut(err.Error(), ":")
 		return check(name + flagTokens)
 	case errors.Is(err, httpapi.ErrCertificate):
 		return check(flagHTTPCert, flagHTTPKey)
-	case errors.Is(err, service.ErrBounds):
-		return check(flagConcurrent, flagConnections)
-	case errors.Is(err, service.ErrRetention):
-		return "; set " + setting(flagRetention)
 	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrAway):
 		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	default:

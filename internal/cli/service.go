@@ -101,7 +101,6 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 			Usage: "`NAME=URL,…` of the services to look at",
 		},
 		urlFlag(flagPrometheus, "http://127.0.0.1:9090", "the Prometheus to ask"),
-		demoFlag("say that the orders are a demonstration's"),
 	}
 }
 
@@ -111,7 +110,7 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 	if !s.Outside {
 		return around, nil
 	}
-	around.PrometheusURL, around.Demo = baseURL(c, flagPrometheus), c.Bool(flagDemo)
+	around.PrometheusURL = baseURL(c, flagPrometheus)
 	for pair := range strings.SplitSeq(c.String(s.Name+flagPeers), ",") {
 		name, raw, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		u, err := url.Parse(raw)
@@ -152,12 +151,8 @@ func settings(c *cli.Command, s services.Service, brokers []string) (service.Set
 	if err != nil {
 		return service.Settings{}, err
 	}
-	edge, err := httpSettings(c, s)
-	if err != nil {
-		return service.Settings{}, err
-	}
 	return service.Settings{
-		HTTP: edge, KafkaSecurity: security, Version: programVersion(), Address: c.String(s.Name + flagAddr), Brokers: brokers,
+		HTTP: httpSettings(c, s), KafkaSecurity: security, Version: programVersion(), Address: c.String(s.Name + flagAddr), Brokers: brokers,
 		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
 		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c), Fault: injector,
@@ -165,21 +160,24 @@ func settings(c *cli.Command, s services.Service, brokers []string) (service.Set
 }
 
 // httpSettings reads [httpFlags] for one service.
-func httpSettings(c *cli.Command, s services.Service) (service.HTTP, error) {
+func httpSettings(c *cli.Command, s services.Service) service.HTTP {
 	h := service.HTTP{
 		MaxConcurrent: c.Int(flagConcurrent), MaxConnections: c.Int(flagConnections), CertFile: c.String(flagHTTPCert), KeyFile: c.String(flagHTTPKey),
 	}
 	if s.Guards != "" {
 		h.TokensFile = c.String(s.Name + flagTokens)
 	}
-	if h.MaxConcurrent < 1 || h.MaxConnections < 1 { // 0 would be the default
-		return h, service.ErrBounds
-	}
-	return h, nil
+	return h
 }
 
-// watch waits for the signal to stop, or for a service to fail.
-func watch(ctx context.Context, running ...*service.Service) error {
+// failing is a part that may end by itself.
+type failing interface {
+	Name() string
+	Failed() <-chan error
+}
+
+// watch waits for the signal to stop, or for a part to fail.
+func watch(ctx context.Context, running ...failing) error {
 	failed := make(chan error, len(running))
 	for _, s := range running {
 		go func() {

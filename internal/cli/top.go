@@ -38,8 +38,8 @@ func topCommand(registry services.Registry) *cli.Command {
 			urlFlag(flagPrometheus, "http://127.0.0.1:9090", "Prometheus"),
 			&cli.BoolFlag{Name: flagOnce, Usage: "write one frame as text and exit"},
 			jsonFlag("with --" + flagOnce + ": write it as one JSON object"),
-			&duration.Flag{Name: flagEvery, Value: topEvery, Usage: "how long to wait between two frames"},
-			&duration.Flag{Name: flagTimeout, Value: topTimeout, Usage: "how long each answer of Prometheus may take"},
+			&duration.Flag{Name: flagEvery, Value: topEvery, Usage: "how long to wait between two frames", Validator: positiveDuration},
+			&duration.Flag{Name: flagTimeout, Value: topTimeout, Usage: "how long each answer of Prometheus may take", Validator: positiveDuration},
 		},
 		Action: func(ctx context.Context, c *cli.Command) error { return runTop(ctx, c, registry) },
 	}
@@ -47,7 +47,7 @@ func topCommand(registry services.Registry) *cli.Command {
 
 func runTop(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	if c.Bool(flagJSON) && !c.Bool(flagOnce) {
-		return fmt.Errorf("--%s needs --%s", flagJSON, flagOnce)
+		return misusef("top: --%s needs --%s", flagJSON, flagOnce)
 	}
 	client, err := promapi.New(promapi.Config{URL: baseURL(c, flagPrometheus), Timeout: c.Duration(flagTimeout)})
 	if err != nil {

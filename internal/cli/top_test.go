@@ -39,7 +39,7 @@ func TestTopWritesOneFrame(t *testing.T) {
 	if len(frame.Services) != len(services.All()) || frame.Services[0].State != "unknown" || frame.Alerts != nil {
 		t.Errorf("%+v", frame)
 	}
-	for _, tt := range [][]string{{"--json", "needs --once"}, {"", "needs a terminal"}, {"--prometheus-url=nowhere", "is not a URL"}} {
+	for _, tt := range [][]string{{"--json", "needs --once"}, {"", "needs a terminal"}, {"--prometheus-url=nowhere", "want a URL"}} {
 		if status, _, errs := run(strings.Fields(tt[0])...); status == 0 || !strings.Contains(errs, tt[1]) {
 			t.Errorf("top %s = %d, %q, want %q", tt[0], status, errs, tt[1])
 		}

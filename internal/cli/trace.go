@@ -71,7 +71,7 @@ func traceCommand() *cli.Command {
 
 func runTrace(ctx context.Context, c *cli.Command) error {
 	if c.Args().Len() != 1 {
-		return errors.New("trace takes one order's id, such as order-1, or one trace's id")
+		return misusef("trace takes one order's id, such as order-1, or one trace's id")
 	}
 	argument := strings.TrimSpace(c.Args().First())
 	var report traces.Report
@@ -144,7 +144,7 @@ var errNoOrder = errors.New("no such order")
 // orderReport finds the order's records, and its trace where Jaeger has it.
 func orderReport(ctx context.Context, c *cli.Command, order string) (traces.Report, error) {
 	if err := checkOrderID(order); err != nil {
-		return traces.Report{}, err
+		return traces.Report{}, asMisuse(err)
 	}
 	limited, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
 	known := querySuivi(limited, baseURL(c, flagSuiviURL), order)

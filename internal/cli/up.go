@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vigie-dev/vigie/internal/embedded/prometheus"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
@@ -28,13 +29,10 @@ func upCommand(registry services.Registry) *cli.Command {
 		Name:  "up",
 		Usage: "start the whole system in this process",
 		Description: "Starts the embedded broker (unless --" + flagBrokers + " names another), creates the topics,\n" +
-			"starts " + listed(registry.Names()) + ",\nand says where to look.\n\n" + telemetryHelp,
+			"starts " + listed(registry.Names()) + "\nand a Prometheus that watches them (unless --" + flagPrometheus + " names another), and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
 		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{sessionFlag(), brokerAddrFlag()}, storageFlags(),
-			addrFlags(registry), []cli.Flag{
-				demoFlag("send invented orders all the time, and have payments fail now and then (--" + errorRateFlag + " " + demoErrorRate + " unless set)"),
-				demoSeedFlag(),
-			}, []cli.Flag{pprofFlag(), stopFlag(), urlFlag(flagPrometheus, "", "the Prometheus that the page asks")},
+			addrFlags(registry), []cli.Flag{pprofFlag(), stopFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
@@ -48,7 +46,7 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	err := p.start(ctx)
 	if err == nil && ctx.Err() == nil {
 		p.welcome(c.Root().Writer)
-		err = watch(ctx, p.all()...)
+		err = watch(ctx, p.watched()...)
 		fmt.Fprintln(c.Root().Writer, "stopping; a second signal exits at once")
 	}
 	stopping, cancel := stopContext(ctx, c)
@@ -63,22 +61,23 @@ type parts struct {
 	cancel   context.CancelFunc // of the run
 	undo     []func(context.Context) error
 
-	profiles *profileServer
-	brokers  []string
-	services map[string]*service.Service // by name
-	around   service.Surroundings        // of those that look on
+	profiles   *profileServer
+	brokers    []string
+	services   map[string]*service.Service // by name
+	prometheus *prometheus.Server          // nil: none of our own
+	around     service.Surroundings        // of those that look on
 }
 
 // start starts the parts in the order in which they need each other. An error,
 // or a run that ends meanwhile, leaves those running that have come so far.
 func (p *parts) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.prepareDemo, // where one is asked for
 		p.startProfiles,
-		p.startBroker,  // unless there is one elsewhere, with the topics as they have to be
-		p.startBank,    // the services that orders pass through, ready
+		p.startBroker, // unless there is one elsewhere, with the topics as they have to be
+		p.startBank,   // the services that orders pass through, ready
+		p.startPrometheus,
 		p.startOutside, // those that look on
-		p.startDemo,
+		p.scrape,
 	} {
 		if err := step(ctx); err != nil || ctx.Err() != nil {
 			return err
@@ -144,7 +143,6 @@ func (p *parts) startOutside(ctx context.Context) error {
 	for _, s := range p.registry.Inside() {
 		p.around.Peers = append(p.around.Peers, service.Peer{Name: s.Name, Does: s.Does, URL: p.services[s.Name].URL()})
 	}
-	p.around.PrometheusURL = baseURL(p.c, flagPrometheus)
 	outside := p.registry.Outside()
 	p.undo = append(p.undo, p.stopServices(outside.Names()))
 	return p.startServices(ctx, outside)
@@ -182,6 +180,18 @@ func (p *parts) stopServices(names []string) func(context.Context) error {
 		}
 		return stopAll(ctx, running...)
 	}
+}
+
+// watched are the parts whose failure ends the run; the broker has its own way.
+func (p *parts) watched() []failing {
+	var all []failing
+	for _, s := range p.all() {
+		all = append(all, s)
+	}
+	if p.prometheus != nil {
+		all = append(all, p.prometheus)
+	}
+	return all
 }
 
 // all returns the services in the registry's order.
@@ -239,10 +249,7 @@ func (p *parts) welcome(w io.Writer) {
 	for _, s := range p.all() {
 		fmt.Fprintf(w, "  %-10s %s  (metrics: %[2]s/metrics)\n", s.Name(), s.URL())
 	}
-	if p.around.Demo {
-		fmt.Fprint(w, "\nThis is a demonstration: invented orders arrive all the time, and some of their payments fail.\n")
-	}
-	if notes := whatClientsNeed(p.c, p.registry) + whereTelemetryGoes() + p.profiles.where(); notes != "" {
+	if notes := whatClientsNeed(p.c, p.registry) + p.wherePrometheusIs() + whereTelemetryGoes() + p.profiles.where(); notes != "" {
 		fmt.Fprintf(w, "\n%s", notes)
 	}
 	fmt.Fprint(w, "\nPlace an order, then follow it:\n\n")

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 
 func TestTextIsBrief(t *testing.T) {
 	for want, d := range map[string]time.Duration{
-		"30d": 720 * time.Hour, "9s": 9 * time.Second, "20ms": 20 * time.Millisecond, "1h30m": 90 * time.Minute,
+		"30d": 720 * time.Hour, "35d": 5 * 7 * day, "1d12h": 36 * time.Hour, "9s": 9 * time.Second, "20ms": 20 * time.Millisecond, "1h30m": 90 * time.Minute,
 		"250µs": 250 * time.Microsecond, "0s": 0,
 	} {
 		if got := duration.Text(d); got != want {

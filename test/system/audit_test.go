@@ -366,20 +366,21 @@ func TestAuditThatCannotBegin(t *testing.T) {
 	empty := bank.Launch(t, "broker", "--data", t.TempDir(), "--broker-addr", "127.0.0.1:0")
 	topicless := empty.Stdout.Wait(t, `listens on (\S+)`, empty.Done)[1]
 	for name, tt := range map[string]struct {
+		status  int
 		brokers string
 		args    []string
 		want    []string
 	}{
-		"no broker":       {"127.0.0.1:1", []string{"--kafka-patience", bank.OneTry}, []string{"KAFKA_BROKERS"}},
-		"no topics":       {topicless, []string{"--data", s.data}, []string{"vigie topics"}},
-		"no storage":      {s.brokers, []string{"--data", t.TempDir()}, []string{"not there", "--data"}},
-		"another cluster": {s.brokers, []string{"--data", other.data}, []string{"belongs to another cluster", "--data"}},
-		"bad storage":     {s.brokers, []string{"--database-url", "mysql:x"}, []string{"DATABASE_URL"}},
-		"bad limit":       {s.brokers, []string{"--limit", "-1"}, []string{"limit", "negative"}},
+		"no broker":       {1, "127.0.0.1:1", []string{"--kafka-patience", bank.OneTry}, []string{"KAFKA_BROKERS"}},
+		"no topics":       {1, topicless, []string{"--data", s.data}, []string{"vigie topics"}},
+		"no storage":      {1, s.brokers, []string{"--data", t.TempDir()}, []string{"not there", "--data"}},
+		"another cluster": {1, s.brokers, []string{"--data", other.data}, []string{"belongs to another cluster", "--data"}},
+		"bad storage":     {2, s.brokers, []string{"--database-url", "mysql:x"}, []string{"DATABASE_URL"}},
+		"bad limit":       {2, s.brokers, []string{"--limit", "-1"}, []string{"limit", "negative"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := runsAudit(t, tt.brokers, tt.args...)
-			if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			if status != tt.status || stdout != "" || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("exit status %d:\n%s%s", status, stdout, stderr)
 			}
 			for _, want := range tt.want {

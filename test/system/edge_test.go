@@ -253,7 +253,7 @@ func TestWrongSettingsOfTheEdgeAreNamed(t *testing.T) {
 		p := bank.Launch(t, append(tt.args, "--data", folder, "--"+tt.args[0]+"-addr", "127.0.0.1:0")...)
 		<-p.Done
 		text := p.Stderr.String()
-		if p.Status != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, tt.want) || strings.Contains(text, "short-secret") {
+		if p.Status != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, tt.want) || strings.Contains(text, "short-secret") {
 			t.Errorf("%s: %d, %q does not name %q", name, p.Status, text, tt.want)
 		}
 	}

@@ -32,25 +32,28 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 		"--analyseur-addr", "127.0.0.1:0", "--paiement-addr", "127.0.0.1:0",
 	}
 	for name, tt := range map[string]struct {
-		args []string
-		want []string
+		status int
+		args   []string
+		want   []string
 	}{
-		"service port in use":   {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
-		"second address in use": {append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", "127.0.0.1:0, "+taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
-		"broker port in use":    {append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
-		"folder in use":         {append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
-		"folder not writable":   {append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
-		"no broker":             {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", nobody, "--kafka-patience", bank.OneTry), []string{"KAFKA_BROKERS", nobody}},
-		"bad broker address":    {append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", "nowhere"), []string{"KAFKA_BROKERS", "host:port"}},
-		"bad storage":           {append(slices.Clone(unused), "--data", t.TempDir(), "--database-url", "mysql:x"), []string{"DATABASE_URL", "sqlite:FOLDER"}},
-		"bad reject rate":       {append(slices.Clone(unused), "--data", t.TempDir(), "--paiement-reject-rate", "1.5"), []string{"PAIEMENT_REJECT_RATE", "between 0 and 1"}},
-		"bad log format":        {append(slices.Clone(unused), "--data", t.TempDir(), "--log-format", "xml"), []string{"log-format", "auto, text, json"}},
+		"service port in use":   {1, append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
+		"second address in use": {1, append(slices.Clone(unused), "--data", t.TempDir(), "--suivi-addr", "127.0.0.1:0, "+taken.Addr().String()), []string{"SUIVI_ADDR", taken.Addr().String()}},
+		"broker port in use":    {1, append(slices.Clone(unused), "--data", t.TempDir(), "--broker-addr", taken.Addr().String()), []string{"BROKER_ADDR", taken.Addr().String()}},
+		"Prometheus' in use":    {1, append(slices.Clone(unused), "--data", t.TempDir(), "--prometheus-addr", taken.Addr().String()), []string{"PROMETHEUS_ADDR", "PROMETHEUS_URL", taken.Addr().String()}},
+		"bad Alertmanager":      {2, append(slices.Clone(unused), "--data", t.TempDir(), "--prometheus-addr", "127.0.0.1:0", "--alertmanager-url", "am:9093"), []string{"ALERTMANAGER_URL", "am:9093"}},
+		"folder in use":         {1, append(slices.Clone(unused), "--data", inUse), []string{"--data", "in use by another process"}},
+		"folder not writable":   {1, append(slices.Clone(unused), "--data", filepath.Join(file, "below")), []string{"--data", "cannot be written"}},
+		"no broker":             {1, append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", nobody, "--kafka-patience", bank.OneTry), []string{"KAFKA_BROKERS", nobody}},
+		"bad broker address":    {2, append(slices.Clone(unused), "--data", t.TempDir(), "--kafka-brokers", "nowhere"), []string{"KAFKA_BROKERS", "host:port"}},
+		"bad storage":           {2, append(slices.Clone(unused), "--data", t.TempDir(), "--database-url", "mysql:x"), []string{"DATABASE_URL", "sqlite:FOLDER"}},
+		"bad reject rate":       {2, append(slices.Clone(unused), "--data", t.TempDir(), "--paiement-reject-rate", "1.5"), []string{"PAIEMENT_REJECT_RATE", "between 0 and 1"}},
+		"bad log format":        {2, append(slices.Clone(unused), "--data", t.TempDir(), "--log-format", "xml"), []string{"log-format", "auto, text, json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := bank.Launch(t, append([]string{"up"}, tt.args...)...)
 			<-p.Done
-			if p.Status != 1 {
-				t.Errorf("exit status %d, want 1", p.Status)
+			if p.Status != tt.status {
+				t.Errorf("exit status %d, want %d", p.Status, tt.status)
 			}
 			text := p.Stderr.String()
 			if strings.Count(text, "\n") != 1 {

@@ -69,7 +69,7 @@ func TestWrongSettingsOfASecuredKafkaAreNamed(t *testing.T) {
 		p := bank.Launch(t, tt.args...)
 		<-p.Done
 		text := p.Stderr.String()
-		if p.Status != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, tt.want) || strings.Contains(text, password) {
+		if p.Status != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, tt.want) || strings.Contains(text, password) {
 			t.Errorf("%s: %d, %q does not name %q", name, p.Status, text, tt.want)
 		}
 	}

@@ -124,29 +124,30 @@ func TestWhatCannotBeTraced(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	nobody, knowsNone := away, jaeger(t, func(string) bool { return false })
 	for name, tt := range map[string]struct {
+		status                 int
 		brokers, suivi, jaeger string
 		args                   []string
 		want                   string
 	}{
-		"an unknown order":               {s.Brokers, s.Suivi, nobody, []string{"order-77"}, "order-77: no such order: orders.created has no record of it"},
-		"an unknown order without suivi": {s.Brokers, nobody, nobody, []string{"order-77"}, "no such order"},
-		"no broker":                      {"127.0.0.1:1", s.Suivi, nobody, []string{"--kafka-patience", bank.OneTry, "order-1"}, "KAFKA_BROKERS"},
-		"no topics":                      {bare, s.Suivi, nobody, []string{"order-1"}, "`vigie topics` creates the topics"},
-		"a bad broker":                   {"nowhere", s.Suivi, nobody, []string{"order-1"}, "host:port"},
-		"an unknown trace":               {s.Brokers, s.Suivi, knowsNone, []string{id}, "does not know the trace " + id + ": it was never sent, sampling left it out, or"},
-		"a trace without Jaeger":         {s.Brokers, s.Suivi, nobody, []string{id}, "does not answer: connection refused; set --jaeger-url (VIGIE_JAEGER_URL)"},
-		"a trace and no Jaeger wanted":   {s.Brokers, s.Suivi, "", []string{id}, "only Jaeger can find a trace by its id; set --jaeger-url"},
-		"no order":                       {s.Brokers, s.Suivi, nobody, nil, "trace takes one order's id"},
-		"two orders":                     {s.Brokers, s.Suivi, nobody, []string{"order-1", "order-2"}, "trace takes one order's id"},
-		"an empty order":                 {s.Brokers, s.Suivi, nobody, []string{" "}, "want an order's id"},
-		"no order's id":                  {s.Brokers, s.Suivi, nobody, []string{"../metrics"}, "want an order's id"},
-		"a long id":                      {s.Brokers, s.Suivi, nobody, []string{strings.Repeat("o", 129)}, "want an order's id"},
-		"a bad limit":                    {s.Brokers, s.Suivi, nobody, []string{"--limit", "-1", "order-1"}, "not negative"},
-		"an unknown flag":                {s.Brokers, s.Suivi, nobody, []string{"--nonsense", "order-1"}, "nonsense"},
+		"an unknown order":               {1, s.Brokers, s.Suivi, nobody, []string{"order-77"}, "order-77: no such order: orders.created has no record of it"},
+		"an unknown order without suivi": {1, s.Brokers, nobody, nobody, []string{"order-77"}, "no such order"},
+		"no broker":                      {1, "127.0.0.1:1", s.Suivi, nobody, []string{"--kafka-patience", bank.OneTry, "order-1"}, "KAFKA_BROKERS"},
+		"no topics":                      {1, bare, s.Suivi, nobody, []string{"order-1"}, "`vigie topics` creates the topics"},
+		"a bad broker":                   {2, "nowhere", s.Suivi, nobody, []string{"order-1"}, "host:port"},
+		"an unknown trace":               {1, s.Brokers, s.Suivi, knowsNone, []string{id}, "does not know the trace " + id + ": it was never sent, sampling left it out, or"},
+		"a trace without Jaeger":         {1, s.Brokers, s.Suivi, nobody, []string{id}, "does not answer: connection refused; set --jaeger-url (VIGIE_JAEGER_URL)"},
+		"a trace and no Jaeger wanted":   {2, s.Brokers, s.Suivi, "", []string{id}, "only Jaeger can find a trace by its id; set --jaeger-url"},
+		"no order":                       {2, s.Brokers, s.Suivi, nobody, nil, "trace takes one order's id"},
+		"two orders":                     {2, s.Brokers, s.Suivi, nobody, []string{"order-1", "order-2"}, "trace takes one order's id"},
+		"an empty order":                 {2, s.Brokers, s.Suivi, nobody, []string{" "}, "want an order's id"},
+		"no order's id":                  {2, s.Brokers, s.Suivi, nobody, []string{"../metrics"}, "want an order's id"},
+		"a long id":                      {2, s.Brokers, s.Suivi, nobody, []string{strings.Repeat("o", 129)}, "want an order's id"},
+		"a bad limit":                    {2, s.Brokers, s.Suivi, nobody, []string{"--limit", "-1", "order-1"}, "not negative"},
+		"an unknown flag":                {2, s.Brokers, s.Suivi, nobody, []string{"--nonsense", "order-1"}, "nonsense"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := tracing(t, tt.brokers, tt.suivi, tt.jaeger, tt.args...)
-			if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tt.want) {
+			if status != tt.status || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tt.want) {
 				t.Errorf("status %d: %s%s; want one line with %q", status, stdout, stderr, tt.want)
 			}
 		})

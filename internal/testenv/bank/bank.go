@@ -170,6 +170,7 @@ func StartWith(t testing.TB, registry services.Registry, data string, args ...st
 func FreePorts(registry services.Registry) []string {
 	args := []string{"up", "--broker-addr", "127.0.0.1:0", "--log-format", "json", "--paiement-latency", "1ms",
 		"--commande-ack-timeout", "1h", "--stop-timeout", "10m", // a slow machine is no failure
+		"--prometheus-addr", "",
 	}
 	for _, s := range registry {
 		args = append(args, "--"+s.Name+"-addr", "127.0.0.1:0")

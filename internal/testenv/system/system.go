@@ -64,6 +64,9 @@ type Config struct {
 	Flags []string
 	// Env are further settings of every service, NAME=value.
 	Env []string
+	// Prometheus is where the embedded one of `vigie up` answers, host:port; ""
+	// for none.
+	Prometheus string
 	// Stderr receives what the services write there, beside the log files; may
 	// be nil.
 	Stderr io.Writer
@@ -133,7 +136,7 @@ func NewUp(cfg Config) (*Program, map[string]string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	args := []string{"up", "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--log-format", "json"}
+	args := []string{"up", "--data", cfg.Data, "--kafka-brokers", cfg.Brokers, "--log-format", "json", "--prometheus-addr", cfg.Prometheus}
 	addresses := map[string]string{}
 	for i, name := range all {
 		addresses[name] = free[i]
