@@ -240,24 +240,38 @@ func TestADecisionOfARecordThatIsCut(t *testing.T) {
 	}
 }
 
-// An order's records may be in any partition, so that a cut of any excuses what
-// it may have had, and no more.
+// What paiement stored and never published is excused by a cut of the partition
+// that it would stand in, as far as that goes back, and by no other's.
 func TestACutOfOnePartition(t *testing.T) {
-	for after, want := range map[time.Duration]int64{0: 0, time.Hour: 1} {
-		w := newWorld()
-		w.pile(0, 2)
-		w.settle()
-		p := record.Partition{Topic: banking.TopicPaymentsAuthorized}
-		w.cutLog(p, len(w.log[p])-1)
-		w.now = w.now.Add(after)
-		w.pile(1, 1)
-		for w.decide(1) {
-		}
-		w.mark() // decided and never published
-		w.settle()
-		if got := w.audit(); got.DifferenceCount != want {
-			t.Errorf("%v after the cut: %v", after, got.Differences)
-		}
+	for name, tt := range map[string]struct {
+		cut   int32
+		left  int           // records of it
+		after time.Duration // when the decision was made
+		want  int64
+	}{
+		"its own, at that time": {1, 1, 0, 0},
+		"its own, long before":  {1, 1, time.Hour, 1},
+		"its own, emptied":      {1, 0, time.Hour, 0},
+		"another":               {0, 1, 0, 1},
+		"another, emptied":      {0, 0, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.pile(0, 2)
+			w.pile(1, 2)
+			w.settle()
+			p := record.Partition{Topic: banking.TopicPaymentsAuthorized, ID: tt.cut}
+			w.cutLog(p, len(w.log[p])-tt.left)
+			w.now = w.now.Add(tt.after)
+			w.pile(1, 1)
+			for w.decide(1) {
+			}
+			w.mark() // decided and never published
+			w.settle()
+			if got := w.audit(); got.DifferenceCount != tt.want {
+				t.Errorf("%v", got.Differences)
+			}
+		})
 	}
 }
 

@@ -93,12 +93,36 @@ func (x *extents) cut(topics ...string) bool {
 // writes divides orders among them as we do. Zero stands for an unknown time.
 func (x *extents) mayLack(t micros, topics ...string) bool {
 	for p, e := range x.all {
-		// An empty log may have had anything.
-		if e.start > 0 && slices.Contains(topics, p.Topic) && (e.from == 0 || t <= e.from+micros(skew.Microseconds())) {
+		if slices.Contains(topics, p.Topic) && e.mayLack(t) {
 			return true
 		}
 	}
 	return false
+}
+
+// mayLackOwn is [extents.mayLack] for what our own services publish under an
+// order's id: it stands in the partition that the id belongs to, by the number
+// of partitions that the topic has now or had before some were added.
+func (x *extents) mayLackOwn(id string, t micros, topic string) bool {
+	var now int32
+	for p := range x.all {
+		if p.Topic == topic {
+			now = max(now, p.ID+1)
+		}
+	}
+	for n := min(banking.Partitions, now); n > 0 && n <= now; n++ {
+		p, err := kafka.PartitionOf(id, n)
+		if e := x.all[record.Partition{Topic: topic, ID: p}]; err != nil || e != nil && e.mayLack(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayLack says whether a record of that time may stand on the part that was not
+// read. An empty log may have had anything.
+func (e *extent) mayLack(t micros) bool {
+	return e.start > 0 && (e.from == 0 || t <= e.from+micros(skew.Microseconds()))
 }
 
 // cuts are the partitions that retention has cut.

@@ -58,11 +58,11 @@ func must[T any](v T, err error) T {
 
 // partitionOf is the partition of an order's records, in every topic.
 func partitionOf(topic, id string) record.Partition {
-	n := 0
-	for _, c := range id {
-		n += int(c)
+	p, err := kafka.PartitionOf(id, banking.Partitions)
+	if err != nil {
+		panic(err)
 	}
-	return record.Partition{Topic: topic, ID: int32(n % banking.Partitions)}
+	return record.Partition{Topic: topic, ID: p}
 }
 
 // publish appends a record to its topic and returns its place.

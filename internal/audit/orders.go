@@ -198,7 +198,7 @@ func (r *reconciliation) sumOf(o *order, e event) *Sum {
 	case o.row != nil && o.row.status == banking.StatusPurged && o.row.event == e.event:
 		return r.sumOfPurged(o, e)
 	case o.row != nil && o.row.event == e.event:
-		if r.lacksResultOf(o.row) {
+		if r.lacksResultOf(o) {
 			return r.decidedSum(o.row.status)
 		}
 		r.leaveOut(LedgerWithoutResult, o, e, "the ledger has it %s by %s, which is neither in the log nor in the outbox",
@@ -441,7 +441,7 @@ func (r *reconciliation) checkRow(o *order, events []event) {
 		r.note(kind, o.id, "the ledger has it decided for the event %q, the log has it created by %s at %s",
 			row.event, events[0].event, events[0].at)
 	case len(o.results) > 0 || len(o.pendingResults) > 0:
-	case row.status == banking.StatusPurged && r.purgeInLog(o, 0), row.status != banking.StatusPurged && r.lacksResultOf(row):
+	case row.status == banking.StatusPurged && r.purgeInLog(o, 0), row.status != banking.StatusPurged && r.lacksResultOf(o):
 		r.report.OlderThanLog.Ledger++
 	case row.status == banking.StatusPurged:
 		r.note(LedgerWithoutPurge, o.id, "the ledger has it purged, and the log has neither the order nor the purge")
@@ -451,12 +451,12 @@ func (r *reconciliation) checkRow(o *order, events []event) {
 	}
 }
 
-// lacksResultOf says whether a ledger row's result may be on the part of the
-// log that was not read.
-func (r *reconciliation) lacksResultOf(row *ledgerRow) bool {
+// lacksResultOf says whether the result of the order's ledger row may be on the
+// part of the log that was not read.
+func (r *reconciliation) lacksResultOf(o *order) bool {
 	topic := banking.TopicPaymentsRejected
-	if row.status == banking.StatusAuthorized {
+	if o.row.status == banking.StatusAuthorized {
 		topic = banking.TopicPaymentsAuthorized
 	}
-	return r.log.extents.mayLack(row.processed, topic)
+	return r.log.extents.mayLackOwn(o.id, o.row.processed, topic)
 }

@@ -255,9 +255,18 @@ func (r Report) Text() string {
 		b.WriteString("  " + why + "\n")
 	}
 	if r.AccountedFor {
-		b.WriteString("\nevery order is accounted for once\n")
+		b.WriteString("\n" + r.verdict() + "\n")
 	}
 	return b.String()
+}
+
+// verdict is for a log and a state that fit. Of what retention or an operator has
+// cut from the log, nothing can be said.
+func (r Report) verdict() string {
+	if len(r.Cut) > 0 {
+		return "every order that is left in the log is accounted for once"
+	}
+	return "every order is accounted for once"
 }
 
 // title begins the line of a difference.

@@ -300,7 +300,8 @@ func (w *worker[State, Change]) store(
 	changed := changes(decisions)
 	var newest time.Time
 	for _, d := range decisions {
-		if d.Record.Time.After(newest) {
+		// Of what is set aside, the time is whatever its producer wrote.
+		if d.err == nil && d.Record.Time.After(newest) {
 			newest = d.Record.Time
 		}
 	}

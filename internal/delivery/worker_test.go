@@ -183,6 +183,21 @@ func TestARecordThatBelongsToNoDeadLettersIsPassedOver(t *testing.T) {
 	}
 }
 
+// A stranger's record may say that it was written in any century: what is set
+// aside is no clock, or nothing would be pruned until then.
+func TestWhatIsSetAsideTellsNoTime(t *testing.T) {
+	f := newFixture(t)
+	batch := records("a ok", "b reject")
+	want := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	batch[0].Timestamp, batch[1].Timestamp = want, want.AddDate(74, 0, 0)
+	if _, err := f.run(t, t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if newest, err := f.store.Newest(t.Context()); err != nil || !newest.Equal(want) {
+		t.Errorf("newest %v, %v, want %v", newest, err, want)
+	}
+}
+
 // What no database can hold is set aside; the records around it are stored,
 // and nothing waits for it.
 func TestARecordThatCannotBeStoredIsSetAside(t *testing.T) {

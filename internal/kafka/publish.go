@@ -36,6 +36,12 @@ func Outgoing(m record.Message) *sarama.ProducerMessage {
 	return pm
 }
 
+// PartitionOf is the partition, of so many, in which our producers put what has
+// this key.
+func PartitionOf(key string, partitions int32) (int32, error) {
+	return sarama.NewHashPartitioner("").Partition(&sarama.ProducerMessage{Key: sarama.StringEncoder(key)}, partitions)
+}
+
 // ErrUnacknowledged: Kafka did not acknowledge the record in time. It may or
 // may not be in the log.
 var ErrUnacknowledged = errors.New("not acknowledged by Kafka")
