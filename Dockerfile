@@ -28,7 +28,10 @@ COPY --from=build /out/vigie /vigie
 # A new volume takes its owner from here.
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
-ENV VIGIE_DATA=/data
-EXPOSE 3001 3002 3003 3004
+# In a container loopback is reached by nobody. Who can reach these is decided
+# where the container is run: docker run -p 127.0.0.1:3005:3005 …
+ENV VIGIE_DATA=/data \
+    COMMANDE_ADDR=0.0.0.0:3001 SUIVI_ADDR=0.0.0.0:3002 ANALYSEUR_ADDR=0.0.0.0:3003 PAIEMENT_ADDR=0.0.0.0:3004 SENTINELLE_ADDR=0.0.0.0:3005
+EXPOSE 3001 3002 3003 3004 3005
 ENTRYPOINT ["/vigie"]
 CMD ["up"]

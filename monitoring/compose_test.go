@@ -215,6 +215,23 @@ func TestDockerfiles(t *testing.T) {
 	}
 }
 
+// Each service of the image listens where its container can be reached; which
+// addresses of the machine lead there is said where it is run.
+func TestTheImageCanBeReached(t *testing.T) {
+	text := repo.Read(t, "Dockerfile")
+	_, exposed, _ := strings.Cut(text, "\nEXPOSE ")
+	exposed, _, _ = strings.Cut(exposed, "\n")
+	for _, s := range services.All() {
+		_, port, _ := strings.Cut(s.Address, ":")
+		if want := strings.ToUpper(s.Name) + "_ADDR=0.0.0.0:" + port; !strings.Contains(text, want) {
+			t.Errorf("the Dockerfile does not say %s", want)
+		}
+		if !slices.Contains(strings.Fields(exposed), port) {
+			t.Errorf("the Dockerfile exposes %s, and not %s", exposed, port)
+		}
+	}
+}
+
 // The image's build has every folder that the command is built from.
 func TestTheImageIsBuiltFromWhatTheCommandNeeds(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}", "./cmd/vigie")
