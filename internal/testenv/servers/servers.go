@@ -96,8 +96,14 @@ func jar(t testing.TB, name string, pom []byte, prefix string, args ...string) p
 // its address: it is free beforehand.
 func StartPrometheus(t testing.TB, address, config string) *Server {
 	t.Helper()
+	return StartPrometheusOn(t, address, config, t.TempDir())
+}
+
+// StartPrometheusOn is [StartPrometheus] with a folder of what was scraped before.
+func StartPrometheusOn(t testing.TB, address, config, data string) *Server {
+	t.Helper()
 	return start(t, address, "http://"+address+"/-/ready", program(t, Prometheus,
-		"--config.file="+config, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+address,
+		"--config.file="+config, "--storage.tsdb.path="+data, "--web.listen-address="+address,
 		"--enable-feature=exemplar-storage", "--log.level=warn"))
 }
 
