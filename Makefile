@@ -33,7 +33,7 @@ export PROFILES
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-quick test-integration crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
-	start monitoring-up monitoring-down start-all test-stack
+	start monitoring-up monitoring-down start-all test-stack grafana monitoring-native
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -111,6 +111,12 @@ start-all: build ## run the services on the host against the Kafka of monitoring
 
 monitoring-down: ## stop what runs in Docker; orders and metrics stay
 	@bash tools/stack.sh down
+
+grafana: ## run an installed Grafana on the shipped dashboards, against make run
+	@sh tools/grafana.sh $(ARGS)
+
+monitoring-native: build ## run a real Prometheus, Alertmanager and node exporter against make run
+	@bash tools/monitoring-native.sh
 
 test-stack: build ## start the stack COUNT times, and each optional part, and try everything
 	@COUNT='$(COUNT)' bash tools/test-stack.sh
