@@ -76,8 +76,9 @@ func (h header) fault(expected int64, gaps bool) string {
 	return ""
 }
 
-// whole says whether b starts with an undamaged batch, and returns its size.
-func whole(b []byte, expected int64, gaps bool) (size int64, ok bool) {
+// whole says whether b starts with an undamaged batch that readers can make
+// something of, and returns its size.
+func whole(c *content, b []byte, expected int64, gaps bool) (size int64, ok bool) {
 	if len(b) < headerSize {
 		return 0, false
 	}
@@ -85,7 +86,7 @@ func whole(b []byte, expected int64, gaps bool) (size int64, ok bool) {
 	if h.fault(expected, gaps) != "" || h.size() > int64(len(b)) {
 		return 0, false
 	}
-	return h.size(), crc32.Checksum(b[atAttributes:h.size()], checksums()) == h.checksum()
+	return h.size(), crc32.Checksum(b[atAttributes:h.size()], checksums()) == h.checksum() && c.fault(b[:h.size()], false) == ""
 }
 
 // torn says whether the bytes at the end of a log are what a write leaves that

@@ -7,7 +7,8 @@
 // with the formats in batch.go, segment.go and entries.go; salvage.go gives up
 // what is damaged; seal.go is what the broker knows of its folder; disk.go makes
 // writes durable and conn.go holds answers back until they are; retention.go
-// deletes what is old; guard.go keeps kfake from requests that it handles badly.
+// deletes what is old; guard.go keeps kfake from requests that it handles badly,
+// and by records.go from batches that nobody could read.
 package broker
 
 import (
@@ -67,6 +68,7 @@ type Broker struct {
 	cluster *kfake.Cluster
 	disk    *disk
 	trimmer *trimmer
+	intake  *intake
 	lock    *flock.Flock
 	address string
 
@@ -150,6 +152,7 @@ func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *sea
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	b.address = b.cluster.ListenAddrs()[0]
+	b.intake = &intake{cluster: b.cluster, log: cfg.Log}
 	b.trimmer = newTrimmer(b.cluster, b.disk, cfg, logs, s.Clock)
 	b.guard()
 	if err := errors.Join(b.disk.flush(), b.trimmer.pass()); err != nil {
@@ -176,6 +179,7 @@ func (b *Broker) Close() error {
 	b.done.Wait()
 	held, err := b.trimmer.held()
 	b.cluster.Close()
+	b.intake.content.close()
 	return errors.Join(err, b.disk.end(held, b.trimmer.now()), b.lock.Close())
 }
 

@@ -22,6 +22,7 @@ type inspection struct {
 	// repairs bring the folder into the state that kfake finds everything in.
 	// None takes anything away that was acknowledged.
 	repairs []repair
+	content content // looks into batches
 }
 
 // repair is one change to the folder, and what to tell of it; an untold one is
@@ -57,6 +58,7 @@ type partition struct {
 // and with it deletes all that comes after.
 func inspect(dir string) (*inspection, error) {
 	found := &inspection{dir: dir}
+	defer found.content.close()
 	var err error
 	if found.seal, err = readSeal(dir); err != nil {
 		if err := found.add(err); err != nil {

@@ -31,7 +31,7 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	for i := range all {
 		eachBit(t, all[i].path, func(at int64, bit int) {
 			s := segment{path: all[i].path, base: all[i].base}
-			if err := s.scan(i == 2, false); !errors.Is(err, ErrDamaged) {
+			if err := s.scan(&content{}, i == 2, false); !errors.Is(err, ErrDamaged) {
 				t.Fatalf("bit %d at byte %d of %s: %v", bit, at, s.path, err)
 			}
 		})
@@ -255,25 +255,25 @@ func FuzzSegment(f *testing.F) {
 	record := append(hole(0, 0, 7), []byte("not empty")...)
 	f.Add(record)
 	f.Add(append(hole(0, 4, 7), hole(5, 5, 8)...))
-	f.Fuzz(func(t *testing.T, content []byte) {
+	f.Fuzz(func(t *testing.T, written []byte) {
 		path := filepath.Join(t.TempDir(), "0"+segmentSuffix)
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := os.WriteFile(path, written, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s := segment{path: path}
-		err := s.scan(true, false)
+		err := s.scan(&content{}, true, false)
 		if err != nil && !errors.Is(err, ErrDamaged) {
 			t.Fatal(err)
 		}
-		if err == nil && s.size+s.torn != int64(len(content)) {
-			t.Fatalf("%d bytes are whole and %d torn, of %d", s.size, s.torn, len(content))
+		if err == nil && s.size+s.torn != int64(len(written)) {
+			t.Fatalf("%d bytes are whole and %d torn, of %d", s.size, s.torn, len(written))
 		}
-		fixed := salvaged(content, 0, -1, false)
+		fixed := salvaged(written, 0, -1, false)
 		if err := os.WriteFile(path, fixed, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		again := segment{path: path}
-		if err := again.scan(true, false); err != nil || again.torn > 0 || again.next < s.next {
+		if err := again.scan(&content{}, true, false); err != nil || again.torn > 0 || again.next < s.next {
 			t.Fatalf("after salvage: %+v, %v", again, err)
 		}
 	})

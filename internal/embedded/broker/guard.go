@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"math"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -30,7 +32,7 @@ const intervalSetting = "log.cleaner.backoff.ms"
 
 // guard has requests looked at before kfake handles them.
 func (b *Broker) guard() {
-	b.before(kmsg.Produce, func(r kmsg.Request) error { refuseAppendTime(r.(*kmsg.ProduceRequest)); return nil }) //nolint:forcetypeassert // by its key
+	b.before(kmsg.Produce, func(r kmsg.Request) error { b.intake.look(r.(*kmsg.ProduceRequest)); return nil }) //nolint:forcetypeassert // by its key
 	b.before(kmsg.DeleteRecords, func(r kmsg.Request) error {
 		return b.markDeleted(r.(*kmsg.DeleteRecordsRequest)) //nolint:forcetypeassert // by its key
 	})
@@ -73,18 +75,66 @@ func (b *Broker) before(key kmsg.Key, look func(kmsg.Request) error) {
 	})
 }
 
-// refuseAppendTime empties batches that ask for the time of storing, which Kafka
-// does not take from producers: kfake changes their times and not the checksum,
-// and would find them damaged at its next start. It refuses empty ones.
-func refuseAppendTime(r *kmsg.ProduceRequest) {
-	for i := range r.Topics {
-		for j := range r.Topics[i].Partitions {
-			p := &r.Topics[i].Partitions[j]
-			if len(p.Records) >= headerSize && header(p.Records).attributes()&attrAppendTime != 0 {
-				p.Records = nil
+// intake refuses batches that kfake would store and that some reader cannot read,
+// as Kafka does: kfake looks at checksums, and not at what they cover.
+type intake struct {
+	cluster *kfake.Cluster
+	log     *slog.Logger
+	content content
+	refused *kfake.FaultHandle // what the last request was refused for
+	told    time.Time
+}
+
+// look has kfake refuse the batches of a request that are not as they should be.
+func (i *intake) look(r *kmsg.ProduceRequest) {
+	if i.refused != nil {
+		i.refused.Remove() // used, unless kfake had other reasons
+		i.refused = nil
+	}
+	var faults []kfake.Fault
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			refusal := i.refusal(p.Records)
+			if refusal == nil {
+				continue
 			}
+			i.tell(t.Topic, p.Partition, refusal.Message)
+			faults = append(faults, kfake.Fault{
+				Keys: []kmsg.Key{kmsg.Produce}, Topic: t.Topic, TopicID: t.TopicID, Partitions: []int32{p.Partition}, Err: refusal,
+				When: func(other kmsg.Request) bool { return other == r },
+			})
 		}
 	}
+	if len(faults) > 0 {
+		i.refused = i.cluster.Fault(faults...)
+	}
+}
+
+// refusal is the answer to a batch that is not to be stored. What is no whole
+// batch is for kfake to refuse.
+func (i *intake) refusal(batch []byte) *kerr.Error {
+	if len(batch) < headerSize || header(batch).size() != int64(len(batch)) || header(batch)[atMagic] != magic ||
+		crc32.Checksum(batch[atAttributes:], checksums()) != header(batch).checksum() {
+		return nil
+	}
+	// kfake would change the batch's times and not its checksum, and find it
+	// damaged at its next start.
+	if header(batch).attributes()&attrAppendTime != 0 {
+		return &kerr.Error{Code: kerr.InvalidTimestamp.Code, Message: "a producer cannot ask for the time of storing"}
+	}
+	if what := i.content.fault(batch, true); what != "" {
+		return &kerr.Error{Code: kerr.InvalidRecord.Code, Message: what}
+	}
+	return nil
+}
+
+// tell tells of a refused batch, now and then: its producer has the answer.
+func (i *intake) tell(topic string, partition int32, why string) {
+	if time.Since(i.told) < tellEvery {
+		return
+	}
+	i.told = time.Now()
+	i.log.Warn("a producer's batch is refused", "topic", topic, "partition", partition, "why", why)
 }
 
 // markDeleted stores that records are about to be deleted.
@@ -149,7 +199,7 @@ type listener struct {
 	told time.Time // when the last full disk was
 }
 
-// tellEvery keeps a full disk from filling the log.
+// tellEvery keeps a full disk, or a producer, from filling the log.
 const tellEvery = 10 * time.Second
 
 // Logf implements kfake.Logger.

@@ -3,7 +3,6 @@ package broker
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io"
 	"net"
 	"syscall"
@@ -47,11 +46,12 @@ func TestProducersCannotAskForTheTimeOfStoring(t *testing.T) {
 	c := client(t, b)
 	makeTopic(t, c)
 	publish(t, c, time.Now(), "before")
-	if code := produce(t, b, attrAppendTime); sarama.KError(code) != sarama.ErrInvalidMessage {
-		t.Errorf("a batch with the time of storing: %v", sarama.KError(code))
+	record := recordOf(0, "by hand")
+	if code, why := produce(t, b, batchOf(attrAppendTime, 1, record)); !errors.Is(code, sarama.ErrInvalidTimestamp) || why == "" {
+		t.Errorf("a batch with the time of storing: %v, %q", code, why)
 	}
-	if code := produce(t, b, 0); code != 0 {
-		t.Errorf("the same without: %v", sarama.KError(code))
+	if code, why := produce(t, b, batchOf(0, 1, record)); code != sarama.ErrNoError {
+		t.Errorf("the same without: %v, %s", code, why)
 	}
 	end(t, b)
 	b, _ = begin(t, folder)
@@ -61,18 +61,12 @@ func TestProducersCannotAskForTheTimeOfStoring(t *testing.T) {
 	}
 }
 
-// produce sends a batch with attributes of its own and returns the answer's code.
-func produce(t *testing.T, b *Broker, attributes uint16) int16 {
+// produce sends a batch as it is and returns the answer.
+func produce(t *testing.T, b *Broker, batch []byte) (code sarama.KError, message string) {
 	t.Helper()
-	record := kmsg.Record{Value: []byte("by hand")}
-	record.Length = int32(len(record.AppendTo(nil)) - 1)
-	batch := record.AppendTo(hole(0, 0, time.Now().UnixMilli())[:headerSize])
-	binary.BigEndian.PutUint32(batch[atLength:], uint32(len(batch)-lengthEnd))
-	binary.BigEndian.PutUint16(batch[atAttributes:], attributes)
-	binary.BigEndian.PutUint32(batch[atChecksum:], crc32.Checksum(batch[atAttributes:], checksums()))
-
+	const version = 8
 	r := kmsg.NewProduceRequest()
-	r.SetVersion(7)
+	r.SetVersion(version)
 	r.Acks, r.TimeoutMillis = -1, 1000
 	topic, partition := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
 	partition.Records = batch
@@ -97,9 +91,13 @@ func produce(t *testing.T, b *Broker, attributes uint16) int16 {
 		t.Fatal(err)
 	}
 	answer := kmsg.NewProduceResponse()
-	answer.SetVersion(7)
+	answer.SetVersion(version)
 	if err := answer.ReadFrom(body[4:]); err != nil {
 		t.Fatal(err)
 	}
-	return answer.Topics[0].Partitions[0].ErrorCode
+	of := answer.Topics[0].Partitions[0]
+	if of.ErrorMessage != nil {
+		message = *of.ErrorMessage
+	}
+	return sarama.KError(of.ErrorCode), message
 }

@@ -42,7 +42,7 @@ func (f *inspection) checkSegment(p *partition, i int) error {
 	if !last {
 		next = p.segments[i+1].base
 	}
-	if err := s.scan(last, p.topic.compacted()); err != nil {
+	if err := s.scan(&f.content, last, p.topic.compacted()); err != nil {
 		return f.add(salvageable(err, s, next, p.topic.compacted()))
 	}
 	switch {
@@ -146,7 +146,7 @@ func holdPlace(p *partition) error {
 		return err
 	}
 	p.segments = all[:1]
-	if err := p.segments[0].scan(true, false); err != nil {
+	if err := p.segments[0].scan(&content{}, true, false); err != nil {
 		return err
 	}
 	return p.writeSnapshot()

@@ -91,11 +91,13 @@ func salvageable(err error, s *segment, next int64, gaps bool) error {
 func salvaged(raw []byte, base, next int64, gaps bool) []byte {
 	var kept []byte
 	var newest int64
+	c := &content{}
+	defer c.close()
 	expected := base
 	for len(raw) > 0 {
-		size, ok := whole(raw, expected, gaps)
+		size, ok := whole(c, raw, expected, gaps)
 		if !ok {
-			skip, found := resume(raw, expected)
+			skip, found := resume(c, raw, expected)
 			if !found {
 				break
 			}
@@ -118,12 +120,12 @@ func salvaged(raw []byte, base, next int64, gaps bool) []byte {
 }
 
 // resume looks for the next whole batch after a damaged one.
-func resume(raw []byte, expected int64) (skip int, found bool) {
+func resume(c *content, raw []byte, expected int64) (skip int, found bool) {
 	for skip = 1; skip+headerSize <= len(raw); skip++ {
 		if raw[skip+atMagic] != magic {
 			continue
 		}
-		_, ok := whole(raw[skip:], expected+1, true)
+		_, ok := whole(c, raw[skip:], expected+1, true)
 		if ok && header(raw[skip:]).first()-expected <= math.MaxInt32 {
 			return skip, true
 		}

@@ -26,7 +26,8 @@ type segment struct {
 	transactions bool
 	// index is what kfake's index file beside it has to hold.
 	index []byte
-	torn  int64 // bytes after the last whole batch that a write left which was cut short
+	body  []byte // of the batch that was read last
+	torn  int64  // bytes after the last whole batch that a write left which was cut short
 }
 
 // segments lists the segment files of a partition's folder, in order.
@@ -57,8 +58,10 @@ func (s *segment) indexPath() string { return strings.TrimSuffix(s.path, segment
 
 // scan reads a segment from its start to its end and checks every byte. last
 // says that it is its log's last, which alone may end in a torn write; gaps,
-// that records may have been compacted away. Damage is a [*Damage].
-func (s *segment) scan(last, gaps bool) error {
+// that records may have been compacted away. Damage is a [*Damage], as are records
+// that nobody could read.
+func (s *segment) scan(c *content, last, gaps bool) error {
+	defer func() { s.body = nil }()
 	file, err := os.Open(s.path)
 	if err != nil {
 		return fmt.Errorf("check segment: %w", err)
@@ -71,7 +74,7 @@ func (s *segment) scan(last, gaps bool) error {
 	r := bufio.NewReaderSize(file, 256<<10)
 	s.next = s.base
 	for s.size < info.Size() {
-		what, err := s.scanBatch(r, info.Size()-s.size, gaps)
+		what, err := s.scanBatch(r, c, info.Size()-s.size, gaps)
 		if err != nil {
 			return fmt.Errorf("check segment %s: %w", s.path, err)
 		}
@@ -93,7 +96,7 @@ func (s *segment) scan(last, gaps bool) error {
 
 // scanBatch reads the next batch, of the bytes that are left in the file. It
 // says what is wrong with it, or takes it over.
-func (s *segment) scanBatch(r *bufio.Reader, left int64, gaps bool) (what string, err error) {
+func (s *segment) scanBatch(r *bufio.Reader, c *content, left int64, gaps bool) (what string, err error) {
 	h, err := r.Peek(int(min(headerSize, left)))
 	if err != nil {
 		return "", err
@@ -112,12 +115,16 @@ func (s *segment) scanBatch(r *bufio.Reader, left int64, gaps bool) (what string
 	if _, err := r.Discard(atAttributes); err != nil {
 		return "", err
 	}
-	sum := crc32.New(checksums())
-	if _, err := io.CopyN(sum, r, b.size()-atAttributes); err != nil {
+	s.body = slices.Grow(s.body[:0], int(b.size()))[:b.size()]
+	copy(s.body, b[:atAttributes])
+	if _, err := io.ReadFull(r, s.body[atAttributes:]); err != nil {
 		return "", err
 	}
-	if sum.Sum32() != b.checksum() {
+	if crc32.Checksum(s.body[atAttributes:], checksums()) != b.checksum() {
 		return "the records do not match their checksum", nil
+	}
+	if what := c.fault(s.body, false); what != "" {
+		return what, nil
 	}
 	s.take(b)
 	return "", nil
