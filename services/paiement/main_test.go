@@ -2,7 +2,9 @@ package paiement
 
 import (
 	"context"
+	"io"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +41,10 @@ func (v verdicts) Authorise(ctx context.Context, orderID string, _ banking.Money
 func now() time.Time {
 	return time.Date(2026, 3, 4, 5, 6, 7, 123_456_789, time.FixedZone("", 3600))
 }
+
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func order(id string) banking.OrderCreated {
 	return banking.OrderCreated{

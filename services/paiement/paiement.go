@@ -4,8 +4,9 @@
 // handler.go says how an order is decided and authoriser.go by whom, store.go
 // what is kept. purges.go looks for orders that were given up before, and
 // horizon.go says which are too old to be decided. rebuild.go reads back what
-// was published, which fills a ledger that was lost; ledger.go has all that without
-// Kafka around it. This file puts them together.
+// was published, which fills a ledger that was lost, and gaps.go says what cannot be
+// known from it; ledger.go has all that without Kafka around it. This file puts them
+// together.
 package paiement
 
 import (

@@ -2,6 +2,7 @@ package paiement
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -27,10 +28,14 @@ const (
 // since: its own decisions, so that a start has little to read.
 const readBackInterval = time.Hour
 
+// replaced stands for where a topic has been read back that took the place of
+// another one: what that had is before its first record.
+const replaced = -1
+
 const (
 	selectReadBack = `SELECT topic, partition, next_offset FROM read_back`
 	insertReadBack = `INSERT INTO read_back (topic, partition, next_offset) VALUES ($1, $2, $3)
-ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset WHERE read_back.next_offset < excluded.next_offset`
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset`
 )
 
 // rebuild reads back what the topics say was settled and the ledger does not
@@ -48,30 +53,29 @@ type rebuild struct {
 // run reads back what has been added since the last time. One that is cut short
 // is begun again.
 func (r *rebuild) run(ctx context.Context) error {
+	r.progress.begin()
+	defer r.progress.end()
 	begun := r.now()
 	known, inUse, err := r.readBefore(ctx)
 	if err != nil {
 		return err
 	}
-	decisions, err := r.spans(ctx, known, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	missing := newGaps()
+	spans, err := r.spans(ctx, known, missing)
 	if err != nil {
 		return err
 	}
-	purges, err := r.spans(ctx, known, banking.TopicOrdersDLQ)
-	if err != nil {
-		return err
-	}
-	r.progress.begin(kafka.Length(decisions) + kafka.Length(purges))
-	defer r.progress.end()
+	r.progress.total.Store(kafka.Length(spans))
 	stop := r.tell(ctx)
 	defer stop()
 	// Decisions first: a purge of an order that has been decided came too late.
-	decided, err := r.read(ctx, known, decisions, decisionOf)
+	decisions, purges := split(spans)
+	decided, err := r.read(ctx, decisions, missing, decisionOf)
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
 	var aside []record.Origin
-	purged, err := r.read(ctx, known, purges, func(letter record.Record) (LedgerRow, bool) {
+	purged, err := r.read(ctx, purges, missing, func(letter record.Record) (LedgerRow, bool) {
 		if origin, ok := setAside(letter); ok {
 			aside = append(aside, origin)
 		}
@@ -86,18 +90,33 @@ func (r *rebuild) run(ctx context.Context) error {
 	}
 	var from time.Time
 	if len(known) > 0 || !inUse { // else an earlier version has kept the ledger, and it is whole
-		from = horizon(decided, purged, begun)
+		if from, err = missing.horizon(begun, func() (time.Time, error) { return r.newest(ctx, begun) }); err != nil {
+			return err
+		}
 	}
-	if err := r.done(ctx, append(decisions, purges...), from); err != nil {
+	if err := r.done(ctx, spans, from); err != nil {
 		return err
 	}
 	if !from.IsZero() {
-		r.logger.WarnContext(ctx, "the topics no longer have every decision: orders that are older are set aside, not decided", "decides_from", from)
+		r.logger.WarnContext(ctx, "the topics no longer have every decision and purge: orders that are older are set aside, not decided",
+			"decides_from", from, "missing", missing.whats())
 	}
-	if decided.entries+purged.entries > 0 {
-		r.logger.InfoContext(ctx, "ledger rebuilt from what was published", "decisions", decided.entries, "purges", purged.entries)
+	if decided+purged > 0 {
+		r.logger.InfoContext(ctx, "ledger rebuilt from what was published", "decisions", decided, "purges", purged)
 	}
 	return nil
+}
+
+// split tells the spans of decisions from those of purges.
+func split(spans []kafka.Span) (decisions, purges []kafka.Span) {
+	for _, s := range spans {
+		if s.Topic == banking.TopicOrdersDLQ {
+			purges = append(purges, s)
+		} else {
+			decisions = append(decisions, s)
+		}
+	}
+	return decisions, purges
 }
 
 // readBefore returns up to where the topics have been read back before, and
@@ -136,13 +155,35 @@ func (r *rebuild) readBackTo(ctx context.Context) (map[record.Partition]int64, e
 	return known, rows.Err()
 }
 
-// spans is what is left to read of the topics.
-func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, topics ...string) ([]kafka.Span, error) {
-	spans, err := r.log.Bounds(ctx, topics...)
-	for i, s := range spans {
-		spans[i].Start = min(max(s.Start, known[s.Partition]), s.End)
+// spans is what is left to read of the decisions and purges: everything that
+// stands there now. What an open transaction hides is waited for, since a decision
+// that stands behind it is final all the same.
+func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, missing *gaps) ([]kafka.Span, error) {
+	var told time.Time
+	waiting := func(hidden error) error {
+		r.progress.wait(hidden)
+		if now := time.Now(); now.Sub(told) >= rebuildNews {
+			told = now
+			r.logger.WarnContext(ctx, "the ledger waits for what was published", "error", hidden)
+		}
+		return nil
 	}
-	return spans, err
+	spans, err := kafka.WholeBounds(ctx, r.log, waiting, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ)
+	if err != nil {
+		return nil, fmt.Errorf("look for what was published: %w", err)
+	}
+	r.progress.wait(nil)
+	for i, s := range spans {
+		next := known[s.Partition]
+		switch {
+		case next > s.End: // the log has lost its end, and others may stand there since
+		case next < s.Start:
+			missing.cut(s.Partition, s.Start, next)
+		default:
+			spans[i].Start = next
+		}
+	}
+	return spans, nil
 }
 
 // done stores that everything has been read, and the horizon, if any.
@@ -171,73 +212,11 @@ func (r rebuild) again(ctx context.Context) error {
 	})
 }
 
-// horizon is the time from which on the topics have every decision and purge;
-// zero where nothing has been cut from them.
-//
-// Of a partition whose beginning was cut, every decision is known since the
-// first that is left. Purges are sparser, and are cut for their age alone, so
-// that each is known that is younger than that, too.
-func horizon(decided, purged reading, now time.Time) time.Time {
-	var from time.Time
-	later := func(t time.Time) {
-		if t = t.Add(skew); t.After(now) {
-			t = now // what is placed from now on has not been decided
-		}
-		if t.After(from) {
-			from = t
-		}
-	}
-	for _, p := range decided.cut {
-		later(p.since(now))
-	}
-	for _, p := range purged.cut {
-		since := p.since(now)
-		if aged := now.Add(-retentionOf(banking.TopicOrdersDLQ)); aged.Before(since) {
-			since = aged
-		}
-		later(since)
-	}
-	return from.Truncate(time.Microsecond)
-}
-
-func retentionOf(topic string) time.Duration {
-	for _, t := range banking.Topics() {
-		if t.Name == topic {
-			return t.Retention
-		}
-	}
-	return 0
-}
-
-// reading is what a read of several partitions has found.
-type reading struct {
-	entries int64                         // that the ledger did not have
-	cut     map[record.Partition]cutStart // of those that no longer have all since the last time
-}
-
-// cutStart is the first record that is left of a partition; the zero value for
-// none.
-type cutStart struct{ at time.Time }
-
-// since is from when on the partition has everything: the time of its first
-// record. Without one, or one that could be believed, it is now.
-func (c cutStart) since(now time.Time) time.Time {
-	if c.at.UnixMilli() <= 0 || c.at.After(now) {
-		return now
-	}
-	return c.at
-}
-
-// read takes what the spans hold into the ledger, unless it has it.
+// read takes what the spans hold into the ledger, unless it has it, notes what
+// they lack, and returns how many entries the ledger did not have.
 func (r *rebuild) read(
-	ctx context.Context, known map[record.Partition]int64, spans []kafka.Span, entryOf func(record.Record) (LedgerRow, bool),
-) (reading, error) {
-	out := reading{cut: map[record.Partition]cutStart{}}
-	for _, s := range spans {
-		if s.Start > known[s.Partition] {
-			out.cut[s.Partition] = cutStart{}
-		}
-	}
+	ctx context.Context, spans []kafka.Span, missing *gaps, entryOf func(record.Record) (LedgerRow, bool),
+) (entries int64, err error) {
 	var mu sync.Mutex // several partitions are read at once
 	var batch []LedgerRow
 	flush := func() error {
@@ -251,16 +230,14 @@ func (r *rebuild) read(
 			added, err = tx.InsertRowsCounting(ctx, insertEntriesIfNone, rows)
 			return err
 		})
-		out.entries += added
+		entries += added
 		return err
 	}
-	err := r.log.Scan(ctx, spans, func(record record.Record) error {
+	err = r.log.ScanHoles(ctx, spans, func(record record.Record) error {
 		mu.Lock()
 		defer mu.Unlock()
 		r.progress.step()
-		if start, cut := out.cut[record.Partition]; cut && start.at.IsZero() {
-			out.cut[record.Partition] = cutStart{record.Time}
-		}
+		missing.event(record)
 		e, ok := entryOf(record)
 		if !ok {
 			return nil
@@ -269,11 +246,11 @@ func (r *rebuild) read(
 			return nil
 		}
 		return flush()
-	})
+	}, missing.hole)
 	if err != nil {
-		return out, err
+		return entries, err
 	}
-	return out, flush()
+	return entries, flush()
 }
 
 // decisionOf reads a published decision. What is none says nothing about the
@@ -318,19 +295,29 @@ func (r *rebuild) tell(ctx context.Context) (stop func()) {
 type rebuildProgress struct {
 	underWay    atomic.Bool
 	done, total atomic.Int64
+	waits       atomic.Pointer[error] // for what it cannot read yet
 }
 
-func (p *rebuildProgress) begin(total int64) {
-	p.total.Store(total)
+func (p *rebuildProgress) begin() {
+	p.total.Store(0)
 	p.done.Store(0)
+	p.wait(nil)
 	p.underWay.Store(true)
+}
+
+// wait notes what the rebuild waits for, nil for nothing any more.
+func (p *rebuildProgress) wait(reason error) {
+	if hidden, ok := errors.AsType[*kafka.HiddenError](reason); ok {
+		p.total.Store(kafka.Length(hidden.Spans))
+	}
+	p.waits.Store(&reason)
 }
 
 func (p *rebuildProgress) step() { p.done.Add(1) }
 func (p *rebuildProgress) end()  { p.underWay.Store(false) }
 
-// left is how many records are still to be read; offsets without a record,
-// such as those of markers, count until the end.
+// left is how many records are still to be read, as far as is known; offsets
+// without a record, such as those of markers, count until the end.
 func (p *rebuildProgress) left() int64 {
 	if !p.underWay.Load() {
 		return 0
@@ -342,6 +329,9 @@ func (p *rebuildProgress) left() int64 {
 func (p *rebuildProgress) Check(context.Context) error {
 	if !p.underWay.Load() {
 		return nil
+	}
+	if reason := p.waits.Load(); reason != nil && *reason != nil {
+		return fmt.Errorf("rebuilding from the topics: %w", *reason)
 	}
 	return fmt.Errorf("rebuilding from the topics, %d of %d records read", p.done.Load(), p.total.Load())
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -182,65 +183,14 @@ func testARebuiltEntryIsTheOneThatWasLost(t *testing.T, empty maker) {
 	}
 }
 
-// A rebuild knows from when on it can tell what was decided, and purged.
-func TestARebuildSetsTheHorizon(t *testing.T) {
-	hour := func(n int) time.Time { return now().Add(time.Duration(n) * time.Hour).UTC().Truncate(time.Microsecond) }
-	// Decisions of order-a and order-b stand three and two hours ago, letters of
-	// the same orders (which may be in other partitions) as well.
-	for name, tt := range map[string]struct {
-		cut  func(l *memlog.Log, decisions, purges [2]record.Place)
-		want time.Time
-	}{
-		"all is there":   {func(*memlog.Log, [2]record.Place, [2]record.Place) {}, time.Time{}},
-		"one decision":   {func(l *memlog.Log, d, _ [2]record.Place) { l.Cut(d[0].Partition, d[0].Offset+1) }, hour(-2).Add(skew)},
-		"both decisions": {func(l *memlog.Log, d, _ [2]record.Place) { l.Cut(d[0].Partition, 2) }, hour(0)},
-		"a purge, which was cut for its age": {func(l *memlog.Log, _, p [2]record.Place) { l.Cut(p[0].Partition, 1) },
-			hour(-30 * 24).Add(skew)},
-		"both purges": {func(l *memlog.Log, _, p [2]record.Place) { l.Cut(p[0].Partition, 2) }, hour(-30 * 24).Add(skew)},
-	} {
-		at := hour(-3)
-		l := memlog.New(func() time.Time { return at })
-		decisions, purges := [2]record.Place{}, [2]record.Place{}
-		for i := range decisions { // one key, so one partition
-			decisions[i], purges[i] = publish(t, l, "order-1", authorised()), purge(l, "order-2", "event-of-order-2")
-			at = at.Add(time.Hour)
-		}
-		tt.cut(l, decisions, purges)
-		s := rebuildOn(t, openSQLite(t), l)
-		if got, err := s.Horizon(t.Context()); err != nil || !got.Equal(tt.want) {
-			t.Errorf("%s: decides from %v (%v), want %v", name, got, err, tt.want)
-		}
-	}
-}
-
-// A first record whose time cannot be believed says nothing; one that has been
-// read by an instance that runs is not rebuilt again.
-func TestTimesThatSayNothing(t *testing.T) {
-	for name, at := range map[string]time.Time{"none": {}, "-1": time.UnixMilli(-1), "0": time.UnixMilli(0), "the future": now().Add(time.Hour)} {
-		if got := (cutStart{at}).since(now()); !got.Equal(now()) {
-			t.Errorf("%s: since %v, want %v", name, got, now())
-		}
-	}
-	l := memlog.New(now)
-	place := publish(t, l, "order-1", authorised())
-	l.Cut(place.Partition, 1)
-	s := openSQLite(t)
-	if err := s.StartAt(t.Context(), record.Partition{Topic: banking.TopicOrdersCreated, ID: 1}, 0); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := rebuildOn(t, s, l).Horizon(t.Context()); err != nil || !got.IsZero() {
-		t.Errorf("a ledger in use decides from %v on, %v", got, err)
-	}
-}
-
 // endless is a log whose read does not end before it is told to.
 type endless struct {
 	*memlog.Log
 	reading chan struct{}
 }
 
-func (l endless) Scan(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error {
-	if err := l.Log.Scan(ctx, spans, read); err != nil {
+func (l endless) ScanHoles(ctx context.Context, spans []kafka.Span, read func(record.Record) error, hole func(kafka.Span)) error {
+	if err := l.Log.ScanHoles(ctx, spans, read, hole); err != nil {
 		return err
 	}
 	close(l.reading)
@@ -274,6 +224,57 @@ func TestARebuildReportsItsProgressAndStops(t *testing.T) {
 	}
 	if known, _, err := r.readBefore(t.Context()); err != nil || len(known) > 0 {
 		t.Errorf("the next start does not begin again: %v, %v", known, err)
+	}
+}
+
+// What stands behind an open transaction is final, and is not missed: the rebuild
+// waits for it, says so, and stops when it is told to.
+func TestARebuildWaitsForWhatIsHidden(t *testing.T) {
+	for name, stopped := range map[string]bool{"shown": false, "stopped": true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memlog.New(now)
+			place := publish(t, l, "order-1", authorised())
+			l.Hide(place.Partition)
+			publish(t, l, "order-1", authorised()) // in the same partition
+			marker := purge(l, "order-2", "event-of-order-2")
+			l.Hide(marker.Partition)
+			purge(l, "order-2", "event-of-order-2")
+			progress := &rebuildProgress{}
+			var logged strings.Builder
+			r := rebuild{store: store{openSQLite(t)}, log: l, logger: slog.New(slog.NewTextHandler(&logged, nil)), now: now, progress: progress}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- r.run(ctx) }()
+			time.Sleep(time.Minute)
+			err := progress.Check(ctx)
+			if err == nil || !strings.Contains(err.Error(), "an open transaction hides what stands in payments.authorized/") || progress.left() != 2 {
+				t.Errorf("%s: ready: %v, %d left", name, err, progress.left())
+			}
+			if n := strings.Count(logged.String(), "the ledger waits for what was published"); n < 2 || n > 10 {
+				t.Errorf("%s: told %d times: %s", name, n, logged.String())
+			}
+			l.Show(place.Partition)
+			time.Sleep(time.Minute)
+			if known, _, err := r.readBefore(ctx); err != nil || len(known) > 0 {
+				t.Errorf("%s: read back before all could be read: %v, %v", name, known, err)
+			}
+			if stopped {
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Errorf("stopped: %v", err)
+				}
+				return
+			}
+			l.Show(marker.Partition)
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			settled, err := r.store.Settled(ctx, []string{"order-1", "order-2"})
+			if known, _, _ := r.readBefore(ctx); err != nil || len(settled) != 2 || known[place.Partition] != 2 || known[marker.Partition] != 2 {
+				t.Errorf("settled %v (%v), read back to %v", settled, err, known)
+			}
+		})
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	insertEntriesIfNone = insertEntries + ` ON CONFLICT DO NOTHING`
 	insertSetAside      = `INSERT INTO set_aside (partition, record_offset, event_id) VALUES $rows ON CONFLICT DO NOTHING`
 	selectSetAside      = `SELECT record_offset, event_id FROM set_aside WHERE partition = $1 AND record_offset BETWEEN $2 AND $3`
+	selectNewest        = `SELECT COALESCE(MAX(processed_at), 0) FROM ledger WHERE status <> $1`
 	selectLedger        = `SELECT order_id, event_id, result_event_id, status, amount, processed_at FROM ledger`
 	deleteEntries       = `DELETE FROM ledger WHERE order_id IN (SELECT order_id FROM ledger WHERE processed_at < $1 LIMIT $2)`
 )
@@ -40,6 +41,16 @@ func (s store) Settled(ctx context.Context, orderIDs []string) (map[string]strin
 		return nil, fmt.Errorf("look into the ledger: %w", err)
 	}
 	return settled, nil
+}
+
+// newestEntry is when the newest decision was made, if there is one. A purge's
+// time is when it was learned.
+func (s store) newestEntry(ctx context.Context) (at time.Time, ok bool, err error) {
+	var micros int64
+	if err := s.QueryRow(ctx, selectNewest, banking.StatusPurged).Scan(&micros); err != nil {
+		return at, false, fmt.Errorf("look for the newest entry: %w", err)
+	}
+	return time.UnixMicro(micros), micros > 0, nil
 }
 
 // addSetAside adds records that were set aside, but for those that the storage is
