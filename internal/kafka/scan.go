@@ -77,11 +77,11 @@ func topicBounds(client *Client, admin sarama.ClusterAdmin, topic string) ([]Spa
 	if err != nil {
 		return nil, fmt.Errorf("list partitions of %s: %w", topic, err)
 	}
-	ends, err := offsets(admin, topic, ids, sarama.OffsetNewest)
+	ends, err := offsets(admin, sarama.ReadCommitted, topic, ids, sarama.OffsetNewest)
 	if err != nil {
 		return nil, fmt.Errorf("read the end of %s: %w", topic, err)
 	}
-	starts, err := offsets(admin, topic, ids, sarama.OffsetOldest)
+	starts, err := offsets(admin, sarama.ReadCommitted, topic, ids, sarama.OffsetOldest)
 	if err != nil {
 		return nil, fmt.Errorf("read the start of %s: %w", topic, err)
 	}
@@ -94,12 +94,12 @@ func topicBounds(client *Client, admin sarama.ClusterAdmin, topic string) ([]Spa
 
 // offsets asks the partitions' leaders, each with one request. sarama's own
 // GetOffset knows nothing of transactions.
-func offsets(admin sarama.ClusterAdmin, topic string, ids []int32, at int64) (map[int32]int64, error) {
+func offsets(admin sarama.ClusterAdmin, isolation sarama.IsolationLevel, topic string, ids []int32, at int64) (map[int32]int64, error) {
 	wanted := make(map[int32]int64, len(ids))
 	for _, id := range ids {
 		wanted[id] = at
 	}
-	answers, err := admin.ListOffsets(map[string]map[int32]int64{topic: wanted}, &sarama.ListOffsetsOptions{IsolationLevel: sarama.ReadCommitted})
+	answers, err := admin.ListOffsets(map[string]map[int32]int64{topic: wanted}, &sarama.ListOffsetsOptions{IsolationLevel: isolation})
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func OffsetsAt(ctx context.Context, client *Client, spans []Span, at time.Time) 
 			return err
 		}
 		for topic, ids := range byTopic {
-			of, err := offsets(admin, topic, ids, max(at.UnixMilli(), 0))
+			of, err := offsets(admin, sarama.ReadCommitted, topic, ids, max(at.UnixMilli(), 0))
 			if err != nil {
 				return errors.Join(fmt.Errorf("%s: %w", topic, err), client.RefreshMetadata(topic))
 			}
@@ -159,8 +159,13 @@ type Log interface {
 	// Ends returns where the topics' logs end at this moment for those who read
 	// what is committed. It asks once.
 	Ends(ctx context.Context, topics ...string) (map[record.Partition]int64, error)
+	// Written returns where the topics' logs end at this moment, whether what
+	// stands there can be read yet or an open transaction hides it. It asks once.
+	Written(ctx context.Context, topics ...string) (map[record.Partition]int64, error)
 	// Scan reads the spans, as [Scan] does.
 	Scan(ctx context.Context, spans []Span, read func(record.Record) error) error
+	// ScanHoles reads the spans, as [ScanHoles] does.
+	ScanHoles(ctx context.Context, spans []Span, read func(record.Record) error, hole func(Span)) error
 }
 
 // Cluster is the [Log] of a cluster.
@@ -179,27 +184,9 @@ func (c Cluster) Scan(ctx context.Context, spans []Span, read func(record.Record
 	return Scan(ctx, c.Config, spans, read)
 }
 
-// Ends implements [Log].
-func (c Cluster) Ends(_ context.Context, topics ...string) (map[record.Partition]int64, error) {
-	admin, err := sarama.NewClusterAdminFromClient(c.Client.Client)
-	if err != nil {
-		return nil, fmt.Errorf("read the ends of logs: %w", err)
-	}
-	ends := map[record.Partition]int64{}
-	for _, topic := range topics {
-		ids, err := c.Client.Partitions(topic)
-		if err != nil {
-			return nil, fmt.Errorf("list partitions of %s: %w", topic, err)
-		}
-		of, err := offsets(admin, topic, ids, sarama.OffsetNewest)
-		if err != nil { // the leaders may be others by now
-			return nil, errors.Join(fmt.Errorf("read the end of %s: %w", topic, err), c.Client.RefreshMetadata(topic))
-		}
-		for id, end := range of {
-			ends[record.Partition{Topic: topic, ID: id}] = end
-		}
-	}
-	return ends, nil
+// ScanHoles implements [Log].
+func (c Cluster) ScanHoles(ctx context.Context, spans []Span, read func(record.Record) error, hole func(Span)) error {
+	return ScanHoles(ctx, c.Config, spans, read, hole)
 }
 
 const (
@@ -213,7 +200,15 @@ const (
 // records to read: in order within a partition, several partitions at a time. It
 // returns when all has been read, or with read's first error. Brokers that
 // go away meanwhile are waited for with the patience of a start.
-func Scan(ctx context.Context, cfg Config, spans []Span, read func(record.Record) error) (err error) {
+func Scan(ctx context.Context, cfg Config, spans []Span, read func(record.Record) error) error {
+	return ScanHoles(ctx, cfg, spans, read, func(Span) {})
+}
+
+// ScanHoles is [Scan], and tells the holes: offsets at which the log no longer has
+// what it had, though it has what stands behind them. What transactions have
+// aborted, and their markers, are none. A hole comes after the records before it
+// and before those behind it; several partitions are told of at the same time.
+func ScanHoles(ctx context.Context, cfg Config, spans []Span, read func(record.Record) error, hole func(Span)) (err error) {
 	settings := cfg.base()
 	settings.Metadata.Full = false
 	client := &Client{cfg: cfg}
@@ -226,7 +221,7 @@ func Scan(ctx context.Context, cfg Config, spans []Span, read func(record.Record
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, s := range spans {
-		group.Go(func() error { return client.scan(ctx, s, read) })
+		group.Go(func() error { return client.scan(ctx, s, read, hole) })
 	}
 	return group.Wait()
 }
@@ -252,7 +247,7 @@ func openLeaders(client sarama.Client, spans []Span) error {
 // and the aborted records of transactions.
 func (c *Client) Holds(ctx context.Context, s Span) (bool, error) {
 	one := errors.New("a record")
-	err := c.scan(ctx, s, func(record.Record) error { return one })
+	err := c.scan(ctx, s, func(record.Record) error { return one }, func(Span) {})
 	if errors.Is(err, one) {
 		return true, nil
 	}
@@ -261,24 +256,19 @@ func (c *Client) Holds(ctx context.Context, s Span) (bool, error) {
 
 // scan reads one span. What a log ends with may be no record, so it counts
 // offsets that were passed, and not records.
-func (c *Client) scan(ctx context.Context, s Span, read func(record.Record) error) error {
+func (c *Client) scan(ctx context.Context, s Span, read func(record.Record) error, hole func(Span)) error {
 	for next := s.Start; next < s.End; {
-		var batch fetched
+		var piece fetched
 		if err := c.cfg.patiently(ctx, func() (err error) {
-			batch, err = c.fetch(s.Partition, next)
+			piece, err = c.fetch(s.Partition, next)
 			return err
 		}); err != nil {
 			return fmt.Errorf("read %s from %d: %w", s.Partition, next, err)
 		}
-		for _, r := range batch.records {
-			if err := ctx.Err(); err != nil || r.Offset >= s.End {
-				return err
-			}
-			if err := read(r); err != nil {
-				return err
-			}
+		if err := piece.give(ctx, s, read, hole); err != nil {
+			return err
 		}
-		next = batch.next
+		next = piece.next
 	}
 	return nil
 }
@@ -286,7 +276,40 @@ func (c *Client) scan(ctx context.Context, s Span, read func(record.Record) erro
 // fetched is a piece of a log.
 type fetched struct {
 	records []record.Record // those that are committed
+	holes   []Span          // offsets of the piece that have neither records nor markers
 	next    int64           // the offset after the piece
+}
+
+// give gives what the span has of the piece, in order.
+func (f fetched) give(ctx context.Context, s Span, read func(record.Record) error, hole func(Span)) error {
+	tell := func(before int64) {
+		for ; len(f.holes) > 0 && f.holes[0].Start < before; f.holes = f.holes[1:] {
+			hole(Span{s.Partition, f.holes[0].Start, min(f.holes[0].End, s.End)})
+		}
+	}
+	for _, r := range f.records {
+		if r.Offset >= s.End {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		tell(r.Offset)
+		if err := read(r); err != nil {
+			return err
+		}
+	}
+	tell(s.End)
+	return nil
+}
+
+// missing notes that the piece has nothing from where it has come to up to an
+// offset.
+func (f *fetched) missing(p record.Partition, before int64) {
+	if f.next < before {
+		f.holes = append(f.holes, Span{p, f.next, before})
+		f.next = before
+	}
 }
 
 // errNothing: the log has nothing where it said that it has.
@@ -345,14 +368,15 @@ func committed(p record.Partition, from int64, block *sarama.FetchResponseBlock)
 		for ; len(ahead) > 0 && ahead[0].FirstOffset <= batch.LastOffset(); ahead = ahead[1:] {
 			aborting[ahead[0].ProducerID] = true
 		}
-		piece.next = max(piece.next, batch.LastOffset()+1)
+		piece.missing(p, batch.FirstOffset)
 		switch {
 		case batch.Control && endsInAbort(batch):
 			delete(aborting, batch.ProducerID)
 		case batch.Control, batch.IsTransactional && aborting[batch.ProducerID]:
 		default:
-			piece.records = appendRecords(piece.records, p, from, batch)
+			piece.add(p, batch)
 		}
+		piece.next = max(piece.next, batch.LastOffset()+1)
 	}
 	return piece, nil
 }
@@ -366,18 +390,22 @@ func endsInAbort(marker *sarama.RecordBatch) bool {
 	return binary.BigEndian.Uint16(marker.Records[0].Key[2:]) == 0
 }
 
-func appendRecords(to []record.Record, p record.Partition, from int64, batch *sarama.RecordBatch) []record.Record {
-	to = slices.Grow(to, len(batch.Records))
+// add takes a batch's records, from where the piece has come to on. A batch
+// that lacks some of those that it had has holes, too.
+func (f *fetched) add(p record.Partition, batch *sarama.RecordBatch) {
+	f.records = slices.Grow(f.records, len(batch.Records))
 	for _, r := range batch.Records {
 		offset := batch.FirstOffset + r.OffsetDelta
-		if offset < from {
+		if offset < f.next {
 			continue
 		}
+		f.missing(p, offset)
 		written := batch.FirstTimestamp.Add(r.TimestampDelta)
 		if batch.LogAppendTime {
 			written = batch.MaxTimestamp
 		}
-		to = append(to, received(record.Place{Partition: p, Offset: offset}, r.Key, r.Value, r.Headers, written))
+		f.records = append(f.records, received(record.Place{Partition: p, Offset: offset}, r.Key, r.Value, r.Headers, written))
+		f.next = offset + 1
 	}
-	return to
+	f.missing(p, batch.LastOffset()+1)
 }
