@@ -23,7 +23,7 @@ AWAY = 30s
 DATABASE = sqlite
 INSTANCES =
 
-# make start, monitoring-up, test-stack: optional parts (tracing zipkin logging);
+# make start, monitoring-up, test-stack: optional parts (tracing zipkin logging demo);
 # how often test-stack starts the stack.
 PROFILES ?=
 COUNT = 3
@@ -31,7 +31,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-quick test-integration crash crash-cluster lint fmt bench fuzz docs \
+.PHONY: help run demo build test test-quick test-integration crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
 	start monitoring-up monitoring-down start-all test-stack grafana monitoring-native
 
@@ -40,6 +40,9 @@ help: ## list the targets
 
 run: build ## build and start everything in one process (vigie up)
 	@exec $(VIGIE) up $(ARGS)
+
+demo: build ## the same with invented orders all the time (vigie up --demo)
+	@exec $(VIGIE) up --demo $(ARGS)
 
 # The system is pure Go: without cgo it builds the same with or without a C
 # compiler.

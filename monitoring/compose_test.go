@@ -74,6 +74,7 @@ func documented() map[string][]string {
 		"kafka":  {"9092"}, "kafka-jmx-exporter": {"5556"}, "postgres": nil,
 		"prometheus": {"9090"}, "alertmanager": {"9093"}, "alert-sink": {"3099"}, "node-exporter": {"9100"}, "grafana": {"3000"},
 		"otel-collector": {"4317", "4318"}, "jaeger": {"16686"}, "zipkin": {"9411"}, "elasticsearch": nil, "kibana": {"5601"}, "logging-setup": nil,
+		"demo": nil,
 	}
 	for _, s := range services.All() {
 		_, port, _ := strings.Cut(s.Address, ":")
@@ -372,7 +373,7 @@ func TestSettings(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	want := map[string]string{
 		"otel-collector": "tracing zipkin logging", "jaeger": "tracing", "zipkin": "zipkin",
-		"elasticsearch": "logging", "kibana": "logging", "logging-setup": "logging",
+		"elasticsearch": "logging", "kibana": "logging", "logging-setup": "logging", "demo": "demo",
 	}
 	project := compose(t)
 	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
@@ -447,7 +448,7 @@ func TestMemoryOfOptionalPartsIsDocumented(t *testing.T) {
 		if core(s) || s.Restart == "no" {
 			continue
 		}
-		label := map[string]string{"otel-collector": "Collector", "elasticsearch": "Elasticsearch", "kibana": "Kibana", "jaeger": "Jaeger", "zipkin": "Zipkin"}[name]
+		label := map[string]string{"otel-collector": "Collector", "elasticsearch": "Elasticsearch", "kibana": "Kibana", "jaeger": "Jaeger", "zipkin": "Zipkin", "demo": "the demonstration"}[name]
 		if want := fmt.Sprintf("%s %d", label, s.MemLimit>>20); !strings.Contains(page, want) {
 			t.Errorf("docs/stack.md does not say %q", want)
 		}

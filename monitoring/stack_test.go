@@ -147,7 +147,7 @@ func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (o
 const tellingDocker = `#!/bin/sh
 [ "$1 $2" != "compose config" ] || echo kafka
 [ "$1 $2" != "compose up" ] || for v in COMPOSE_PROFILES OTEL_TRACES_EXPORTER OTEL_LOGS_EXPORTER TRACES_TO LOGS_TO \
-	COLLECTOR_CONFIG COLLECTOR_TARGETS TRACING_TARGETS; do eval "echo \"$v=\${$v-}\"" >>"$CALLS"; done
+	COLLECTOR_CONFIG COLLECTOR_TARGETS TRACING_TARGETS VIGIE_DEMO PAIEMENT_ERROR_RATE; do eval "echo \"$v=\${$v-}\"" >>"$CALLS"; done
 `
 
 // PROFILES switches on what the services send, and has the Collector send it on
@@ -155,13 +155,15 @@ const tellingDocker = `#!/bin/sh
 func TestProfilesSwitchOnWhatTheyNeed(t *testing.T) {
 	const zipkin, elasticsearch, sampling = "--config=/etc/otel-collector/zipkin.yaml", "--config=/etc/otel-collector/elasticsearch.yaml", "--config=/etc/otel-collector/tail-sampling.yaml"
 	for profiles, want := range map[string][]string{
-		"":                       {"", "", "", "", "", "", "", ""},
-		"tracing":                {"tracing", "otlp", "", "[otlp_grpc/jaeger]", "", "", "available", "available"},
-		"zipkin":                 {"zipkin", "otlp", "", "[zipkin]", "", zipkin, "available", ""},
-		"logging":                {"logging", "", "otlp", "[debug]", "[elasticsearch]", elasticsearch, "available", ""},
-		"tracing logging":        {"tracing,logging", "otlp", "otlp", "[otlp_grpc/jaeger]", "[elasticsearch]", elasticsearch, "available", "available"},
-		"tracing zipkin logging": {"tracing,zipkin,logging", "otlp", "otlp", "[otlp_grpc/jaeger,zipkin]", "[elasticsearch]", zipkin + " " + elasticsearch, "available", "available"},
-		"tracing with sampling":  {"tracing", "otlp", "", "[otlp_grpc/jaeger]", "", sampling, "available", "available"},
+		"":                       {"", "", "", "", "", "", "", "", "", ""},
+		"tracing":                {"tracing", "otlp", "", "[otlp_grpc/jaeger]", "", "", "available", "available", "", ""},
+		"zipkin":                 {"zipkin", "otlp", "", "[zipkin]", "", zipkin, "available", "", "", ""},
+		"logging":                {"logging", "", "otlp", "[debug]", "[elasticsearch]", elasticsearch, "available", "", "", ""},
+		"tracing logging":        {"tracing,logging", "otlp", "otlp", "[otlp_grpc/jaeger]", "[elasticsearch]", elasticsearch, "available", "available", "", ""},
+		"tracing zipkin logging": {"tracing,zipkin,logging", "otlp", "otlp", "[otlp_grpc/jaeger,zipkin]", "[elasticsearch]", zipkin + " " + elasticsearch, "available", "available", "", ""},
+		"tracing with sampling":  {"tracing", "otlp", "", "[otlp_grpc/jaeger]", "", sampling, "available", "available", "", ""},
+		"demo":                   {"demo", "", "", "", "", "", "", "", "true", "0.1"},
+		"tracing demo":           {"tracing,demo", "otlp", "", "[otlp_grpc/jaeger]", "", "", "available", "available", "true", "0.1"},
 	} {
 		for _, command := range []string{"start", "monitoring"} {
 			t.Run(command+" "+profiles, func(t *testing.T) {
@@ -215,11 +217,12 @@ func TestServicesOnTheHost(t *testing.T) {
 		"with traces":           {stopped, []string{"PROFILES=tracing"}, "unset unset unset 127.0.0.1:9092 otlp unset http://127.0.0.1:4317"},
 		"with Zipkin":           {stopped, []string{"PROFILES=zipkin"}, "unset unset unset 127.0.0.1:9092 otlp unset http://127.0.0.1:4317"},
 		"with logs":             {stopped, []string{"PROFILES=logging"}, "unset unset unset 127.0.0.1:9092 unset otlp http://127.0.0.1:4317"},
+		"with a demonstration":  {stopped, []string{"PROFILES=demo"}, "unset unset unset 127.0.0.1:9092 unset unset unset a demonstration"},
 		"to another collector":  {stopped, []string{"PROFILES=tracing logging", "OTEL_LOGS_EXPORTER=none", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:1"}, "unset unset unset 127.0.0.1:9092 otlp none http://c:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
-			vigie := "#!/bin/sh\necho \"$*: ${COMMANDE_ADDR-unset} ${PAIEMENT_ADDR-unset} ${VIGIE_DATA-unset} ${KAFKA_BROKERS-unset} ${OTEL_TRACES_EXPORTER-unset} ${OTEL_LOGS_EXPORTER-unset} ${OTEL_EXPORTER_OTLP_ENDPOINT-unset}\"\n"
+			vigie := "#!/bin/sh\necho \"$*: ${COMMANDE_ADDR-unset} ${PAIEMENT_ADDR-unset} ${VIGIE_DATA-unset} ${KAFKA_BROKERS-unset} ${OTEL_TRACES_EXPORTER-unset} ${OTEL_LOGS_EXPORTER-unset} ${OTEL_EXPORTER_OTLP_ENDPOINT-unset}${VIGIE_DEMO+ a demonstration}\"\n"
 			if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
 				t.Fatal(err)
 			}

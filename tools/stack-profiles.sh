@@ -7,8 +7,18 @@ has() { case " ${PROFILES:-} " in *" $1 "*) ;; *) return 1 ;; esac }
 need_profiles() {
 	local p
 	for p in ${PROFILES:-}; do
-		case $p in tracing | zipkin | logging) ;; *) fail "no profile $p; there are tracing, zipkin and logging" ;; esac
+		case $p in tracing | zipkin | logging | demo) ;; *) fail "no profile $p; there are tracing, zipkin, logging and demo" ;; esac
 	done
+}
+
+# collects: does one of them need the Collector?
+collects() { has tracing || has zipkin || has logging; }
+
+# demonstrate: with demo, payments fail now and then, and the page says why orders
+# arrive.
+demonstrate() {
+	has demo || return 0
+	export VIGIE_DEMO=true PAIEMENT_ERROR_RATE=${PAIEMENT_ERROR_RATE:-0.1}
 }
 
 # send_to_profiles: what the services send, where their user does not say.
@@ -22,7 +32,8 @@ use_profiles() {
 	need_profiles
 	COMPOSE_PROFILES=$(echo ${PROFILES:-} | tr ' ' ',')
 	export COMPOSE_PROFILES
-	[ -n "$COMPOSE_PROFILES" ] || return 0
+	demonstrate
+	collects || return 0
 	send_to_profiles
 	collector_settings
 }

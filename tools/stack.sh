@@ -5,7 +5,7 @@
 #   run ARG…     `vigie ARG…` on the host, against the stack where it is up
 #   down         stop; volumes stay
 #   clean        forget the volumes and the host services' state (asks first)
-# PROFILES="tracing zipkin logging" adds optional parts, and has the services
+# PROFILES="tracing zipkin logging demo" adds optional parts, and has the services
 # send to them; TAIL_SAMPLING=1 keeps only the traces that are worth it; FOLLOW=0
 # follows no logs; YES=1 does not ask; TIMEOUT is how many seconds all may take
 # to be ready.
@@ -78,7 +78,7 @@ monitoring() {
 	# shellcheck disable=SC2086
 	docker compose rm --stop --force $services topics >/dev/null 2>&1
 	local rest
-	rest=$(docker compose config --services | grep -vxF "$(printf '%s\n' $services topics)")
+	rest=$(docker compose config --services | grep -vxF "$(printf '%s\n' $services topics demo)") # that of up orders on the host
 	# shellcheck disable=SC2086
 	up $rest
 	urls
@@ -111,8 +111,9 @@ run() {
 	fi
 	export KAFKA_BROKERS=${KAFKA_BROKERS:-127.0.0.1:9092}
 	need_profiles
+	demonstrate
 	send_to_profiles
-	if [ -n "${PROFILES:-}" ] && [ -z "${OTEL_EXPORTER_OTLP_ENDPOINT:-}${OTEL_EXPORTER_OTLP_PROTOCOL:-}" ]; then
+	if collects && [ -z "${OTEL_EXPORTER_OTLP_ENDPOINT:-}${OTEL_EXPORTER_OTLP_PROTOCOL:-}" ]; then
 		export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 OTEL_EXPORTER_OTLP_PROTOCOL=grpc
 	fi
 	exec bin/vigie "$@"

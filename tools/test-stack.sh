@@ -125,7 +125,7 @@ stop_host_services() {
 
 # once VARIANT: up, ask, down; its seconds on the last line of $logs/VARIANT.
 once() {
-	local variant=$1 begin=$SECONDS parts= targets=8 p
+	local variant=$1 begin=$SECONDS parts= targets=9 p
 	case $variant in
 	core) ;;
 	host) ;;
@@ -133,8 +133,8 @@ once() {
 	*) parts=$variant ;;
 	esac
 	# The Collector shows two pages, Jaeger one.
-	[ -z "$parts" ] || targets=10
-	case " $parts " in *" tracing "*) [ "${EXCEPT:-}" = jaeger ] || targets=11 ;; esac
+	[ -z "$parts" ] || targets=11
+	case " $parts " in *" tracing "*) [ "${EXCEPT:-}" = jaeger ] || targets=12 ;; esac
 	{
 		if [ "$variant" = host ]; then
 			PROFILES= bash tools/stack.sh monitoring && host_services

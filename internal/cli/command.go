@@ -18,6 +18,7 @@
 //	trace.go        vigie trace
 //	health.go       vigie health
 //	doctor.go       vigie doctor
+//	demo.go         vigie demo, and what vigie up --demo adds
 //	top.go          vigie top
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
@@ -89,6 +90,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		doctorCommand(registry),
 		traceCommand(),
 		topCommand(registry),
+		demoCommand(registry),
 		versionCommand(),
 	)
 	root := &cli.Command{

@@ -449,16 +449,9 @@ const flushTime = 5 * time.Second
 // traces on, and go to the collector where the environment names one; letters
 // are resolved whether it takes them or not.
 func withResolver(ctx context.Context, c *cli.Command, source letterSource, work func(deadletters.Resolver) error) (err error) {
-	exporters, err := otlp.FromEnvironment(ctx)
+	t, err := ownTelemetry(ctx, telemetry.Config{Service: "vigie-dlq", LogWriter: io.Discard, LogLevel: slog.LevelError})
 	if err != nil {
 		return err
-	}
-	t, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "vigie-dlq", Version: programVersion(), LogWriter: io.Discard, LogLevel: slog.LevelError,
-		SpanExporters: exporters.Spans, LogExporters: exporters.Logs,
-	})
-	if err != nil {
-		return errors.Join(err, exporters.Shutdown(ctx))
 	}
 	defer func() {
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
@@ -477,4 +470,19 @@ func withResolver(ctx context.Context, c *cli.Command, source letterSource, work
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	return work(deadletters.Resolver{Source: source.Source, Publisher: publisher, Instrument: inst})
+}
+
+// ownTelemetry is that of a command which works with records: its spans and logs
+// go where the environment says.
+func ownTelemetry(ctx context.Context, cfg telemetry.Config) (*telemetry.Telemetry, error) {
+	exporters, err := otlp.FromEnvironment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Version, cfg.SpanExporters, cfg.LogExporters = programVersion(), exporters.Spans, exporters.Logs
+	t, err := telemetry.Setup(ctx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, exporters.Shutdown(ctx))
+	}
+	return t, nil
 }

@@ -101,6 +101,7 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 			Usage: "`NAME=URL,…` of the services to look at",
 		},
 		urlFlag(flagPrometheus, "http://127.0.0.1:9090", "the Prometheus to ask"),
+		demoFlag("say that the orders are a demonstration's"),
 	}
 }
 
@@ -110,7 +111,7 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 	if !s.Outside {
 		return around, nil
 	}
-	around.PrometheusURL = baseURL(c, flagPrometheus)
+	around.PrometheusURL, around.Demo = baseURL(c, flagPrometheus), c.Bool(flagDemo)
 	for pair := range strings.SplitSeq(c.String(s.Name+flagPeers), ",") {
 		name, raw, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		u, err := url.Parse(raw)

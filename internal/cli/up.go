@@ -32,7 +32,10 @@ func upCommand(registry services.Registry) *cli.Command {
 			"starts " + listed(registry.Names()) + "\nand a Prometheus that watches them (unless --" + flagPrometheus + " names another), and says where to look.\n\n" + telemetryHelp,
 		HideHelpCommand: true,
 		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{sessionFlag(), brokerAddrFlag()}, storageFlags(),
-			addrFlags(registry), []cli.Flag{pprofFlag(), stopFlag()}, prometheusFlags(),
+			addrFlags(registry), []cli.Flag{
+				demoFlag("send invented orders all the time, and have payments fail now and then (--" + errorRateFlag + " " + demoErrorRate + " unless set)"),
+				demoSeedFlag(),
+			}, []cli.Flag{pprofFlag(), stopFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
@@ -72,12 +75,14 @@ type parts struct {
 // or a run that ends meanwhile, leaves those running that have come so far.
 func (p *parts) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
+		p.prepareDemo, // where one is asked for
 		p.startProfiles,
 		p.startBroker, // unless there is one elsewhere, with the topics as they have to be
 		p.startBank,   // the services that orders pass through, ready
 		p.startPrometheus,
 		p.startOutside, // those that look on
 		p.scrape,
+		p.startDemo,
 	} {
 		if err := step(ctx); err != nil || ctx.Err() != nil {
 			return err
@@ -248,6 +253,9 @@ func (p *parts) welcome(w io.Writer) {
 	}
 	for _, s := range p.all() {
 		fmt.Fprintf(w, "  %-10s %s  (metrics: %[2]s/metrics)\n", s.Name(), s.URL())
+	}
+	if p.around.Demo {
+		fmt.Fprint(w, "\nThis is a demonstration: invented orders arrive all the time, and some of their payments fail.\n")
 	}
 	if notes := whatClientsNeed(p.c, p.registry) + p.wherePrometheusIs() + whereTelemetryGoes() + p.profiles.where(); notes != "" {
 		fmt.Fprintf(w, "\n%s", notes)

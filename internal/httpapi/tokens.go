@@ -49,6 +49,24 @@ func (t *Tokens) Run(ctx context.Context, every time.Duration, log *slog.Logger)
 	return t.parsed.Run(ctx, every, log)
 }
 
+// FirstToken is the first token of a file as [OpenTokens] reads it, for a client
+// that has the same file.
+func FirstToken(path string) (string, error) {
+	content, err := files.Read(path)
+	if err == nil {
+		_, err = parseTokens(content)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrTokens, err)
+	}
+	for line := range bytes.Lines(content) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return string(line), nil
+		}
+	}
+	return "", ErrTokens // not reached: there is one at least
+}
+
 // parseTokens names a faulty line by its number, never by its content.
 func parseTokens(content []byte) (tokenSet, error) {
 	var set tokenSet

@@ -44,6 +44,25 @@ func tokens(t *testing.T, text string) (*httpapi.Tokens, string) {
 	return known, path
 }
 
+// A client that has a service's file of tokens sends the first of them.
+func TestTheFirstToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	for content, want := range map[string]string{
+		"# ours\n\n 0123456789abcdef \nfedcba9876543210\n": "0123456789abcdef", "# none\n": "", "short\n": "",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := httpapi.FirstToken(path)
+		if got != want || (err != nil) != (want == "") || err != nil && !errors.Is(err, httpapi.ErrTokens) {
+			t.Errorf("%q: %q, %v; want %q", content, got, err, want)
+		}
+	}
+	if _, err := httpapi.FirstToken(path + ".none"); !errors.Is(err, httpapi.ErrTokens) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
 func TestOnlyRequestsWithAKnownTokenAreAccepted(t *testing.T) {
 	known, _ := tokens(t, "# of the shop\n"+tokenA+"\r\n\n  "+tokenB+"  \n")
 	rt := own(httpapi.Config{Tokens: known, OpenAPI: []byte("openapi: 3.1.0\n")}, func(w http.ResponseWriter, _ *http.Request) {

@@ -8,8 +8,11 @@ import (
 	_ "embed" // for the document
 	"net/http"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 //go:embed openapi.yaml
@@ -28,7 +31,7 @@ type Config struct {
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "look at the bank and show it as a page", Address: "127.0.0.1:3005",
-		OpenAPI: openAPI, Outside: true,
+		OpenAPI: openAPI, Outside: true, Catalogue: catalogue(),
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
@@ -38,7 +41,33 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 	return service.Start(ctx, settings, Definition(cfg))
 }
 
+// demoActive is the name of the metric that says whether this is a demonstration.
+const demoActive = "demo_active"
+
+func catalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{{
+		Name: demoActive, Kind: telemetry.Gauge,
+		Help: "1 where the orders are a demonstration's, else 0.",
+	}}
+}
+
+// measure says in the metrics whether this is a demonstration.
+func measure(instruments *telemetry.Instruments, demo bool) error {
+	var value int64
+	if demo {
+		value = 1
+	}
+	_, err := instruments.Int64ObservableGauge(demoActive, func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(value)
+		return nil
+	})
+	return err
+}
+
 func wire(b *service.Base, cfg Config) error {
+	if err := measure(b.Telemetry.Instruments(), cfg.Around.Demo); err != nil {
+		return err
+	}
 	p, err := newPage(cfg.Around)
 	if err != nil {
 		return err

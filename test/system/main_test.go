@@ -3,7 +3,7 @@
 //
 // main_test.go and system_test.go have what all share: a system, a load of orders,
 // and the comparison of both. The other files are named after what they test: a
-// subcommand (alerts, audit, dlq, health, reset, trace), a part that goes away
+// subcommand (alerts, audit, demo, dlq, health, reset, trace), a part that goes away
 // (away, postgres), the HTTP edge (edge, contract, idempotency), what is wrong at
 // the start (errors, secured), what the system shows of itself (metrics, privacy,
 // records, telemetry, tracetree), a new service (services), a backup (restore).
