@@ -417,14 +417,16 @@ func newReadiness(instruments *telemetry.Instruments, check func(context.Context
 	return r, err
 }
 
-// run looks at once and then in intervals, until ctx ends. A service that
-// stops is not ready.
+// run looks at once and then in intervals, until ctx ends, or until the storage
+// is found damaged, which no waiting mends. A service that stops is not ready.
 func (r *readiness) run(ctx context.Context) error {
 	defer r.ready.Store(0)
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
 	for {
-		_ = r.look(ctx) // the metric says it
+		if err := r.look(ctx); errors.Is(err, storage.ErrDamaged) {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil

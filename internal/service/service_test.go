@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -71,6 +73,19 @@ func TestReadinessIsMeasured(t *testing.T) {
 		}
 		want("after the stop", 0)
 	})
+}
+
+// No waiting mends a storage that is damaged: the service ends.
+func TestADamagedStorageEndsTheService(t *testing.T) {
+	r := telemetrytest.New(t, "shop", Common())
+	damaged := fmt.Errorf("storage: %w", storage.ErrDamaged)
+	ready, err := newReadiness(r.Instruments(), func(context.Context) error { return damaged })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ready.run(t.Context()); !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("ended with %v, want ErrDamaged", err)
+	}
 }
 
 func TestTokensThatLeaveTheMachine(t *testing.T) {

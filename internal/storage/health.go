@@ -58,6 +58,9 @@ const (
 	// checkEvery is how old the proof may be that the storage takes writes: at
 	// most one write in this time is made for no other purpose.
 	checkEvery = 5 * time.Second
+	// lookShare keeps looking at the pages to a share of the time: a look of a tenth
+	// of a second is followed by five seconds without.
+	lookShare = 50
 	// distrust is how long a write that found no room speaks against the storage
 	// although smaller ones succeed.
 	distrust = 30 * time.Second
@@ -74,6 +77,9 @@ type health struct {
 	probed   error         // how the last probe ended
 	probedAt time.Time     // when it was begun
 	probing  chan struct{} // closed when the probe under way has ended
+	looking  bool
+	lookAt   time.Time // when the next look at the pages is due
+	unread   error     // why the last one could not be made
 }
 
 // noted gives an error of the database its meaning for callers, and keeps it
@@ -115,6 +121,8 @@ func (h *health) verdict(now time.Time) (known bool, err error) {
 	switch {
 	case h.damaged != nil:
 		return true, h.damaged
+	case h.unread != nil:
+		return true, h.unread
 	case h.noRoom != nil && now.Sub(h.noRoomAt) < distrust:
 		return true, h.noRoom
 	case now.Sub(h.wroteAt) < checkEvery:
@@ -127,7 +135,9 @@ func (h *health) verdict(now time.Time) (known bool, err error) {
 
 // Check says whether the storage answers and takes writes: it does if something
 // was stored within the last seconds, or if a small write succeeds, of which
-// there is at most one in that time, whoever asks. Its error leaves out the user
+// there is at most one in that time, whoever asks. A file's pages are looked at
+// besides, from the disk: a connection reads and writes those that it has in
+// memory long after others have been put in their place. Its error leaves out the user
 // and the address of the connection: that is for the log, not for clients that
 // check the service's health.
 func (s *Store) Check(ctx context.Context) error {
@@ -135,6 +145,7 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
 		return fmt.Errorf("ask the storage: %w", withoutAddress(err))
 	}
+	s.startLook(ctx)
 	done, err := s.startProbe(ctx)
 	if done != nil {
 		select {
@@ -178,6 +189,26 @@ func (s *Store) startProbe(ctx context.Context) (done <-chan struct{}, err error
 		h.mu.Unlock()
 	}()
 	return probing, nil
+}
+
+// startLook begins to look at the pages of a file, where that is due.
+func (s *Store) startLook(ctx context.Context) {
+	h := &s.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.look == nil || h.looking || time.Now().Before(h.lookAt) || s.begin() != nil {
+		return
+	}
+	h.looking = true
+	go func() { // [Store.Close] waits for it; it is bounded
+		defer s.underWay.Done()
+		begun := time.Now()
+		err := s.noted(s.look(context.WithoutCancel(ctx)))
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.looking, h.unread = false, err
+		h.lookAt = time.Now().Add(max(checkEvery, lookShare*time.Since(begun)))
+	}()
 }
 
 // probe moves the clock on: a write that is of some use.

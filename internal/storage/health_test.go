@@ -31,7 +31,7 @@ func openFile(t *testing.T, opts ...Option) (s *Store, url, path string) {
 func (s *Store) forget() {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
-	s.health.wroteAt, s.health.probedAt, s.health.noRoomAt = time.Time{}, time.Time{}, time.Time{}
+	s.health.wroteAt, s.health.probedAt, s.health.noRoomAt, s.health.lookAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 }
 
 func exec(t *testing.T, db *sql.DB, query string) {
@@ -238,5 +238,52 @@ func TestWhatNoDatabaseCanHold(t *testing.T) {
 	})
 	if errors.Is(err, ErrOutOfRange) || !IsUnique(err) {
 		t.Errorf("a key that is there: %v", err)
+	}
+}
+
+// What somebody else has done to an open database's file is noticed although
+// the connections go on with the pages that they have in memory.
+func TestAnOverwrittenFileIsDamage(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"overwritten": func(path string) error {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			junk := make([]byte, info.Size())
+			_, _ = rand.Read(junk)
+			_, err = f.Write(junk)
+			return errors.Join(err, f.Close())
+		},
+		"removed": os.Remove,
+		"replaced": func(path string) error {
+			content, err := os.ReadFile(path)
+			return errors.Join(err, os.Remove(path), os.WriteFile(path, content, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _, path := openFile(t)
+			ready(t, s, "at first")
+			s.forget()
+			ready(t, s, "when the pages have been looked at")
+			if err := harm(path); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			for deadline := time.Now().Add(time.Minute); err == nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+				s.forget()
+				if err := insert(t, s, 10); err != nil && !errors.Is(err, ErrDamaged) { // the service goes on
+					t.Fatal(err)
+				}
+				err = s.Check(t.Context())
+			}
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+				t.Errorf("not ready for %v, want ErrDamaged and the file's name", err)
+			}
+		})
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,10 +72,60 @@ func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS
 	if err == nil {
 		err = s.noted(migrate(ctx, write, database.DialectSQLite3, service, migrations))
 	}
+	var opened os.FileInfo
+	if err == nil {
+		opened, err = os.Stat(path)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.look = func(ctx context.Context) error { return lookAt(ctx, path, opened) }
 	return s, nil
+}
+
+// lookAt reads the pages of an open database from the disk, over a connection
+// that has none in memory. What was written by others is damage, and so is
+// another file in the place of the one that is open.
+func lookAt(ctx context.Context, path string, opened os.FileInfo) (err error) {
+	if now, err := os.Stat(path); errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(now, opened) {
+		return fmt.Errorf("%w: the file that is open is no longer there", errPages)
+	}
+	if err := checkStarts(path); err != nil {
+		return err
+	}
+	db, err := openSQLite(path, sqliteReadOnly, 1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return checkPages(ctx, db)
+}
+
+// checkStarts looks at what the database's file and its log begin with. As long
+// as the log has newer pages than the file, SQLite does not read the file's own.
+func checkStarts(path string) error {
+	for file, starts := range map[string][]string{
+		path:          {"SQLite format 3\x00"},
+		path + "-wal": {"\x37\x7f\x06\x82", "\x37\x7f\x06\x83"},
+	} {
+		f, err := os.Open(file) //nolint:gosec // the operator's choice
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look at the database's files: %w", err)
+		}
+		start := make([]byte, len(starts[0]))
+		n, err := io.ReadFull(f, start)
+		_ = f.Close()
+		if n == 0 && errors.Is(err, io.EOF) { // it is there, and has nothing yet
+			continue
+		}
+		if !slices.Contains(starts, string(start)) {
+			return fmt.Errorf("%w: %s does not begin as it has to", errPages, file)
+		}
+	}
+	return nil
 }
 
 // checkTime bounds how long a start looks at the pages of a database: some
@@ -99,7 +151,7 @@ func checkPages(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-var errPages = errors.New("its pages do not fit together")
+var errPages = errors.New("its pages are not what was written")
 
 func (f sqliteFolder) openReadOnly(ctx context.Context, service string) (*Reader, error) {
 	path := f.path(service)

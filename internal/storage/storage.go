@@ -91,10 +91,11 @@ func isPostgres(databaseURL string) bool {
 // PostgreSQL those that change different rows go side by side.
 type Store struct {
 	engine      engine
-	name        string       // the database, as errors name it
-	write, read *sql.DB      // one and the same with PostgreSQL
-	unlock      func() error // gives back what was locked to open the storage
-	statements  sync.Map     // statementKey → *sql.Stmt, bounded by the SQL in the code
+	name        string                      // the database, as errors name it
+	write, read *sql.DB                     // one and the same with PostgreSQL
+	look        func(context.Context) error // reads a file's pages from the disk; nil: a server looks after them
+	unlock      func() error                // gives back what was locked to open the storage
+	statements  sync.Map                    // statementKey → *sql.Stmt, bounded by the SQL in the code
 
 	health health
 	clock  clock
