@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -67,6 +68,7 @@ func (e *TooLargeError) Unwrap() []error { return []error{ErrTooLarge, e.Err} }
 type Publisher struct {
 	client   sarama.Client
 	producer sarama.AsyncProducer
+	outcomes outcomes
 	done     sync.WaitGroup
 }
 
@@ -91,11 +93,13 @@ func NewPublisher(ctx context.Context, cfg Config, topics ...string) (*Publisher
 	p := &Publisher{client: client, producer: producer}
 	p.done.Go(func() {
 		for m := range producer.Successes() {
+			p.outcomes.came(nil)
 			m.Metadata.(promise).keep(nil)
 		}
 	})
 	p.done.Go(func() {
 		for e := range producer.Errors() {
+			p.outcomes.came(e.Err)
 			e.Msg.Metadata.(promise).keep(e.Err)
 		}
 	})
@@ -120,6 +124,7 @@ func (p *Publisher) PublishAll(ctx context.Context, records []*sarama.ProducerMe
 		m.Metadata = promise{i, answers}
 		select {
 		case p.producer.Input() <- m:
+			p.outcomes.sent()
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnacknowledged, ctx.Err())
 		}
@@ -145,6 +150,61 @@ func (p *Publisher) PublishAll(ctx context.Context, records []*sarama.ProducerMe
 	}
 	if failed != nil {
 		return fmt.Errorf("%w: %w", ErrUnacknowledged, failed)
+	}
+	return nil
+}
+
+const (
+	// slowAnswer is how long Kafka may take to acknowledge a record before it is
+	// taken to accept none.
+	slowAnswer = 5 * time.Second
+	// doubt is how long a record that was refused speaks against Kafka where no
+	// other one follows: who sends none cannot know better, and the next one shows.
+	doubt = 30 * time.Second
+)
+
+// outcomes is what became of the records that were sent last.
+type outcomes struct {
+	mu       sync.Mutex
+	waiting  int       // records without their answer; below 0 for a moment, where one overtakes
+	since    time.Time // from when on there were some, or when the last answer came
+	failed   error     // the last answer, where it was none
+	failedAt time.Time
+}
+
+func (o *outcomes) sent() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.waiting == 0 {
+		o.since = time.Now()
+	}
+	o.waiting++
+}
+
+func (o *outcomes) came(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting--
+	o.since = time.Now()
+	switch {
+	case err == nil:
+		o.failed = nil
+	case !tooLarge(err): // which is about the record
+		o.failed, o.failedAt = err, o.since
+	}
+}
+
+// Check is a readiness check: whether Kafka takes writes, by what became of the
+// records that were sent last. No record is sent for it.
+func (p *Publisher) Check(context.Context) error {
+	o := &p.outcomes
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch now := time.Now(); {
+	case o.waiting > 0 && now.Sub(o.since) >= slowAnswer:
+		return fmt.Errorf("%w for %s: a record", ErrUnacknowledged, now.Sub(o.since).Round(time.Second))
+	case o.failed != nil && now.Sub(o.failedAt) < doubt:
+		return fmt.Errorf("the last record was %w: %w", ErrUnacknowledged, o.failed)
 	}
 	return nil
 }

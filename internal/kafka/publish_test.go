@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -50,5 +53,36 @@ func TestPublisher(t *testing.T) {
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A cluster that answers and takes no writes does not have its writers ready.
+func TestAPublisherWhoseWritesAreRefusedIsNotReady(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	p, err := kafka.NewPublisher(t.Context(), kafka.Config{Brokers: cluster.ListenAddrs(), ClientID: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	publish := func() error {
+		return p.Publish(t.Context(), kafka.Outgoing(record.Message{Topic: "orders", Value: []byte("v")}))
+	}
+	if err := errors.Join(publish(), p.Check(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	full := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.KafkaStorageError, Count: -1})
+	if err := publish(); err == nil {
+		t.Fatal("a record was acknowledged that was refused")
+	}
+	if err := p.Check(t.Context()); !errors.Is(err, kafka.ErrUnacknowledged) {
+		t.Errorf("after a record was refused: %v", err)
+	}
+	full.Remove()
+	if err := errors.Join(publish(), p.Check(t.Context())); err != nil {
+		t.Errorf("once records are taken: %v", err)
 	}
 }

@@ -27,6 +27,7 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 		return nil, err
 	}
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
+	b.Ready.Add("writes to kafka", publisher.Check)
 	lag, err := otelkafka.NewLag(b.Instrument, b.Control, otelkafka.DefaultLagInterval)
 	if err != nil {
 		return nil, fmt.Errorf("watch lag: %w", err)

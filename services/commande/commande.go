@@ -87,6 +87,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
+	b.Ready.Add("writes to kafka", publisher.Check)
 	return serveOrders(ctx, b, &orders{
 		keys: known, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
 	})
