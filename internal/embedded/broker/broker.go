@@ -5,7 +5,7 @@
 // kfake is made for tests. What a broker must promise besides is kept around it:
 // check.go and partition.go look at every byte of the folder before kfake does,
 // with the formats in batch.go, segment.go and entries.go; salvage.go gives up
-// what is damaged; seal.go is what the broker knows of its folder; disk.go makes
+// what is damaged; seal.go and ends.go have what the broker knows of its folder; disk.go makes
 // writes durable and conn.go holds answers back until they are; retention.go
 // deletes what is old; guard.go keeps kfake from requests that it handles badly,
 // and by records.go from batches that nobody could read.
@@ -72,7 +72,7 @@ type Broker struct {
 	lock    *flock.Flock
 	address string
 
-	stop context.CancelFunc // ends trimming
+	stop context.CancelFunc // ends what runs beside
 	done sync.WaitGroup
 }
 
@@ -111,6 +111,11 @@ func start(ctx context.Context, cfg Config, dir string) (*Broker, error) {
 	if found.seal != nil {
 		s = found.seal
 		s.Left = nil // from here on, this is no longer what a clean stop left
+		for _, p := range found.logs {
+			if m, known := found.mark(p); known {
+				s.Marks[p.folder] = m
+			}
+		}
 		if err := s.write(dir); err != nil {
 			return nil, err
 		}
@@ -163,6 +168,7 @@ func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *sea
 	trimming, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
 	b.done.Go(func() { b.trimmer.run(trimming) })
+	b.done.Go(func() { b.disk.syncEnds(trimming) })
 	return b, nil
 }
 

@@ -16,6 +16,7 @@ import (
 type inspection struct {
 	dir    string
 	seal   *seal // nil: there is none
+	ends   ends
 	topics []topic
 	logs   []*partition
 	damage []*Damage
@@ -64,6 +65,9 @@ func inspect(dir string) (*inspection, error) {
 		if err := found.add(err); err != nil {
 			return nil, err
 		}
+	}
+	if found.ends, err = readEnds(dir); err != nil {
+		return nil, err
 	}
 	for _, step := range []func() error{
 		found.checkStateFiles, found.checkHints, found.checkEntryLogs, found.readTopics, found.checkPartitions, found.checkOrphans,
@@ -174,16 +178,17 @@ func (f *inspection) checkEntryLogs() error {
 			continue
 		}
 		if good < size {
-			f.cut(path, good, size-good)
+			f.cut(path, good, size-good, "")
 		}
 	}
 	return nil
 }
 
-// cut plans to take a torn write off a file's end.
-func (f *inspection) cut(path string, at, bytes int64) {
+// cut plans to take a torn write off a file's end. worth says whether it may have
+// been acknowledged.
+func (f *inspection) cut(path string, at, bytes int64, worth string) {
 	f.repairs = append(f.repairs, repair{
-		tell: "a write was cut short when the broker ended; it was never acknowledged. Its bytes are kept aside",
+		tell: "a write was cut short when the broker ended" + worth + ". Its bytes are kept aside",
 		args: []any{"file", path, "offset", at, "bytes", bytes},
 		do:   func(a *aside) error { return a.cut(path, at) },
 	})

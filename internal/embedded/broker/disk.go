@@ -36,6 +36,7 @@ type disk struct {
 	entries map[string]version // of entryLogs
 	states  map[string]version // of stateFiles
 	seal    *seal
+	ends    endings
 }
 
 // tail is a log's last segment as it was when it was last synced.
@@ -91,6 +92,7 @@ func newDisk(dir string, s *seal, sync func(string) error, log *slog.Logger) *di
 	return &disk{
 		dir: dir, sync: sync, log: log, failed: make(chan error, 1),
 		logs: map[string]tail{}, entries: map[string]version{}, states: map[string]version{}, seal: s,
+		ends: endings{logs: map[string]reached{}, topics: map[string]string{}},
 	}
 }
 
@@ -156,7 +158,10 @@ func (d *disk) round() error {
 		}
 		d.entries[name] = now
 	}
-	return d.sealStates()
+	if err := d.sealStates(); err != nil {
+		return err
+	}
+	return d.keepEnds()
 }
 
 // syncLogs syncs the segments that have grown.
@@ -266,6 +271,11 @@ func (d *disk) sealStates() error {
 		default:
 			d.seal.Files[name] = string(content)
 		}
+		if name == topicsFile {
+			if err := d.ends.learn(content); err != nil {
+				return err
+			}
+		}
 		d.states[name], changed = now, true
 	}
 	if !changed {
@@ -324,6 +334,11 @@ func (d *disk) cutUnsynced() error {
 func (d *disk) end(logs map[string]mark, clock int64) error {
 	if err := d.flush(); err != nil {
 		return errors.Join(err, d.cutUnsynced())
+	}
+	if d.ends.file != nil {
+		if err := d.ends.file.Close(); err != nil {
+			return err
+		}
 	}
 	names := hints()
 	for folder := range logs {

@@ -45,9 +45,14 @@ func (f *inspection) checkSegment(p *partition, i int) error {
 	if err := s.scan(&f.content, last, p.topic.compacted()); err != nil {
 		return f.add(salvageable(err, s, next, p.topic.compacted()))
 	}
-	switch {
+	switch m, _ := f.mark(p); {
+	case s.torn > 0 && s.next < m.End:
+		what := fmt.Sprintf("offset %d: the log ends in %d bytes that are no whole batch, and offsets %d to %d were acknowledged", s.next, s.torn, s.next, m.End-1)
+		return f.add(salvageable(&Damage{File: s.path, At: s.size, What: what}, s, m.End, p.topic.compacted()))
+	case s.torn > 0 && f.ends.exact:
+		f.cut(s.path, s.size, s.torn, "; it was never acknowledged")
 	case s.torn > 0:
-		f.cut(s.path, s.size, s.torn)
+		f.cut(s.path, s.size, s.torn, "; it may have been acknowledged, should the disk have lost what it was told to keep")
 	case s.size == 0 && !last:
 		f.damage = append(f.damage, &Damage{File: s.path, What: "the segment is empty", fix: func(a *aside) error { return a.move(s.path) }})
 	}
@@ -87,17 +92,23 @@ func (f *inspection) dropEmpty(all []segment) []segment {
 	return all[:len(all)-1]
 }
 
+// mark says what a log has to hold, as far as the seal or the file of ends knows.
+func (f *inspection) mark(p *partition) (m mark, known bool) {
+	end, ended := f.ends.end(p)
+	if f.seal != nil {
+		m, known = f.seal.Marks[p.folder]
+		if known = known && m.Topic == p.topic.ID; !known {
+			m, known = mark{Topic: p.topic.ID}, ended // nothing has been deleted of it
+		}
+	}
+	m.End = max(m.End, end)
+	return m, known
+}
+
 // checkReach compares a log with its mark, and says from where to where it goes.
 // Records go missing without a trace in what is left where files are deleted.
 func (f *inspection) checkReach(p *partition) {
-	var m mark
-	known := false
-	if f.seal != nil {
-		m, known = f.seal.Marks[p.folder]
-	}
-	if known = known && m.Topic == p.topic.ID; !known {
-		m = mark{}
-	}
+	m, known := f.mark(p)
 	if len(p.segments) == 0 {
 		p.start, p.end = m.End, m.End
 		if m.Start < m.End {
