@@ -274,6 +274,7 @@ require (
 	github.com/oklog/ulid/v2 v2.1.2
 	github.com/vigie-dev/vigie/telemetry v0.0.0
 	github.com/vigie-dev/vigie/telemetry/otlp v0.0.0
+	github.com/yuin/goldmark v1.8.7
 )
 
 replace (

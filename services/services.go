@@ -41,6 +41,11 @@ type Service struct {
 	Start func(context.Context, Run) (*service.Service, error)
 }
 
+// Peer is the service as others see it, where it answers at a URL.
+func (s Service) Peer(url string) service.Peer {
+	return service.Peer{Name: s.Name, Does: s.Does, URL: url, Reads: s.Consumes, Writes: s.Produces}
+}
+
 // Run is what a service is started with.
 type Run struct {
 	Settings service.Settings
@@ -75,10 +80,8 @@ func All() Registry {
 			Flags:      paiementFlags, Start: startPaiement,
 		},
 		{
-			Definition: sentinelle.Definition(sentinelle.Config{}),
-			Start: func(ctx context.Context, run Run) (*service.Service, error) {
-				return sentinelle.Start(ctx, run.Settings, sentinelle.Config{Around: run.Around})
-			},
+			Definition: sentinelle.Definition(sentinelle.Config{}), Guards: "everything it shows",
+			Flags: sentinelleFlags, Start: startSentinelle,
 		},
 	}
 }
@@ -177,4 +180,17 @@ func startPaiement(ctx context.Context, run Run) (*service.Service, error) {
 		RejectRate: flags.Float(rejectRate), ErrorRate: flags.Float(errorRate),
 		Latency: flags.Duration(latency), Seed: flags.Uint64(seed),
 	}})
+}
+
+const peersToken = "sentinelle-peers-token-file"
+
+func sentinelleFlags() []cli.Flag {
+	return []cli.Flag{&cli.StringFlag{
+		Name: peersToken, Sources: cli.EnvVars("SENTINELLE_PEERS_TOKEN_FILE"), Category: sentinelle.Name,
+		Usage: "`FILE` with the token to show to the services that want one; read again when it changes",
+	}}
+}
+
+func startSentinelle(ctx context.Context, run Run) (*service.Service, error) {
+	return sentinelle.Start(ctx, run.Settings, sentinelle.Config{Around: run.Around, TokenFile: run.Flags.String(peersToken)})
 }

@@ -95,14 +95,14 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 	for _, peer := range registry.Inside() {
 		peers = append(peers, peer.Name+"=http://"+peer.Address)
 	}
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{
 			Name: s.Name + flagPeers, Sources: env(s.Name + flagPeers), Value: strings.Join(peers, ","), Category: "Surroundings",
 			Usage: "`NAME=URL,…` of the services to look at",
 		},
 		urlFlag(flagPrometheus, "http://127.0.0.1:9090", "the Prometheus to ask"),
 		demoFlag("say that the orders are a demonstration's"),
-	}
+	}, httpClientFlags()...)
 }
 
 // surroundings reads [aroundFlags].
@@ -111,17 +111,18 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 	if !s.Outside {
 		return around, nil
 	}
-	around.PrometheusURL, around.Demo = baseURL(c, flagPrometheus), c.Bool(flagDemo)
+	around.PrometheusURL, around.TLS, around.Demo = baseURL(c, flagPrometheus), clientTLS(c), c.Bool(flagDemo)
 	for pair := range strings.SplitSeq(c.String(s.Name+flagPeers), ",") {
 		name, raw, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		u, err := url.Parse(raw)
 		if err != nil || name == "" || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return around, fmt.Errorf("--%s%s (%s): %q is not NAME=URL", s.Name, flagPeers, variable(s.Name+flagPeers), pair)
 		}
-		peer := service.Peer{Name: name, URL: strings.TrimRight(raw, "/")}
+		address := strings.TrimRight(raw, "/")
+		peer := service.Peer{Name: name, URL: address}
 		for _, known := range registry {
 			if known.Name == name {
-				peer.Does = known.Does
+				peer = known.Peer(address)
 			}
 		}
 		around.Peers = append(around.Peers, peer)

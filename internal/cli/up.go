@@ -146,8 +146,9 @@ func (p *parts) startBank(ctx context.Context) error {
 // startOutside starts the services that look at the whole, which they are told.
 func (p *parts) startOutside(ctx context.Context) error {
 	for _, s := range p.registry.Inside() {
-		p.around.Peers = append(p.around.Peers, service.Peer{Name: s.Name, Does: s.Does, URL: p.services[s.Name].URL()})
+		p.around.Peers = append(p.around.Peers, s.Peer(p.services[s.Name].URL()))
 	}
+	p.around.TLS = ownTLS(p.c)
 	outside := p.registry.Outside()
 	p.undo = append(p.undo, p.stopServices(outside.Names()))
 	return p.startServices(ctx, outside)

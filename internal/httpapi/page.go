@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed" // for the links and the icon
 	"encoding/base64"
+	"fmt"
 	"html/template"
 	"mime"
 	"net/http"
@@ -23,9 +24,10 @@ var favicon []byte
 
 // HandlePage has a browser that asks for GET / get a page of the service's own, in
 // place of the links to its endpoints. As on all of its own routes, a token is
-// needed where there are any; programs get the endpoints as before.
-func (rt *Router) HandlePage(handler http.HandlerFunc) {
-	handler = rt.guarded(rt.own.bounded(handler))
+// needed where there are any; programs get the endpoints as before. The page is
+// asked with none but the query parameters named.
+func (rt *Router) HandlePage(handler http.HandlerFunc, parameters ...string) {
+	handler = rt.guarded(knownParameters(parameters, rt.own.bounded(handler)))
 	rt.endpoints.Lock()
 	defer rt.endpoints.Unlock()
 	rt.endpoints.page = handler
@@ -58,24 +60,26 @@ func (l links) write(w http.ResponseWriter, service, version string, endpoints [
 		method, path, _ := strings.Cut(e, " ")
 		all[i] = linkedEndpoint{method, path, method == http.MethodGet && !strings.Contains(path, "{") && path != "/"}
 	}
-	WritePage(w, http.StatusOK, l.policy, l.text, map[string]any{
+	_ = WritePage(w, http.StatusOK, l.policy, l.text, map[string]any{
 		"Service": service, "Version": version, "Endpoints": all, "Style": template.CSS(linksStyle), //nolint:gosec // embedded
 	})
 }
 
 // WritePage answers with a page for people. policy is its Content-Security-Policy:
-// what else than its text a browser may load and run.
-func WritePage(w http.ResponseWriter, status int, policy string, page *template.Template, data any) {
+// what else than its text a browser may load and run. A page that cannot be made
+// is answered with a problem, and the error returned.
+func WritePage(w http.ResponseWriter, status int, policy string, page *template.Template, data any) error {
 	var text bytes.Buffer
 	if err := page.Execute(&text, data); err != nil {
 		WriteProblem(w, Problem{Type: Fault, Detail: "The page could not be made."})
-		return
+		return fmt.Errorf("make page: %w", err)
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	w.WriteHeader(status)
 	_, _ = text.WriteTo(w) // the client is gone if this fails
+	return nil
 }
 
 // WantsPage says whether a client would rather have a page than JSON, as browsers

@@ -14,6 +14,7 @@
 //   - server.go serves with a time-out for every phase, over TLS where there is
 //     a certificate.
 //   - page.go answers browsers at GET /.
+//   - stream.go sends events for as long as somebody listens.
 //   - tokens.go refuses clients that bring no valid token.
 //   - openapi.go puts a service's OpenAPI document together; common.yaml is
 //     what all documents share.
@@ -67,6 +68,8 @@ type Config struct {
 	OpenAPI []byte
 	// Tokens are required on the service's own routes; with nil none are.
 	Tokens *Tokens
+	// Browsed: browsers come here, which send a token as the password of HTTP Basic.
+	Browsed bool
 	// Panicked is called for each handler that panicked; it may be nil.
 	Panicked func(context.Context)
 	// MaxConcurrent bounds the requests for the service's own routes that are
@@ -116,7 +119,7 @@ func NewRouter(cfg Config) *Router {
 	rt := &Router{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), own: newLane(cfg.MaxConcurrent, sendingOwn),
 		links: newLinks(), protection: protections(),
 	}
-	rt.add("GET /{$}", knownParameters(nil, rt.root))
+	rt.add("GET /{$}", rt.root)
 	rt.add("GET /favicon.ico", knownParameters(nil, rt.favicon))
 	rt.add("GET /health", knownParameters(nil, rt.health))
 	rt.add("GET /health/ready", knownParameters(nil, rt.ready))
@@ -148,7 +151,7 @@ func (rt *Router) guarded(handler http.HandlerFunc) http.HandlerFunc {
 	if rt.cfg.Tokens == nil {
 		return handler
 	}
-	return rt.cfg.Tokens.guarded(rt.cfg.Service, handler)
+	return rt.cfg.Tokens.guarded(rt.cfg.Service, rt.cfg.Browsed, handler)
 }
 
 func (rt *Router) add(pattern string, handler http.HandlerFunc) {
@@ -296,17 +299,17 @@ func (rt *Router) root(w http.ResponseWriter, r *http.Request) {
 	endpoints, page := slices.Clone(rt.endpoints.all), rt.endpoints.page
 	rt.endpoints.Unlock()
 	w.Header().Set("Vary", "Accept")
-	if WantsPage(r) {
-		if page == nil {
-			rt.links.write(w, rt.cfg.Service, rt.cfg.Version, endpoints)
-			return
-		}
+	if page != nil && WantsPage(r) {
 		page(w, r)
 		return
 	}
-	WriteJSON(w, http.StatusOK, map[string]any{
-		"service": rt.cfg.Service, "version": rt.cfg.Version, "endpoints": endpoints,
-	})
+	knownParameters(nil, func(w http.ResponseWriter, r *http.Request) {
+		if WantsPage(r) {
+			rt.links.write(w, rt.cfg.Service, rt.cfg.Version, endpoints)
+			return
+		}
+		WriteJSON(w, http.StatusOK, map[string]any{"service": rt.cfg.Service, "version": rt.cfg.Version, "endpoints": endpoints})
+	})(w, r)
 }
 
 // openAPI may be kept: it changes with the program.

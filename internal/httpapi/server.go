@@ -62,8 +62,9 @@ type Server struct {
 // rest.
 func NewServer(handler http.Handler, log *slog.Logger, cfg ServerConfig) *Server {
 	cfg = cfg.withDefaults()
+	closing := make(chan struct{})
 	s := &http.Server{
-		Handler:           handler,
+		Handler:           continued(handler, closing),
 		ReadHeaderTimeout: cfg.HeaderTimeout,
 		ReadTimeout:       cfg.ReadTimeout,
 		WriteTimeout:      cfg.WriteTimeout,
@@ -75,6 +76,7 @@ func NewServer(handler http.Handler, log *slog.Logger, cfg ServerConfig) *Server
 		DisableGeneralOptionsHandler: true,
 	}
 	s.Protocols.SetHTTP1(true)
+	s.RegisterOnShutdown(sync.OnceFunc(func() { close(closing) })) // streams would go on with their clients
 	if cfg.Certificate != nil {
 		s.TLSConfig = cfg.Certificate.config()
 	}

@@ -127,10 +127,14 @@ func Client(r *http.Request) string {
 }
 
 // guarded lets only those requests to the handler that bring a token. Others
-// are answered before anything of them is read.
-func (t *Tokens) guarded(realm string, handler http.HandlerFunc) http.HandlerFunc {
+// are answered before anything of them is read. Where browsers come, the token may
+// be the password of HTTP Basic (RFC 7617), with any name: they ask people for it.
+func (t *Tokens) guarded(realm string, browsed bool, handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, brought := bearer(r)
+		if _, password, ok := r.BasicAuth(); ok && browsed && len(r.Header.Values("Authorization")) == 1 {
+			token, brought = password, true
+		}
 		if brought && t.accept(token) {
 			sum := sha256.Sum256([]byte(token))
 			handler(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, hex.EncodeToString(sum[:]))))
@@ -141,6 +145,9 @@ func (t *Tokens) guarded(realm string, handler http.HandlerFunc) http.HandlerFun
 			challenge, detail = challenge+`, error="invalid_token"`, "This token is not known here."
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
+		if browsed && WantsPage(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="`+realm+`", charset="UTF-8"`)
+		}
 		WriteProblem(w, Problem{Type: Unauthorized, Detail: detail})
 	}
 }

@@ -84,6 +84,22 @@ func (c *Client) Vector(ctx context.Context, query string, at time.Time) (model.
 	return vector, nil
 }
 
+// Matrix is a query's values from start to end, a step apart; empty where there
+// is no data.
+func (c *Client) Matrix(ctx context.Context, query string, start, end time.Time, step time.Duration) (model.Matrix, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	value, _, _, err := c.api.QueryRange(ctx, query, v1.Range{Start: start, End: end, Step: step}, v1.WithTimeout(c.timeout))
+	if err != nil {
+		return nil, c.failed("query", err)
+	}
+	matrix, ok := value.(model.Matrix)
+	if !ok {
+		return nil, fmt.Errorf("query %s: %s is no matrix", query, value.Type())
+	}
+	return matrix, nil
+}
+
 // Rules are the rules with their alerts, as Prometheus last evaluated them.
 func (c *Client) Rules(ctx context.Context) ([]v1.RuleGroup, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

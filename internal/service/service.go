@@ -66,6 +66,8 @@ type Definition struct {
 	// nor Kafka, and is ready whatever becomes of them; of its [Base], Store, Kafka,
 	// Control and Topics are empty.
 	Outside bool
+	// Browsed: browsers come here, which send a token as the password of HTTP Basic.
+	Browsed bool
 	// Wire adds routes, publishers and consumers. What it starts it puts on
 	// the base's stack.
 	Wire func(context.Context, *Base) error
@@ -86,6 +88,7 @@ type Base struct {
 	Log        *slog.Logger
 	Fault      *fault.Injector
 	Retention  time.Duration
+	Version    string // the program's
 }
 
 // Service is a running service.
@@ -112,7 +115,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
 	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
-		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention,
+		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
 	}}
 	// What every service does at its start. Each step puts its undoing on the
 	// stack: a stop goes through them from the last to the first.
@@ -327,7 +330,7 @@ func (s *Service) route(ctx context.Context, settings Settings) error {
 	}
 	b.Router = httpapi.NewRouter(httpapi.Config{
 		Service: b.Definition.Name, Version: settings.Version, Metrics: b.Telemetry.MetricsHandler(),
-		Ready: b.Ready, Log: b.Log, OpenAPI: document, Tokens: s.edge.tokens,
+		Ready: b.Ready, Log: b.Log, OpenAPI: document, Tokens: s.edge.tokens, Browsed: b.Definition.Browsed,
 		Panicked:      func(ctx context.Context) { panics.Add(ctx, 1) },
 		MaxConcurrent: settings.HTTP.MaxConcurrent, MaxBody: banking.MaxBody,
 	})

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -64,6 +65,9 @@ type Settings struct {
 type Surroundings struct {
 	// Peers are the bank's services.
 	Peers []Peer
+	// TLS is how connections to the peers are secured where their URLs say so; nil
+	// for the system's authorities. It is asked for each connection.
+	TLS func() (*tls.Config, error)
 	// PrometheusURL is where a Prometheus answers that watches them; "" for none.
 	PrometheusURL string
 	// LeftOut names the rules about parts that do not exist here, which stay silent.
@@ -77,6 +81,8 @@ type Peer struct {
 	Name string
 	Does string
 	URL  string // without a slash at its end
+	// Reads and Writes are its topics.
+	Reads, Writes []string
 }
 
 // HTTP configures how a service meets its clients. The zero value has

@@ -1,18 +1,27 @@
 // Package sentinelle is the lookout: it looks at the bank from outside and shows
 // what it sees as a page. It asks the services and Prometheus, keeps nothing, and
 // answers also when nothing else does.
+//
+//   - sentinelle.go has its name, its settings and its wiring.
+//   - lookout.go looks at the bank, once for all who look at the page; what it
+//     finds is a snapshot.go, with figures.go from Prometheus and alerts.go from
+//     its rules. verdict.go says what that amounts to: well, trouble or unknown.
+//   - peers.go asks the services; orders.go places, lists and follows orders.
+//   - page.go answers browsers and live.go keeps their pages up to date; map.go
+//     and chart.go draw, runbooks.go renders, words.go writes for people.
 package sentinelle
 
 import (
 	"context"
 	_ "embed" // for the document
-	"net/http"
+	"fmt"
+	"strings"
+	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
-	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/files"
+	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/service"
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/monitoring"
 )
 
 //go:embed openapi.yaml
@@ -21,17 +30,26 @@ var openAPI []byte
 // Name is the service's name in labels, logs and traces.
 const Name = "sentinelle"
 
+const (
+	// tokenInterval is how old the token may be that the services are shown.
+	tokenInterval = 2 * time.Second
+	// prometheusAnswer bounds an answer of Prometheus, in bytes.
+	prometheusAnswer = 4 << 20
+)
+
 // Config has the settings of its own.
 type Config struct {
 	// Around is the bank that it looks at.
 	Around service.Surroundings
+	// TokenFile names a file with the token that the services want; "" for none.
+	TokenFile string
 }
 
 // Definition is sentinelle.
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "look at the bank and show it as a page", Address: "127.0.0.1:3005",
-		OpenAPI: openAPI, Outside: true, Catalogue: catalogue(),
+		Catalogue: Catalogue(), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
@@ -41,52 +59,54 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 	return service.Start(ctx, settings, Definition(cfg))
 }
 
-// demoActive is the name of the metric that says whether this is a demonstration.
-const demoActive = "demo_active"
-
-func catalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{{
-		Name: demoActive, Kind: telemetry.Gauge,
-		Help: "1 where the orders are a demonstration's, else 0.",
-	}}
-}
-
-// measure says in the metrics whether this is a demonstration.
-func measure(instruments *telemetry.Instruments, demo bool) error {
-	var value int64
-	if demo {
-		value = 1
-	}
-	_, err := instruments.Int64ObservableGauge(demoActive, func(_ context.Context, o metric.Int64Observer) error {
-		o.Observe(value)
-		return nil
-	})
-	return err
-}
-
 func wire(b *service.Base, cfg Config) error {
-	if err := measure(b.Telemetry.Instruments(), cfg.Around.Demo); err != nil {
-		return err
-	}
-	p, err := newPage(cfg.Around)
+	token, err := openToken(b, cfg.TokenFile)
 	if err != nil {
 		return err
 	}
-	b.Router.HandlePage(p.home)
+	asked := newPeers(cfg.Around.TLS, token)
+	b.Stack.OnStop("connections to the services", func(context.Context) error { asked.close(); return nil })
+	var from prometheus
+	if cfg.Around.PrometheusURL != "" {
+		client, err := promapi.New(promapi.Config{URL: cfg.Around.PrometheusURL, Timeout: refreshTimeout, MaxAnswer: prometheusAnswer})
+		if err != nil {
+			return err
+		}
+		b.Stack.OnStop("connections to Prometheus", func(context.Context) error { client.Close(); return nil })
+		from = client
+	}
+	look, err := newLookout(cfg.Around, asked, from, b.Log, b.Telemetry.Instruments())
+	if err != nil {
+		return err
+	}
+	b.Stack.Go("lookout", look.Run)
+	views, err := parseViews()
+	if err != nil {
+		return err
+	}
+	p := &page{
+		around: cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, now: time.Now},
+		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
+	}
+	p.serve(b.Router)
 	return nil
 }
 
-// page shows the bank.
-type page struct {
-	around service.Surroundings
-	texts  *templates
-}
-
-func newPage(around service.Surroundings) (*page, error) {
-	texts, err := parseTemplates()
-	return &page{around, texts}, err
-}
-
-func (p *page) home(w http.ResponseWriter, _ *http.Request) {
-	httpapi.WritePage(w, http.StatusOK, policy, p.texts.home, p.around)
+// openToken reads the token from its file, and again when that changes.
+func openToken(b *service.Base, path string) (func() string, error) {
+	if path == "" {
+		return func() string { return "" }, nil
+	}
+	parsed, err := files.Open(func(contents [][]byte) (string, error) {
+		token := strings.TrimSpace(string(contents[0]))
+		if token == "" || strings.ContainsAny(token, " \t\r\n") {
+			return "", fmt.Errorf("%s: want one token", path)
+		}
+		return token, nil
+	}, path)
+	if err != nil {
+		return nil, fmt.Errorf("read the token for the services: %w", err)
+	}
+	b.Stack.Go("token", func(ctx context.Context) error { return parsed.Run(ctx, tokenInterval, b.Log) })
+	return parsed.Get, nil
 }

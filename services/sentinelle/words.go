@@ -1,0 +1,139 @@
+package sentinelle
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+)
+
+// nothing stands where a figure is not known.
+const nothing = "–"
+
+// shortDuration writes a duration for people: two or three digits and a unit.
+func shortDuration(d time.Duration) string {
+	switch s := d.Seconds(); {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", s*1000)
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", s)
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", s)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	default:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	}
+}
+
+// figureText writes a number with about three digits.
+func figureText(v float64) string {
+	switch {
+	case v == 0:
+		return "0"
+	case v < 0.01:
+		return "<0.01"
+	case v < 10:
+		return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+	case v < 100:
+		return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
+	default:
+		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+	}
+}
+
+// rate, count and seconds write a figure, or that it is not known.
+func (n number) rate() string {
+	if !n.Known {
+		return nothing
+	}
+	return figureText(n.Value) + "/s"
+}
+
+func (n number) count() string {
+	if !n.Known {
+		return nothing
+	}
+	return strconv.FormatFloat(math.Round(n.Value), 'f', 0, 64)
+}
+
+func (n number) seconds() string {
+	if !n.Known {
+		return nothing
+	}
+	if n.Value <= 0 {
+		return "0 s"
+	}
+	return shortDuration(time.Duration(n.Value * float64(time.Second)))
+}
+
+// statusText is an order's status in words, with a mark beside it that says the
+// same without colour.
+func statusText(status string) string {
+	switch banking.OrderStatus(status) {
+	case banking.OrderStatusCreated:
+		return "waiting"
+	case banking.OrderStatusAuthorized:
+		return "authorised"
+	case banking.OrderStatusRejected:
+		return "rejected"
+	case banking.OrderStatusFailed:
+		return "dead letter"
+	default:
+		return status
+	}
+}
+
+// eventText is an event of an order in words.
+func eventText(kind string) string {
+	switch kind {
+	case banking.TypeOrderCreated:
+		return "The order was taken"
+	case banking.TypePaymentAuthorized:
+		return "The payment was authorised"
+	case banking.TypePaymentRejected:
+		return "The payment was rejected"
+	case banking.TypePaymentFailed:
+		return "The payment failed and became a dead letter"
+	default:
+		return kind
+	}
+}
+
+// clock writes a moment for people, in UTC and to the millisecond.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return nothing
+	}
+	return t.UTC().Format("2006-01-02 15:04:05.000")
+}
+
+// day and moment write the same in two parts, to the second.
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+func moment(t time.Time) string { return t.UTC().Format(time.TimeOnly) }
+
+// stamp writes a moment for programs.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// linkTo is an address as a browser reaches it. A name without a dot is a
+// container's, whose ports are published on the machine that shows the page.
+func linkTo(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	if name := u.Hostname(); !strings.ContainsAny(name, ".:") && name != "localhost" {
+		u.Host = net.JoinHostPort("localhost", u.Port())
+	}
+	return u.String()
+}
