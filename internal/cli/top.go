@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/duration"
+	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/top"
 	"github.com/vigie-dev/vigie/services"
@@ -23,6 +25,8 @@ const (
 	topTimeout = 3 * time.Second
 	topEvery   = 2 * time.Second
 	topWidth   = 100 // of one frame, where no terminal says
+
+	topPrometheus = "http://127.0.0.1:9090" // where no instance says
 )
 
 func topCommand(registry services.Registry) *cli.Command {
@@ -35,7 +39,7 @@ func topCommand(registry services.Registry) *cli.Command {
 			"   vigie top --once --json | jq -e '.alerts == []'\n\n" +
 			"NO_COLOR takes the colours away.",
 		Flags: []cli.Flag{
-			urlFlag(flagPrometheus, "http://127.0.0.1:9090", "Prometheus"),
+			dataFlag(), urlFlag(flagPrometheus, "", "Prometheus (default: that of the instance in --"+flagData+", else "+topPrometheus+")"),
 			&cli.BoolFlag{Name: flagOnce, Usage: "write one frame as text and exit"},
 			jsonFlag("with --" + flagOnce + ": write it as one JSON object"),
 			&duration.Flag{Name: flagEvery, Value: topEvery, Usage: "how long to wait between two frames", Validator: positiveDuration},
@@ -45,11 +49,21 @@ func topCommand(registry services.Registry) *cli.Command {
 	}
 }
 
+// nearestPrometheus is the one that is named, else that of the instance in the data
+// folder.
+func nearestPrometheus(c *cli.Command) string {
+	named := baseURL(c, flagPrometheus)
+	if running, err := instance.Read(c.String(flagData)); named == "" && err == nil {
+		named = running.Prometheus
+	}
+	return cmp.Or(named, topPrometheus)
+}
+
 func runTop(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	if c.Bool(flagJSON) && !c.Bool(flagOnce) {
 		return misusef("top: --%s needs --%s", flagJSON, flagOnce)
 	}
-	client, err := promapi.New(promapi.Config{URL: baseURL(c, flagPrometheus), Timeout: c.Duration(flagTimeout)})
+	client, err := promapi.New(promapi.Config{URL: nearestPrometheus(c), Timeout: c.Duration(flagTimeout)})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/services"
 )
 
@@ -38,6 +39,16 @@ func TestTopWritesOneFrame(t *testing.T) {
 	}
 	if len(frame.Services) != len(services.All()) || frame.Services[0].State != "unknown" || frame.Alerts != nil {
 		t.Errorf("%+v", frame)
+	}
+	folder := t.TempDir()
+	running, err := instance.Announce(t.Context(), folder, instance.Instance{Prometheus: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = running.Close() })
+	status, text, _ = run("--prometheus-url=", "--data", folder, "--once", "--json")
+	if !strings.Contains(text, server.URL) || status != 0 {
+		t.Errorf("beside an instance it asks another: %d, %s", status, text)
 	}
 	for _, tt := range [][]string{{"--json", "needs --once"}, {"", "needs a terminal"}, {"--prometheus-url=nowhere", "want a URL"}} {
 		if status, _, errs := run(strings.Fields(tt[0])...); status == 0 || !strings.Contains(errs, tt[1]) {
