@@ -17,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/profiling"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otlp"
 )
 
@@ -82,6 +83,10 @@ func startService(ctx context.Context, c *cli.Command, s services.Service, broke
 	settings, err := settings(c, s, brokers)
 	if err != nil {
 		return nil, err
+	}
+	// Of those that look on no trace is kept: their requests would bury the orders'.
+	if keeper, ok := around.Traces.(telemetry.Keeper); ok && !s.Outside {
+		settings.Keeper = keeper
 	}
 	return s.Start(ctx, services.Run{Settings: settings, Flags: c, Around: around})
 }

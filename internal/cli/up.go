@@ -15,6 +15,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/embedded/prometheus"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -44,7 +45,9 @@ func upCommand(registry services.Registry) *cli.Command {
 func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	// The services share one writer: their lines must not mix.
 	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
-	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}}
+	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, around: service.Surroundings{
+		Traces: traces.NewRecent(traces.Limits{}),
+	}}
 	ctx, p.cancel = context.WithCancel(ctx)
 	err := p.start(ctx)
 	if err == nil && ctx.Err() == nil {

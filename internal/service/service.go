@@ -189,7 +189,8 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
 		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), ConsumerCatalogue(), PostgresCatalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
-		SpanExporters: exporters.Spans, LogExporters: exporters.Logs, MaxScrapes: -1, // the router bounds them
+		SpanExporters: exporters.Spans, LogExporters: exporters.Logs, Keeper: settings.Keeper,
+		MaxScrapes: -1, // the router bounds them
 	})
 	if err != nil {
 		return errors.Join(err, exporters.Shutdown(ctx))

@@ -15,6 +15,8 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/traces"
+	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // Settings configure a service. They come from flags or the
@@ -53,6 +55,9 @@ type Settings struct {
 	LogFormat string
 	LogLevel  slog.Level
 
+	// Keeper keeps some of the traces in this process; nil for none.
+	Keeper telemetry.Keeper
+
 	// Clocks are those that what is old is judged by; nil for the system's.
 	Clocks storage.Clocks
 
@@ -70,6 +75,8 @@ type Surroundings struct {
 	TLS func() (*tls.Config, error)
 	// PrometheusURL is where a Prometheus answers that watches them; "" for none.
 	PrometheusURL string
+	// Traces is where traces are read; nil for nowhere.
+	Traces traces.Source
 	// LeftOut names the rules about parts that do not exist here, which stay silent.
 	LeftOut []string
 	// Demo: the orders are a demonstration's.

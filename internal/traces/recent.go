@@ -129,8 +129,8 @@ const (
 )
 
 // Keeps implements telemetry.Keeper. A trace is taken with the first span of a
-// request: one without a parent, or whose parent is in another process. The
-// spans of batches are kept where one of their records' is.
+// request: one without a parent, or whose parent is a client's who has it
+// sampled. The spans of batches are kept where one of their records' is.
 func (r *Recent) Keeps(p sdktrace.SamplingParameters) bool {
 	r.mu.RLock()
 	_, known := r.traces[p.TraceID]
@@ -139,7 +139,7 @@ func (r *Recent) Keeps(p sdktrace.SamplingParameters) bool {
 	switch parent := trace.SpanContextFromContext(p.ParentContext); {
 	case known:
 		return true
-	case parent.IsValid() && !parent.IsRemote():
+	case parent.IsValid() && !(parent.IsRemote() && parent.IsSampled()):
 		return false
 	case linked: // there are few batches to each trace
 		return r.take(p.TraceID, true, share{})

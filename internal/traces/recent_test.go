@@ -106,6 +106,24 @@ func TestATraceIsKeptWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+// A client that says its trace is not sampled has its way: the page, which asks
+// every few seconds, is one.
+func TestAClientCanKeepItsTraceOut(t *testing.T) {
+	recent := NewRecent(Limits{})
+	m := join(t, recent, "commande")
+	for flags, want := range map[string]bool{"00": false, "01": true} {
+		carried := propagation.MapCarrier{"traceparent": "00-" + testTrace + "-00f067aa0ba902b7-" + flags}
+		ctx := propagation.TraceContext{}.Extract(context.Background(), carried)
+		_, span := m.Start(ctx, "POST", trace.WithSpanKind(trace.SpanKindServer))
+		span.End()
+		if hasTrace(recent, testTrace) != want {
+			t.Errorf("with flags %s it is kept: %v", flags, !want)
+		}
+		recent = NewRecent(Limits{})
+		m = join(t, recent, "commande")
+	}
+}
+
 // Whatever comes, no second sees more traces begin than ten, and one that
 // somebody is about to look at finds room. Reads leave half to what changes
 // something.

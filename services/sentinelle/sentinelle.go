@@ -7,6 +7,7 @@
 //     finds is a snapshot.go, with figures.go from Prometheus and alerts.go from
 //     its rules. verdict.go says what that amounts to: well, trouble or unknown.
 //   - peers.go asks the services; orders.go places, lists and follows orders.
+//   - traces.go tells programs of orders' traces.
 //   - page.go answers browsers and live.go keeps their pages up to date; map.go
 //     and chart.go draw, runbooks.go renders, words.go writes for people.
 package sentinelle
@@ -15,12 +16,14 @@ import (
 	"context"
 	_ "embed" // for the document
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/monitoring"
 )
 
@@ -49,7 +52,7 @@ type Config struct {
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "look at the bank and show it as a page", Address: "127.0.0.1:3005",
-		Catalogue: Catalogue(), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Catalogue: slices.Concat(Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
@@ -89,7 +92,7 @@ func wire(b *service.Base, cfg Config) error {
 		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
-	return nil
+	return serveTraces(b, cfg.Around.Traces)
 }
 
 // openToken reads the token from its file, and again when that changes.
