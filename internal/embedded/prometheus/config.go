@@ -11,8 +11,6 @@ import (
 	"os"
 
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/discovery"
-	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -174,14 +172,4 @@ func nameIn(certFile string) (string, error) {
 	default:
 		return "", fmt.Errorf("the services' certificate: %s is for no name", certFile)
 	}
-}
-
-// static are the targets that a configuration lists itself.
-func static(found discovery.Configs) []*targetgroup.Group {
-	for _, one := range found {
-		if groups, ok := one.(discovery.StaticConfig); ok {
-			return groups
-		}
-	}
-	return nil
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	client "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/promql"
@@ -85,32 +85,14 @@ func (s *Server) startEngine() error {
 	return s.makeRules(cfg)
 }
 
-// makeRules makes the rule manager, without those left out.
-func (s *Server) makeRules(cfg *config.Config) error {
-	e := s.engine
-	loaded, err := loadRules(s.cfg.Files, cfg.RuleFiles, e.syntax)
-	if err != nil {
-		return err
-	}
-	exists, err := s.parts(cfg)
-	if err != nil {
-		return err
-	}
-	s.leftOut = loaded.leaveOut(exists)
-	self, err := url.Parse(s.URL())
-	if err != nil {
-		return fmt.Errorf("read own address: %w", err)
-	}
-	var ctx context.Context
-	ctx, e.endRules = context.WithCancel(context.Background())
-	send := rules.SendAlerts(e.alertmanagers, self.String())
-	e.ruler = rules.NewManager(&rules.ManagerOptions{
-		NameValidationScheme: model.UTF8Validation, ExternalURL: self, Context: ctx, Logger: e.log, Registerer: e.registry,
-		AppendableV2: e.store, Queryable: e.store, QueryFunc: rules.EngineQueryFunc(e.queries, e.store), NotifyFunc: newAlertLog(s.cfg.Log, send).notify,
-		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: resendDelay,
-		GroupLoader: loaded, Parser: e.syntax,
-	})
-	return e.ruler.Update(time.Duration(cfg.GlobalConfig.EvaluationInterval), loaded.names(), cfg.GlobalConfig.ExternalLabels, self.String(), nil)
+// buildInfo is the metric by which a Prometheus says which it is.
+func buildInfo() client.Collector {
+	v := version()
+	return client.NewGaugeFunc(client.GaugeOpts{
+		Name:        "prometheus_build_info",
+		Help:        "A metric with a constant '1' value labeled by version, revision and goversion from which prometheus was built.",
+		ConstLabels: client.Labels{"version": v.Version, "revision": v.Revision, "goversion": v.GoVersion},
+	}, func() float64 { return 1 })
 }
 
 // runEngine has the parts work. They are stopped in the opposite order: first the
@@ -161,6 +143,16 @@ func (e *engine) scrape(cfg *config.Config) error {
 	default:
 	}
 	e.targets <- found
+	return nil
+}
+
+// static are the targets that a configuration lists itself.
+func static(found discovery.Configs) []*targetgroup.Group {
+	for _, one := range found {
+		if groups, ok := one.(discovery.StaticConfig); ok {
+			return groups
+		}
+	}
 	return nil
 }
 

@@ -1,13 +1,16 @@
 package prometheus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	client "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
@@ -15,7 +18,36 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
 )
+
+// makeRules makes the rule manager, without those left out.
+func (s *Server) makeRules(cfg *config.Config) error {
+	e := s.engine
+	loaded, err := loadRules(s.cfg.Files, cfg.RuleFiles, e.syntax)
+	if err != nil {
+		return err
+	}
+	exists, err := s.parts(cfg)
+	if err != nil {
+		return err
+	}
+	s.leftOut = loaded.leaveOut(exists)
+	self, err := url.Parse(s.URL())
+	if err != nil {
+		return fmt.Errorf("read own address: %w", err)
+	}
+	var ctx context.Context
+	ctx, e.endRules = context.WithCancel(context.Background())
+	send := rules.SendAlerts(e.alertmanagers, self.String())
+	e.ruler = rules.NewManager(&rules.ManagerOptions{
+		NameValidationScheme: model.UTF8Validation, ExternalURL: self, Context: ctx, Logger: e.log, Registerer: e.registry,
+		AppendableV2: e.store, Queryable: e.store, QueryFunc: rules.EngineQueryFunc(e.queries, e.store), NotifyFunc: newAlertLog(s.cfg.Log, send).notify,
+		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: resendDelay,
+		GroupLoader: loaded, Parser: e.syntax,
+	})
+	return e.ruler.Update(time.Duration(cfg.GlobalConfig.EvaluationInterval), loaded.names(), cfg.GlobalConfig.ExternalLabels, self.String(), nil)
+}
 
 // ruleFiles are the rules of each file; they are a loader of the rule manager's.
 type ruleFiles struct {

@@ -158,16 +158,6 @@ func version() *v1.PrometheusVersion {
 	return v
 }
 
-// buildInfo is the metric by which a Prometheus says which it is.
-func buildInfo() client.Collector {
-	v := version()
-	return client.NewGaugeFunc(client.GaugeOpts{
-		Name:        "prometheus_build_info",
-		Help:        "A metric with a constant '1' value labeled by version, revision and goversion from which prometheus was built.",
-		ConstLabels: client.Labels{"version": v.Version, "revision": v.Revision, "goversion": v.GoVersion},
-	}, func() float64 { return 1 })
-}
-
 // about says to people what answers here.
 func (s *Server) about(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
