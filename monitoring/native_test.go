@@ -125,7 +125,7 @@ func TestMonitoringIsRunNatively(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := bufio.NewScanner(out)
-	for said.Scan() && !strings.Contains(said.Text(), "Ctrl-C stops") { //nolint:revive // until it says so
+	for said.Scan() && !strings.Contains(said.Text(), "Ctrl-C stops") { // until it says so
 	}
 	staged := filepath.Join(folder, "data-native", "config")
 	loaded, err := config.LoadFile(filepath.Join(staged, "prometheus.yml"), false, slog.New(slog.DiscardHandler))
@@ -158,7 +158,7 @@ func TestMonitoringIsRunNatively(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for said.Scan() { //nolint:revive // to its end
+	for said.Scan() { // to its end
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("told to stop, it ended with %v", err)

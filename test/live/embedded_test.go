@@ -64,8 +64,8 @@ func TestTheEmbeddedPrometheusIsOne(t *testing.T) {
 	if err := up.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	real := startOn(t, filepath.Join(data, "prometheus"))
-	if diff := cmp.Diff(want, answers(t, real, expressions, at)); diff != "" {
+	other := startOn(t, filepath.Join(data, "prometheus"))
+	if diff := cmp.Diff(want, answers(t, other, expressions, at)); diff != "" {
 		t.Errorf("a real Prometheus answers otherwise (-embedded +real):\n%s", diff)
 	}
 	if found := slices.DeleteFunc(slices.Clone(expressions), func(e string) bool { return want[e] == "[]" }); len(found) < 10 {

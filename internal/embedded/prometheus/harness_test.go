@@ -60,15 +60,14 @@ func (o *output) lines(texts ...string) []string {
 }
 
 // until waits for a line with all the texts.
-func (o *output) until(t *testing.T, texts ...string) string {
+func (o *output) until(t *testing.T, texts ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); pause() {
-		if found := o.lines(texts...); len(found) > 0 {
-			return found[0]
+		if len(o.lines(texts...)) > 0 {
+			return
 		}
 	}
 	t.Fatalf("no line with %q in:\n%s", texts, o)
-	return ""
 }
 
 // pause is between two looks at what is waited for.

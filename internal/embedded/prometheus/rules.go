@@ -227,9 +227,9 @@ func (p *parts) judge(expr parser.Expr) (left parser.Expr, missing []string) {
 		}
 		return e, missing
 	case *parser.BinaryExpr:
-		lhs, without := p.judge(e.LHS)
+		lhs, missing := p.judge(e.LHS)
 		rhs, more := p.judge(e.RHS)
-		missing = append(without, more...)
+		missing = append(missing, more...)
 		switch {
 		case lhs != nil && rhs != nil:
 			e.LHS, e.RHS = lhs, rhs

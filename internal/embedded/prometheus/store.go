@@ -272,7 +272,7 @@ func (a *aside) checkLog() error {
 func readAll(log io.ReadCloser) error {
 	defer log.Close()
 	r := wlog.NewReader(log)
-	for r.Next() { //nolint:revive // reading checks
+	for r.Next() { // reading checks
 	}
 	return r.Err()
 }
