@@ -306,6 +306,20 @@ func TestTheReadmeNamesTheOldestGo(t *testing.T) {
 	}
 }
 
+// The README's samples are of one run: what they show of an order is of the same
+// order, so a reader can follow its trace from one to the next.
+func TestTheReadmesSamplesAreOfOneRun(t *testing.T) {
+	text := read(t, readme)
+	traces := regexp.MustCompile(`\b[0-9a-f]{32}\b`).FindAllString(text, -1)
+	if len(traces) < 4 || len(slices.Compact(slices.Sorted(slices.Values(traces)))) != 1 {
+		t.Errorf("%s shows the traces %v, want one in its log, exemplar and story", readme, traces)
+	}
+	spans := regexp.MustCompile(`order created .* span_id=(\w{16})`).FindStringSubmatch(text)
+	if spans == nil || !strings.Contains(text, `span_id="`+spans[1]+`"`) {
+		t.Errorf("%s: the exemplar is not of the line in the log", readme)
+	}
+}
+
 // goNames returns the names of all Go files, and of all functions that a file
 // of tests declares.
 func goNames(t *testing.T) (files, functions map[string]bool) {
