@@ -332,13 +332,12 @@ func (d *disk) cutUnsynced() error {
 // end seals what kfake has left, once it has stopped. After a failure it takes
 // off the logs what is not known to be on disk.
 func (d *disk) end(logs map[string]mark, clock int64) error {
-	if err := d.flush(); err != nil {
-		return errors.Join(err, d.cutUnsynced())
-	}
+	err := d.flush()
 	if d.ends.file != nil {
-		if err := d.ends.file.Close(); err != nil {
-			return err
-		}
+		err = errors.Join(err, d.ends.file.Close())
+	}
+	if err != nil {
+		return errors.Join(err, d.cutUnsynced())
 	}
 	names := hints()
 	for folder := range logs {
