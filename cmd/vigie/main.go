@@ -9,10 +9,12 @@ import (
 	"syscall"
 
 	"github.com/vigie-dev/vigie/internal/cli"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/services"
 )
 
 func main() {
+	kafka.BoundDecompression()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a graceful stop. Once it has come, signals
 	// have their usual effect again: a second one exits at once.

@@ -59,6 +59,8 @@ func brokerHint(err error) string {
 	switch {
 	case errors.Is(err, embedded.ErrDamaged):
 		return "; restore a copy of the data folder, or give up what is damaged with `vigie broker --salvage`, which keeps it aside (docs/embedded-broker.md)"
+	case errors.Is(err, kafka.ErrUnreadable):
+		return "; see docs/operations.md#a-batch-that-cannot-be-read"
 	case errors.Is(err, embedded.ErrDisk):
 		return "; nothing that was acknowledged is lost: see that the disk is well, and start again"
 	case errors.Is(err, embedded.ErrAddress):

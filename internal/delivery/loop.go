@@ -3,7 +3,8 @@
 // so that this promise is kept, and tested, in one place for all services.
 //
 // loop.go has what a service gives and gets, and where partitions begin;
-// worker.go follows a record through the loop; failure.go says what becomes of
+// feed.go sees to it that a partition's records come, or that it is told that they
+// cannot; worker.go follows a record through the loop; failure.go says what becomes of
 // one that cannot be processed, or of what it causes that is too large;
 // tracecontext.go has how traces pass through; codec.go turns records into
 // events and back.
@@ -291,8 +292,8 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 		loop: l, partition: p, grace: grace, next: start.(int64), published: -1,
 		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
 	}
-	err := w.run(session.Context(), claim.Messages())
-	if errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
+	err := w.consumeClaim(session.Context(), claim.Messages())
+	if errors.Is(err, kafka.ErrUnreadable) || errors.Is(err, ErrLogMismatch) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {
 		l.broken.Store(&err) // sarama only logs it, and would come again
 	}
 	return err

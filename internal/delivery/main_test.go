@@ -20,6 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	kafka.BoundDecompression()
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 

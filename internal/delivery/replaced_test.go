@@ -20,6 +20,13 @@ func (f *fixture) onBroker(t *testing.T, n int64) (kafka.Config, *kafka.Client) 
 	t.Helper()
 	cfg, client := testkafka.Embedded(t)
 	fill(t, cfg, n)
+	f.at(t, cfg, client)
+	return cfg, client
+}
+
+// at has the fixture's loop read a broker's topic.
+func (f *fixture) at(t *testing.T, cfg kafka.Config, client *kafka.Client) {
+	t.Helper()
 	ids, err := kafka.Identities(t.Context(), client, f.cfg.Topics)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +38,6 @@ func (f *fixture) onBroker(t *testing.T, n int64) (kafka.Config, *kafka.Client) 
 	}
 	t.Cleanup(func() { _ = rebalances.Close() })
 	f.deps.Rebalances = rebalances
-	return cfg, client
 }
 
 // recreate replaces the topic by an empty one of the same name.

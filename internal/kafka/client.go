@@ -131,7 +131,7 @@ func hopeless(err error) bool {
 	for _, final := range []error{
 		ErrTLS, ErrSASL, sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
 		sarama.ErrPolicyViolation, sarama.ErrInvalidConfig, sarama.ErrInvalidReplicationFactor, sarama.ErrInvalidPartitions,
-		sarama.ErrInvalidTopic, sarama.ErrUnsupportedVersion, sarama.ErrOffsetOutOfRange,
+		sarama.ErrInvalidTopic, sarama.ErrUnsupportedVersion, sarama.ErrOffsetOutOfRange, ErrUnreadable,
 	} {
 		if errors.Is(err, final) {
 			return true

@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	kafka.BoundDecompression()
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 

@@ -317,18 +317,30 @@ var errNothing = errors.New("the log gives nothing at this offset")
 
 // fetch reads a piece of a log, one batch at least.
 func (c *Client) fetch(p record.Partition, from int64) (fetched, error) {
+	piece, err := c.fetchBytes(p, from, fetchBytes)
+	if !errors.Is(err, errDecode) {
+		return piece, err
+	}
+	return c.first(p, from)
+}
+
+// fetchBytes reads so much of a log, one batch at least.
+func (c *Client) fetchBytes(p record.Partition, from int64, bytes int32) (fetched, error) {
 	leader, err := c.Leader(p.Topic, p.ID)
 	if err != nil {
 		return fetched{}, fmt.Errorf("find leader: %w", err)
 	}
 	request := &sarama.FetchRequest{
 		Version: 10, SessionEpoch: -1, // with zstd, without a session
-		MinBytes: 1, MaxBytes: fetchBytes, Isolation: sarama.ReadCommitted,
+		MinBytes: 1, MaxBytes: bytes, Isolation: sarama.ReadCommitted,
 		MaxWaitTime: int32(fetchWait.Milliseconds()), //nolint:gosec // below a second
 	}
-	request.AddBlock(p.Topic, p.ID, from, fetchBytes, -1)
+	request.AddBlock(p.Topic, p.ID, from, bytes, -1)
 	response, err := leader.Fetch(request)
 	if err != nil {
+		if _, alive := leader.ApiVersions(&sarama.ApiVersionsRequest{}); alive == nil { // the answer came
+			return fetched{}, fmt.Errorf("%w: %w", errDecode, err)
+		}
 		_ = leader.Close() // it is opened again by the next look for the leader
 		return fetched{}, errors.Join(err, c.RefreshMetadata(p.Topic))
 	}
@@ -342,7 +354,11 @@ func (c *Client) fetch(p record.Partition, from int64) (fetched, error) {
 		return fetched{}, errors.Join(block.Err, c.RefreshMetadata(p.Topic))
 	}
 	piece, err := committed(p, from, block)
-	if err == nil && piece.next == from {
+	switch {
+	case err != nil || piece.next > from:
+	case block.Partial || len(block.RecordsSet) > 0: // brokers give the first batch as a whole
+		err = fmt.Errorf("%w: it ends within a record", errDecode)
+	default:
 		err = errNothing
 	}
 	return piece, err
@@ -374,7 +390,9 @@ func committed(p record.Partition, from int64, block *sarama.FetchResponseBlock)
 			delete(aborting, batch.ProducerID)
 		case batch.Control, batch.IsTransactional && aborting[batch.ProducerID]:
 		default:
-			piece.add(p, batch)
+			if err := piece.add(p, batch); err != nil {
+				return fetched{}, err
+			}
 		}
 		piece.next = max(piece.next, batch.LastOffset()+1)
 	}
@@ -392,10 +410,13 @@ func endsInAbort(marker *sarama.RecordBatch) bool {
 
 // add takes a batch's records, from where the piece has come to on. A batch
 // that lacks some of those that it had has holes, too.
-func (f *fetched) add(p record.Partition, batch *sarama.RecordBatch) {
+func (f *fetched) add(p record.Partition, batch *sarama.RecordBatch) error {
 	f.records = slices.Grow(f.records, len(batch.Records))
 	for _, r := range batch.Records {
 		offset := batch.FirstOffset + r.OffsetDelta
+		if r.OffsetDelta < 0 || offset > batch.LastOffset() {
+			return fmt.Errorf("%w: it ends at offset %d and has a record at %d", errDecode, batch.LastOffset(), offset)
+		}
 		if offset < f.next {
 			continue
 		}
@@ -408,4 +429,5 @@ func (f *fetched) add(p record.Partition, batch *sarama.RecordBatch) {
 		f.next = offset + 1
 	}
 	f.missing(p, batch.LastOffset()+1)
+	return nil
 }

@@ -18,7 +18,12 @@ func Embedded(t testing.TB) (kafka.Config, *kafka.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	cfg := kafka.Config{Brokers: []string{b.Address()}, ClientID: "test", Patience: time.Minute}
+	return connect(t, []string{b.Address()})
+}
+
+func connect(t testing.TB, brokers []string) (kafka.Config, *kafka.Client) {
+	t.Helper()
+	cfg := kafka.Config{Brokers: brokers, ClientID: "test", Patience: time.Minute}
 	client, err := kafka.Connect(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
