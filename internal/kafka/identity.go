@@ -99,11 +99,17 @@ func (i *Identity) Check() error {
 	if i == nil {
 		return nil
 	}
+	_, err := i.look()
+	return err
+}
+
+// look is Check, and returns what the broker says of the topics.
+func (i *Identity) look() (*sarama.MetadataResponse, error) {
 	response, err := metadata(i.client, i.topics)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return i.compare(response)
+	return response, i.compare(response)
 }
 
 // Confirm is [Identity.Check] of the broker that leads a partition. Where it
@@ -174,19 +180,39 @@ func (p *poll) do(request func() error) error {
 type Health struct {
 	identity *Identity
 	interval time.Duration
+	inSync   map[string]int // as [InSync] returns it
 	last     atomic.Pointer[error]
 }
 
-// NewHealth makes a Health for a client that has just answered.
-func NewHealth(identity *Identity, interval time.Duration) *Health {
-	return &Health{identity: identity, interval: interval}
+// NewHealth makes a Health for a client that has just answered. Of the topics that
+// inSync names, each partition has to have so many in-sync replicas.
+func NewHealth(identity *Identity, interval time.Duration, inSync map[string]int) *Health {
+	return &Health{identity: identity, interval: interval, inSync: inSync}
+}
+
+// ErrShort: a partition has fewer in-sync replicas than it takes to write to it.
+var ErrShort = errors.New("too few in-sync replicas to write")
+
+// short looks for partitions that take no writes.
+func (h *Health) short(now *sarama.MetadataResponse) error {
+	for _, t := range now.Topics {
+		for _, p := range t.Partitions {
+			if has, needs := len(p.Isr), h.inSync[t.Name]; has < needs {
+				return fmt.Errorf("%w: partition %d of %s has %d of %d", ErrShort, p.ID, t.Name, has, needs)
+			}
+		}
+	}
+	return nil
 }
 
 // Run checks until ctx ends, or until the topics have been replaced, which is
 // [ErrReplaced].
 func (h *Health) Run(ctx context.Context) error {
 	return lifecycle.Every(ctx, h.interval, func(context.Context) error {
-		err := h.identity.Check()
+		now, err := h.identity.look()
+		if err == nil {
+			err = h.short(now)
+		}
 		h.last.Store(&err)
 		if errors.Is(err, ErrReplaced) {
 			return err
@@ -201,7 +227,7 @@ func (h *Health) Check(context.Context) error {
 	switch {
 	case err == nil || *err == nil:
 		return nil
-	case errors.Is(*err, ErrReplaced):
+	case errors.Is(*err, ErrReplaced), errors.Is(*err, ErrShort):
 		return *err
 	default:
 		return fmt.Errorf("broker does not answer: %w", *err)

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -33,7 +34,7 @@ func replacedTopicsAreNoticed(t *testing.T, client *kafka.Client) {
 	if err := errors.Join(identity.Check(), confirm()); err != nil {
 		t.Fatal(err)
 	}
-	health := kafka.NewHealth(identity, time.Millisecond)
+	health := kafka.NewHealth(identity, time.Millisecond, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- health.Run(t.Context()) }()
 
@@ -69,5 +70,34 @@ func replacedTopicsAreNoticed(t *testing.T, client *kafka.Client) {
 	}
 	if err := health.Check(t.Context()); !errors.Is(err, kafka.ErrReplaced) {
 		t.Errorf("readiness says %v", err)
+	}
+}
+
+// A topic that has lost more replicas than writing to it can do without does not
+// have its writers ready.
+func TestTopicsShortOfReplicasAreNotReady(t *testing.T) {
+	_, client := testkafka.Embedded(t)
+	topics := []string{banking.TopicOrdersCreated}
+	known, err := kafka.Identities(t.Context(), client, topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough, err := kafka.InSync(t.Context(), client, topics)
+	if err != nil || enough[banking.TopicOrdersCreated] != 1 {
+		t.Fatalf("a topic needs %v, %v", enough, err)
+	}
+	health := kafka.NewHealth(kafka.NewIdentity(client, topics, known), time.Millisecond, map[string]int{banking.TopicOrdersCreated: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- health.Run(ctx) }()
+	for deadline := time.Now().Add(time.Minute); health.Check(ctx) == nil && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := health.Check(t.Context()); !errors.Is(err, kafka.ErrShort) {
+		t.Errorf("of one replica, with two needed: %v", err)
 	}
 }

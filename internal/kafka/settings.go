@@ -93,6 +93,30 @@ func describe(admin sarama.ClusterAdmin, topic string) (map[string]string, error
 	return settings, nil
 }
 
+// InSync returns how many in-sync replicas each of the topics needs to take writes
+// that all of them acknowledge (min.insync.replicas).
+func InSync(ctx context.Context, client *Client, topics []string) (least map[string]int, err error) {
+	least = map[string]int{}
+	err = client.cfg.patiently(ctx, func() error {
+		admin, err := sarama.NewClusterAdminFromClient(client.Client)
+		if err != nil {
+			return err
+		}
+		for _, topic := range topics {
+			settings, err := describe(admin, topic)
+			if err != nil {
+				return err
+			}
+			least[topic], _ = strconv.Atoi(settings[settingInSync]) // 0 where it is not told
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read how many replicas the topics need: %w", err)
+	}
+	return least, nil
+}
+
 // compare finds what [AlignTopics] can set, and what only an operator should.
 func compare(want banking.Topic, settings map[string]string) (out []Concern) {
 	number := func(name string) (int64, bool) {

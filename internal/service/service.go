@@ -300,7 +300,11 @@ func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
 		return err
 	}
 	b.Topics = kafka.NewIdentity(b.Control, topics, identities)
-	health := kafka.NewHealth(b.Topics, healthInterval)
+	inSync, err := kafka.InSync(ctx, b.Control, b.Definition.Produces)
+	if err != nil { // it may not be ours to ask
+		b.Log.WarnContext(ctx, "readiness cannot know how many replicas writing needs", "error", err)
+	}
+	health := kafka.NewHealth(b.Topics, healthInterval, inSync)
 	b.Stack.Go("kafka health", health.Run)
 	b.Ready.Add("kafka", health.Check)
 	return nil
