@@ -1,9 +1,11 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -134,4 +136,32 @@ type refusing struct{}
 
 func (refusing) PublishAll(context.Context, []*sarama.ProducerMessage) error {
 	return fmt.Errorf("%w: %w", kafka.ErrUnacknowledged, &kafka.TooLargeError{Records: []int{0}, Err: sarama.ErrMessageSizeTooLarge})
+}
+
+// What the log says of a failed record names its order, and how to see its
+// letter once there is one; of a key that is no order's id it repeats nothing.
+func TestAFailureNamesItsOrderAndLetter(t *testing.T) {
+	transient, away := Transient(ReasonAuthoriser, errors.New("timeout")), errors.New("storage is away")
+	for name, test := range map[string]struct {
+		key  string
+		err  error
+		try  int
+		want string
+	}{
+		"a try":            {"order-7", transient, 1, `"order_id":"order-7"}`},
+		"the last try":     {"order-7", transient, 3, `"order_id":"order-7","letter":"vigie dlq list --order order-7"}`},
+		"it is tried on":   {"order-7", away, 3, `"order_id":"order-7"}`},
+		"a hostile key":    {"x; rm -rf /", transient, 3, `"error":"authoriser: timeout"}`},
+		"an option":        {"--yes", transient, 3, `"error":"authoriser: timeout"}`},
+		"no key":           {"", transient, 3, `"error":"authoriser: timeout"}`},
+		"a key with marks": {"ordér", transient, 3, `"error":"authoriser: timeout"}`},
+	} {
+		var out bytes.Buffer
+		l := &Loop[int, int]{}
+		l.deps.Log = slog.New(slog.NewJSONHandler(&out, nil))
+		l.logOf(record.Record{Key: []byte(test.key)}, test.err, test.try).Warn("record not processed")
+		if !strings.HasSuffix(strings.TrimSpace(out.String()), test.want) {
+			t.Errorf("%s: %s, want %s", name, out.String(), test.want)
+		}
+	}
 }

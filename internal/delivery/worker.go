@@ -1,10 +1,14 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/trace"
@@ -131,7 +135,7 @@ func (w *worker[State, Change]) outOfRange(ctx context.Context, m *sarama.Consum
 	c := ClassOf(err).consequences()
 	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
 	span.End(err)
-	l.deps.Log.Log(ctx, c.level, "record not processed", "topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", c.tries, "error", err)
+	l.logOf(r, err, c.tries).Log(ctx, c.level, "record not processed")
 	messages := l.complete(ctx, l.setAside(r, err))
 	return []decision[Change]{{Decided: Decided[Change]{Context: ctx, Record: r}, messages: messages, err: err}}
 }
@@ -251,7 +255,7 @@ func (w *worker[State, Change]) handle(
 			return nil
 		}
 		c := ClassOf(d.err).consequences()
-		log := l.deps.Log.With("topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", tries, "error", d.err)
+		log := l.logOf(r, d.err, tries)
 		if c.tries == 0 || tries < c.tries {
 			log.Log(d.Context, c.level, "record failed, trying again")
 			return d.err
@@ -264,6 +268,29 @@ func (w *worker[State, Change]) handle(
 		err = fmt.Errorf("%w: %w", errSessionOver, err)
 	}
 	return d, err
+}
+
+// logOf names a record that failed, the order that it is about, and how to see
+// the order's letter where the record becomes one.
+func (l *Loop[State, Change]) logOf(r record.Record, err error, try int) *slog.Logger {
+	c := ClassOf(err).consequences()
+	log := l.deps.Log.With("topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", try, "error", err)
+	if !readable(r.Key) {
+		return log
+	}
+	log = log.With("order_id", string(r.Key))
+	if c.deadLetter && try == c.tries {
+		log = log.With("letter", "vigie dlq list --order "+string(r.Key))
+	}
+	return log
+}
+
+// readable says whether a key reads like an order's id, and can be typed as one.
+func readable(key []byte) bool {
+	odd := func(r rune) bool {
+		return !strings.ContainsRune("-._", r) && (r > unicode.MaxASCII || !unicode.In(r, unicode.Letter, unicode.Digit))
+	}
+	return len(key) > 0 && len(key) <= 128 && key[0] != '-' && bytes.IndexFunc(key, odd) < 0
 }
 
 // try has the handler see the record once, inside the record's process span:
