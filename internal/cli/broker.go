@@ -84,7 +84,7 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 		return nil, err
 	}
 	return embedded.Start(ctx, embedded.Config{
-		Address: c.String(flagBrokerAddr), Folder: c.String(flagData), Log: log,
+		Address: listenAddress(c, flagBrokerAddr), Folder: c.String(flagData), Log: log,
 		// Decisions outlive what could be decided again, by size as by time. A
 		// decision is about as large as its order.
 		TopicBytes: map[string]int64{banking.TopicOrdersCreated: embedded.RetentionBytes / 2},
@@ -96,8 +96,8 @@ func topicsCommand() *cli.Command {
 		Name: "topics", Usage: "create the topics that do not exist, and set those that do", HideHelpCommand: true,
 		Description: "Makes the retention of topics that exist longer and the size that they take larger where they are less than is\n" +
 			"needed, and says what it has changed; it makes neither less. What else endangers the promise is listed.",
-		Flags:  kafkaFlags(defaultBroker),
-		Action: topics,
+		Flags:  append(kafkaFlags(forInstance(defaultBroker)), instanceFlag()),
+		Action: onInstance(topics),
 	}
 }
 

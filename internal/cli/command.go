@@ -16,6 +16,7 @@
 //	dlq_text.go     how letters are written, for people and for programs
 //	audit.go        vigie audit
 //	trace.go        vigie trace
+//	instance.go     how tools find a running instance, and how its ports are moved
 //	health.go       vigie health
 //	doctor.go       vigie doctor
 //	demo.go         vigie demo, and what vigie up --demo adds

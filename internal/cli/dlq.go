@@ -44,7 +44,7 @@ func dlqCommand() *cli.Command {
 			"   vigie dlq purge --order order-7             give one up for good\n\n" +
 			"A replayed order is decided once, however often it is replayed. A purged one is never decided. Letters\n" +
 			"whose order has been decided all the same wait for nobody: they are neither replayed nor purged.",
-		Flags:    kafkaFlags(defaultBroker),
+		Flags:    append(kafkaFlags(forInstance(defaultBroker)), instanceFlag()),
 		Commands: []*cli.Command{dlqListCommand(), dlqShowCommand(), dlqReplayCommand(), dlqPurgeCommand()},
 		Action:   func(_ context.Context, c *cli.Command) error { return cli.ShowSubcommandHelp(c) },
 	}
@@ -145,7 +145,7 @@ func dlqListCommand() *cli.Command {
 		Flags: append(filterFlags(),
 			&cli.BoolFlag{Name: "all", Category: "Which letters", Usage: "also those that have been replayed or purged, or whose order has been decided"},
 			jsonFlag("one JSON object per letter and line")),
-		Action: dlqList,
+		Action: onInstance(dlqList),
 	}
 }
 
@@ -169,7 +169,7 @@ func dlqShowCommand() *cli.Command {
 		Description: "   vigie dlq show orders.dlq/1/42\n" +
 			"   vigie dlq show --json orders.dlq/1/42 | jq .value",
 		Flags:  []cli.Flag{jsonFlag("one JSON object")},
-		Action: dlqShow,
+		Action: onInstance(dlqShow),
 	}
 }
 
@@ -211,7 +211,7 @@ func dlqReplayCommand() *cli.Command {
 			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},
 			&cli.BoolFlag{Name: flagAgain, Category: "Which letters", Usage: "also letters that have been replayed; a purge is for good"},
 			jsonFlag("one JSON object per letter and line, the last one with the totals")),
-		Action: dlqReplay,
+		Action: onInstance(dlqReplay),
 	}
 }
 
@@ -245,7 +245,7 @@ func dlqPurgeCommand() *cli.Command {
 			&cli.BoolFlag{Name: flagAllLetters, Category: "Which letters", Usage: "every letter that waits"},
 			yesFlag(),
 			jsonFlag("one JSON object per letter and line, the last one with the totals; needs --yes")),
-		Action: dlqPurge,
+		Action: onInstance(dlqPurge),
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 
 	flagData                = "data"
 	variableData            = "VIGIE_DATA"
+	defaultData             = "./data"
 	flagDatabase            = "database-url"
 	flagDatabaseConnections = "database-max-connections"
 	flagRetention           = "retention"
@@ -167,7 +168,7 @@ func databaseFlags() []cli.Flag {
 
 func dataFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: flagData, Sources: cli.EnvVars(variableData), Value: "./data", Category: "Storage",
+		Name: flagData, Sources: cli.EnvVars(variableData), Value: defaultData, Category: "Storage",
 		Usage: "`FOLDER` for the embedded broker's log and the services' state",
 	}
 }

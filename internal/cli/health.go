@@ -35,12 +35,13 @@ var errUnhealthy = errors.New("not healthy")
 func healthCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: healthName, Usage: "check whether services are ready", ArgsUsage: "[URL…]", HideHelpCommand: true,
-		Description: "Requests each URL, or the services where they listen by default, and exits with 0 when all answer\n" +
+		Description: "Requests each URL, or the services where they are, and exits with 0 when all answer\n" +
 			"with 200. A URL without a path gets the path /health/ready.",
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
+			instanceFlag(),
 			&duration.Flag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together", Validator: positiveDuration},
 		}),
-		Action: func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) },
+		Action: onInstance(func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) }),
 	}
 }
 

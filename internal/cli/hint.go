@@ -47,8 +47,8 @@ func hint(err error) string {
 		return check(name + flagTokens)
 	case errors.Is(err, httpapi.ErrCertificate):
 		return check(flagHTTPCert, flagHTTPKey)
-	case errors.Is(err, errNeedsJaeger), errors.Is(err, traces.ErrAway):
-		return "; set --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
+	case errors.Is(err, errNeedsSpans), errors.Is(err, traces.ErrAway):
+		return "; start one with `vigie up`, or set --" + flagPage + " (VIGIE_PAGE_URL) or --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
 	default:
 		return brokerHint(err)
 	}
@@ -72,7 +72,7 @@ func brokerHint(err error) string {
 	case errors.Is(err, kafka.ErrSASL):
 		return check(flagSASLMechanism, flagSASLUser, flagSASLPassword) + " or " + variable(flagSASLPassword+flagFileSuffix)
 	case errors.Is(err, kafka.ErrUnreachable):
-		return "; start one with `vigie broker` or set " + setting(flagBrokers)
+		return "; start everything with `vigie up`, or a broker with `vigie broker`, or set " + setting(flagBrokers)
 	default:
 		return ""
 	}

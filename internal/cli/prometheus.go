@@ -36,7 +36,7 @@ func prometheusFlags() []cli.Flag {
 // is wanted. What it is to scrape is not all there yet.
 func (p *parts) startPrometheus(ctx context.Context) error {
 	p.around.PrometheusURL = baseURL(p.c, flagPrometheus)
-	address := p.c.String(flagPrometheusAddr)
+	address := listenAddress(p.c, flagPrometheusAddr)
 	if p.around.PrometheusURL != "" || address == "" {
 		return nil
 	}

@@ -159,7 +159,7 @@ func settings(c *cli.Command, s services.Service, brokers []string) (service.Set
 		return service.Settings{}, err
 	}
 	return service.Settings{
-		HTTP: httpSettings(c, s), KafkaSecurity: security, Version: programVersion(), Address: c.String(s.Name + flagAddr), Brokers: brokers,
+		HTTP: httpSettings(c, s), KafkaSecurity: security, Version: programVersion(), Address: listenAddress(c, s.Name+flagAddr), Brokers: brokers,
 		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
 		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
 		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c), Fault: injector,

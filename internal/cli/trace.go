@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,36 +29,41 @@ const (
 	flagSuiviURL      = "suivi-url"
 	flagJaegerURL     = "jaeger-url"
 	defaultTraceLimit = 200
-	// traceTimeout bounds each answer of suivi and Jaeger.
+	// traceTimeout bounds each answer of suivi, of the instance and of Jaeger.
 	traceTimeout = 5 * time.Second
 )
 
-// errNeedsJaeger: a trace was asked for by its id, and Jaeger is not to be used.
-var errNeedsJaeger = errors.New("only Jaeger can find a trace by its id")
+// errNeedsSpans: a trace was asked for by its id, and there is nobody to ask.
+var errNeedsSpans = errors.New("only a running instance or Jaeger can find a trace by its id")
 
 func traceCommand() *cli.Command {
 	const where = "Where to ask"
 	return &cli.Command{
 		Name: "trace", Usage: "show one order's story, from its request to the statistics", ArgsUsage: "ORDER", HideHelpCommand: true,
-		Description: "Finds the order's records in Kafka and in them the trace that it began, and prints the trace's spans from\n" +
-			"Jaeger as a tree: who did what, when, for how long, and what failed. Without Jaeger, or where it does not\n" +
-			"have the trace, the story comes from the records. Changes nothing. Exits with 0 when there is a story, else with 1.\n\n" +
+		Description: "Finds the order's records in Kafka and in them the trace that it began, and prints the trace's spans as\n" +
+			"a tree: who did what, when, for how long, and what failed. The spans are those that the running instance keeps,\n" +
+			"or Jaeger's. Where there are none, the story comes from the records. It ends with why the order is where it is,\n" +
+			"and with the command to type next. Changes nothing. Exits with 0 when there is a story, else with 1.\n\n" +
 			"   vigie trace order-1                             an order\n" +
-			"   vigie trace 4bf92f3577b34da6a3ce929d0e0e4736    a trace, of a log line or an exemplar; from Jaeger alone\n" +
+			"   vigie trace 4bf92f3577b34da6a3ce929d0e0e4736    a trace, of a log line or an exemplar; from spans alone\n" +
 			"   vigie trace order-1 --json | jq -r '.records[].place'\n" +
 			"   vigie trace order-1 --json | jq -r '.spans[] | select(.failed) | .name + \": \" + .error'",
-		Flags: append(kafkaFlags(defaultBroker),
+		Flags: append(kafkaFlags(forInstance(defaultBroker)), instanceFlag(),
 			&cli.StringFlag{
 				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Value: "http://" + suivi.Definition().Address, Category: where,
 				Usage: "`URL` of suivi, which knows when the order was placed; without it the whole log is read",
 			},
 			&cli.StringFlag{
 				Name: flagJaegerURL, Sources: cli.EnvVars("VIGIE_JAEGER_URL"), Value: "http://127.0.0.1:16686", Category: where,
-				Usage: "`URL` of Jaeger; with an empty one the story comes from the records",
+				Usage: "`URL` of Jaeger; where it is not set the running instance is asked first, an empty one is not asked",
+			},
+			&cli.StringFlag{
+				Name: flagPage, Sources: cli.EnvVars("VIGIE_PAGE_URL"), Category: where,
+				Usage: "`URL` of a running instance's page (default: of the instance which runs in --" + flagData + ")",
 			},
 			&duration.Flag{
 				Name: flagTimeout, Value: traceTimeout, Category: where,
-				Usage: "how long each answer of suivi and Jaeger may take; what does not answer is done without",
+				Usage: "how long each answer of suivi, the instance and Jaeger may take; what does not answer is done without",
 			},
 			&cli.IntFlag{
 				Name: flagLimit, Value: defaultTraceLimit, Validator: notNegative, Category: "Output",
@@ -65,7 +71,7 @@ func traceCommand() *cli.Command {
 			},
 			&cli.BoolFlag{Name: flagJSON, Usage: "print one JSON object", Category: "Output"},
 		),
-		Action: runTrace,
+		Action: onInstance(runTrace),
 	}
 }
 
@@ -96,34 +102,56 @@ func parseTraceID(text string) (id string, ok bool) {
 	return text, traces.IsTraceID(text)
 }
 
-// traceReport is what Jaeger has of a trace.
+// traceReport is what is known of a trace's spans.
 func traceReport(ctx context.Context, c *cli.Command, id string) (traces.Report, error) {
-	if jaegerURL(c) == "" {
-		return traces.Report{}, errNeedsJaeger
-	}
-	tree, err := jaegerTree(ctx, c, id)
+	report := traces.Report{TraceID: id}
+	err := findSpans(ctx, c, &report)
 	switch {
 	case errors.Is(err, traces.ErrUnknownTrace):
-		return traces.Report{}, fmt.Errorf("%w %s: %s", err, id, neverKept)
+		return report, fmt.Errorf("%w %s: %s", err, id, neverKept)
 	case err != nil:
-		return traces.Report{}, err
-	default:
-		return traces.Report{TraceID: id, Tree: tree}, nil
+		return report, err
 	}
+	report.Outcome = report.Tree.Failure()
+	return report, nil
 }
 
-// jaegerTree gets a trace from Jaeger.
-func jaegerTree(ctx context.Context, c *cli.Command, id string) (traces.Tree, error) {
-	jaeger := traces.Jaeger{URL: jaegerURL(c), Timeout: c.Duration(flagTimeout)}
-	trace, err := jaeger.Trace(ctx, id)
-	if err != nil {
-		return traces.Tree{}, err
+// spanSource is a source of spans, and its name in JSON.
+type spanSource struct {
+	name string
+	traces.Source
+}
+
+// spanSources are the sources to ask, the first first: a Jaeger that was named,
+// else the running instance, else a Jaeger where it usually is.
+func spanSources(c *cli.Command) (all []spanSource) {
+	jaeger := spanSource{"jaeger", traces.Jaeger{URL: jaegerURL(c), Timeout: c.Duration(flagTimeout)}}
+	if page := baseURL(c, flagPage); page != "" && !c.IsSet(flagJaegerURL) {
+		all = append(all, spanSource{"instance", traces.Instance{URL: page, Timeout: c.Duration(flagTimeout)}})
 	}
-	tree := traces.NewTree(trace)
-	ctx, cancel := context.WithTimeout(ctx, jaeger.Timeout)
-	defer cancel()
-	traces.Batches(ctx, jaeger, tree)
-	return tree, nil
+	if jaegerURL(c) != "" {
+		all = append(all, jaeger)
+	}
+	return all
+}
+
+// findSpans adds the spans of the report's trace, of the first source that has
+// it. The error is the first source's.
+func findSpans(ctx context.Context, c *cli.Command, report *traces.Report) error {
+	var first error
+	for _, source := range spanSources(c) {
+		found, err := source.Trace(ctx, report.TraceID)
+		if err != nil {
+			first = cmp.Or(first, err)
+			continue
+		}
+		report.Tree, report.From = traces.NewTree(found), source.name
+		ctx, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
+		defer cancel() //nolint:revive // the loop ends here
+		traces.Batches(ctx, source, report.Tree)
+		return nil
+	}
+	return cmp.Or(first, errNeedsSpans)
 }
 
 func jaegerURL(c *cli.Command) string { return baseURL(c, flagJaegerURL) }
@@ -134,7 +162,7 @@ const (
 	// onItsWay is how long spans may take to be sent and stored.
 	onItsWay = 30 * time.Second
 
-	neverKept     = "it was never sent, sampling left it out, or it is past Jaeger's retention"
+	neverKept     = "its spans were passed over while many orders came, never sent, left out by sampling, or have made room for others"
 	howToSwitchOn = "To see every span, switch tracing on: `make start PROFILES=tracing`, or OTEL_TRACES_EXPORTER=otlp."
 )
 
@@ -153,7 +181,10 @@ func orderReport(ctx context.Context, c *cli.Command, order string) (traces.Repo
 	if err != nil {
 		return traces.Report{}, err
 	}
-	report := traces.Report{Order: order, Status: known.status, Facts: facts}
+	report := traces.Report{Order: order, Status: known.status, Facts: facts, Outcome: traces.OutcomeOf(order, known.rejection, facts, time.Now())}
+	if report.Outcome.Next == "" && known.found {
+		report.Outcome.Next = "curl " + baseURL(c, flagSuiviURL) + "/orders/" + order + "/status"
+	}
 	if known.note != "" {
 		report.Notes = append(report.Notes, known.note)
 	}
@@ -215,18 +246,15 @@ func orderFacts(ctx context.Context, c *cli.Command, order string, known knownOr
 	}
 }
 
-// addSpans adds what Jaeger has, or why it has nothing.
+// addSpans adds the spans that somebody has, or why nobody has any.
 func addSpans(ctx context.Context, c *cli.Command, report *traces.Report) error {
-	if jaegerURL(c) == "" {
-		report.Why = "Jaeger is not used"
-		return nil
-	}
-	var err error
-	report.Tree, err = jaegerTree(ctx, c, report.TraceID)
+	err := findSpans(ctx, c, report)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil:
+	case errors.Is(err, errNeedsSpans):
+		report.Why = "Jaeger is not used"
 	case !errors.Is(err, traces.ErrUnknownTrace):
 		report.Why = err.Error()
 		report.Notes = append(report.Notes, howToSwitchOn)
@@ -242,7 +270,7 @@ func addSpans(ctx context.Context, c *cli.Command, report *traces.Report) error 
 // missingSpans says why Jaeger may not have a trace whose last record is that
 // old.
 func missingSpans(age time.Duration) []string {
-	notes := []string{"Jaeger does not have it: " + neverKept + "."}
+	notes := []string{"It is not there: " + neverKept + "."}
 	if age < onItsWay {
 		notes = append(notes, "Spans may also be on their way: try again in a few seconds.")
 	}
@@ -253,9 +281,10 @@ const maxSuiviAnswer = 1 << 20
 
 // knownOrder is what suivi knows of an order.
 type knownOrder struct {
-	found  bool
-	status string
-	window traces.Window
+	found     bool
+	status    string
+	rejection string // why it was rejected
+	window    traces.Window
 	// note says why it knows nothing; "" where it does.
 	note string
 }
@@ -298,13 +327,14 @@ func querySuivi(ctx context.Context, base, order string) knownOrder {
 		return away(fmt.Sprintf("status %d", status))
 	}
 	var answer struct {
-		Status banking.OrderStatus
-		Events []struct{ Timestamp time.Time }
+		Status  banking.OrderStatus
+		Details struct{ RejectionReason string }
+		Events  []struct{ Timestamp time.Time }
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return away("not as suivi does")
 	}
-	known := knownOrder{found: true}
+	known := knownOrder{found: true, rejection: answer.Details.RejectionReason}
 	switch answer.Status {
 	case banking.OrderStatusAuthorized, banking.OrderStatusRejected, banking.OrderStatusCreated, banking.OrderStatusFailed:
 		known.status = string(answer.Status)

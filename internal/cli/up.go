@@ -36,7 +36,7 @@ func upCommand(registry services.Registry) *cli.Command {
 			addrFlags(registry), []cli.Flag{
 				demoFlag("send invented orders all the time, and have payments fail now and then (--" + errorRateFlag + " " + demoErrorRate + " unless set)"),
 				demoSeedFlag(),
-			}, []cli.Flag{pprofFlag(), stopFlag()}, prometheusFlags(),
+			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
@@ -86,6 +86,7 @@ func (p *parts) start(ctx context.Context) error {
 		p.startOutside, // those that look on
 		p.scrape,
 		p.startDemo,
+		p.announce, // the last: what is told is there
 	} {
 		if err := step(ctx); err != nil || ctx.Err() != nil {
 			return err

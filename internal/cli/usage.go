@@ -40,7 +40,7 @@ func isMisuse(err error) bool {
 	}
 	settings := []error{
 		storage.ErrUnsupportedURL, kafka.ErrAddress, httpapi.ErrTokens, httpapi.ErrCertificate,
-		errNeedsJaeger,
+		errNeedsSpans,
 	}
 	return slices.ContainsFunc(settings, func(kind error) bool { return errors.Is(err, kind) })
 }

@@ -44,6 +44,9 @@ type Instance struct {
 	// watches it; "" for none.
 	Page       string `json:"page,omitempty"`
 	Prometheus string `json:"prometheus,omitempty"`
+	// Certificate is the file with the services' certificate, where they speak
+	// TLS: the tools of the same machine trust it.
+	Certificate string `json:"certificate,omitempty"`
 	// Demo says that its orders are a demonstration's.
 	Demo bool `json:"demo,omitempty"`
 }

@@ -10,6 +10,7 @@
 //
 // report.go has the [Report], for people and machines. records.go reads an
 // order's records from Kafka, and story.go puts each below what caused it.
+// outcome.go says why an order is where it is.
 // source.go says what a source is, and reads a running instance; recent.go keeps
 // traces in memory, jaeger.go reads them from Jaeger. tree.go arranges a trace's
 // spans and prints them.
@@ -32,12 +33,16 @@ type Report struct {
 	// TraceID is the trace that the order began in; "" where its records carry
 	// no context.
 	TraceID string
-	// Tree is what Jaeger has of it; without lines where it has nothing.
+	// Tree is what a source has of it; without lines where none has anything.
 	Tree Tree
+	// From is which source that is, such as jaeger.
+	From string
 	// Facts are what the order's records say, by time.
 	Facts []Fact
-	// Why says why the story comes from the records and not from Jaeger.
+	// Why says why the story comes from the records and not from spans.
 	Why string
+	// Outcome is how the story ends.
+	Outcome Outcome
 	// Notes are sentences for people, printed at the end.
 	Notes []string
 }
@@ -76,7 +81,14 @@ func (r Report) Text(limit int) string {
 	} else {
 		fmt.Fprintf(&b, "%s%s\nfrom Kafka's records: %s\n\n%s", gap, day(r.Facts[0].Time), r.Why, storyText(r.Facts, limit))
 	}
-	for i, note := range r.Notes {
+	notes := r.Notes
+	if r.Outcome.Reason != "" {
+		notes = append(slices.Clone(notes), r.Outcome.Reason)
+	}
+	if r.Outcome.Next != "" {
+		notes = append(notes, "Next: "+r.Outcome.Next)
+	}
+	for i, note := range notes {
 		if i == 0 {
 			b.WriteString("\n")
 		}
@@ -88,11 +100,11 @@ func (r Report) Text(limit int) string {
 // MarshalJSON writes the report for machines. Fields are added, never renamed.
 func (r Report) MarshalJSON() ([]byte, error) {
 	out := jsonReport{
-		Order: r.Order, Status: r.Status, TraceID: r.TraceID, Source: "kafka", Why: r.Why, Notes: r.Notes,
+		Order: r.Order, Status: r.Status, TraceID: r.TraceID, Source: "kafka", Why: r.Why, Reason: r.Outcome.Reason, Next: r.Outcome.Next, Notes: r.Notes,
 		Spans: r.Tree.spans(), Records: []jsonFact{},
 	}
 	if len(r.Tree.Lines) > 0 {
-		out.Source, out.Start, out.DurationMicros = "jaeger", &r.Tree.Start, r.Tree.Duration.Microseconds()
+		out.Source, out.Start, out.DurationMicros = r.From, &r.Tree.Start, r.Tree.Duration.Microseconds()
 	}
 	for _, e := range arrangeStory(r.Facts, false) {
 		out.Records = append(out.Records, factJSON(e))
@@ -104,12 +116,14 @@ type jsonReport struct {
 	Order          string     `json:"order,omitempty"`
 	Status         string     `json:"status,omitempty"`
 	TraceID        string     `json:"traceId,omitempty"`
-	Source         string     `json:"source"` // jaeger or kafka
+	Source         string     `json:"source"` // jaeger, instance or kafka
 	Why            string     `json:"why,omitempty"`
 	Start          *time.Time `json:"start,omitempty"`
 	DurationMicros int64      `json:"durationMicros,omitempty"`
-	Spans          []jsonSpan `json:"spans"`   // as the tree has them, parents first
-	Records        []jsonFact `json:"records"` // likewise
+	Spans          []jsonSpan `json:"spans"`            // as the tree has them, parents first
+	Records        []jsonFact `json:"records"`          // likewise
+	Reason         string     `json:"reason,omitempty"` // why the order is where it is
+	Next           string     `json:"next,omitempty"`   // the command to type next
 	Notes          []string   `json:"notes,omitempty"`
 }
 

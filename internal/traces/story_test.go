@@ -82,6 +82,7 @@ func TestStoriesReadLikeThis(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := Report{Order: "order-1", Why: "Jaeger is not used", Facts: facts(records)}
+			report.Outcome = OutcomeOf("order-1", "", report.Facts, created(0, 0).Time.Add(51*time.Hour))
 			if ids := TraceIDs(report.Facts); len(ids) > 0 {
 				report.TraceID = ids[0]
 			}

@@ -42,7 +42,7 @@ func example(t testing.TB, name string) Trace {
 func TestTreesReadLikeThis(t *testing.T) {
 	for _, name := range []string{"authorized", "replayed", "odd", "circle", "deep"} {
 		t.Run(name, func(t *testing.T) {
-			report := Report{Order: "order-1", Status: "PAYMENT_AUTHORIZED", TraceID: testTrace, Tree: NewTree(example(t, name))}
+			report := Report{Order: "order-1", Status: "PAYMENT_AUTHORIZED", TraceID: testTrace, Tree: NewTree(example(t, name)), From: "jaeger"}
 			text := report.Text(0)
 			telemetrytest.Golden(t, name+".txt", text)
 			printable(t, text)
@@ -78,7 +78,7 @@ func printable(t interface {
 }
 
 func TestTreeForMachines(t *testing.T) {
-	body, err := json.Marshal(Report{Order: "order-1", TraceID: testTrace, Tree: NewTree(example(t, "replayed"))})
+	body, err := json.Marshal(Report{Order: "order-1", TraceID: testTrace, Tree: NewTree(example(t, "replayed")), From: "jaeger"})
 	if err != nil {
 		t.Fatal(err)
 	}
