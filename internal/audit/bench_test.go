@@ -110,7 +110,8 @@ func (b bulk) state(rows *Rows) (State, error) {
 // config is an audit of it.
 func (b bulk) config() Config {
 	return Config{
-		Bounds: func(topics ...string) ([]kafka.Span, error) { return b.spans(topics...), nil },
+		Bounds:  func(topics ...string) ([]kafka.Span, error) { return b.spans(topics...), nil },
+		Written: func(context.Context, ...string) (map[record.Partition]int64, error) { return nil, nil },
 		Scan: func(_ context.Context, spans []kafka.Span, read func(record.Record) error) error {
 			var group errgroup.Group
 			for _, s := range spans {

@@ -20,7 +20,9 @@ const skew = 5 * time.Minute
 type extents struct {
 	mu  sync.Mutex
 	all map[record.Partition]*extent
-	now micros // when this look began
+	// hidden are the partitions that have records which cannot be read yet.
+	hidden map[record.Partition]bool
+	now    micros // when this look began
 	// newest is the newest time in the log.
 	newest micros
 }
@@ -47,6 +49,16 @@ func (x *extents) extend(spans, whole []kafka.Span, now time.Time) {
 			continue
 		}
 		x.all[s.Partition] = &extent{first: whole[i].Start, start: s.Start, end: s.End, next: s.Start}
+	}
+}
+
+// hide notes what cannot be read yet of what was written.
+func (x *extents) hide(written map[record.Partition]int64, readable []kafka.Span) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.hidden = map[record.Partition]bool{}
+	for _, s := range readable {
+		x.hidden[s.Partition] = s.End < written[s.Partition]
 	}
 }
 
@@ -78,6 +90,16 @@ func (x *extents) has(at record.Place) bool {
 	return e == nil || at.Offset >= e.start
 }
 
+// hides says whether one of the topics has records that cannot be read yet.
+func (x *extents) hides(topics ...string) bool {
+	for p, hidden := range x.hidden {
+		if hidden && slices.Contains(topics, p.Topic) {
+			return true
+		}
+	}
+	return false
+}
+
 // cut says whether a part of one of the topics was not read.
 func (x *extents) cut(topics ...string) bool {
 	for p, e := range x.all {
@@ -93,7 +115,7 @@ func (x *extents) cut(topics ...string) bool {
 // writes divides orders among them as we do. Zero stands for an unknown time.
 func (x *extents) mayLack(t micros, topics ...string) bool {
 	for p, e := range x.all {
-		if slices.Contains(topics, p.Topic) && e.mayLack(t) {
+		if slices.Contains(topics, p.Topic) && (e.mayLack(t) || x.hidden[p]) {
 			return true
 		}
 	}
@@ -111,8 +133,9 @@ func (x *extents) mayLackOwn(id string, t micros, topic string) bool {
 		}
 	}
 	for n := min(banking.Partitions, now); n > 0 && n <= now; n++ {
-		p, err := kafka.PartitionOf(id, n)
-		if e := x.all[record.Partition{Topic: topic, ID: p}]; err != nil || e != nil && e.mayLack(t) {
+		number, err := kafka.PartitionOf(id, n)
+		p := record.Partition{Topic: topic, ID: number}
+		if e := x.all[p]; err != nil || x.hidden[p] || e != nil && e.mayLack(t) {
 			return true
 		}
 	}

@@ -310,7 +310,8 @@ func (r *reconciliation) sumOfDeadLetters(o *order, e event) *Sum {
 	for _, at := range e.places {
 		l := o.letterOf(at)
 		if l == nil {
-			if r.forgets(later(e.created, e.seen)) && r.log.extents.cut(banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected) {
+			if r.forgets(later(e.created, e.seen)) && r.log.extents.cut(banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected) ||
+				r.log.extents.hides(banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ) {
 				return &r.report.CannotTell
 			}
 			r.leaveOut(Lost, o, e, "paiement has read %s and there is no decision and no dead letter%s", at, r.lettersCut())

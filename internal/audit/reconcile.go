@@ -22,6 +22,8 @@ type reconciliation struct {
 	state State
 	// since is the creation of the first order that is judged.
 	since micros
+	// hidden says what of the log could not be read, and why; nil for nothing.
+	hidden error
 	// before that time the services may have removed what was decided.
 	forgotten micros
 
@@ -274,12 +276,18 @@ func (r *reconciliation) reportLimits() {
 	why := func(format string, args ...any) {
 		r.report.CannotTellWhy = append(r.report.CannotTellWhy, fmt.Sprintf(format, args...))
 	}
+	if r.hidden != nil {
+		why("%v", r.hidden)
+	}
 	for _, s := range r.report.Services {
 		if !s.LookedAt {
 			why("%s was not looked at: %s", s.Name, s.Problem)
 		}
 	}
-	if n := r.report.CannotTell.Count; n > 0 {
+	switch n := r.report.CannotTell.Count; {
+	case n > 0 && r.hidden != nil:
+		why("%d orders may have decisions that cannot be read yet, or that have left both the log and the ledger", n)
+	case n > 0:
 		why("%d orders are so old that their decisions may have left both the log and the ledger", n)
 	}
 	if r.since != 0 && r.since < tells {

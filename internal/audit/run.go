@@ -53,6 +53,9 @@ type Config struct {
 	// Bounds returns where the topics' logs begin and end now, queried in the
 	// order of the topics.
 	Bounds func(topics ...string) ([]kafka.Span, error)
+	// Written returns where the topics' logs end now, whether what stands there can
+	// be read yet or not, as [kafka.Cluster.Written] does.
+	Written func(ctx context.Context, topics ...string) (map[record.Partition]int64, error)
 	// Scan reads spans, as [kafka.Scan] does.
 	Scan func(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error
 	// State reads the services' state as it is now, and gives their rows to rows.
@@ -79,7 +82,7 @@ type Config struct {
 // Run audits a system that may be running. What differs is looked at again,
 // with the state and the new records read again, until it goes away or the
 // patience is over: what stays from the first look to the last is a
-// difference.
+// difference. A transaction that is open is waited for in the same way.
 //
 // It needs less than 512 MB of memory, however long the log is, and about half
 // a kilobyte in temporary files for each order.
@@ -90,7 +93,7 @@ func Run(ctx context.Context, cfg Config) (_ Report, err error) {
 	report, err := a.look(ctx)
 	deadline := time.Now().Add(cfg.Patience)
 	looks := 1
-	for err == nil && report.DifferenceCount > 0 && time.Until(deadline) > 0 {
+	for err == nil && (report.DifferenceCount > 0 || a.hidden != nil) && time.Until(deadline) > 0 {
 		if err = lifecycle.Sleep(ctx, min(max(pause, a.took), time.Until(deadline))); err != nil {
 			break
 		}
@@ -107,8 +110,10 @@ type auditor struct {
 	decoder
 	log  *log
 	ends map[record.Partition]int64 // up to where the log has been read
-	kept *extsort.Sorter            // the differences of all looks so far; nil before the first
-	took time.Duration              // the last look but for reading the log
+	// hidden says what could not be read at the last look, and why; nil for all.
+	hidden error
+	kept   *extsort.Sorter // the differences of all looks so far; nil before the first
+	took   time.Duration   // the last look but for reading the log
 }
 
 // close removes what the auditor keeps.
@@ -151,10 +156,18 @@ func (a *auditor) look(ctx context.Context) (_ Report, err error) {
 	for _, s := range before {
 		state.Since[s.Partition] = s.End
 	}
+	// Asked for before what can be read: without a transaction that is open, all
+	// that was written then can be read now.
+	written, err := a.cfg.Written(ctx, topics()...)
+	if err != nil {
+		return Report{}, err
+	}
 	spans, err := a.cfg.Bounds(topics()...)
 	if err != nil {
 		return Report{}, err
 	}
+	a.hidden = kafka.Hidden(written, spans)
+	a.log.extents.hide(written, spans)
 	reading := time.Now()
 	if err := a.read(ctx, spans, began); err != nil {
 		return Report{}, err
@@ -162,7 +175,7 @@ func (a *auditor) look(ctx context.Context) (_ Report, err error) {
 	read := time.Now()
 	r := &reconciliation{
 		log: a.log, rows: rows, state: state, differences: differences,
-		since: microsOf(a.cfg.Since), forgotten: a.log.extents.forgotten(a.cfg.Retention),
+		since: microsOf(a.cfg.Since), hidden: a.hidden, forgotten: a.log.extents.forgotten(a.cfg.Retention),
 	}
 	if err := r.reconcile(ctx); err != nil {
 		return Report{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,9 @@ func (w *world) over(patience time.Duration, before func(look int)) Config {
 	look := 0
 	return Config{
 		Bounds: func(topics ...string) ([]kafka.Span, error) { return w.spans(topics...), nil },
+		Written: func(_ context.Context, topics ...string) (map[record.Partition]int64, error) {
+			return ends(w.spans(topics...)), nil
+		},
 		Scan: func(_ context.Context, spans []kafka.Span, read func(record.Record) error) error {
 			return w.scan(spans, read)
 		},
@@ -152,6 +156,70 @@ func TestErrorsEndAnAudit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ends are where the spans end.
+func ends(spans []kafka.Span) map[record.Partition]int64 {
+	out := map[record.Partition]int64{}
+	for _, s := range spans {
+		out[s.Partition] = s.End
+	}
+	return out
+}
+
+// hiding hides the last record of a topic's log in an order's partition, as an
+// open transaction does, for so many looks.
+func (w *world) hiding(cfg Config, topic, id string, looks int) Config {
+	looks *= 2 // each asks twice
+	cfg.Bounds = func(topics ...string) ([]kafka.Span, error) {
+		spans := w.spans(topics...)
+		for i := range spans {
+			if spans[i].Partition == partitionOf(topic, id) && looks > 0 {
+				spans[i].End--
+			}
+		}
+		looks--
+		return spans, nil
+	}
+	return cfg
+}
+
+// An open transaction hides what stands behind it, also from the services: the
+// audit says that it cannot tell, and calls nothing of that lost.
+func TestWhatATransactionHidesCannotBeTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		topic   string
+		decided bool
+	}{
+		"an order":    {banking.TopicOrdersCreated, false},
+		"a decision":  {banking.TopicPaymentsAuthorized, true},
+		"dead letter": {banking.TopicOrdersDLQ, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := settled()
+			w.fails = func(banking.OrderCreated) bool { return tt.topic == banking.TopicOrdersDLQ }
+			order, at := w.create(101)
+			for tt.decided && w.decide(at.ID) {
+			}
+			w.flush()
+			w.mark()
+			got, err := Run(t.Context(), w.hiding(w.over(0, nil), tt.topic, order.OrderID, 1))
+			if err != nil || got.AccountedFor || got.DifferenceCount != 0 || !strings.Contains(strings.Join(got.CannotTellWhy, "\n"), "an open transaction hides what stands in "+tt.topic) {
+				t.Errorf("%v, cannot tell %q, %v", named(got), got.CannotTellWhy, err)
+			}
+		})
+	}
+}
+
+func TestATransactionIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := settled()
+		order, _ := w.create(100)
+		got, err := Run(t.Context(), w.hiding(w.over(10*time.Second, nil), banking.TopicOrdersCreated, order.OrderID, 2))
+		if err != nil || !got.AccountedFor || got.Looks != 3 {
+			t.Errorf("%v, cannot tell %q, %d looks, %v", named(got), got.CannotTellWhy, got.Looks, err)
+		}
+	})
 }
 
 // A log that gives nothing more before its end does not delay the audit for

@@ -101,7 +101,8 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	bar := newBar(c.Root().ErrWriter, "reading the log")
 	defer bar.finish()
 	report, err := audit.Run(ctx, audit.Config{
-		Bounds: func(topics ...string) ([]kafka.Span, error) { return kafka.Bounds(ctx, client, topics...) },
+		Bounds:  func(topics ...string) ([]kafka.Span, error) { return kafka.Bounds(ctx, client, topics...) },
+		Written: kafka.Cluster{Config: cfg, Client: client}.Written,
 		Scan: func(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error {
 			return kafka.Scan(ctx, cfg, spans, read)
 		},
