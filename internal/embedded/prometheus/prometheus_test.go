@@ -87,7 +87,7 @@ func fast(t *testing.T, more ...map[string]string) fs.FS {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changed := strings.NewReplacer("scrape_interval: 5s", "scrape_interval: 100ms", "scrape_timeout: 4s", "scrape_timeout: 100ms",
+		changed := strings.NewReplacer("scrape_interval: 5s", "scrape_interval: 1s", "scrape_timeout: 4s", "scrape_timeout: 1s",
 			"evaluation_interval: 15s", "evaluation_interval: 100ms").Replace(string(text))
 		files[name] = &fstest.MapFile{Data: []byte(changed)}
 	}
@@ -137,6 +137,7 @@ func pageOf(t *testing.T, text func() string) *httptest.Server {
 // The services and the server itself are scraped as the shipped configuration
 // says, and Prometheus' own client finds what it asks a Prometheus for.
 func TestItIsAPrometheus(t *testing.T) {
+	t.Parallel()
 	page := pageOf(t, func() string {
 		return "# TYPE orders counter\norders_total{service=\"commande\"} 3 # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 1\n"
 	})
@@ -193,6 +194,7 @@ func TestItIsAPrometheus(t *testing.T) {
 
 // What nobody may do from outside is refused, and what is no page is none.
 func TestNobodyChangesItFromOutside(t *testing.T) {
+	t.Parallel()
 	s := start(t, Config{})
 	s.ShowPage("http://127.0.0.1:3005")
 	for _, test := range []struct {
@@ -243,6 +245,7 @@ func TestNobodyChangesItFromOutside(t *testing.T) {
 
 // A start that fails says what is in the way, and leaves nothing running.
 func TestWhatIsInTheWayIsNamed(t *testing.T) {
+	t.Parallel()
 	first := start(t, Config{})
 	if _, err := Start(t.Context(), Config{Address: strings.TrimPrefix(first.URL(), "http://"), Dir: t.TempDir(), Files: fast(t)}); !errors.Is(err, httpapi.ErrAddress) ||
 		!strings.HasPrefix(err.Error(), "prometheus: cannot listen on "+strings.TrimPrefix(first.URL(), "http://")) {
@@ -263,6 +266,7 @@ func TestWhatIsInTheWayIsNamed(t *testing.T) {
 // Services that speak TLS are scraped by the certificate that they show, which
 // may be for another name than the address.
 func TestServicesWithACertificateAreScraped(t *testing.T) {
+	t.Parallel()
 	page := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok 1") }))
 	page.StartTLS()
 	t.Cleanup(page.Close)
@@ -275,6 +279,7 @@ func TestServicesWithACertificateAreScraped(t *testing.T) {
 
 // The targets are those of the last call.
 func TestTargetsCanBeReplaced(t *testing.T) {
+	t.Parallel()
 	page := pageOf(t, func() string { return "" })
 	s := start(t, Config{})
 	for _, name := range []string{"commande", "suivi", "analyseur"} {

@@ -22,6 +22,7 @@ func metrics() []string {
 // Of the shipped rules those about the broker's exporter, the host and the
 // Alertmanager are left out, and no other; what is left of a rule is evaluated.
 func TestRulesWithoutTheirPartAreLeftOut(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name          string
 		alertmanagers []string
@@ -127,6 +128,7 @@ const testAlert = `groups:
 // An alert is in the log once when it fires and once when it resolves, as urgent
 // as its severity, with its runbook; and goes to the Alertmanager.
 func TestAlertsAreLogged(t *testing.T) {
+	t.Parallel()
 	var waiting atomicText
 	waiting.set("waiting 12\n")
 	page := pageOf(t, waiting.get)
@@ -155,6 +157,7 @@ func TestAlertsAreLogged(t *testing.T) {
 
 // Rules are cut off by a stop that has no time for them.
 func TestStopHasADeadline(t *testing.T) {
+	t.Parallel()
 	s := start(t, Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
