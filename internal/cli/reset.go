@@ -112,7 +112,7 @@ func groupsOf(consumers services.Registry) []string {
 func clearAll(
 	ctx context.Context, ids *storage.Store, locked *storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
 ) (foreign int, err error) {
-	if foreign, err = commande.SkipIDs(ctx, ids, client, cfg); err != nil {
+	if foreign, err = commande.SkipIDs(ctx, ids, kafka.Cluster{Config: cfg, Client: client}); err != nil {
 		return foreign, err
 	}
 	if err := locked.Clear(ctx); err != nil {

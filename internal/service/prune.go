@@ -44,25 +44,19 @@ const (
 	clockInterval = time.Minute
 	// pruneRounds is how many looks there are to one round of removing.
 	pruneRounds = 60
-	// pruneBatch bounds how long a prune keeps others from writing.
-	pruneBatch = 500
 )
-
-// Forget removes at most limit of what was settled before a time, inside a
-// transaction, and returns how much that was.
-type Forget func(ctx context.Context, tx *storage.Tx, before time.Time, limit int) (int64, error)
 
 // Prune has settled state that is older than the retention removed in the
 // background, in small steps. What is older is judged by the newest record that
-// was processed, and by no clock alone: see [storage.Times].
-func (b *Base) Prune(forget Forget) error {
+// was processed, and by no clock alone: see [storage.Pruning].
+func (b *Base) Prune(forget storage.Forget) error {
 	return b.PruneAfter(b.Retention, b.Store.Newest, forget)
 }
 
 // PruneAfter is [Base.Prune] for state with an age and a newest record of its
 // own.
-func (b *Base) PruneAfter(age time.Duration, newest func(context.Context) (time.Time, error), forget Forget) error {
-	p := &pruner{base: b, age: age, newest: newest, forget: forget}
+func (b *Base) PruneAfter(age time.Duration, newest func(context.Context) (time.Time, error), forget storage.Forget) error {
+	p := &pruner{base: b, pruning: storage.Pruning{Store: b.Store, Age: age, Newest: newest, Forget: forget}}
 	if err := p.measure(b.Telemetry.Instruments()); err != nil {
 		return err
 	}
@@ -72,14 +66,11 @@ func (b *Base) PruneAfter(age time.Duration, newest func(context.Context) (time.
 
 // pruner watches a service's clock, and removes what is old by it.
 type pruner struct {
-	base   *Base
-	age    time.Duration
-	newest func(context.Context) (time.Time, error)
-	forget Forget
+	base    *Base
+	pruning storage.Pruning
 
 	steps, removed metric.Int64Counter
 	behind         atomic.Int64 // in seconds
-	set            bool         // a clock was set since the last round
 }
 
 // measure makes the metrics, whose zeros are seen from the start.
@@ -134,16 +125,11 @@ func (p *pruner) run(ctx context.Context) error {
 
 // look moves the storage's clock on and tells what is wrong with the machine's.
 func (p *pruner) look(ctx context.Context) (storage.Times, error) {
-	newest, err := p.newest(ctx)
-	if err != nil {
-		return storage.Times{}, err
-	}
-	times, err := p.base.Store.Tick(ctx, newest)
+	times, err := p.pruning.Look(ctx)
 	if err != nil {
 		return storage.Times{}, err
 	}
 	if times.Step != 0 {
-		p.set = true
 		p.steps.Add(ctx, 1, direction(times.Step))
 		p.base.Log.WarnContext(ctx, "the time of day was set, or nothing ran for long; nothing is removed for its age this time",
 			"step", times.Step.Round(time.Second), "now", times.Wall.UTC())
@@ -157,34 +143,10 @@ func (p *pruner) look(ctx context.Context) (storage.Times, error) {
 
 // round removes what is old, unless no time can be believed.
 func (p *pruner) round(ctx context.Context, times storage.Times) error {
-	set := p.set
-	p.set = false
-	before, ok := times.Cutoff(p.age)
-	if set || !ok {
-		return nil
-	}
-	n, err := prune(ctx, p.base.Store, before, p.forget)
+	n, before, err := p.pruning.Round(ctx, times)
 	p.removed.Add(ctx, n)
 	if n > 0 {
-		p.base.Log.InfoContext(ctx, "old state removed", "rows", n, "older_than", p.age, "before", before.UTC())
+		p.base.Log.InfoContext(ctx, "old state removed", "rows", n, "older_than", p.pruning.Age, "before", before.UTC())
 	}
 	return err
-}
-
-// prune removes everything settled before a time, a batch per transaction.
-func prune(ctx context.Context, store *storage.Store, before time.Time, forget Forget) (total int64, err error) {
-	for {
-		var n int64
-		err := store.Update(ctx, func(tx *storage.Tx) (err error) {
-			n, err = forget(ctx, tx, before, pruneBatch)
-			return err
-		})
-		if err != nil {
-			return total, err
-		}
-		total += n
-		if n < pruneBatch {
-			return total, nil
-		}
-	}
 }

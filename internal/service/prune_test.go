@@ -99,24 +99,24 @@ func TestRoundsOfPruning(t *testing.T) {
 			defer p.mu.Unlock()
 			p.newest = time.Now().Add(p.set)
 		}
-		want("at the start", 2, 0, 0, 0, pruneBatch+1)
+		want("at the start", 2, 0, 0, 0, storage.PruneBatch+1)
 		pass(time.Hour)
-		want("an hour later", 3, 0, 0, 0, pruneBatch+2)
+		want("an hour later", 3, 0, 0, 0, storage.PruneBatch+2)
 
 		setBy(91 * 24 * time.Hour)
 		pass(2 * time.Minute)
-		want("set ahead", 3, 1, 0, 0, pruneBatch+2)
+		want("set ahead", 3, 1, 0, 0, storage.PruneBatch+2)
 		pass(58 * time.Minute)
-		want("the round after that", 3, 1, 0, 0, pruneBatch+2)
+		want("the round after that", 3, 1, 0, 0, storage.PruneBatch+2)
 		pass(time.Hour)
-		want("the one after", 4, 1, 0, 0, pruneBatch+3)
+		want("the one after", 4, 1, 0, 0, storage.PruneBatch+3)
 		if cut := p.cuts[3]; cut < time.Hour || cut > 2*time.Hour {
 			t.Errorf("with the clock ahead what is older than %v goes", cut)
 		}
 		ahead := p.newest
 		setBy(0)
 		<-time.After(2 * time.Minute)
-		want("set back, behind the newest record", 4, 1, 1, time.Until(ahead).Truncate(time.Second).Seconds(), pruneBatch+3)
+		want("set back, behind the newest record", 4, 1, 1, time.Until(ahead).Truncate(time.Second).Seconds(), storage.PruneBatch+3)
 		warnings := 0
 		for _, line := range p.Logs() {
 			if line["level"] == "WARN" && strings.Contains(line["msg"].(string), "nothing is removed") {

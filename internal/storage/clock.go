@@ -189,3 +189,60 @@ func (s *Store) Newest(ctx context.Context) (time.Time, error) {
 	}
 	return time.UnixMicro(micros), nil
 }
+
+// Forget removes at most limit of what was settled before a time, inside a
+// transaction, and returns how much that was.
+type Forget func(ctx context.Context, tx *Tx, before time.Time, limit int) (int64, error)
+
+// PruneBatch is how much a [Pruning] removes in one transaction: it bounds how
+// long others are kept from writing.
+const PruneBatch = 500
+
+// Pruning removes from a storage what is settled and older than an age. What is
+// older is judged by the newest record, and by no clock alone: see
+// [Times.Cutoff]. One goroutine uses it, at least every few minutes.
+type Pruning struct {
+	Store  *Store
+	Age    time.Duration
+	Newest func(context.Context) (time.Time, error) // zero for none
+	Forget Forget
+
+	set bool // a clock was set since the last round
+}
+
+// Look moves the storage's clock on, and says what is known of time.
+func (p *Pruning) Look(ctx context.Context) (Times, error) {
+	newest, err := p.Newest(ctx)
+	if err != nil {
+		return Times{}, err
+	}
+	times, err := p.Store.Tick(ctx, newest)
+	p.set = p.set || err == nil && times.Step != 0
+	return times, err
+}
+
+// Round removes what is older at the times of a [Pruning.Look], and returns how
+// much that was and before when it was settled. It removes nothing where no time can be
+// believed, or a clock was set since the last round.
+func (p *Pruning) Round(ctx context.Context, times Times) (removed int64, before time.Time, err error) {
+	set := p.set
+	p.set = false
+	before, ok := times.Cutoff(p.Age)
+	if set || !ok {
+		return 0, before, nil
+	}
+	for {
+		var n int64
+		err := p.Store.Update(ctx, func(tx *Tx) (err error) {
+			n, err = p.Forget(ctx, tx, before, PruneBatch)
+			return err
+		})
+		if err != nil {
+			return removed, before, err
+		}
+		removed += n
+		if n < PruneBatch {
+			return removed, before, nil
+		}
+	}
+}

@@ -12,7 +12,8 @@
 // the two differ afterwards; clear.go empties a file all or nothing. read.go reads, from an open storage or beside a
 // service that runs; tx.go changes, and retries what met another's change;
 // bulk.go is for many rows. health.go says what errors of the database mean, and
-// whether it takes writes; clock.go keeps a time that no clock can set.
+// whether it takes writes; clock.go keeps a time that no clock can set, and
+// removes what is old by it.
 // delivery.go keeps what the delivery loop needs:
 // positions, the outbox, and the stamp of the cluster they belong to.
 package storage

@@ -2,34 +2,42 @@ package commande
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Desk is commande without Kafka and HTTP around it: it gives orders their ids
 // and knows them by their keys. It is what test/model drives.
 type Desk struct {
-	store *storage.Store
-	keys  *keys
+	store   *storage.Store
+	keys    *keys
+	pruning storage.Pruning
 }
 
-// OpenDesk opens commande's storage.
-func OpenDesk(ctx context.Context, url string) (*Desk, error) {
+// OpenDesk opens commande's storage, which goes by these clocks. It returns
+// [ErrIDsBehind] where ids would repeat, as a start of commande does.
+func OpenDesk(ctx context.Context, url string, topics kafka.Log, clocks storage.Clocks) (*Desk, error) {
 	own, err := ownMigrations()
 	if err != nil {
 		return nil, err
 	}
-	s, err := storage.Open(ctx, url, Name, own)
+	s, err := storage.Open(ctx, url, Name, own, storage.WithClocks(clocks))
 	if err != nil {
 		return nil, err
 	}
-	return &Desk{store: s, keys: &keys{
-		store: s, ids: &ids{store: s}, log: slog.New(slog.DiscardHandler), now: time.Now, lease: DefaultAckTimeout + afterwards,
-	}}, nil
+	silent := slog.New(slog.DiscardHandler)
+	if err := checkIDs(ctx, s, topics, silent); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	now := func() time.Time { return clocks().Wall }
+	known := &keys{store: s, ids: &ids{store: s}, log: silent, now: now, lease: DefaultAckTimeout + afterwards}
+	return &Desk{store: s, keys: known, pruning: storage.Pruning{Store: s, Age: keptKeys, Newest: known.newest, Forget: forgetOldKeys}}, nil
 }
 
 // Place places an order as POST /orders does: a client's, with its key where it
@@ -38,7 +46,7 @@ func (d *Desk) Place(
 	ctx context.Context, client, key string, request banking.OrderRequest, publish func(context.Context, banking.OrderCreated) error,
 ) (banking.OrderCreated, error) {
 	if key == "" {
-		event, err := d.keys.ids.draft(ctx, request)
+		event, err := d.keys.ids.draft(ctx, request, d.keys.now())
 		if err != nil {
 			return event, fmt.Errorf("%w: %w", errUnpublished, err)
 		}
@@ -48,14 +56,8 @@ func (d *Desk) Place(
 	return event, err
 }
 
-// Forget removes the keys that have been kept for long enough.
-func (d *Desk) Forget(ctx context.Context) error {
-	return d.store.Update(ctx, func(tx *storage.Tx) error {
-		const all = 1 << 30
-		_, err := forgetOldKeys(ctx, tx, time.Now().Add(-keptKeys), all)
-		return err
-	})
-}
+// Pruning removes the keys that have been kept for long enough.
+func (d *Desk) Pruning() *storage.Pruning { return &d.pruning }
 
 // Close closes the storage.
 func (d *Desk) Close() error { return d.store.Close() }

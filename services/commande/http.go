@@ -148,7 +148,7 @@ func (o *orders) place(ctx context.Context, request banking.OrderRequest, key st
 	if key != "" {
 		return o.keys.place(ctx, key, request, o.publish)
 	}
-	event, err = o.keys.ids.draft(ctx, request)
+	event, err = o.keys.ids.draft(ctx, request, o.keys.now())
 	if err != nil {
 		return event, false, fmt.Errorf("%w: %w", errUnpublished, err)
 	}

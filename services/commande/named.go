@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -13,7 +14,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
-	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
@@ -57,12 +57,12 @@ func (n named) plausible() int64 {
 // idsNamed reads every topic that names orders: each partition's last records,
 // or all where those name none. What was decided and what was set aside is kept
 // longer than the orders themselves.
-func idsNamed(ctx context.Context, client *kafka.Client, cfg kafka.Config, last int64) (named, error) {
+func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
 	var topics []string
 	for _, topic := range banking.Topics() {
 		topics = append(topics, topic.Name)
 	}
-	all, err := kafka.Bounds(ctx, client, topics...)
+	all, err := log.Bounds(ctx, topics...)
 	if err != nil {
 		return named{}, err
 	}
@@ -77,9 +77,9 @@ func idsNamed(ctx context.Context, client *kafka.Client, cfg kafka.Config, last 
 		latest[i].Start = max(span.Start, span.End-last)
 		whole = whole && latest[i].Start == span.Start
 	}
-	found, err := n.scan(ctx, cfg, latest)
+	found, err := n.scan(ctx, log, latest)
 	if err == nil && found.highest == 0 && !whole {
-		found, err = n.scan(ctx, cfg, all)
+		found, err = n.scan(ctx, log, all)
 	}
 	if err != nil {
 		return named{}, fmt.Errorf("look for the highest order id: %w", err)
@@ -88,9 +88,9 @@ func idsNamed(ctx context.Context, client *kafka.Client, cfg kafka.Config, last 
 }
 
 // scan adds what the spans' records name.
-func (n named) scan(ctx context.Context, cfg kafka.Config, spans []kafka.Span) (named, error) {
+func (n named) scan(ctx context.Context, log kafka.Log, spans []kafka.Span) (named, error) {
 	var mu sync.Mutex
-	err := kafka.Scan(ctx, cfg, spans, func(r record.Record) error {
+	err := log.Scan(ctx, spans, func(r record.Record) error {
 		number, ok := number(r)
 		if !ok {
 			return nil
@@ -131,17 +131,17 @@ func number(r record.Record) (int64, bool) {
 //
 // The log is read first: other instances take ids meanwhile, and an id is
 // taken from storage before it comes to the log.
-func checkIDs(ctx context.Context, b *service.Base) error {
-	n, err := idsNamed(ctx, b.Control, b.Kafka, tail)
+func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *slog.Logger) error {
+	n, err := idsNamed(ctx, topics, tail)
 	if err != nil {
 		return err
 	}
 	if n.foreign > 0 {
-		b.Log.WarnContext(ctx, "records name orders that cannot have been taken here; their numbers are left out",
+		log.WarnContext(ctx, "records name orders that cannot have been taken here; their numbers are left out",
 			"records", n.foreign, "highest_possible", n.plausible())
 	}
 	var next int64
-	if err := b.Store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
+	if err := store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
 		return fmt.Errorf("read order ids: %w", err)
 	}
 	switch {
@@ -160,8 +160,8 @@ func checkIDs(ctx context.Context, b *service.Base) error {
 // orders have been deleted from the log, and the storage does not know of them,
 // ids go on a million after all that there can have been. It returns how many
 // records were left out, since they name orders that cannot have been taken.
-func SkipIDs(ctx context.Context, store *storage.Store, client *kafka.Client, cfg kafka.Config) (foreign int, err error) {
-	n, err := idsNamed(ctx, client, cfg, math.MaxInt64)
+func SkipIDs(ctx context.Context, store *storage.Store, topics kafka.Log) (foreign int, err error) {
+	n, err := idsNamed(ctx, topics, math.MaxInt64)
 	if err != nil {
 		return 0, err
 	}

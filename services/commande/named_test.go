@@ -148,7 +148,7 @@ func (c *city) skip(t *testing.T) (foreign int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err = SkipIDs(t.Context(), s, c.client, c.cfg)
+	foreign, err = SkipIDs(t.Context(), s, kafka.Cluster{Config: c.cfg, Client: c.client})
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}

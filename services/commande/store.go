@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -43,7 +44,7 @@ var errUnpublished = errors.New("the order was not published")
 // openStore checks the storage against the log and returns what gives orders
 // their ids, with and without a key.
 func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (*keys, error) {
-	if err := checkIDs(ctx, b); err != nil {
+	if err := checkIDs(ctx, b.Store, kafka.Cluster{Config: b.Kafka, Client: b.Control}, b.Log); err != nil {
 		return nil, err
 	}
 	allocator := &ids{store: b.Store}
@@ -113,13 +114,13 @@ func (i *ids) refill(ctx context.Context) error {
 	return nil
 }
 
-// draft gives an order its ids.
-func (i *ids) draft(ctx context.Context, request banking.OrderRequest) (banking.OrderCreated, error) {
+// draft gives an order its ids and its time.
+func (i *ids) draft(ctx context.Context, request banking.OrderRequest, at time.Time) (banking.OrderCreated, error) {
 	id, err := i.take(ctx)
 	if err != nil {
 		return banking.OrderCreated{}, err
 	}
-	return newEvent(id, banking.NewEventID(), request, time.Now().UTC().Truncate(time.Microsecond)), nil
+	return newEvent(id, banking.NewEventID(), request, at.UTC().Truncate(time.Microsecond)), nil
 }
 
 func newEvent(order, event string, request banking.OrderRequest, at time.Time) banking.OrderCreated {
@@ -230,7 +231,7 @@ func (k *keys) reserve(ctx context.Context, key string, request banking.OrderReq
 	err := k.find(k.store.QueryRow(ctx, findKey, key), request, digest, &r)
 	if storage.IsNotFound(err) {
 		// Not inside the transaction: ids come from a transaction of their own.
-		if r.event, err = k.ids.draft(ctx, request); err != nil {
+		if r.event, err = k.ids.draft(ctx, request, k.now()); err != nil {
 			return r, err
 		}
 	} else if err != nil {

@@ -2,13 +2,15 @@
 // decided, dead-lettered, replayed, purged, pruned, cut by retention, reset,
 // restored and rebuilt, in any order and over months. Time and the topics are
 // simulated; commande's ids and keys, paiement's handler and ledger, and what
-// replays and purges letters are the real ones.
+// replays and purges letters are the real ones, and so is what removes what is old.
 //
 // What must hold is the promise: an order is decided once, nothing that was
 // purged is decided later, and every order that got its 201 is decided, stands
-// among the dead letters, or was purged.
+// among the dead letters, or was purged; whatever the machines' clocks say. No
+// order's id is given twice, and a client's key stands for one order for a day.
 //
-// More runs: go test ./test/model -rapid.checks=2000 -rapid.steps=60.
+// It lives few lives unless told: make test-integration lives more of them. Or:
+// go test ./test/model -rapid.checks=2000 -rapid.steps=60.
 package model_test
 
 import (
@@ -24,15 +26,11 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/memlog"
-	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
-
-// runs is how many lives are lived unless -rapid.checks says otherwise: a few
-// seconds of them.
-const runs = "30"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", runs); err != nil {
@@ -54,9 +52,9 @@ func TestAnOrdersLife(t *testing.T) {
 				t: rt, ctx: ctx, folder: folder, instrument: instrument, authoriser: &authoriser{},
 				log: memlog.New(time.Now), committed: map[record.Partition]int64{}, orders: map[string]*life{},
 			}
-			w.desk, err = commande.OpenDesk(ctx, "sqlite:"+folder)
-			w.must(err)
+			w.deskTime.system, w.ledgerTime.system = storage.SystemClocks(), storage.SystemClocks()
 			defer w.abandon()
+			w.openDesk()
 			rt.Repeat(w.actions())
 			w.finish()
 		})
@@ -81,30 +79,34 @@ func (w *world) abandon() {
 	if w.ledger != nil {
 		_ = w.ledger.Close()
 	}
-	_ = w.desk.Close()
+	if w.desk != nil {
+		_ = w.desk.Close()
+	}
 }
 
 // actions are what may happen to orders, to paiement and to the ground under
-// both. To have the clock step is to prune as of any time at all.
+// both.
 func (w *world) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
-		"":               func(*rapid.T) { w.check() },
-		"place":          w.placeOne,
-		"place again":    w.placeAgain,
-		"repeat":         w.placeAgain, // under other names, what is to happen more often
-		"consume":        w.consumeSome,
-		"consume on":     w.consumeSome,
-		"consume more":   w.consumeSome,
-		"look at letter": w.resolveOne,
-		"change mind":    func(t *rapid.T) { w.authoriser.fails = rapid.Bool().Draw(t, "fails") },
-		"resolve letter": w.resolveOne,
-		"let time pass":  w.passTime,
-		"retention":      w.cutAged,
-		"lose decisions": w.loseDecisions,
-		"forget":         w.forget,
-		"stop":           func(*rapid.T) { w.stop() },
-		"reset":          func(*rapid.T) { w.tick(); w.reset() },
-		"back up":        func(*rapid.T) { w.tick(); w.copyLedger() },
+		"":                 func(*rapid.T) { w.check() },
+		"place":            w.placeOne,
+		"place one more":   w.placeOne, // under other names, what is to happen more often
+		"place again":      w.placeAgain,
+		"repeat":           w.placeAgain,
+		"consume":          w.consumeSome,
+		"consume all":      w.consumeAll,
+		"consume the rest": w.consumeAll,
+		"resolve letter":   w.resolveOne,
+		"look at letter":   w.resolveOne,
+		"let time pass":    w.passTime,
+		"retention":        w.cutAged,
+		"lose decisions":   w.loseDecisions,
+		"prune":            w.pruneAll,
+		"forget":           w.forget,
+		"set clock":        w.setClock,
+		"commande":         w.restartDesk,
+		"reset":            func(*rapid.T) { w.tick(); w.reset() },
+		"back up":          func(*rapid.T) { w.tick(); w.copyLedger() },
 		"restore": func(t *rapid.T) {
 			if w.backup == "" {
 				t.Skip("there is no copy")
@@ -140,7 +142,17 @@ func (w *world) consumeSome(t *rapid.T) {
 	w.tick()
 	spans := w.spans()
 	p := spans[rapid.IntRange(0, len(spans)-1).Draw(t, "partition")].Partition
+	w.authoriser.fails = rapid.IntRange(0, 3).Draw(t, "authoriser fails") == 3
 	w.consume(p, rapid.IntRange(1, 4).Draw(t, "records"), rapid.Bool().Draw(t, "crash"))
+}
+
+// consumeAll has paiement read all that there is.
+func (w *world) consumeAll(t *rapid.T) {
+	w.tick()
+	w.authoriser.fails = rapid.IntRange(0, 3).Draw(t, "authoriser fails") == 3
+	for _, span := range w.spans() {
+		w.consume(span.Partition, everything, false)
+	}
 }
 
 func (w *world) resolveOne(t *rapid.T) {
@@ -159,16 +171,19 @@ func (w *world) resolveOne(t *rapid.T) {
 
 func (w *world) passTime(t *rapid.T) {
 	w.pass(time.Duration(rapid.SampledFrom([]int{1, 25, 24 * 8, 24 * 20, 24 * 40}).Draw(t, "hours")) * time.Hour)
+	w.look()
 }
 
-// cutAged has retention look at one partition: each topic's segments roll on
-// their own.
+// cutAged has retention look at one topic: each partition's segments roll on their
+// own.
 func (w *world) cutAged(t *rapid.T) {
 	w.tick()
 	topics := banking.Topics()
 	topic := topics[rapid.IntRange(0, len(topics)-1).Draw(t, "topic")]
-	p := record.Partition{Topic: topic.Name, ID: rapid.Int32Range(0, banking.Partitions-1).Draw(t, "partition")}
-	w.age(p, time.Duration(rapid.IntRange(0, 5).Draw(t, "slack in days"))*24*time.Hour)
+	for id := range int32(banking.Partitions) {
+		slack := rapid.IntRange(0, 9).Draw(t, "slack in days")
+		w.age(record.Partition{Topic: topic.Name, ID: id}, time.Duration(slack)*24*time.Hour)
+	}
 }
 
 // loseDecisions cuts decisions whatever their age, as a bound on bytes or
@@ -184,9 +199,49 @@ func (w *world) loseDecisions(t *rapid.T) {
 	}
 }
 
+// forget removes what is older than any time at all, so that letters outlive
+// decisions.
 func (w *world) forget(t *rapid.T) {
+	if w.clockSet {
+		t.Skip("the ledger would rightly forget nothing")
+	}
 	w.tick()
 	w.start()
 	w.must(w.ledger.Forget(w.ctx, time.Now().Add(-time.Duration(rapid.IntRange(0, 2400).Draw(t, "hours"))*time.Hour)))
-	w.must(w.desk.Forget(w.ctx))
+	w.knownSince = time.Now()
+}
+
+func (w *world) pruneAll(*rapid.T) {
+	w.tick()
+	w.start()
+	w.prune(w.ledger.Pruning())
+	w.prune(w.desk.Pruning())
+}
+
+// setClock sets one machine's clock, or puts it right.
+func (w *world) setClock(t *rapid.T) {
+	by := time.Duration(rapid.SampledFrom([]int{0, 25, -25, 24 * 91, -24 * 91}).Draw(t, "hours")) * time.Hour
+	if rapid.Bool().Draw(t, "of commande") {
+		w.setClocks(by, w.ledgerTime.set)
+	} else {
+		w.setClocks(w.deskTime.set, by)
+	}
+}
+
+func (w *world) setClocks(desk, ledger time.Duration) {
+	w.tick()
+	w.look()
+	w.deskTime.set, w.ledgerTime.set, w.clockSet = desk, ledger, true
+	w.look()
+}
+
+// restartDesk crashes commande, which may lose its storage.
+func (w *world) restartDesk(t *rapid.T) {
+	w.tick()
+	w.closeDesk()
+	if rapid.Bool().Draw(t, "storage lost") {
+		w.desks++
+		w.used = nil
+	}
+	w.openDesk()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/memlog"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -35,23 +36,46 @@ type world struct {
 
 	log       *memlog.Log
 	desk      *commande.Desk
+	desks     int              // how often commande's storage was lost
 	ledger    *paiement.Ledger // nil while paiement is stopped
 	made      int              // ledgers: each reset makes the next
 	backup    string           // a copy of the ledger, "" for none
 	committed map[record.Partition]int64
 	used      []used
 	orders    map[string]*life
+
+	deskTime, ledgerTime clock
+	clockSet             bool // has either been?
+	// knownSince is from when on the ledger knows every decision, whatever it
+	// has forgotten or lost.
+	knownSince time.Time
 }
 
-// used is a key that a client has used.
+// used is a key that a client has used, and the order that it stands for.
 type used struct {
 	client, key string
 	amount      banking.Money
+	event       string
+	since       time.Time
+}
+
+// clock is a machine's, which somebody may set.
+type clock struct {
+	system storage.Clocks
+	set    time.Duration
+}
+
+func (c *clock) read() storage.Instant {
+	now := c.system()
+	now.Wall = now.Wall.Add(c.set)
+	return now
 }
 
 // life is what was seen of an order.
 type life struct {
+	event    string // its own, as published first
 	client   string
+	ahead    bool                // it says that it was placed later than it was
 	accepted bool                // its client got a 201
 	stored   bool                // a ledger has decided it; forgotten with a ledger whose decision nobody saw
 	results  map[string]struct{} // the values of its decisions, as published
@@ -116,23 +140,97 @@ func (w *world) order(e banking.OrderCreated) record.Message {
 func (w *world) place(client, key string, amount banking.Money, lost bool) {
 	event, err := w.desk.Place(w.ctx, client, key, banking.OrderRequest{UserID: "shop", Amount: amount},
 		func(_ context.Context, e banking.OrderCreated) error {
+			if l := w.life(e.OrderID); l.event != "" && l.event != e.EventID {
+				w.t.Fatalf("%s was given twice", e.OrderID)
+			} else {
+				l.event, l.ahead = e.EventID, e.CreatedAt.After(time.Now())
+			}
+			w.use(used{client, key, amount, e.EventID, time.Now()})
 			w.publish(w.order(e))
 			if lost {
 				return kafka.ErrUnacknowledged
 			}
 			return nil
 		})
-	if key != "" {
-		w.used = append(w.used, used{client, key, amount})
-	}
 	if err != nil {
 		return // the outcome is unknown, or the key stands for another order
 	}
+	w.use(used{client, key, amount, event.EventID, time.Now()})
 	l := w.life(event.OrderID)
 	if l.client != "" && l.client != client {
 		w.t.Fatalf("%s was given %s, which is an order of %s", client, event.OrderID, l.client)
 	}
 	l.client, l.accepted = client, true
+}
+
+// use notes that a client's key stands for an order, as it has to for a day.
+func (w *world) use(now used) {
+	if now.key == "" {
+		return
+	}
+	i := slices.IndexFunc(w.used, func(u used) bool { return u.client == now.client && u.key == now.key })
+	if i < 0 {
+		w.used = append(w.used, now)
+		return
+	}
+	before := w.used[i]
+	if before.event == now.event {
+		return
+	}
+	if kept := now.since.Sub(before.since); kept < 24*time.Hour {
+		w.t.Fatalf("%s of %s stood for its order for %v alone", now.key, now.client, kept)
+	}
+	w.used[i] = now
+}
+
+// deskURL is where commande's storage is.
+func (w *world) deskURL() string {
+	return "sqlite:" + filepath.Join(w.folder, fmt.Sprint("desk-", w.desks))
+}
+
+// openDesk starts commande. Where ids would repeat it is refused, and somebody
+// resets everything.
+func (w *world) openDesk() {
+	if err := w.tryDesk(); errors.Is(err, commande.ErrIDsBehind) {
+		w.reset()
+	} else {
+		w.must(err)
+	}
+}
+
+func (w *world) tryDesk() error {
+	desk, err := commande.OpenDesk(w.ctx, w.deskURL(), w.log, w.deskTime.read)
+	if err != nil {
+		return err
+	}
+	w.desk = desk
+	w.prune(desk.Pruning())
+	return nil
+}
+
+func (w *world) closeDesk() {
+	if w.desk != nil {
+		w.must(w.desk.Close())
+		w.desk = nil
+	}
+}
+
+// prune removes what is old, as a service does at its start and in intervals.
+func (w *world) prune(p *storage.Pruning) {
+	times, err := p.Look(w.ctx)
+	w.must(err)
+	_, _, err = p.Round(w.ctx, times)
+	w.must(err)
+}
+
+// look has those that run look at the clock, as they do every minute.
+func (w *world) look() {
+	_, err := w.desk.Pruning().Look(w.ctx)
+	w.must(err)
+	if w.ledger != nil {
+		_, err := w.ledger.Pruning().Look(w.ctx)
+		w.must(err)
+	}
 }
 
 // ledgerFolder is where the ledger is.
@@ -146,8 +244,10 @@ func (w *world) start() {
 		return
 	}
 	var err error
-	w.ledger, err = paiement.OpenLedger(w.ctx, "sqlite:"+w.ledgerFolder(), w.log, w.authoriser)
+	w.ledger, err = paiement.OpenLedger(w.ctx, "sqlite:"+w.ledgerFolder(), w.log, w.authoriser, w.ledgerTime.read)
 	w.must(err)
+	w.learned()
+	w.prune(w.ledger.Pruning())
 	for _, span := range w.spans() {
 		next, known, err := w.ledger.Store.Position(w.ctx, span.Partition)
 		w.must(err)
@@ -162,6 +262,17 @@ func (w *world) start() {
 	}
 	for _, span := range w.spans() {
 		w.publishOutbox(span.Partition)
+	}
+}
+
+// learned notes that the ledger has just been opened: what it does not know is
+// from before. Where orders were cut to the last, the clock alone says what that is.
+func (w *world) learned() {
+	w.knownSince = time.Now()
+	for _, span := range w.spans() {
+		if span.Topic == banking.TopicOrdersCreated && span.End > 0 && span.Start == span.End && w.ledgerTime.set > 0 {
+			w.knownSince = time.Now().Add(w.ledgerTime.set)
+		}
 	}
 }
 
@@ -195,6 +306,9 @@ func (w *world) publishOutbox(p record.Partition) {
 	}
 }
 
+// everything is more than a partition holds.
+const everything = 1 << 20
+
 // consume has paiement read the next records of a partition, one at a time. A
 // crash comes between the last one's storing and its publishing.
 func (w *world) consume(p record.Partition, most int, crash bool) {
@@ -224,6 +338,7 @@ func take[State, Change any](w *world, h delivery.Handler[State, Change], p reco
 	change, messages, failure := h.Handle(w.ctx, state, r)
 	switch delivery.ClassOf(failure) {
 	case delivery.ClassTransient, delivery.ClassReject:
+		w.checkAge(r, failure)
 		messages = []record.Message{letterOf(r, failure)}
 	case delivery.ClassDuplicate:
 	case delivery.ClassRetry:
@@ -240,6 +355,22 @@ func take[State, Change any](w *world, h delivery.Handler[State, Change], p reco
 	}))
 	if failure == nil && r.Topic == banking.TopicOrdersCreated {
 		w.life(string(r.Key)).stored = true
+	}
+}
+
+// checkAge: an order is set aside for its age only where it is older than what
+// the ledger has to know.
+func (w *world) checkAge(r record.Record, failure error) {
+	var f *delivery.Failure
+	if !errors.As(failure, &f) || f.Reason != delivery.ReasonTooOld {
+		return
+	}
+	order, err := delivery.DecodeAs[banking.OrderCreated](r)
+	w.must(err)
+	placed := slices.MinFunc([]time.Time{order.CreatedAt, r.Time}, time.Time.Compare)
+	const skew = 5 * time.Minute
+	if placed.After(w.knownSince.Add(skew)) && placed.After(time.Now().Add(skew-service.DefaultRetention)) {
+		w.t.Fatalf("%s was set aside as too old after %v: %v", order.OrderID, time.Since(placed), failure)
 	}
 }
 
@@ -275,11 +406,22 @@ func (w *world) purge(resolver deadletters.Resolver, l deadletters.Letter) {
 	}))
 }
 
-// reset gives paiement a new ledger. Decisions that nobody has seen are gone.
+// reset is what `vigie reset` does.
 func (w *world) reset() {
+	w.closeDesk()
+	desk, err := commande.OpenStorage(w.ctx, w.deskURL())
+	w.must(err)
+	_, err = commande.SkipIDs(w.ctx, desk, w.log)
+	w.must(errors.Join(err, desk.Close()))
+	w.loseLedger()
+	w.committed = map[record.Partition]int64{}
+	w.must(w.tryDesk())
+}
+
+// loseLedger gives paiement a new ledger. Decisions that nobody has seen are gone.
+func (w *world) loseLedger() {
 	w.stop()
 	w.made++
-	w.committed = map[record.Partition]int64{}
 	for _, l := range w.orders {
 		l.stored = len(l.results) > 0
 	}
@@ -295,9 +437,7 @@ func (w *world) copyLedger() {
 
 func (w *world) restore() {
 	w.stop()
-	committed := w.committed
-	w.reset() // the folder's name, and what was not seen
-	w.committed = committed
+	w.loseLedger() // the folder's name, and what was not seen
 	w.must(os.CopyFS(w.ledgerFolder(), os.DirFS(w.backup)))
 }
 
@@ -330,6 +470,8 @@ func (w *world) position(p record.Partition) int64 {
 func (w *world) check() {
 	for id, l := range w.orders {
 		switch {
+		case l.ahead:
+			// Replayed, it looks younger than what the ledger has forgotten.
 		case len(l.results) > 1:
 			w.t.Fatalf("%s was decided more than once: %v", id, l.results)
 		case l.purged && len(l.results) > 0:
@@ -341,10 +483,9 @@ func (w *world) check() {
 // finish has everything read, and every order accounted for.
 func (w *world) finish() {
 	w.authoriser.fails = false
-	const all = 1 << 20
 	for range 2 { // reading makes letters
 		for _, span := range w.spans() {
-			w.consume(span.Partition, all, false)
+			w.consume(span.Partition, everything, false)
 		}
 	}
 	w.check()
@@ -354,5 +495,5 @@ func (w *world) finish() {
 		}
 	}
 	w.stop()
-	w.must(w.desk.Close())
+	w.closeDesk()
 }
