@@ -28,6 +28,7 @@ const (
 	SlowBody        ProblemType = "slow-body"
 	KeyInUse        ProblemType = "key-in-use"
 	LargeBody       ProblemType = "large-body"
+	LargeOrder      ProblemType = "large-order"
 	EncodedBody     ProblemType = "encoded-body"
 	KeyReused       ProblemType = "key-reused"
 	Fault           ProblemType = "fault"
@@ -70,6 +71,7 @@ func Problems() []ProblemFacts {
 		{SlowBody, http.StatusRequestTimeout, "The body did not arrive in time", NotDone},
 		{KeyInUse, http.StatusConflict, "A request with this key is under way", NotDone},
 		{LargeBody, http.StatusRequestEntityTooLarge, "The body is too large", NotDone},
+		{LargeOrder, http.StatusRequestEntityTooLarge, "The order is larger than its topic takes", NotDone},
 		{EncodedBody, http.StatusUnsupportedMediaType, "The body is encoded", NotDone},
 		{KeyReused, http.StatusUnprocessableEntity, "The key was used for another order", NotDone},
 		{Fault, http.StatusInternalServerError, "The service failed", MaybeDone},

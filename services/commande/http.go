@@ -17,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
@@ -202,6 +203,13 @@ func (o *orders) fail(ctx context.Context, w http.ResponseWriter, event banking.
 			Type:       httpapi.KeyInUse,
 			Detail:     "A request with this " + headerKey + " is under way; ask again with the same key.",
 			RetryAfter: busy.left,
+		})
+		return
+	}
+	if errors.Is(err, kafka.ErrTooLarge) {
+		o.log.ErrorContext(ctx, "order larger than its topic takes", "order_id", event.OrderID, "error", err)
+		httpapi.WriteProblem(w, httpapi.Problem{
+			Type: httpapi.LargeOrder, Detail: "The topic takes no record as large as this order's; nothing was done about it.",
 		})
 		return
 	}

@@ -151,6 +151,29 @@ func TestAnOrderThatKafkaDoesNotAcknowledge(t *testing.T) {
 	}
 }
 
+// An order that its topic does not take is not in the log: its outcome is known.
+func TestAnOrderThatItsTopicDoesNotTake(t *testing.T) {
+	s := openShop(t)
+	s.broker.answer = func(context.Context) error {
+		return errors.Join(kafka.ErrUnacknowledged, &kafka.TooLargeError{Records: []int{0}, Err: errors.New("refused")})
+	}
+	w := s.postKeyed(t.Context(), "k", order)
+	if p := problem(t, w, httpapi.LargeOrder); w.Header().Get("Retry-After") != "" || strings.Contains(p.Detail, "secret") {
+		t.Errorf("headers %v, problem %+v", w.Header(), p)
+	}
+	s.counts(t, 0, 0, map[int]int{413: 1})
+	if span := s.Span("send orders.created"); span.Status.Code != codes.Error {
+		t.Errorf("the send ended with %v", span.Status)
+	}
+	if logs := s.Logs(); logs[len(logs)-1]["msg"] != "order larger than its topic takes" {
+		t.Errorf("log %v", logs)
+	}
+	s.broker.answer = nil // vigie topics has set it right
+	if w := s.postKeyed(t.Context(), "k", order); !strings.Contains(w.Body.String(), `"order-1"`) {
+		t.Errorf("with the same key: %s", w.Body)
+	}
+}
+
 // An order that failed before it was published is distinguished from one whose
 // outcome is unknown: nothing was done, so asking again is safe without a key.
 func TestAnOrderThatCannotBeStored(t *testing.T) {
