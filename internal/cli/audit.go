@@ -114,7 +114,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 			return startAt(ctx, client, spans, since)
 		},
 		Patience: c.Duration(flagAuditPatience), Retention: c.Duration(flagRetention),
-		Limit: c.Int(flagLimit), Dir: c.String(flagTempDir), Progress: bar.progress,
+		Limit: c.Int(flagLimit), Dir: c.String(flagTempDir), Progress: bar.draw,
 	})
 	bar.finish()
 	if err != nil {

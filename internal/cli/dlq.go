@@ -128,7 +128,7 @@ type letterSource struct {
 func listLetters(ctx context.Context, c *cli.Command, source deadletters.Source, f deadletters.Filter) (deadletters.Listing, error) {
 	bar := newBar(c.Root().ErrWriter, "reading dead letters")
 	defer bar.finish()
-	listing, err := source.List(ctx, f, bar.progress)
+	listing, err := source.List(ctx, f, bar.draw)
 	if errors.Is(err, deadletters.ErrNoTopic) {
 		return listing, fmt.Errorf("%w; `vigie topics` creates the topics", err)
 	}
@@ -431,7 +431,7 @@ func resolveLetters(ctx context.Context, c *cli.Command, s *resolving, source le
 	report := func(o deadletters.Outcome) {
 		s.take(o)
 		reported++
-		bar.progress(reported, int64(len(letters)))
+		bar.draw(reported, int64(len(letters)))
 	}
 	return withResolver(ctx, c, source, func(resolver deadletters.Resolver) error {
 		if s.verb == record.Purged {

@@ -48,7 +48,7 @@ func hint(err error) string {
 	case errors.Is(err, httpapi.ErrCertificate):
 		return check(flagHTTPCert, flagHTTPKey)
 	case errors.Is(err, errNeedsSpans), errors.Is(err, traces.ErrAway):
-		return "; start one with `vigie up`, or set --" + flagPage + " (VIGIE_PAGE_URL) or --" + flagJaegerURL + " (VIGIE_JAEGER_URL)"
+		return "; start one with `vigie up`, or set --" + flagPage + " (" + variablePageURL + ") or --" + flagJaegerURL + " (" + variableJaegerURL + ")"
 	default:
 		return brokerHint(err)
 	}

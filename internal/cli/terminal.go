@@ -45,8 +45,8 @@ func newBar(w io.Writer, what string) *bar {
 	return &bar{w: w, what: what}
 }
 
-// progress is called with how much is done, by one goroutine at a time.
-func (b *bar) progress(done, total int64) {
+// draw shows how much is done. One goroutine at a time calls it.
+func (b *bar) draw(done, total int64) {
 	if b.w == nil {
 		return
 	}

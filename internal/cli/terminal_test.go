@@ -72,14 +72,14 @@ func TestAge(t *testing.T) {
 func TestTheBarIsForTerminals(t *testing.T) {
 	var out bytes.Buffer
 	silent := newBar(&out, "reading")
-	silent.progress(1, 2)
+	silent.draw(1, 2)
 	silent.finish()
 	if out.Len() != 0 {
 		t.Errorf("a bar was drawn into %q", &out)
 	}
 	drawn := &bar{w: &out, what: "reading"}
 	for i := range int64(3) {
-		drawn.progress(i+1, 3)
+		drawn.draw(i+1, 3)
 	}
 	drawn.finish()
 	if !strings.Contains(out.String(), "reading") || !strings.HasSuffix(out.String(), "\r") {

@@ -28,6 +28,8 @@ import (
 const (
 	flagSuiviURL      = "suivi-url"
 	flagJaegerURL     = "jaeger-url"
+	variableJaegerURL = "VIGIE_JAEGER_URL"
+	variablePageURL   = "VIGIE_PAGE_URL"
 	defaultTraceLimit = 200
 	// traceTimeout bounds each answer of suivi, of the instance and of Jaeger.
 	traceTimeout = 5 * time.Second
@@ -54,11 +56,11 @@ func traceCommand() *cli.Command {
 				Usage: "`URL` of suivi, which knows when the order was placed; without it the whole log is read",
 			},
 			&cli.StringFlag{
-				Name: flagJaegerURL, Sources: cli.EnvVars("VIGIE_JAEGER_URL"), Value: "http://127.0.0.1:16686", Category: where,
+				Name: flagJaegerURL, Sources: cli.EnvVars(variableJaegerURL), Value: "http://127.0.0.1:16686", Category: where,
 				Usage: "`URL` of Jaeger; where it is not set the running instance is asked first, an empty one is not asked",
 			},
 			&cli.StringFlag{
-				Name: flagPage, Sources: cli.EnvVars("VIGIE_PAGE_URL"), Category: where,
+				Name: flagPage, Sources: cli.EnvVars(variablePageURL), Category: where,
 				Usage: "`URL` of a running instance's page (default: of the instance which runs in --" + flagData + ")",
 			},
 			&duration.Flag{
@@ -229,7 +231,7 @@ func orderFacts(ctx context.Context, c *cli.Command, order string, known knownOr
 	}
 	for _, window := range slices.Compact([]traces.Window{known.window, {}}) {
 		bar := newBar(c.Root().ErrWriter, "reading the log")
-		source := traces.Cluster{Kafka: cfg, Client: client, Progress: bar.progress}
+		source := traces.Cluster{Kafka: cfg, Client: client, Progress: bar.draw}
 		facts, err = source.Facts(ctx, order, window)
 		bar.finish()
 		if err != nil || known.complete(facts) {

@@ -18,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 	testcerts "github.com/vigie-dev/vigie/internal/testenv/certs"
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
+	"github.com/vigie-dev/vigie/services"
 )
 
 const edgeToken = "a-token-of-the-tests"
@@ -49,8 +50,10 @@ func startGuarded(t *testing.T) *guardedSystem {
 	g.client = &http.Client{Transport: g.contracts, Timeout: bank.Patience}
 	t.Cleanup(g.client.CloseIdleConnections)
 	args := []string{"--http-tls-cert-file", pair.CertFile, "--http-tls-key-file", pair.KeyFile}
-	for _, name := range []string{"commande", "suivi", "analyseur"} {
-		args = append(args, "--"+name+"-tokens-file", g.tokens)
+	for _, s := range services.All() {
+		if s.Guards != "" {
+			args = append(args, "--"+s.Name+"-tokens-file", g.tokens)
+		}
 	}
 	g.Bank = bank.Start(t, t.TempDir(), args...)
 	all, err := bank.Documents()
@@ -84,34 +87,59 @@ func (g *guardedSystem) ask(t *testing.T, method, url, token, body string) int {
 	return answer.StatusCode
 }
 
+// edgeRequest is a request to one of the system's routes, and its answer where the
+// right token is given.
+type edgeRequest struct {
+	method, url string
+	open        bool // no token is needed
+	status      int
+}
+
+// edgeRequests are those to every route that tokens guard, and to some that are
+// open to everyone.
+func (g *guardedSystem) edgeRequests() []edgeRequest {
+	requests := []edgeRequest{
+		{"GET", g.Commande + "/health", true, 200},
+		{"GET", g.Suivi + "/health/ready", true, 200},
+		{"GET", g.Analyseur + "/metrics", true, 200},
+		{"GET", g.Paiement + "/", true, 200},
+		{"GET", g.Paiement + "/openapi.yaml", true, 200},
+	}
+	for _, s := range services.All() {
+		if s.Guards == "" {
+			continue
+		}
+		for route := range strings.SplitSeq(s.Guards, " and ") {
+			method, path, _ := strings.Cut(route, " ")
+			r := edgeRequest{method: method, url: g.URLs[s.Name] + strings.ReplaceAll(path, "{id}", "order-0"), status: 200}
+			switch {
+			case method == http.MethodPost:
+				r.status = 201
+			case strings.Contains(path, "{id}"):
+				r.status = 404
+			}
+			requests = append(requests, r)
+		}
+	}
+	return requests
+}
+
 // Certificates and tokens are asked for by every service that has them, and
 // the commands that look at services have flags for them.
 func TestAGuardedSystem(t *testing.T) {
 	bank.Parallel(t)
 	g := startGuarded(t)
 	const order = `{"userId":"user123","amount":1}`
-	for _, tt := range []struct {
-		method, url, body string
-		open              bool
-		status            int
-	}{
-		{"POST", g.Commande + "/orders", order, false, 201},
-		{"GET", g.Suivi + "/orders", "", false, 200},
-		{"GET", g.Suivi + "/orders/order-0/status", "", false, 404},
-		{"GET", g.Analyseur + "/statistics", "", false, 200},
-		{"GET", g.Analyseur + "/recent-transactions", "", false, 200},
-		{"GET", g.Commande + "/health", "", true, 200},
-		{"GET", g.Suivi + "/health/ready", "", true, 200},
-		{"GET", g.Analyseur + "/metrics", "", true, 200},
-		{"GET", g.Paiement + "/", "", true, 200},
-		{"GET", g.Paiement + "/openapi.yaml", "", true, 200},
-	} {
-		without := 401
+	for _, tt := range g.edgeRequests() {
+		without, body := 401, ""
+		if tt.method == http.MethodPost {
+			body = order
+		}
 		if tt.open {
 			without = tt.status
 		}
 		for token, want := range map[string]int{"": without, "another-token-than-theirs": without, edgeToken: tt.status} {
-			if got := g.ask(t, tt.method, tt.url, token, tt.body); got != want {
+			if got := g.ask(t, tt.method, tt.url, token, body); got != want {
 				t.Errorf("%s %s with token %q: %d, want %d", tt.method, tt.url, token, got, want)
 			}
 		}
