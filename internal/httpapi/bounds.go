@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -61,11 +62,11 @@ func (l *lane) bounded(handler http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// boundedWithBody is bounded for requests that bring a body, which is read
-// before a slot is taken.
+// boundedWithBody is bounded for requests that bring a body, which is to be as it
+// was written, and is read before a slot is taken.
 func (l *lane) boundedWithBody(handler http.HandlerFunc, maxBytes int64, timeout time.Duration) http.HandlerFunc {
 	handler = l.bounded(handler)
-	return func(w http.ResponseWriter, r *http.Request) {
+	return plainBody(func(w http.ResponseWriter, r *http.Request) {
 		if len(l.slots) == cap(l.slots) { // the answer need not wait for the body
 			writeBusy(w)
 			return
@@ -73,6 +74,23 @@ func (l *lane) boundedWithBody(handler http.HandlerFunc, maxBytes int64, timeout
 		if readBody(w, r, maxBytes, timeout) {
 			handler(w, r)
 		}
+	})
+}
+
+// plainBody has only requests to the handler whose body is as it was written:
+// one that is compressed would be read as something else.
+func plainBody(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, list := range r.Header.Values("Content-Encoding") {
+			for coding := range strings.SplitSeq(list, ",") {
+				if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+					w.Header().Set("Accept-Encoding", "identity") // RFC 9110 section 15.5.16
+					WriteProblem(w, Problem{Type: EncodedBody, Detail: "The body is encoded; only bodies without a Content-Encoding are accepted."})
+					return
+				}
+			}
+		}
+		handler(w, r)
 	}
 }
 

@@ -104,9 +104,3 @@ func WantsPage(r *http.Request) bool {
 	}
 	return page > data
 }
-
-func (rt *Router) favicon(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "image/svg+xml")
-	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(favicon)
-}

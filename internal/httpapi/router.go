@@ -139,7 +139,7 @@ func NewRouter(cfg Config) *Router {
 func (rt *Router) Handle(pattern string, handler http.HandlerFunc, parameters ...string) {
 	switch method, _, _ := strings.Cut(pattern, " "); method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
-		handler = plainBody(rt.own.boundedWithBody(handler, rt.cfg.MaxBody, rt.cfg.BodyTimeout))
+		handler = rt.own.boundedWithBody(handler, rt.cfg.MaxBody, rt.cfg.BodyTimeout)
 	default:
 		handler = rt.own.bounded(handler)
 	}
@@ -223,6 +223,23 @@ func (rt *Router) dispatch(a *responseBuffer, r *http.Request) {
 		return
 	}
 	rt.mux.ServeHTTP(a, r) // sets r.Pattern and the path values
+}
+
+// hasPath says whether a request asks for a path, and answers where it does
+// not: the forms "*" and "host:port" of a target (RFC 9112 section 3.2) are for
+// servers as a whole and for proxies. The absolute form has a path.
+func hasPath(w http.ResponseWriter, r *http.Request) bool {
+	if strings.HasPrefix(r.URL.Path, "/") {
+		return true
+	}
+	WriteProblem(w, Problem{Type: InvalidRequest, Detail: "The request target has to begin with /; GET / lists what there is."})
+	return false
+}
+
+func (rt *Router) favicon(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(favicon)
 }
 
 // Names of the metrics of [Catalogue].

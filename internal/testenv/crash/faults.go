@@ -47,29 +47,16 @@ type breakage struct {
 	during func(ctx context.Context, r *round) error
 }
 
-// breakages lists all that a round can suffer.
+// breakages lists all that a round can suffer: what happens to processes, and what
+// other files add to it.
 func breakages() []breakage {
-	all := []breakage{
+	all := slices.Concat(fileBreakages(), strangerBreakages(), groundBreakages(), operatorBreakages(), []breakage{
 		{name: "kill all services", during: killServices},
 		{name: "kill broker", during: soon(killBroker)},
 		{name: "kill broker and services", during: soon(killEverything)},
 		{name: "freeze broker", during: soon(freezeBroker)},
 		{name: "broker away", during: soon(brokerAway)},
-		{name: "disk full", smallDisk: true, during: soon(fillDisk)},
-		{name: "poison", before: poisonHeads, during: soon(quiet)},
-		{name: "rebalance storm", during: storm},
-		{name: "clock steps", wallClock: true, during: stepClock},
-		{name: "torn tails", files: true, during: soon(tearTails)},
-		{name: "flipped bit", files: true, during: soon(flipBit)},
-		{name: "foreign transactions", during: soon(transact)},
-		{name: "partitions added", during: soon(addPartitions)},
-		{name: "records deleted", during: deleteRecords},
-		{name: "decisions deleted and reset", during: forgetDecisions},
-		{name: "topics recreated", during: soon(recreateTopics)},
-		{name: "reset", during: reset},
-		{name: "purge", letters: true, during: purge},
-		{name: "purge and reset", letters: true, during: purgeAndReset},
-	}
+	})
 	for _, service := range testsystem.Services() {
 		all = append(all,
 			breakage{name: "kill " + service, service: service, during: killService},
@@ -90,16 +77,6 @@ func databaseBreakages() []breakage {
 		{name: "freeze database", during: soon(freezeDatabase)},
 		{name: "database away", during: soon(databaseAway)},
 		{name: "kill database and services", during: soon(killDatabaseAndServices)},
-	}
-}
-
-// clusterBreakages is what a cluster of several nodes can suffer.
-func clusterBreakages() []breakage {
-	return []breakage{
-		{name: "kill a node", during: soon(killNode)},
-		{name: "freeze a node", during: soon(freezeNode)},
-		{name: "two nodes gone", during: soon(loseNodes)},
-		{name: "leaders move", during: moveLeaders},
 	}
 }
 

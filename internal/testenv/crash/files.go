@@ -21,6 +21,15 @@ import (
 // diskFull is how long the data folder is full.
 const diskFull = 4 * time.Second
 
+// fileBreakages is what happens to files.
+func fileBreakages() []breakage {
+	return []breakage{
+		{name: "disk full", smallDisk: true, during: soon(fillDisk)},
+		{name: "torn tails", files: true, during: soon(tearTails)},
+		{name: "flipped bit", files: true, during: soon(flipBit)},
+	}
+}
+
 // fillDisk takes all space in the data folder, for a time.
 func fillDisk(ctx context.Context, r *round) error {
 	path := filepath.Join(r.data, "ballast")

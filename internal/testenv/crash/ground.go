@@ -23,6 +23,25 @@ import (
 	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
+// groundBreakages is what happens to the topics.
+func groundBreakages() []breakage {
+	return []breakage{
+		{name: "partitions added", during: soon(addPartitions)},
+		{name: "records deleted", during: deleteRecords},
+		{name: "topics recreated", during: soon(recreateTopics)},
+	}
+}
+
+// clusterBreakages is what a cluster of several nodes can suffer.
+func clusterBreakages() []breakage {
+	return []breakage{
+		{name: "kill a node", during: soon(killNode)},
+		{name: "freeze a node", during: soon(freezeNode)},
+		{name: "two nodes gone", during: soon(loseNodes)},
+		{name: "leaders move", during: moveLeaders},
+	}
+}
+
 // administer runs work with what administers the broker.
 func (r *round) administer(work func(sarama.ClusterAdmin) error) (err error) {
 	admin, err := sarama.NewClusterAdmin(addresses(r.broker.Address()), clientConfig())

@@ -20,6 +20,17 @@ import (
 	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
+// operatorBreakages is what the system's operators do to it.
+func operatorBreakages() []breakage {
+	return []breakage{
+		{name: "clock steps", wallClock: true, during: stepClock},
+		{name: "decisions deleted and reset", during: forgetDecisions},
+		{name: "reset", during: reset},
+		{name: "purge", letters: true, during: purge},
+		{name: "purge and reset", letters: true, during: purgeAndReset},
+	}
+}
+
 // vigie runs a command of the operator's on the round's broker and state.
 func (r *round) vigie(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, r.binary, append(args, "--kafka-brokers", r.broker.Address())...) //nolint:gosec // our own

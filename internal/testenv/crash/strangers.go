@@ -20,6 +20,15 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
+// strangerBreakages is what strangers do in the topics and groups.
+func strangerBreakages() []breakage {
+	return []breakage{
+		{name: "poison", before: poisonHeads, during: soon(quiet)},
+		{name: "rebalance storm", during: storm},
+		{name: "foreign transactions", during: soon(transact)},
+	}
+}
+
 // poisonable are the topics whose records the services must understand.
 func poisonable() []string {
 	return []string{banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}
