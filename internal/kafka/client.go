@@ -5,7 +5,8 @@
 // client.go connects; identity.go watches whether the cluster answers, and is
 // the same; security.go has TLS and SASL; topics.go the topics and consumer
 // groups, settings.go the topics' settings; publish.go sends records and scan.go
-// reads them outside any group, whole.go so that nothing is missing.
+// reads them outside any group, whole.go so that nothing is missing; unreadable.go
+// says of batches that nothing can be made of where they are.
 package kafka
 
 import (
