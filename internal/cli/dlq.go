@@ -115,13 +115,14 @@ func withLetters(
 	if err != nil {
 		return err
 	}
-	return work(letterSource{source, cfg}, listing)
+	return work(letterSource{source, cfg, listing.Looked}, listing)
 }
 
 // letterSource is a cluster's letters, and how to publish to that cluster.
 type letterSource struct {
 	deadletters.Source
-	kafka kafka.Config
+	kafka  kafka.Config
+	looked map[record.Partition]int64 // up to where decisions were read
 }
 
 // listLetters reads the letters that the filter chooses, with a progress bar.
@@ -156,7 +157,11 @@ func dlqList(ctx context.Context, c *cli.Command) error {
 	}
 	f.Open = !c.Bool("all")
 	return withLetters(ctx, c, f, func(_ letterSource, listing deadletters.Listing) error {
-		return printLetters(c.Root().Writer, listing, f, c.Bool(flagJSON))
+		err := printLetters(c.Root().Writer, listing, f, c.Bool(flagJSON))
+		if err == nil && listing.Unread != nil {
+			err = fmt.Errorf("the list may lack letters, and what became of them: %w", listing.Unread)
+		}
+		return err
 	})
 }
 
@@ -221,6 +226,9 @@ func dlqReplay(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	return withLetters(ctx, c, f, func(source letterSource, listing deadletters.Listing) error {
+		if listing.Unread != nil {
+			return fmt.Errorf("nothing was replayed, since it cannot be seen what was purged: %w; try again then", listing.Unread)
+		}
 		s := newResolving(c, record.Replayed)
 		letters := s.pick(f.IDs, listing.Letters, c.Bool(flagAgain))
 		err := resolveLetters(ctx, c, s, source, letters)
@@ -258,6 +266,9 @@ func dlqPurge(ctx context.Context, c *cli.Command) error {
 		return misusef("dlq purge: --json cannot ask a question; confirm with --yes")
 	}
 	return withLetters(ctx, c, f, func(source letterSource, listing deadletters.Listing) error {
+		if listing.Unread != nil {
+			return fmt.Errorf("nothing was purged, since it cannot be seen what was decided, nor could the purge be: %w; try again then", listing.Unread)
+		}
 		s := newResolving(c, record.Purged)
 		letters := s.pick(f.IDs, listing.Letters, false)
 		if len(letters) > 0 {
@@ -469,7 +480,7 @@ func withResolver(ctx context.Context, c *cli.Command, source letterSource, work
 		return err
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
-	return work(deadletters.Resolver{Source: source.Source, Publisher: publisher, Instrument: inst})
+	return work(deadletters.Resolver{Source: source.Source, Publisher: publisher, Instrument: inst, Looked: source.looked})
 }
 
 // ownTelemetry is that of a command which works with records: its spans and logs

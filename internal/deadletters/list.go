@@ -38,6 +38,12 @@ type Listing struct {
 	// Hidden is how many resolved letters Filter.Open left out, and Decided how
 	// many whose order has been decided all the same.
 	Hidden, Decided int
+	// Unread is a [kafka.HiddenError] where an open transaction hides a part of
+	// the topics, so that letters, purges or decisions may be missing from this;
+	// nil otherwise.
+	Unread error
+	// Looked is up to where decisions were read, for [Resolver.Looked].
+	Looked map[record.Partition]int64
 }
 
 // List reads the dead-letter topics from their start to the end that they have
@@ -45,14 +51,21 @@ type Listing struct {
 // them it reads the decisions as well. It holds the letters' descriptions, not
 // their records. progress may be nil; it counts records.
 func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing, error) {
-	letters, err := s.bounds(ctx, f.topics())
+	topics := f.topics()
+	if slices.Contains(topics, banking.TopicOrdersDLQ) {
+		topics = append(topics, decisionTopics()...)
+	}
+	all, unread, err := s.bounds(ctx, topics)
 	if err != nil {
 		return Listing{}, err
 	}
-	var decisions []kafka.Span
-	if slices.Contains(f.topics(), banking.TopicOrdersDLQ) {
-		if decisions, err = s.bounds(ctx, []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}); err != nil {
-			return Listing{}, err
+	var letters, decisions []kafka.Span
+	looked := map[record.Partition]int64{}
+	for _, span := range all {
+		if slices.Contains(decisionTopics(), span.Topic) {
+			decisions, looked[span.Partition] = append(decisions, span), span.End
+		} else {
+			letters = append(letters, span)
 		}
 	}
 	l := newListing(f, stepper(progress, kafka.Length(letters)+kafka.Length(decisions)))
@@ -64,22 +77,37 @@ func (s Source) List(ctx context.Context, f Filter, progress Progress) (Listing,
 			return Listing{}, fmt.Errorf("read decisions: %w", err)
 		}
 	}
-	return l.result(), nil
+	out := l.result()
+	out.Unread, out.Looked = unread, looked
+	return out, nil
 }
 
-// bounds returns what the topics hold. A topic is looked up before it is queried
-// for, since asking can create it.
-func (s Source) bounds(ctx context.Context, topics []string) ([]kafka.Span, error) {
+// decisionTopics say what was decided.
+func decisionTopics() []string {
+	return []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}
+}
+
+// bounds returns what the topics hold and, as a [kafka.HiddenError], what of it
+// cannot be read yet. A topic is looked up before it is queried for, since asking
+// can create it.
+func (s Source) bounds(ctx context.Context, topics []string) (spans []kafka.Span, unread, err error) {
 	existing, err := s.Topics()
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, nil, fmt.Errorf("list topics: %w", err)
 	}
 	for _, t := range topics {
 		if !slices.Contains(existing, t) {
-			return nil, fmt.Errorf("%w: %s", ErrNoTopic, t)
+			return nil, nil, fmt.Errorf("%w: %s", ErrNoTopic, t)
 		}
 	}
-	return s.Log.Bounds(ctx, topics...)
+	written, err := s.Log.Written(ctx, topics...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if spans, err = s.Log.Bounds(ctx, topics...); err != nil {
+		return nil, nil, err
+	}
+	return spans, kafka.Hidden(written, spans), nil
 }
 
 // listing collects letters, which arrive from several partitions at once.
@@ -162,25 +190,30 @@ func (l *listing) awaited() bool { return len(l.orders) > 0 }
 
 // addDecision notes a decision on an order that waits.
 func (l *listing) addDecision(r record.Record) error {
-	cause := r.Header(record.HeaderOriginalEventID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.step()
-	o := order{string(r.Key), cause}
-	if _, waits := l.orders[o]; !waits {
-		return nil
+	noteDecision(l.orders, r)
+	return nil
+}
+
+// noteDecision notes what was decided on one of the orders. What is no decision
+// decides nothing.
+func noteDecision(orders map[order]string, r record.Record) {
+	o := order{string(r.Key), r.Header(record.HeaderOriginalEventID)}
+	if _, waits := orders[o]; !waits {
+		return
 	}
 	event, err := delivery.Decode(r)
 	if err != nil {
-		return nil // what is no decision decides nothing
+		return
 	}
 	switch e := event.(type) {
 	case banking.PaymentAuthorized:
-		l.orders[o] = e.Status
+		orders[o] = e.Status
 	case banking.PaymentRejected:
-		l.orders[o] = e.Status
+		orders[o] = e.Status
 	}
-	return nil
 }
 
 func (l *listing) result() Listing {
@@ -315,7 +348,7 @@ func (s Source) spans(ctx context.Context, letters []Letter) ([]kafka.Span, erro
 			topics = append(topics, p.Topic)
 		}
 	}
-	present, err := s.bounds(ctx, topics)
+	present, _, err := s.bounds(ctx, topics)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,9 @@ func TestListChoosesAndSorts(t *testing.T) {
 		})
 	}
 	for _, filter := range []Filter{{}, {Open: true}, {Topic: banking.TopicPaymentsRejected}} {
-		if diff := cmp.Diff(choose(t, filter, records), f.list(filter)); diff != "" {
+		got := f.list(filter)
+		got.Looked = nil // which choose does not know
+		if diff := cmp.Diff(choose(t, filter, records), got); diff != "" {
 			t.Errorf("List chooses differently from the broker:\n%s", diff)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -139,6 +140,24 @@ func (f *fixture) letters(letters ...letter) []record.Place {
 		messages = append(messages, l.message())
 	}
 	return f.put(messages...)
+}
+
+// hide has a stranger open a transaction in every partition of a topic. What it
+// returns ends it.
+func (f *fixture) hide(topic string) (show func()) {
+	f.t.Helper()
+	var junk []*sarama.ProducerMessage
+	for id := range int32(banking.Partitions) {
+		junk = append(junk, &sarama.ProducerMessage{Topic: topic, Partition: id, Value: sarama.StringEncoder("{}")})
+	}
+	tx := testkafka.Begin(f.t, f.cluster.Config, junk...)
+	return func() {
+		f.t.Helper()
+		tx.Abort()
+		if _, err := kafka.WholeBounds(f.t.Context(), f.cluster, func(error) error { return nil }, topic); err != nil {
+			f.t.Fatal(err)
+		}
+	}
 }
 
 func (f *fixture) list(filter Filter) Listing {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,10 @@ var (
 	ErrPurged = errors.New("purged, which is for good")
 	// ErrDecided: the letter's order does not need it.
 	ErrDecided = errors.New("its order has been decided")
+	// ErrDecidedMeanwhile: the letter's order was decided since it was listed.
+	ErrDecidedMeanwhile = fmt.Errorf("decided meanwhile, which is final: %w", ErrDecided)
+	// ErrUnconfirmed: the purge is written, and nobody can read it yet.
+	ErrUnconfirmed = errors.New("the purge is written and cannot be read yet: it binds once the transaction that hides it has ended, unless the order is decided before")
 	// ErrUnmarked: the letter's record was published, its marker perhaps not.
 	ErrUnmarked = errors.New("replayed, but perhaps not marked: if it stays listed, replaying it again is harmless")
 )
@@ -37,6 +43,9 @@ type Resolver struct {
 	Source     Source
 	Publisher  delivery.BatchPublisher
 	Instrument *otelkafka.Instrumentation
+	// Looked is up to where the decisions were read by which the letters were
+	// chosen: a purge reads on from there. nil: from their start.
+	Looked map[record.Partition]int64
 }
 
 // Outcome is what became of one letter.
@@ -64,17 +73,25 @@ func (s Resolver) Replay(ctx context.Context, letters []Letter, report func(Outc
 // Purge marks letters as given up for good. The markers name the orders that
 // waited for them, which paiement does not decide any more, whatever brings them
 // back. The letters stay in the topic until its retention deletes them. A letter
-// whose order has been decided is refused with [ErrDecided]. report and error
-// are those of [Resolver.Replay].
+// whose order has been decided is refused with [ErrDecided]: decisions are looked
+// at before each marker is written, and again afterwards, for of a decision and a
+// purge the first in the ledger is final. A purge that is reported without an error
+// can be read by everybody; one that an open transaction hides is [ErrUnconfirmed].
+// report and error are those of [Resolver.Replay].
 func (s Resolver) Purge(ctx context.Context, letters []Letter, report func(Outcome)) error {
 	return s.resolve(ctx, record.Purged, letters, report)
 }
 
 func (s Resolver) resolve(ctx context.Context, kind string, letters []Letter, report func(Outcome)) error {
-	r := &run{Resolver: s, kind: kind, report: report, batches: map[record.Partition]*batch{}, left: map[record.Place]Letter{}, sent: map[digest]struct{}{}}
+	r := &run{Resolver: s, kind: kind, report: report, batches: map[record.Partition]*batch{}, left: map[record.Place]Letter{}, sent: map[digest]struct{}{},
+		orders: map[order]string{}, looked: map[record.Partition]int64{}}
+	maps.Copy(r.looked, s.Looked)
 	letters = r.refuse(letters)
 	for _, l := range letters {
 		r.left[l.ID] = l
+		if l.EventID != "" {
+			r.orders[l.order()] = ""
+		}
 	}
 	err := s.Source.Open(ctx, letters, func(w Whole) error {
 		if full := r.add(w); full != nil {
@@ -125,6 +142,10 @@ type run struct {
 	batches map[record.Partition]*batch
 	left    map[record.Place]Letter // not reported yet
 	sent    map[digest]struct{}
+
+	looking sync.Mutex
+	looked  map[record.Partition]int64 // up to where decisions have been read
+	orders  map[order]string           // that wait for the letters, and the status of those that are decided
 }
 
 // batch is what has been read of one partition and not been resolved.
@@ -177,8 +198,12 @@ func (r *run) process(ctx context.Context, letters []Whole) {
 	}
 	if r.kind == record.Replayed {
 		r.publish(steps)
+		r.mark(ctx, steps)
+	} else {
+		r.refuseDecided(ctx, steps, "not purged")
+		r.confirm(ctx, r.mark(ctx, steps))
+		r.refuseDecided(ctx, steps, "purged, but perhaps decided before")
 	}
-	r.mark(ctx, steps)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range steps {
@@ -268,8 +293,73 @@ func (r *run) send(s *step) error {
 	return nil
 }
 
-// mark sends the markers of the letters that have not failed.
-func (r *run) mark(ctx context.Context, steps []*step) {
+// refuseDecided looks at the decisions that were published since the last look,
+// and fails the steps of orders that are decided, or that may be by a decision
+// which cannot be read; so says what that means to a letter.
+func (r *run) refuseDecided(ctx context.Context, steps []*step, so string) {
+	if !slices.ContainsFunc(steps, func(s *step) bool { return s.err == nil && s.whole.EventID != "" }) {
+		return
+	}
+	r.looking.Lock()
+	defer r.looking.Unlock()
+	err := r.lookAgain(ctx)
+	for _, s := range steps {
+		if s.err != nil || s.whole.EventID == "" {
+			continue
+		}
+		switch {
+		case r.orders[s.whole.order()] != "":
+			s.err = ErrDecidedMeanwhile
+		case err != nil:
+			s.err = fmt.Errorf("%s: %w", so, err)
+		}
+	}
+}
+
+// lookAgain reads on in the decisions. The caller has locked looking.
+func (r *run) lookAgain(ctx context.Context) error {
+	spans, unread, err := r.Source.bounds(ctx, decisionTopics())
+	if err != nil {
+		return fmt.Errorf("look for decisions: %w", err)
+	}
+	for i, s := range spans {
+		spans[i].Start = min(max(s.Start, r.looked[s.Partition]), s.End)
+	}
+	var mu sync.Mutex // several partitions are read at once
+	err = r.Source.Log.Scan(ctx, spans, func(decision record.Record) error {
+		mu.Lock()
+		defer mu.Unlock()
+		noteDecision(r.orders, decision)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for decisions: %w", err)
+	}
+	for _, s := range spans {
+		r.looked[s.Partition] = s.End
+	}
+	return unread
+}
+
+// confirm fails the steps whose markers cannot be read back.
+func (r *run) confirm(ctx context.Context, marked map[*step]*sarama.ProducerMessage) {
+	if len(marked) == 0 {
+		return
+	}
+	ends, err := r.Source.Log.Ends(ctx, Topics()...)
+	for s, m := range marked {
+		switch {
+		case s.err != nil:
+		case err != nil:
+			s.err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+		case ends[record.Partition{Topic: m.Topic, ID: m.Partition}] <= m.Offset:
+			s.err = ErrUnconfirmed
+		}
+	}
+}
+
+// mark sends the markers of the letters that have not failed, and returns them.
+func (r *run) mark(ctx context.Context, steps []*step) map[*step]*sarama.ProducerMessage {
 	var marked []*step
 	var markers []*sarama.ProducerMessage
 	var spans []*otelkafka.SendSpan
@@ -286,10 +376,12 @@ func (r *run) mark(ctx context.Context, steps []*step) {
 		marked, markers, spans = append(marked, s), append(markers, m), append(spans, span)
 	}
 	if len(markers) == 0 {
-		return
+		return nil
 	}
 	err := r.Publisher.PublishAll(ctx, markers)
+	sent := map[*step]*sarama.ProducerMessage{}
 	for i, s := range marked {
+		sent[s] = markers[i]
 		spans[i].End(markers[i].Partition, markers[i].Offset, err)
 		switch {
 		case err != nil && r.kind == record.Replayed:
@@ -298,6 +390,7 @@ func (r *run) mark(ctx context.Context, steps []*step) {
 			s.err = fmt.Errorf("mark as %s: %w", r.kind, err)
 		}
 	}
+	return sent
 }
 
 // extract returns ctx with the trace context that the letter carries.

@@ -429,3 +429,76 @@ func TestLettersOfDecidedOrdersAreLeftAlone(t *testing.T) {
 		}
 	}
 }
+
+// A decision that comes between the list and the marker, as while a question is
+// asked, has the purge refused; one that comes with the marker is told as well.
+func TestAPurgeLooksAtDecisionsAgain(t *testing.T) {
+	f := newFixture(t)
+	put := f.letters(orderLetter("order-1"), orderLetter("order-2"), orderLetter("order-3"))
+	listing := f.list(Filter{Open: true})
+	f.decide("order-1", "event-order-1")
+	resolver := f.resolver
+	resolver.Looked = listing.Looked
+	resolver.Publisher = during{f.resolver.Publisher, func() { f.decide("order-2", "event-order-2") }}
+	got := map[record.Place]error{}
+	if err := resolver.Purge(t.Context(), listing.Letters, func(o Outcome) { got[o.Letter.ID] = o.Err }); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(got[put[0]], ErrDecidedMeanwhile) || !errors.Is(got[put[1]], ErrDecidedMeanwhile) || got[put[2]] != nil {
+		t.Errorf("purged: %v", got)
+	}
+	for _, r := range f.records(banking.TopicOrdersDLQ) {
+		if _, err := record.ParseMarker(r); err == nil && string(r.Key) == "order-1" {
+			t.Errorf("%s has a marker, though it was decided before", r.Key)
+		}
+	}
+}
+
+// during does something once records have been published.
+type during struct {
+	delivery.BatchPublisher
+	then func()
+}
+
+func (d during) PublishAll(ctx context.Context, records []*sarama.ProducerMessage) error {
+	err := d.BatchPublisher.PublishAll(ctx, records)
+	d.then()
+	return err
+}
+
+// Where an open transaction hides decisions, nothing is purged; where it hides the
+// marker, the purge is not said to be done.
+func TestAPurgeThatCannotBeRead(t *testing.T) {
+	f := newFixture(t)
+	f.letters(orderLetter("order-1"))
+	listing := f.list(Filter{Open: true})
+	if listing.Unread != nil {
+		t.Errorf("nothing is hidden: %v", listing.Unread)
+	}
+	purge := func() error {
+		t.Helper()
+		var got error
+		if err := f.resolver.Purge(t.Context(), listing.Letters, func(o Outcome) { got = o.Err }); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	var hidden *kafka.HiddenError
+	decisions := f.hide(banking.TopicPaymentsAuthorized)
+	before := len(f.records(banking.TopicOrdersDLQ))
+	if err := purge(); !errors.As(err, &hidden) || len(f.records(banking.TopicOrdersDLQ)) != before {
+		t.Errorf("hidden decisions: %v", err)
+	}
+	if l := f.list(Filter{}); !errors.As(l.Unread, &hidden) {
+		t.Errorf("the list does not say what it lacks: %v", l.Unread)
+	}
+	decisions()
+	letters := f.hide(banking.TopicOrdersDLQ)
+	if err := purge(); !errors.Is(err, ErrUnconfirmed) {
+		t.Errorf("a hidden marker: %v", err)
+	}
+	letters()
+	if l := f.list(Filter{}); l.Unread != nil || !l.Letters[0].Purged() {
+		t.Errorf("afterwards: %+v", l)
+	}
+}
