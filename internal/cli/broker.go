@@ -86,8 +86,11 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 	return embedded.Start(ctx, embedded.Config{
 		Address: listenAddress(c, flagBrokerAddr), Folder: c.String(flagData), Log: log,
 		// Decisions outlive what could be decided again, by size as by time. A
-		// decision is about as large as its order.
-		TopicBytes: map[string]int64{banking.TopicOrdersCreated: embedded.RetentionBytes / 2},
+		// decision is about as large as its order. Purges stand among letters, of
+		// which strangers can make many.
+		TopicBytes: map[string]int64{
+			banking.TopicOrdersCreated: embedded.RetentionBytes / 2, banking.TopicOrdersDLQ: 4 * embedded.RetentionBytes,
+		},
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -13,16 +15,18 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/commande"
+	"github.com/vigie-dev/vigie/services/paiement"
 )
 
 func resetCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "reset", Usage: "clear the services' state and consumer offsets together; the topics stay", HideHelpCommand: true,
-		Description: listed(registry.Consumers().Names()) + " forget everything and read the topics from their start when they are\n" +
-			"started again. Decisions and purges that are in the topics stay final, and order ids go on: nothing is\n" +
-			"paid twice. Orders that are so old that their decisions may have left the topics are set aside, not\n" +
-			"decided, unless paiement is started with --decide-from.\n\n" +
-			"It keeps the topics, the order ids and the idempotency keys. What the topics no longer hold is gone:\n" +
+		Description: listed(registry.Consumers().Names()) + " read the topics from their start when they are started again, with\n" +
+			"nothing kept but paiement's ledger, where it can be read and belongs to the same cluster. What was decided\n" +
+			"and purged stays final, and order ids go on: nothing is paid twice. Orders of a time of which neither the\n" +
+			"ledger nor the topics have every decision are set aside, not decided, unless paiement is started with\n" +
+			"--decide-from.\n\n" +
+			"It keeps the topics, the order ids and the idempotency keys too. What the topics no longer hold is gone:\n" +
 			"suivi shows no older order, and analyseur counts what is there.\n\n" +
 			"The services must be stopped, and without --" + flagBrokers + " the embedded broker too. Cut short by\n" +
 			"a crash, run it again, or just start the services.\n" +
@@ -34,9 +38,9 @@ func resetCommand(registry services.Registry) *cli.Command {
 	}
 }
 
-// reset clears what the consumers have stored and where their groups are. It
-// asks once nothing stands in its way: the broker answers, the storages are
-// locked, and no group has members.
+// reset clears what the consumers have stored, but for the ledger, and where their
+// groups are. It asks once nothing stands in its way: the broker answers, the
+// storages are locked, and no group has members.
 func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (err error) {
 	database, err := databaseURL(c)
 	if err != nil {
@@ -63,12 +67,20 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	if _, err := kafka.EnsureTopics(ctx, client, banking.Topics()); err != nil {
 		return err
 	}
+	return resetOn(ctx, c, consumers, client, cfg, database)
+}
+
+// resetOn resets on a cluster that answers.
+func resetOn(
+	ctx context.Context, c *cli.Command, consumers services.Registry, client *kafka.Client, cfg kafka.Config, database string,
+) (err error) {
 	ids, err := commande.OpenStorage(ctx, database)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	locked, err := storage.Lock(ctx, database, consumers.Names()...)
+	views := slices.DeleteFunc(consumers.Names(), func(name string) bool { return name == paiement.Name })
+	locked, err := storage.Lock(ctx, database, views...)
 	if err != nil {
 		return err
 	}
@@ -76,14 +88,29 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	if err := kafka.CheckIdle(client, groupsOf(consumers)...); err != nil {
 		return err
 	}
-	question, err := whatResetDoes(ctx, client, consumers.Names(), database)
+	publisher, err := kafka.NewPublisher(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, publisher.Close()) }()
+	around, err := ledgerSurroundings(ctx, client, database, views)
+	if err != nil {
+		return err
+	}
+	around.Log, around.Publisher = kafka.Cluster{Config: cfg, Client: client}, publisher
+	ledger, err := paiement.OpenReset(ctx, database, around)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ledger.Close()) }()
+	question, err := whatResetDoes(ctx, client, ids, ledger, views, database)
 	if err != nil {
 		return err
 	}
 	if err := confirm(c, question); err != nil {
 		return err
 	}
-	foreign, err := clearAll(ctx, ids, locked, client, cfg, groupsOf(consumers))
+	foreign, err := clearAll(ctx, ids, ledger, locked, client, cfg, groupsOf(consumers))
 	if err != nil {
 		return err
 	}
@@ -102,17 +129,59 @@ func groupsOf(consumers services.Registry) []string {
 	return groups
 }
 
+// ledgerSurroundings is what a reset of the ledger goes by: what the cluster is, and
+// what it was to the services.
+func ledgerSurroundings(ctx context.Context, client *kafka.Client, database string, views []string) (around paiement.Surroundings, err error) {
+	topics := make([]string, 0, len(banking.Topics()))
+	for _, t := range banking.Topics() {
+		topics = append(topics, t.Name)
+	}
+	if around.Identities, err = kafka.Identities(ctx, client, topics); err != nil {
+		return around, err
+	}
+	if around.Committed, err = kafka.Committed(client, banking.GroupPaiement, banking.TopicOrdersCreated); err != nil {
+		return around, err
+	}
+	around.Stamps = map[string]string{}
+	for _, name := range views {
+		stamps, err := stampsOf(ctx, database, name)
+		if err != nil && !errors.Is(err, storage.ErrMissing) && !errors.Is(err, storage.ErrDamaged) {
+			return around, err
+		}
+		maps.Copy(around.Stamps, stamps)
+	}
+	return around, nil
+}
+
+// stampsOf is what a service's storage was made for.
+func stampsOf(ctx context.Context, database, service string) (stamps map[string]string, err error) {
+	reader, err := storage.OpenReadOnly(ctx, database, service)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	err = reader.Snapshot(ctx, func(s *storage.Snapshot) (err error) {
+		stamps, err = s.Stamps(ctx)
+		return err
+	})
+	return stamps, err
+}
+
 // clearAll does it in an order in which a crash after any step leaves a system
 // that can be started, or reset again, and has neither lost nor doubled anything.
 // Ids only move forward. A storage is cleared all or nothing, and a service
 // whose storage is empty begins at the start of the topics, wherever its group
-// is. The groups come last: their offsets are what a storage is refused by that is
+// is. The ledger comes before the views, whose stamps say what it lacks where it
+// is lost. The groups come last: their offsets are what a storage is refused by that is
 // an older copy, and none must be left that they no longer stand beside. It
 // returns what [commande.SkipIDs] does.
 func clearAll(
-	ctx context.Context, ids *storage.Store, locked *storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
+	ctx context.Context, ids *storage.Store, ledger *paiement.Reset, locked *storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
 ) (foreign int, err error) {
 	if foreign, err = commande.SkipIDs(ctx, ids, kafka.Cluster{Config: cfg, Client: client}); err != nil {
+		return foreign, err
+	}
+	if err := ledger.Do(ctx); err != nil {
 		return foreign, err
 	}
 	if err := locked.Clear(ctx); err != nil {
@@ -121,12 +190,15 @@ func clearAll(
 	return foreign, kafka.DeleteGroups(client, groups...)
 }
 
-// whatResetDoes says what is cleared and what is kept.
-func whatResetDoes(ctx context.Context, client *kafka.Client, names []string, database string) (string, error) {
+// whatResetDoes says what is cleared, what is kept, and what is gone already.
+func whatResetDoes(
+	ctx context.Context, client *kafka.Client, ids *storage.Store, ledger *paiement.Reset, views []string, database string,
+) (string, error) {
 	var text strings.Builder
-	fmt.Fprintf(&text, "This clears what %s have stored in %s, and where they are in the topics.\n", listed(names), storage.Redacted(database))
-	text.WriteString("It keeps the order ids, which go on, the idempotency keys, and the topics, from which the state is rebuilt:\n")
-	cut := false
+	fmt.Fprintf(&text, "This clears what %s have stored in %s, and where they and paiement are in the topics.\n", listed(views), storage.Redacted(database))
+	text.WriteString("It keeps the order ids, which go on, the idempotency keys, paiement's ledger, and the topics, from which the rest is rebuilt:\n")
+	fmt.Fprintf(&text, "  %-20s %d orders\n", "ledger", ledger.Entries())
+	unknown := false
 	for _, t := range banking.Topics() {
 		spans, err := kafka.Bounds(ctx, client, t.Name)
 		if err != nil {
@@ -135,16 +207,39 @@ func whatResetDoes(ctx context.Context, client *kafka.Client, names []string, da
 		records, missing := int64(0), int64(0)
 		for _, s := range spans {
 			records, missing = records+s.End-s.Start, missing+s.Start
+			settles := t.Name != banking.TopicOrdersCreated && t.Name != banking.TopicPaymentsDLQ
+			unknown = unknown || settles && s.Start > 0 && !ledger.Knows(s.Partition, s.Start)
 		}
 		fmt.Fprintf(&text, "  %-20s %d records", t.Name, records)
 		if missing > 0 {
 			fmt.Fprintf(&text, "; %d before them are gone, and what was known from them with this", missing)
-			cut = cut || t.Name == banking.TopicPaymentsAuthorized || t.Name == banking.TopicPaymentsRejected
 		}
 		text.WriteString("\n")
 	}
-	if cut {
-		text.WriteString("Decisions are among what is gone: orders of their time that are still in the topics will be set aside as too_old.\n")
+	writeLedgerLoss(&text, ledger, unknown)
+	lost, err := commande.Lost(ctx, ids)
+	if err == nil && lost {
+		text.WriteString("commande's storage is new: which idempotency keys were used is lost. A request that a client repeats under a key of\n" +
+			"the last 24 hours makes another order, which is paid once more.\n")
 	}
-	return strings.TrimSuffix(text.String(), "\n"), nil
+	return strings.TrimSuffix(text.String(), "\n"), err
+}
+
+// writeLedgerLoss says what is known of settled orders no longer, and what follows.
+// unknown says that the topics lack what the ledger has not read.
+func writeLedgerLoss(text *strings.Builder, ledger *paiement.Reset, unknown bool) {
+	if ledger.Lost() {
+		text.WriteString("There is no ledger that could be read: what was decided and purged is known from the topics alone.\n")
+	}
+	replaced := ledger.Replaced()
+	if len(replaced) > 0 {
+		fmt.Fprintf(text, "Not those that the services began with: %s. What the ones before held is gone.\n", strings.Join(replaced, ", "))
+		if ledger.Complete() {
+			text.WriteString("The ledger has all of it, so nothing is decided again; suivi and analyseur will not show it.\n")
+		}
+	}
+	if unknown || len(replaced) > 0 && !ledger.Complete() {
+		text.WriteString("Decisions or purges that the ledger does not have are among what is gone: orders of their time that are still in the\n" +
+			"topics will be set aside as too_old.\n")
+	}
 }

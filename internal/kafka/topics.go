@@ -148,6 +148,30 @@ func CheckIdle(client sarama.Client, groups ...string) error {
 	return nil
 }
 
+// Committed returns the offsets of a group in a topic, of those partitions where
+// it has any.
+func Committed(client sarama.Client, group, topic string) (map[record.Partition]int64, error) {
+	ids, err := client.Partitions(topic)
+	if err != nil {
+		return nil, fmt.Errorf("list partitions of %s: %w", topic, err)
+	}
+	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
+	if err != nil {
+		return nil, fmt.Errorf("read the offsets of %s: %w", group, err)
+	}
+	answer, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: ids})
+	if err != nil {
+		return nil, fmt.Errorf("read the offsets of %s: %w", group, err)
+	}
+	committed := map[record.Partition]int64{}
+	for _, id := range ids {
+		if block := answer.GetBlock(topic, id); block != nil && block.Offset >= 0 {
+			committed[record.Partition{Topic: topic, ID: id}] = block.Offset
+		}
+	}
+	return committed, nil
+}
+
 // DeleteGroups removes consumer groups and their offsets. Groups that do not
 // exist are no error; one that has members is [ErrGroupInUse].
 func DeleteGroups(client sarama.Client, groups ...string) error {

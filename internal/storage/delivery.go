@@ -286,6 +286,21 @@ func (s *Store) Stamp(ctx context.Context, identities map[string]string) error {
 	})
 }
 
+// Stamps returns the identities that the storage is bound to; empty for none.
+func (s *Snapshot) Stamps(ctx context.Context) (map[string]string, error) {
+	stamps := map[string]string{}
+	err := s.each(ctx, selectStamps, func(rows *sql.Rows) error {
+		var name, value string
+		err := rows.Scan(&name, &value)
+		stamps[name] = value
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read stamp: %w", err)
+	}
+	return stamps, nil
+}
+
 // CheckStamp returns [ErrForeign] where the storage belongs to another cluster
 // or to other topics than the identities say. Unlike [Store.Stamp] it binds
 // nothing.

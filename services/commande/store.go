@@ -69,6 +69,16 @@ func OpenStorage(ctx context.Context, url string) (*storage.Store, error) {
 	return storage.Open(ctx, url, Name, own, storage.Alone())
 }
 
+// Lost says whether a storage that [OpenStorage] has opened was new: no ids have
+// been given with it, and no keys are known.
+func Lost(ctx context.Context, s *storage.Store) (bool, error) {
+	var next int64
+	if err := s.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
+		return false, fmt.Errorf("read order ids: %w", err)
+	}
+	return next <= 1, nil
+}
+
 // blockSize is how many ids are taken from storage at a time: an order costs
 // a thousandth of a storage transaction, and a crash skips at most that many.
 const blockSize = 1000

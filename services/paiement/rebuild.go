@@ -61,7 +61,7 @@ func (r *rebuild) run(ctx context.Context) error {
 		return err
 	}
 	missing := newGaps()
-	spans, err := r.spans(ctx, known, missing)
+	spans, err := r.spans(ctx, known, inUse, missing)
 	if err != nil {
 		return err
 	}
@@ -70,12 +70,17 @@ func (r *rebuild) run(ctx context.Context) error {
 	defer stop()
 	// Decisions first: a purge of an order that has been decided came too late.
 	decisions, purges := split(spans)
-	decided, err := r.read(ctx, decisions, missing, decisionOf)
+	hole := func(s kafka.Span) {
+		if s.End > known[s.Partition] {
+			missing.hole(s)
+		}
+	}
+	decided, err := r.read(ctx, decisions, missing, hole, decisionOf)
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
 	var aside []record.Origin
-	purged, err := r.read(ctx, purges, missing, func(letter record.Record) (LedgerRow, bool) {
+	purged, err := r.read(ctx, purges, missing, hole, func(letter record.Record) (LedgerRow, bool) {
 		if origin, ok := setAside(letter); ok {
 			aside = append(aside, origin)
 		}
@@ -158,7 +163,10 @@ func (r *rebuild) readBackTo(ctx context.Context) (map[record.Partition]int64, e
 // spans is what is left to read of the decisions and purges: everything that
 // stands there now. What an open transaction hides is waited for, since a decision
 // that stands behind it is final all the same.
-func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, missing *gaps) ([]kafka.Span, error) {
+//
+// A ledger with which no order has been read, as after a reset, reads all dead
+// letters again: it has to know which records wait there.
+func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, inUse bool, missing *gaps) ([]kafka.Span, error) {
 	var told time.Time
 	waiting := func(hidden error) error {
 		r.progress.wait(hidden)
@@ -179,7 +187,7 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, m
 		case next > s.End: // the log has lost its end, and others may stand there since
 		case next < s.Start:
 			missing.cut(s.Partition, s.Start, next)
-		default:
+		case inUse || s.Topic != banking.TopicOrdersDLQ:
 			spans[i].Start = next
 		}
 	}
@@ -215,7 +223,7 @@ func (r rebuild) again(ctx context.Context) error {
 // read takes what the spans hold into the ledger, unless it has it, notes what
 // they lack, and returns how many entries the ledger did not have.
 func (r *rebuild) read(
-	ctx context.Context, spans []kafka.Span, missing *gaps, entryOf func(record.Record) (LedgerRow, bool),
+	ctx context.Context, spans []kafka.Span, missing *gaps, hole func(kafka.Span), entryOf func(record.Record) (LedgerRow, bool),
 ) (entries int64, err error) {
 	var mu sync.Mutex // several partitions are read at once
 	var batch []LedgerRow
@@ -246,7 +254,7 @@ func (r *rebuild) read(
 			return nil
 		}
 		return flush()
-	}, missing.hole)
+	}, hole)
 	if err != nil {
 		return entries, err
 	}

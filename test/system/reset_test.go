@@ -35,7 +35,10 @@ func TestResetRebuildsTheState(t *testing.T) {
 	if unconfirmed.Status != 1 || !strings.Contains(unconfirmed.Stderr.String(), "not confirmed") {
 		t.Errorf("unconfirmed reset = %d: %s", unconfirmed.Status, unconfirmed.Stderr)
 	}
-	for _, want := range []string{"suivi, analyseur and paiement", "keeps the order ids", "idempotency keys", "\n  orders.created       30 records\n"} {
+	for _, want := range []string{
+		"what suivi and analyseur have stored", "keeps the order ids", "idempotency keys, paiement's ledger",
+		"\n  ledger               30 orders\n", "\n  orders.created       30 records\n",
+	} {
 		if !strings.Contains(unconfirmed.Stdout.String(), want) {
 			t.Errorf("the question does not say %q:\n%s", want, unconfirmed.Stdout)
 		}
@@ -212,8 +215,9 @@ func TestAPurgeSurvivesAReset(t *testing.T) {
 	}
 }
 
-// Where the decisions were cut from the topics before the orders, a reset does
-// not have these decided anew, unless it is told to.
+// Where the decisions were cut from the topics before the orders, the ledger
+// still knows them after a reset. Where it is lost too, these orders are not decided
+// anew, unless paiement is told to.
 func TestWhatAResetCannotKnowIsNotDecidedAgain(t *testing.T) {
 	bank.Parallel(t)
 	data := t.TempDir()
@@ -226,8 +230,24 @@ func TestWhatAResetCannotKnowIsNotDecidedAgain(t *testing.T) {
 	lost := cut(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
 	s.Program.Stop()
 	mustReset(t, data)
-
 	s = bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "1") // the authoriser has another mind
+	if same := consumed(t, s, n)[`kafka_duplicates_total{service="paiement",topic="orders.created"}`]; same != n {
+		t.Errorf("%v of %d orders are known", same, n)
+	}
+	s.Program.Stop()
+	if err := os.RemoveAll(filepath.Join(data, "paiement")); err != nil {
+		t.Fatal(err)
+	}
+	question := bank.Launch(t, "reset", "--data", data, "--broker-addr", "127.0.0.1:0")
+	<-question.Done
+	for _, want := range []string{"no ledger that could be read", "will be set aside as too_old"} {
+		if !strings.Contains(question.Stdout.String(), want) {
+			t.Errorf("the question does not say %q:\n%s", want, question.Stdout)
+		}
+	}
+	mustReset(t, data)
+
+	s = bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "1")
 	all := consumed(t, s, n)
 	old, same := all[`kafka_dead_letters_total{reason="too_old",service="paiement",topic="orders.created"}`], all[`kafka_duplicates_total{service="paiement",topic="orders.created"}`]
 	if old != float64(lost) || same != float64(n-lost) {
@@ -242,6 +262,67 @@ func TestWhatAResetCannotKnowIsNotDecidedAgain(t *testing.T) {
 		t.Errorf("replay says %q", out)
 	}
 	s.Settled(t, n+1)
+}
+
+// A topic of decisions that was made again has nothing decided again, and the
+// question says what is gone: also the keys, where commande's storage is.
+func TestAResetAfterATopicWasReplaced(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "1")
+	const n = 6
+	for i := range n {
+		s.MustOrder(t, fmt.Sprint(i+1))
+	}
+	s.Settled(t, n)
+	consumed(t, s, n)
+	s.Program.Stop()
+	broker := bank.Launch(t, "broker", "--data", data, "--broker-addr", "127.0.0.1:0")
+	replace(t, broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1], banking.TopicPaymentsRejected)
+	if status := broker.Stop(); status != 0 {
+		t.Fatalf("the broker ends with %d: %s", status, broker.Stderr)
+	}
+	if err := os.RemoveAll(filepath.Join(data, "commande")); err != nil {
+		t.Fatal(err)
+	}
+	question := bank.Launch(t, "reset", "--data", data, "--broker-addr", "127.0.0.1:0")
+	<-question.Done
+	for _, want := range []string{
+		"Not those that the services began with: payments.rejected.", "The ledger has all of it, so nothing is decided again",
+		"commande's storage is new: which idempotency keys were used is lost.",
+	} {
+		if !strings.Contains(question.Stdout.String(), want) {
+			t.Errorf("the question does not say %q:\n%s", want, question.Stdout)
+		}
+	}
+	if strings.Contains(question.Stdout.String(), "too_old") {
+		t.Errorf("the question threatens with what will not be:\n%s", question.Stdout)
+	}
+	mustReset(t, data)
+	s = bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "0")
+	if same := consumed(t, s, n)[`kafka_duplicates_total{service="paiement",topic="orders.created"}`]; same != n {
+		t.Errorf("%v of %d orders are known", same, n)
+	}
+	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); got != 0 {
+		t.Errorf("%d decisions published, want none", got)
+	}
+}
+
+// replace deletes a topic and makes it again.
+func replace(t *testing.T, brokers, topic string) {
+	t.Helper()
+	client, err := kafka.Connect(t.Context(), kafka.Config{Brokers: []string{brokers}, Patience: bank.Patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(admin.DeleteTopic(topic), admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: banking.Partitions, ReplicationFactor: 1}, false)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // cut deletes all but the last record of each partition, as retention may, and
