@@ -24,7 +24,9 @@ func TestHolesAreTold(t *testing.T) {
 	marker.Control, marker.ProducerID = true, 1
 	marker.Records[0].Key = []byte{0, 0, 0, 0}
 	aborted.IsTransactional, aborted.ProducerID = true, 1
-	all := []*sarama.RecordBatch{batch(4, 3, 4), aborted, marker, batch(12, 10, 12), batch(20, 15, 16)}
+	lost := batch(22, 22) // as a salvage leaves it
+	lost.FirstOffset, lost.LastOffsetDelta, lost.Control, lost.ProducerID = 21, 1, true, -1
+	all := []*sarama.RecordBatch{batch(4, 3, 4), aborted, marker, batch(12, 10, 12), batch(20, 15, 16), lost}
 	block := &sarama.FetchResponseBlock{AbortedTransactions: []*sarama.AbortedTransaction{{ProducerID: 1, FirstOffset: 5}}}
 	for _, b := range all {
 		block.RecordsSet = append(block.RecordsSet, &sarama.Records{RecordBatch: b})
@@ -33,7 +35,7 @@ func TestHolesAreTold(t *testing.T) {
 		from, end int64
 		want      string
 	}{
-		{0, 21, "[0-2] 3 4 [8-9] 10 [11-11] 12 [13-14] 15 16 [17-20]"},
+		{0, 23, "[0-2] 3 4 [8-9] 10 [11-11] 12 [13-14] 15 16 [17-20] [21-22]"},
 		{4, 12, "4 [8-9] 10 [11-11]"},
 		{11, 18, "[11-11] 12 [13-14] 15 16 [17-17]"},
 		{16, 17, "16"},
@@ -41,7 +43,7 @@ func TestHolesAreTold(t *testing.T) {
 	} {
 		p := record.Partition{Topic: "t"}
 		piece, err := committed(p, tt.from, block)
-		if err != nil || piece.next != 21 {
+		if err != nil || piece.next != 23 {
 			t.Fatalf("up to %d: %v", piece.next, err)
 		}
 		got := ""

@@ -386,6 +386,10 @@ func committed(p record.Partition, from int64, block *sarama.FetchResponseBlock)
 		}
 		piece.missing(p, batch.FirstOffset)
 		switch {
+		case batch.Control && batch.ProducerID < 0:
+			// No transaction's: what the embedded broker leaves in place of
+			// records that are lost.
+			piece.missing(p, batch.LastOffset()+1)
 		case batch.Control && endsInAbort(batch):
 			delete(aborting, batch.ProducerID)
 		case batch.Control, batch.IsTransactional && aborting[batch.ProducerID]:

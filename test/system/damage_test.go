@@ -1,11 +1,13 @@
 package system_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 )
 
@@ -59,5 +61,53 @@ func TestADamagedLogIsRefusedUntilItIsGivenUp(t *testing.T) {
 	<-audit.Done
 	if text := audit.Stdout.String() + audit.Stderr.String(); audit.Status != 1 || !strings.Contains(text, "order-1") {
 		t.Errorf("audit: exit status %d:\n%s", audit.Status, text)
+	}
+}
+
+// A decision that was lost in the middle of its log, as a salvage leaves it, is
+// not taken again by a ledger that was lost as well.
+func TestADecisionThatWasGivenUpIsNotTakenAgain(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "0")
+	const n = 9
+	for i := range n {
+		s.MustOrder(t, fmt.Sprint(i+1))
+	}
+	s.Settled(t, n)
+	s.Program.Stop()
+	logs, err := filepath.Glob(filepath.Join(data, "broker", "log", "partitions", "payments.authorized-*", "0.dat"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("logs with a decision: %v, %v", logs, err)
+	}
+	for _, log := range logs {
+		content, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[100] ^= 1 // in the first batch
+		if err := os.WriteFile(log, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	salvage := bank.Launch(t, "broker", "--salvage", "--data", data)
+	if <-salvage.Done; salvage.Status != 0 {
+		t.Fatalf("salvage: exit status %d:\n%s", salvage.Status, salvage.Stderr)
+	}
+	if err := os.RemoveAll(filepath.Join(data, "paiement")); err != nil {
+		t.Fatal(err)
+	}
+	mustReset(t, data)
+	s = bank.Start(t, data, "--log-level", "warn", "--paiement-reject-rate", "1") // the authoriser has another mind
+	all := consumed(t, s, n)
+	old, same := all[`kafka_dead_letters_total{reason="too_old",service="paiement",topic="orders.created"}`], all[`kafka_duplicates_total{service="paiement",topic="orders.created"}`]
+	if old < float64(len(logs)) || old+same != n {
+		t.Errorf("of %d orders %v are too old and %v known", n, old, same)
+	}
+	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsRejected); got != 0 {
+		t.Errorf("%d orders were decided again", got)
+	}
+	if text := s.Program.Stderr.String() + s.Program.Stdout.String(); !strings.Contains(text, "lacks offsets 0 to") {
+		t.Errorf("it does not say what is missing:\n%s", text)
 	}
 }
