@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/IBM/sarama"
 
@@ -108,8 +109,32 @@ func (r *Reset) look(ctx context.Context) (err error) {
 		r.around.Stamps = own
 	}
 	r.foreign = differs(r.around, "cluster")
-	r.current, err = r.isCurrent(ctx)
-	return err
+	if r.current, err = r.isCurrent(ctx); err != nil {
+		return err
+	}
+	return r.knowMore(ctx)
+}
+
+// knowMore adds what the ledger knows without having read it back: the purges that
+// it has come to, and the decisions that it has made, all that there are where it
+// has all that its group has done.
+func (r *Reset) knowMore(ctx context.Context) error {
+	spans, err := r.around.Log.Bounds(ctx, settlements()...)
+	if err != nil {
+		return err
+	}
+	for _, s := range spans {
+		known := s.Start
+		if s.Topic == banking.TopicOrdersDLQ {
+			if known, _, err = r.store.Position(ctx, s.Partition); err != nil {
+				return err
+			}
+		}
+		if r.Complete() && r.known[s.Partition] != replaced {
+			r.known[s.Partition] = max(r.known[s.Partition], known)
+		}
+	}
+	return nil
 }
 
 // readOwn reads what has perhaps not been published, and what the ledger was
@@ -256,17 +281,27 @@ func (r *Reset) change(ctx context.Context, tx *storage.Tx, spans []kafka.Span, 
 			return err
 		}
 	}
-	for _, topic := range r.Replaced() {
+	return r.noteKnown(ctx, tx, spans, complete)
+}
+
+// noteKnown stores up to where the ledger knows what the topics held.
+func (r *Reset) noteKnown(ctx context.Context, tx *storage.Tx, spans []kafka.Span, complete bool) error {
+	replacedTopics := r.Replaced()
+	for _, topic := range replacedTopics {
 		if _, err := tx.Exec(ctx, deleteReadBack, topic); err != nil {
 			return err
 		}
-		for _, s := range spans {
-			if s.Topic != topic || complete {
-				continue
-			}
-			if _, err := tx.Exec(ctx, insertReadBack, s.Topic, s.ID, replaced); err != nil {
-				return err
-			}
+	}
+	for _, s := range spans {
+		next, known := r.known[s.Partition]
+		switch another := slices.Contains(replacedTopics, s.Topic); {
+		case another && complete, !another && !known:
+			continue
+		case another:
+			next = replaced
+		}
+		if _, err := tx.Exec(ctx, insertReadBack, s.Topic, s.ID, next); err != nil {
+			return err
 		}
 	}
 	return nil

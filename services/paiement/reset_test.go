@@ -58,19 +58,21 @@ func TestAResetKeepsWhatTheLedgerKnows(t *testing.T) {
 			replaced  string            // a topic
 			now       map[string]string // identities
 			committed int64
-			lost      bool
+			lost, cut bool
 			keeps     []string // orders
 			published bool     // the decision on order-2
 			horizon   bool
 		}{
 			"nothing has changed":                    {now: ids(), committed: 1, keeps: all, published: true},
-			"decisions were replaced":                {banking.TopicPaymentsAuthorized, ids("topic payments.authorized"), 2, false, all, true, false},
-			"decisions were replaced, an older copy": {banking.TopicPaymentsAuthorized, ids("topic payments.authorized"), 3, false, []string{"order-1", "order-3"}, false, true},
-			"purges were replaced":                   {banking.TopicOrdersDLQ, ids("topic orders.dlq"), 1, false, all, true, false},
+			"decisions were replaced":                {banking.TopicPaymentsAuthorized, ids("topic payments.authorized"), 2, false, false, all, true, false},
+			"decisions were replaced, an older copy": {banking.TopicPaymentsAuthorized, ids("topic payments.authorized"), 3, false, false, []string{"order-1", "order-3"}, false, true},
+			"purges were replaced":                   {banking.TopicOrdersDLQ, ids("topic orders.dlq"), 1, false, false, all, true, false},
+			"all that is published was cut":          {now: ids(), committed: 2, cut: true, keeps: all, published: true},
+			"an older copy, and all was cut":         {now: ids(), committed: 3, cut: true, keeps: []string{"order-1", "order-3"}, horizon: true},
 			"an older copy":                          {now: ids(), committed: 3, keeps: []string{"order-1", "order-3"}},
-			"another cluster":                        {banking.TopicPaymentsAuthorized, ids("cluster"), 1, false, []string{"order-3"}, false, true},
+			"another cluster":                        {banking.TopicPaymentsAuthorized, ids("cluster"), 1, false, false, []string{"order-3"}, false, true},
 			"lost":                                   {now: ids(), committed: 1, lost: true, keeps: []string{"order-1", "order-3"}},
-			"lost, and decisions were replaced":      {banking.TopicPaymentsAuthorized, ids("topic payments.authorized"), 1, true, []string{"order-3"}, false, true},
+			"lost, and decisions were replaced":      {banking.TopicPaymentsAuthorized, ids("topic payments.authorized"), 1, true, false, []string{"order-3"}, false, true},
 		} {
 			l := memlog.New(now)
 			url := empty(t)
@@ -79,6 +81,10 @@ func TestAResetKeepsWhatTheLedgerKnows(t *testing.T) {
 			}
 			if tt.replaced != "" {
 				l.Replace(tt.replaced)
+			}
+			if tt.cut { // also what the ledger has not read back
+				publish(t, l, "order-1", authorised())
+				l.Cut(placeOf(l, "order-1"), 2)
 			}
 			around := Surroundings{Identities: tt.now, Stamps: ids(), Log: l, Publisher: l,
 				Committed: map[record.Partition]int64{{Topic: banking.TopicOrdersCreated}: tt.committed}}
