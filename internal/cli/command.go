@@ -21,6 +21,7 @@
 //	doctor.go       vigie doctor
 //	demo.go         vigie demo, and what vigie up --demo adds
 //	top.go          vigie top
+//	explain.go      vigie explain
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
 //	flags.go        what flags have in common; storage, logs, profiles
@@ -89,6 +90,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		alertsCommand(),
 		healthCommand(registry),
 		doctorCommand(registry),
+		explainCommand(registry),
 		traceCommand(),
 		topCommand(registry),
 		demoCommand(registry),

@@ -194,8 +194,11 @@ func TestWhatCannotBeMeant(t *testing.T) {
 		"trace":                                   {"trace takes one order's id"},
 		"trace order-1 order-2":                   {"trace takes one order's id"},
 		"trace order/1":                           {"order-1"},
-		"trace 4bf92f3577b34da6a3ce929d0e0e4736 --jaeger-url ''": {"Jaeger"},
-		"version --jsn": {"did you mean --json?"},
+		"trace 4bf92f3577b34da6a3ce929d0e0e4736 --jaeger-url ''":     {"Jaeger"},
+		"explain ConsumerLgaHigh":                                    {"did you mean ConsumerLagHigh?"},
+		"explain nothing":                                            {"no alert", "`vigie explain` lists them"},
+		"explain DeadLetters ServiceDown":                            {"explain takes one alert"},
+		"version --jsn":                                              {"did you mean --json?"},
 		"reset --kafka-brokers 127.0.0.1:9092 --kafka-tls-ca-file x": {"KAFKA_TLS"},
 	} {
 		t.Run(line, func(t *testing.T) {
