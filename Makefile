@@ -31,7 +31,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-quick test-integration crash crash-cluster lint fmt bench fuzz docs \
+.PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
 	start monitoring-up monitoring-down start-all test-stack grafana monitoring-native
 
@@ -67,6 +67,14 @@ test-integration: ## run the system as processes, also on real Kafka, a short cr
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
 		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 60m ./monitoring ./test/live $(ARGS)
+
+test-browser: ## drive the page with a real Chromium, where there is one
+	@chromium=$$(sh tools/chromium.sh) && axe=$$(sh tools/axe.sh) && CGO_ENABLED=0 VIGIE_CHROMIUM="$$chromium" VIGIE_AXE="$$axe" \
+		go test -tags browser -count=1 -v -timeout 20m ./test/browser $(ARGS)
+
+pictures: ## take the pictures of docs/images again, with a real Chromium
+	@chromium=$$(sh tools/chromium.sh) && CGO_ENABLED=0 VIGIE_CHROMIUM="$$chromium" VIGIE_PICTURES="$(CURDIR)/docs/images" \
+		go test -tags browser -count=1 -v -timeout 20m -run TestPictures ./test/browser $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \
