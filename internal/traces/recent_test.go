@@ -367,3 +367,33 @@ func TestWhatIsPassedOverCostsNothing(t *testing.T) {
 		t.Errorf("%d are passed over", recent.counts.passedOver)
 	}
 }
+
+// BenchmarkPassedOver is an order's way through two services that keep traces,
+// none of which is taken, against the same without a keeper, in turn.
+func BenchmarkPassedOver(b *testing.B) {
+	recent := NewRecent(Limits{Started: 1})
+	recent.now = func() time.Time { return time.Unix(1, 0) }
+	recent.Follow(testTrace) // there is no more room
+	tel, err := telemetry.Setup(b.Context(), telemetry.Config{Service: "commande", LogWriter: b.Output()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
+	with, without := join(b, recent, "commande"), member{tel.TracerProvider().Tracer("test")}
+	const round = 1000
+	var took [2]time.Duration
+	orders := 0
+	for b.Loop() {
+		for side, m := range []member{with, without} {
+			start := time.Now()
+			for range round {
+				m.process(m.request("POST", "order-1"), nil)
+			}
+			took[side] += time.Since(start)
+		}
+		orders += round
+	}
+	b.ReportMetric(float64(took[0].Nanoseconds())/float64(orders), "ns/order-with")
+	b.ReportMetric(float64(took[1].Nanoseconds())/float64(orders), "ns/order-without")
+	b.ReportMetric(0, "ns/op")
+}
