@@ -346,6 +346,7 @@ type orderView struct {
 	Journey Journey
 	Known   bool
 	Story   Story
+	Spans   []spanRow // of its trace, where that is kept
 }
 
 func (p *page) order(w http.ResponseWriter, r *http.Request) {
@@ -367,7 +368,7 @@ func (p *page) orderView(ctx context.Context, id string) (orderView, error) {
 	ctx, cancel := context.WithTimeout(unsampled(ctx), refreshTimeout)
 	defer cancel()
 	s, err := p.peers.story(ctx, p.around, id)
-	return orderView{p.followed.journey(id, s, err, p.now()), err == nil, s}, err
+	return orderView{p.followed.journey(id, s, err, p.now()), err == nil, s, waterfall(ctx, p.around.Traces, id)}, err
 }
 
 // journey is the part of an order's page that changes, for its script.

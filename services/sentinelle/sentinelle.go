@@ -7,7 +7,7 @@
 //     finds is a snapshot.go, with figures.go from Prometheus and alerts.go from
 //     its rules. verdict.go says what that amounts to: well, trouble or unknown.
 //   - peers.go asks the services; orders.go places, lists and follows orders.
-//   - traces.go tells programs of orders' traces.
+//   - traces.go tells of orders' traces.
 //   - page.go answers browsers and live.go keeps their pages up to date; map.go
 //     and chart.go draw, runbooks.go renders, words.go writes for people.
 package sentinelle

@@ -3,6 +3,8 @@ package sentinelle
 import (
 	"context"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
@@ -39,4 +41,43 @@ func tellTrace(w http.ResponseWriter, r *http.Request, source traces.Source) {
 	}
 	unknown.Detail = "No trace of that order or id is kept: it was passed over, or has made room for others."
 	httpapi.WriteProblem(w, unknown)
+}
+
+// spanRow is a span of an order's trace as the page shows it: its bar begins at X
+// and is W wide, in thousandths of the whole.
+type spanRow struct {
+	traces.Row
+	Indent      string
+	Began, Took time.Duration
+	X, W        int
+}
+
+const (
+	thousand   = 1000
+	thinnest   = 4  // what takes no time is seen all the same
+	mostRows   = 60 // of one page
+	mostIndent = 8
+)
+
+// waterfall is an order's trace, row by row; none where the source has none.
+func waterfall(ctx context.Context, source traces.Source, order string) (rows []spanRow) {
+	if source == nil {
+		return nil
+	}
+	found, err := source.Order(ctx, order)
+	if err != nil {
+		return nil
+	}
+	for _, row := range traces.NewTree(found).Rows() {
+		if len(rows) == mostRows {
+			break
+		}
+		width := max(int(row.Width*thousand), thinnest)
+		rows = append(rows, spanRow{
+			Row: row, Indent: strings.Repeat("\u2003", min(row.Depth, mostIndent)), // spaces that stay
+			Began: row.After.Round(time.Microsecond), Took: row.Duration.Round(time.Microsecond),
+			X: min(int(row.From*thousand), thousand-width), W: width,
+		})
+	}
+	return rows
 }

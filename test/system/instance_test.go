@@ -63,6 +63,9 @@ func TestToolsFindTheInstance(t *testing.T) {
 	if out, _ := tool(t, 0, "trace", traceID, "--data", data); !strings.Contains(out, "Nothing failed in it.") {
 		t.Errorf("the trace by its id:\n%s", out)
 	}
+	if status, page := bank.Get(t, s.URLs["sentinelle"]+"/orders/order-1"); status != http.StatusOK || strings.Count(page, "<rect x=") != 11 || !strings.Contains(page, "POST /orders") {
+		t.Errorf("the order's page, %d, has no waterfall:\n%s", status, page)
+	}
 	if status, body := bank.Get(t, s.URLs["sentinelle"]+"/traces/order-99"); status != http.StatusNotFound || !strings.Contains(body, "passed over") {
 		t.Errorf("GET /traces/order-99 = %d %s", status, body)
 	}
