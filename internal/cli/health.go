@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,7 @@ func healthCommand(registry services.Registry) *cli.Command {
 		Flags: slices.Concat(httpClientFlags(), addrFlags(registry), []cli.Flag{
 			instanceFlag(),
 			&duration.Flag{Name: flagTimeout, Value: healthTimeout, Usage: "how long all answers may take together", Validator: positiveDuration},
+			jsonFlag("print one JSON object for each URL and line: url, ready and, where it is not, reason"),
 		}),
 		Action: onInstance(func(ctx context.Context, c *cli.Command) error { return health(ctx, c, registry) }),
 	}
@@ -59,6 +61,9 @@ func health(ctx context.Context, c *cli.Command, registry services.Registry) err
 		return err
 	}
 	client := &http.Client{Transport: transport}
+	if c.Bool(flagJSON) {
+		return healthJSON(ctx, c.Root().Writer, client, urls)
+	}
 	for _, one := range urls {
 		if err := checkHealth(ctx, client, one); err != nil {
 			return err
@@ -66,6 +71,29 @@ func health(ctx context.Context, c *cli.Command, registry services.Registry) err
 	}
 	_, err = fmt.Fprintf(c.Root().Writer, "ready: %s\n", strings.Join(urls, " "))
 	return err
+}
+
+// healthJSON writes one object for each URL and line, and returns the first error.
+func healthJSON(ctx context.Context, w io.Writer, client *http.Client, urls []string) (first error) {
+	for _, one := range urls {
+		err := checkHealth(ctx, client, one)
+		answer := struct {
+			URL    string `json:"url"`
+			Ready  bool   `json:"ready"`
+			Reason string `json:"reason,omitempty"`
+		}{URL: one, Ready: err == nil}
+		if err != nil {
+			answer.Reason = plain(err)
+		}
+		if isMisuse(err) {
+			return err
+		}
+		if written := writeJSON(w, answer); written != nil {
+			return written
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 // checkHealth returns nil when the URL answers with 200, else why not.
