@@ -298,19 +298,19 @@ func TestDLQRefusesToGuess(t *testing.T) {
 		"replay --all-letters orders.dlq/0/1": "leave it out",
 		"purge --all-letters --order x":       "leave it out",
 		"purge --json --all-letters":          "--yes",
-		"replay orders.created/0/1":           "no dead-letter topic",
-		"replay 42":                           "TOPIC/PARTITION/OFFSET",
+		"replay orders.created/0/1":           "no topic of dead letters",
+		"replay 42":                           "orders.dlq/1/42",
 		"show":                                "one id",
 		"show orders.dlq/0/1 orders.dlq/0/2":  "one id",
-		"list orders.dlq/0/1":                 "vigie dlq show",
+		"list orders.dlq/0/1":                 "takes no arguments",
 		"list --reason bad-luck":              "contradictory",
 		"list --topic orders":                 "payments.dlq",
 		"list --older-than soon":              "older-than",
 		"list --nonsense":                     "nonsense",
-		"lst":                                 "list, show, replay and purge",
+		"lst":                                 "did you mean list?",
 	} {
 		status, stdout, stderr := dlq(t, "127.0.0.1:1", strings.Fields(args)...)
-		if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, want) {
+		if status != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("vigie dlq %s = %d: %s%s; want one line with %q", args, status, stdout, stderr, want)
 		}
 	}
