@@ -95,7 +95,7 @@ func (t keptTracer) Start(ctx context.Context, name string, options ...trace.Spa
 	parent := trace.SpanContextFromContext(ctx)
 	child := parent.IsValid() && !config.NewRoot()
 	if child && trace.SpanFromContext(ctx).IsRecording() {
-		return t.sdk.Start(ctx, name, options...)
+		return t.sdk.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
 	}
 	id, in := parent.TraceID(), ctx
 	switch {
@@ -112,9 +112,9 @@ func (t keptTracer) Start(ctx context.Context, name string, options ...trace.Spa
 	})
 	switch {
 	case keeps && child:
-		return t.sdk.Start(ctx, name, options...)
+		return t.sdk.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
 	case keeps:
-		return t.sdk.Start(withChosenID(ctx, id), name, options...)
+		return t.sdk.Start(withChosenID(ctx, id), name, options...) //nolint:spancheck // the caller ends it
 	case child:
 		return idleChild(ctx, parent)
 	default:

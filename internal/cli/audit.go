@@ -53,7 +53,7 @@ func auditCommand() *cli.Command {
 			"state is not there or cannot be read; an order is so old that its decision may have left both log\n" +
 			"and ledger; or --since asks for orders that retention has cut. That retention has cut orders which\n" +
 			"nobody asks for is no failure: it says from where on it can tell.",
-		Flags: slices.Concat(kafkaFlags(forInstance(defaultBroker)), databaseFlags(), []cli.Flag{
+		Flags: slices.Concat(kafkaFlags(brokerOfInstance()), databaseFlags(), []cli.Flag{
 			retentionFlag(),
 			&duration.Flag{
 				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: 10 * time.Second, Category: "Audit",

@@ -99,7 +99,7 @@ func topicsCommand() *cli.Command {
 		Name: "topics", Usage: "create the topics that do not exist, and set those that do", HideHelpCommand: true,
 		Description: "Makes the retention of topics that exist longer and the size that they take larger where they are less than is\n" +
 			"needed, and says what it has changed; it makes neither less. What else endangers the promise is listed.",
-		Flags:  append(kafkaFlags(forInstance(defaultBroker)), instanceFlag()),
+		Flags:  append(kafkaFlags(brokerOfInstance()), instanceFlag()),
 		Action: onInstance(topics),
 	}
 }

@@ -44,7 +44,7 @@ func dlqCommand() *cli.Command {
 			"   vigie dlq purge --order order-7             give one up for good\n\n" +
 			"A replayed order is decided once, however often it is replayed. A purged one is never decided. Letters\n" +
 			"whose order has been decided all the same wait for nobody: they are neither replayed nor purged.",
-		Flags:    append(kafkaFlags(forInstance(defaultBroker)), instanceFlag()),
+		Flags:    append(kafkaFlags(brokerOfInstance()), instanceFlag()),
 		Commands: []*cli.Command{dlqListCommand(), dlqShowCommand(), dlqReplayCommand(), dlqPurgeCommand()},
 		Action:   func(_ context.Context, c *cli.Command) error { return cli.ShowSubcommandHelp(c) },
 	}

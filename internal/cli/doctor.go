@@ -44,7 +44,7 @@ func doctorCommand(registry services.Registry) *cli.Command {
 		Description: "Checks the services, the topics' settings, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
 			"and says of each part whether it is well and how to fix it. Changes nothing. Exits with 0 when all is\n" +
 			"well, and with 1 when not. A part whose URL is empty is left out.",
-		Flags: slices.Concat(kafkaFlags(forInstance(defaultBroker)+"; with --"+flagServicesOnly+" none"), httpClientFlags(), addrFlags(registry), []cli.Flag{
+		Flags: slices.Concat(kafkaFlags(brokerOfInstance()+"; with --"+flagServicesOnly+" none"), httpClientFlags(), addrFlags(registry), []cli.Flag{
 			instanceFlag(),
 			&cli.BoolFlag{
 				Name: flagServicesOnly, Category: "Monitoring",

@@ -46,7 +46,7 @@ func explainCommand(registry services.Registry) *cli.Command {
 			"   vigie explain\n" +
 			"   vigie explain ConsumerLagHigh\n" +
 			"   vigie explain DeadLetters --json | jq -r '.orders[].id'",
-		Flags: append(kafkaFlags(forInstance(defaultBroker)), instanceFlag(), prometheus,
+		Flags: append(kafkaFlags(brokerOfInstance()), instanceFlag(), prometheus,
 			&cli.StringFlag{
 				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Category: where, Validator: aURL,
 				Usage: "`URL` of suivi, which knows the orders that wait (default: that of the instance, else http://" + suivi.Definition().Address + ")",

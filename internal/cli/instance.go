@@ -96,9 +96,10 @@ func reachable(text string) string {
 
 const flagPage = "page-url"
 
-// forInstance is the help of a flag whose default is the running instance's.
-func forInstance(otherwise string) string {
-	return "that of the instance which runs in --" + flagData + ", else " + otherwise
+// brokerOfInstance is the help of a flag whose default is the running instance's
+// broker.
+func brokerOfInstance() string {
+	return "that of the instance which runs in --" + flagData + ", else " + defaultBroker
 }
 
 func instanceFlag() cli.Flag {

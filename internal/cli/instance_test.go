@@ -16,7 +16,7 @@ import (
 // askTool runs a tool that finds nobody, and returns whom it asked and its error.
 func askTool(t *testing.T, args ...string) (asked, failure string) {
 	t.Helper()
-	flags := append(kafkaFlags(forInstance(defaultBroker)), instanceFlag(), addrFlag("commande", "127.0.0.1:3001"), urlFlag(flagPrometheus, "", "Prometheus"))
+	flags := append(kafkaFlags(brokerOfInstance()), instanceFlag(), addrFlag("commande", "127.0.0.1:3001"), urlFlag(flagPrometheus, "", "Prometheus"))
 	c := &cli.Command{Name: "tool", Flags: flags, Action: onInstance(func(_ context.Context, c *cli.Command) error {
 		asked = fmt.Sprint(brokers(c), " ", c.String("commande-addr"), " ", c.String(flagPrometheus))
 		return fmt.Errorf("connect: %w", kafka.ErrUnreachable)

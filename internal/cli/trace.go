@@ -50,7 +50,7 @@ func traceCommand() *cli.Command {
 			"   vigie trace 4bf92f3577b34da6a3ce929d0e0e4736    a trace, of a log line or an exemplar; from spans alone\n" +
 			"   vigie trace order-1 --json | jq -r '.records[].place'\n" +
 			"   vigie trace order-1 --json | jq -r '.spans[] | select(.failed) | .name + \": \" + .error'",
-		Flags: append(kafkaFlags(forInstance(defaultBroker)), instanceFlag(),
+		Flags: append(kafkaFlags(brokerOfInstance()), instanceFlag(),
 			&cli.StringFlag{
 				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Value: "http://" + suivi.Definition().Address, Category: where,
 				Usage: "`URL` of suivi, which knows when the order was placed; without it the whole log is read",

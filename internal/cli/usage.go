@@ -127,7 +127,7 @@ func flagError(c *cli.Command, text string) string {
 		return fmt.Sprintf("%s%s needs a value%s", of(c), name, accepted(findFlag(c, strings.TrimLeft(name, "-"))))
 	}
 	if rest, ok := strings.CutPrefix(text, "invalid value "); ok {
-		value, rest, _ := cutQuoted(rest)
+		value, rest := cutQuoted(rest)
 		if name, why, ok := strings.Cut(strings.TrimPrefix(rest, " for flag -"), ": "); ok {
 			f := findFlag(c, name)
 			return fmt.Sprintf("%s%s%s %.64q: %s", of(c), dashed(name), alsoSet(f), value, wanted(f, value, why))
@@ -143,7 +143,7 @@ func variableError(root *cli.Command, text string) (told string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	value, rest, _ := cutQuoted(rest)
+	value, rest := cutQuoted(rest)
 	parts := regexp.MustCompile(`(?s)^ as .* value from environment variable "(\w+)" for flag ([\w-]+): (.*)$`).FindStringSubmatch(rest)
 	if parts == nil {
 		return "", false
@@ -161,13 +161,13 @@ func alsoSet(f cli.Flag) string {
 }
 
 // cutQuoted reads a Go string literal at a text's start.
-func cutQuoted(text string) (value, rest string, ok bool) {
+func cutQuoted(text string) (value, rest string) {
 	quoted, err := strconv.QuotedPrefix(text)
 	if err != nil {
-		return "", text, false
+		return "", text
 	}
-	value, err = strconv.Unquote(quoted)
-	return value, text[len(quoted):], err == nil
+	value, _ = strconv.Unquote(quoted) // it has just been seen to be one
+	return value, text[len(quoted):]
 }
 
 // wanted says what a flag accepts, where why is the library's complaint about a

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
@@ -95,7 +95,7 @@ func TestWhatAClaimLeavesOutIsRead(t *testing.T) {
 		claim <- &sarama.ConsumerMessage{Offset: 4} // 1 to 3 are left out
 		claim <- &sarama.ConsumerMessage{Offset: 5}
 		claim <- &sarama.ConsumerMessage{Offset: 6}
-		time.Sleep(10 * stillFor)
+		_ = lifecycle.Sleep(t.Context(), 10*stillFor)
 		close(claim)
 		if got, want := passed(f), []int64{0, 1, 2, 4, 5, 6}; !slices.Equal(got, want) || f.err != nil {
 			t.Errorf("passed on %v, want %v; %v", got, want, f.err)

@@ -98,7 +98,7 @@ func (d *demo) do(ctx context.Context, step Step) {
 	case Look:
 		d.look(ctx, step)
 	case Replay:
-		if d.Config.Replay != nil {
+		if d.Replay != nil {
 			d.with(ctx, "kafka", func() error { return d.replay(ctx) })
 		}
 	}
@@ -153,7 +153,7 @@ func (d *demo) look(ctx context.Context, step Step) {
 }
 
 func (d *demo) replay(ctx context.Context) error {
-	n, err := d.Config.Replay(ctx, time.Now().Add(-letterAge))
+	n, err := d.Replay(ctx, time.Now().Add(-letterAge))
 	if n > 0 {
 		d.Log.InfoContext(ctx, "the demonstration replayed dead letters of its orders", "letters", n)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 func TestMain(m *testing.M) {
@@ -160,7 +162,7 @@ func TestNothingPilesUp(t *testing.T) {
 	b.answer = func(r *http.Request) (int, string, error) {
 		if !hung && time.Since(b.start) > time.Minute {
 			hung = true
-			time.Sleep(hang)
+			_ = lifecycle.Sleep(r.Context(), hang)
 		}
 		return well(r)
 	}
@@ -179,7 +181,7 @@ func TestLettersAreReplayedAfterAWhile(t *testing.T) {
 	log := run(t, b, Config{Replay: func(_ context.Context, before time.Time) (int, error) {
 		asked = append(asked, before.Sub(b.start))
 		if len(asked) == 2 {
-			return 0, errors.New("Kafka is away")
+			return 0, errors.New("Kafka is away") //nolint:revive // a name
 		}
 		return 1, nil
 	}}, 10*time.Minute)

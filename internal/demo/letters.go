@@ -68,7 +68,7 @@ func ours(ctx context.Context, source deadletters.Source, letters []deadletters.
 	err := source.Open(ctx, letters, func(w deadletters.Whole) error {
 		event, err := delivery.DecodeAs[banking.OrderCreated](record.Record{Place: w.Origin, Key: w.RecordKey, Value: w.Value, Headers: w.Headers})
 		if err != nil || !strings.HasPrefix(event.UserID, UserPrefix) {
-			return nil //nolint:nilerr // what is no order is not ours
+			return nil // what is no order is not ours
 		}
 		mu.Lock()
 		defer mu.Unlock()

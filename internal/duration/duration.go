@@ -35,8 +35,8 @@ func Parse(text string) (time.Duration, error) {
 
 // Text writes a duration as briefly as [Parse] reads it.
 func Text(d time.Duration) string {
-	if days := d / (24 * time.Hour); days > 0 && days*24*time.Hour == d {
-		return strconv.Itoa(int(days)) + "d" // 35d is plainer than 5w
+	if day := 24 * time.Hour; d >= day && d%day == 0 {
+		return strconv.Itoa(int(d/day)) + "d" // 35d is plainer than 5w
 	}
 	brief := model.Duration(d).String()
 	if back, err := Parse(brief); err != nil || back != d { // it knows no microseconds

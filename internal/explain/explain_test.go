@@ -117,7 +117,7 @@ func TestAFiringLagNamesWhatIsBehindIt(t *testing.T) {
 	}
 	r := explained(t, p, "ConsumerLagHigh", explain.Source{
 		Groups: map[string]string{"suivi": "suivi-svc"},
-		Waiting: func(_ context.Context, limit int) ([]explain.Order, error) {
+		Waiting: func(context.Context, int) ([]explain.Order, error) {
 			return []explain.Order{{ID: "order-7"}}, nil
 		},
 	})
@@ -180,7 +180,7 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 		"other's silent": {"", explain.Unknown, "does not evaluate the alert"},
 	} {
 		r := explained(t, &prometheus{rules: tt.rules}, "DeadLetters", explain.Source{
-			Letters: func(context.Context, string, int) ([]explain.Order, error) { return nil, errors.New("Kafka is away") },
+			Letters: func(context.Context, string, int) ([]explain.Order, error) { return nil, errors.New("Kafka is away") }, //nolint:revive // a name
 		})
 		if r.State != tt.state || !strings.Contains(r.Why, tt.why) {
 			t.Errorf("%s: %s, %q", name, r.State, r.Why)

@@ -73,7 +73,7 @@ func (s *streaming) shutDown(t *testing.T) {
 }
 
 // open opens a stream; its status is not 200 where there are too many.
-func (s *streaming) open(t *testing.T, ctx context.Context) (*http.Response, *bufio.Reader) { //nolint:revive // t comes first in tests
+func (s *streaming) open(t *testing.T, ctx context.Context) (status int, header http.Header, body *bufio.Reader) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/events", nil)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *streaming) open(t *testing.T, ctx context.Context) (*http.Response, *bu
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = answer.Body.Close() })
-	return answer, bufio.NewReader(answer.Body)
+	return answer.StatusCode, answer.Header, bufio.NewReader(answer.Body)
 }
 
 func event(t *testing.T, r *bufio.Reader) (text string) {
@@ -106,9 +106,9 @@ func event(t *testing.T, r *bufio.Reader) (text string) {
 func TestAStream(t *testing.T) {
 	s := startStreaming(t, 1)
 	ctx, leave := context.WithCancel(t.Context())
-	answer, body := s.open(t, ctx)
-	if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != "text/event-stream" || answer.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("%d %v", answer.StatusCode, answer.Header)
+	status, header, body := s.open(t, ctx)
+	if status != http.StatusOK || header.Get("Content-Type") != "text/event-stream" || header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %v", status, header)
 	}
 	if got := event(t, body); got != ":\n" {
 		t.Errorf("a sign of life is %q", got)
@@ -117,15 +117,14 @@ func TestAStream(t *testing.T) {
 	if got := event(t, body); got != "event: part\ndata: a\ndata: b\n" {
 		t.Errorf("an event is %q", got)
 	}
-	if busy, _ := s.open(t, t.Context()); busy.StatusCode != http.StatusServiceUnavailable || busy.Header.Get("Retry-After") == "" {
-		t.Errorf("one too many: %d", busy.StatusCode)
+	if status, header, _ := s.open(t, t.Context()); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("one too many: %d", status)
 	}
 	leave()
 	<-s.ended
 	// Its place is free a moment later.
 	for {
-		answer, _ := s.open(t, t.Context())
-		if answer.StatusCode == http.StatusOK {
+		if status, _, _ := s.open(t, t.Context()); status == http.StatusOK {
 			break
 		}
 	}
@@ -134,7 +133,7 @@ func TestAStream(t *testing.T) {
 // A server that stops does not wait for those who listen.
 func TestAStreamEndsWithTheServer(t *testing.T) {
 	s := startStreaming(t, 8)
-	_, body := s.open(t, t.Context())
+	_, _, body := s.open(t, t.Context())
 	event(t, body)
 	s.shutDown(t)
 	<-s.ended

@@ -87,7 +87,7 @@ type Running struct {
 // runs there, until [Running.Close] or the end of the process. It returns
 // [ErrRunning] where another does.
 func Announce(ctx context.Context, dir string, i Instance) (*Running, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // the folder is the user's to choose
 		return nil, fmt.Errorf("announce the instance: %w", err)
 	}
 	r := &Running{dir: dir, lock: flock.New(filepath.Join(dir, lock))}
@@ -141,7 +141,7 @@ func (r *Running) Close() error {
 // any more.
 func Read(dir string) (Instance, error) {
 	var i Instance
-	f, err := os.Open(filepath.Join(dir, file))
+	f, err := os.Open(filepath.Join(dir, file)) //nolint:gosec // the folder is the user's to choose
 	if errors.Is(err, fs.ErrNotExist) {
 		return i, fmt.Errorf("%w in %s", ErrNone, dir)
 	}

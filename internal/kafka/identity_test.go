@@ -12,6 +12,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
@@ -91,7 +92,7 @@ func TestTopicsShortOfReplicasAreNotReady(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- health.Run(ctx) }()
 	for deadline := time.Now().Add(time.Minute); health.Check(ctx) == nil && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+		_ = lifecycle.Sleep(ctx, time.Millisecond)
 	}
 	cancel()
 	if err := <-ended; err != nil {

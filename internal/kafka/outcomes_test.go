@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // What was sent last says whether Kafka takes writes.
@@ -23,7 +25,7 @@ func TestWritesSpeakForThemselves(t *testing.T) {
 		want("before any record", nil)
 		p.outcomes.sent()
 		want("just after one was sent", nil)
-		time.Sleep(slowAnswer)
+		_ = lifecycle.Sleep(t.Context(), slowAnswer)
 		want("when it has waited for long", ErrUnacknowledged)
 		p.outcomes.sent()
 		p.outcomes.came(nil)
@@ -33,9 +35,9 @@ func TestWritesSpeakForThemselves(t *testing.T) {
 		p.outcomes.sent()
 		p.outcomes.came(sarama.ErrMessageSizeTooLarge)
 		want("when another was too large, which says nothing", refused)
-		time.Sleep(doubt - time.Second)
+		_ = lifecycle.Sleep(t.Context(), doubt-time.Second)
 		want("until the doubt is over", refused)
-		time.Sleep(time.Second)
+		_ = lifecycle.Sleep(t.Context(), time.Second)
 		want("when the doubt is over", nil)
 		p.outcomes.sent()
 		p.outcomes.came(refused)
@@ -43,7 +45,7 @@ func TestWritesSpeakForThemselves(t *testing.T) {
 		p.outcomes.came(nil) // its answer overtakes that it was sent
 		p.outcomes.sent()
 		want("when one was taken", nil)
-		time.Sleep(time.Hour)
+		_ = lifecycle.Sleep(t.Context(), time.Hour)
 		want("for as long as none waits", nil)
 	})
 }

@@ -58,7 +58,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	client, err := api.NewClient(api.Config{Address: cfg.URL, RoundTripper: bounded{cfg.Transport, cfg.MaxAnswer}})
 	if err != nil {
-		return nil, fmt.Errorf("Prometheus at %s: %w", target.Redacted(), err)
+		return nil, fmt.Errorf("Prometheus at %s: %w", target.Redacted(), err) //nolint:revive,staticcheck // a name
 	}
 	return &Client{url: target.Redacted(), timeout: cfg.Timeout, api: v1.NewAPI(client), close: closing}, nil
 }
@@ -117,9 +117,9 @@ func (c *Client) failed(what string, err error) error {
 		err = sent.Err // the request is named already
 	}
 	if answer, ok := errors.AsType[*v1.Error](err); ok {
-		return fmt.Errorf("Prometheus at %s, %s: %s", c.url, what, strings.ReplaceAll(answer.Error(), "\n", " "))
+		return fmt.Errorf("Prometheus at %s, %s: %s", c.url, what, strings.ReplaceAll(answer.Error(), "\n", " ")) //nolint:revive,staticcheck // a name
 	}
-	return fmt.Errorf("Prometheus at %s does not answer (%s): %w", c.url, what, err)
+	return fmt.Errorf("Prometheus at %s does not answer (%s): %w", c.url, what, err) //nolint:revive,staticcheck // a name
 }
 
 // bounded cuts answers that are too long, which is an error to their reader.

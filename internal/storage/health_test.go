@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // openFile opens an empty storage in a file, and returns its path.
@@ -274,7 +276,7 @@ func TestAnOverwrittenFileIsDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			for deadline := time.Now().Add(time.Minute); err == nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); err == nil && time.Now().Before(deadline); _ = lifecycle.Sleep(t.Context(), time.Millisecond) {
 				s.forget()
 				if err := insert(t, s, 10); err != nil && !errors.Is(err, ErrDamaged) { // the service goes on
 					t.Fatal(err)

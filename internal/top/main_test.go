@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the golden frames")
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noon is when the tests look.
-var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant but for its type
+var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
 func theServices() []Service {
 	return []Service{

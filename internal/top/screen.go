@@ -16,10 +16,7 @@ const defaultWidth = 100
 // Show keeps a frame up to date on a terminal until ctx ends or q is pressed.
 func Show(ctx context.Context, w Watcher, every time.Duration, in io.Reader, out io.Writer) error {
 	_, err := tea.NewProgram(newScreen(ctx, w.Look, every), tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
-	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, tea.ErrInterrupted) {
 		return fmt.Errorf("show on the terminal: %w", err)
 	}
 	return nil

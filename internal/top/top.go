@@ -361,7 +361,7 @@ func (q *questions) alerts() ([]Alert, error) {
 		}
 	}
 	if rules == 0 {
-		return nil, fmt.Errorf("Prometheus at %s %w", q.prometheus.URL(), errNoRules)
+		return nil, fmt.Errorf("Prometheus at %s %w", q.prometheus.URL(), errNoRules) //nolint:revive,staticcheck // a name
 	}
 	slices.SortStableFunc(out, func(a, b Alert) int {
 		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), a.Since.Compare(b.Since), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Summary, b.Summary))

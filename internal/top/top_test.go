@@ -170,7 +170,7 @@ func TestShowEnds(t *testing.T) {
 		t.Errorf("%v after %q", err, out.String())
 	}
 	silent, sender := io.Pipe()
-	defer sender.Close()
+	defer func() { _ = sender.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := Show(ctx, w, time.Hour, silent, io.Discard); err != nil {

@@ -139,7 +139,7 @@ func (r *Recent) Keeps(p sdktrace.SamplingParameters) bool {
 	switch parent := trace.SpanContextFromContext(p.ParentContext); {
 	case known:
 		return true
-	case parent.IsValid() && !(parent.IsRemote() && parent.IsSampled()):
+	case parent.IsValid() && (!parent.IsRemote() || !parent.IsSampled()):
 		return false
 	case linked: // there are few batches to each trace
 		return r.take(p.TraceID, true, share{})
@@ -276,7 +276,7 @@ func (r *Recent) shrink(but *kept) {
 		if oldest == nil || oldest.Value == but {
 			return // a small share of the limit: see largest
 		}
-		r.drop(oldest.Value.(*kept)) //nolint:errcheck,forcetypeassert // it holds nothing else
+		r.drop(oldest.Value.(*kept)) //nolint:forcetypeassert // it holds nothing else
 	}
 }
 

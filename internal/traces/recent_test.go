@@ -3,7 +3,6 @@ package traces
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -37,8 +36,8 @@ func join(t testing.TB, recent *Recent, service string) member {
 }
 
 // request places an order, and returns the context that its record carries.
-func (m member) request(name, order string) trace.SpanContext {
-	ctx, request := m.Start(context.Background(), name, trace.WithSpanKind(trace.SpanKindServer))
+func (m member) request(order string) trace.SpanContext {
+	ctx, request := m.Start(context.Background(), "POST", trace.WithSpanKind(trace.SpanKindServer))
 	_, send := m.Start(ctx, "send orders.created", trace.WithSpanKind(trace.SpanKindProducer))
 	send.SetAttributes(attribute.String(keyAttribute, order), attribute.String("messaging.destination.name", "orders.created"))
 	send.End()
@@ -80,7 +79,7 @@ func TestATraceIsKeptWholeOrNotAtAll(t *testing.T) {
 	kept := 0
 	for i := range 20 {
 		order := fmt.Sprint("order-", i)
-		carried := commande.request("POST", order)
+		carried := commande.request(order)
 		if !carried.IsSampled() {
 			t.Error("a trace that nobody decided about is not sampled")
 		}
@@ -197,7 +196,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		if i < 100 {
 			err = fmt.Errorf("timeout")
 		}
-		carried := commande.request("POST", fmt.Sprint("order-", i))
+		carried := commande.request(fmt.Sprint("order-", i))
 		for range 5 {
 			paiement.process(carried, err)
 		}
@@ -226,7 +225,7 @@ func TestFailuresMakeRoomForFailures(t *testing.T) {
 	recent := NewRecent(Limits{Started: generous, Bytes: 1 << 20})
 	m := join(t, recent, "paiement")
 	for i := range 5000 {
-		m.process(m.request("POST", fmt.Sprint("order-", i)), fmt.Errorf("timeout"))
+		m.process(m.request(fmt.Sprint("order-", i)), fmt.Errorf("timeout"))
 	}
 	if _, err := recent.Order(t.Context(), "order-4999"); err != nil {
 		t.Error(err)
@@ -249,7 +248,7 @@ func heap() uint64 {
 func TestATraceHasItsShare(t *testing.T) {
 	recent := NewRecent(Limits{Started: generous, Bytes: 1 << 20})
 	m := join(t, recent, "commande")
-	first := m.request("POST", "order-0")
+	first := m.request("order-0")
 	for range 2000 {
 		m.process(first, nil)
 	}
@@ -266,7 +265,7 @@ func TestATraceHasItsShare(t *testing.T) {
 func TestLateSpansAndBatchesAreKept(t *testing.T) {
 	recent := NewRecent(Limits{})
 	commande, paiement := join(t, recent, "commande"), join(t, recent, "paiement")
-	carried := commande.request("POST", "order-1")
+	carried := commande.request("order-1")
 	ctx := trace.ContextWithRemoteSpanContext(context.Background(), carried)
 	_, late := paiement.Start(ctx, "process orders.created", trace.WithTimestamp(time.Now().Add(2*time.Hour)))
 	late.End(trace.WithTimestamp(time.Now().Add(2*time.Hour + time.Millisecond)))
@@ -311,7 +310,7 @@ func TestRecentIsShared(t *testing.T) {
 		group.Go(func() {
 			for i := range 500 {
 				order := fmt.Sprint("order-", w, "-", i)
-				m.process(m.request(http.MethodPost, order), nil)
+				m.process(m.request(order), nil)
 				if found, err := recent.Order(t.Context(), order); err == nil && len(found.Spans) == 0 {
 					t.Error("a trace without spans")
 				}
@@ -339,7 +338,7 @@ func TestRecentIsMeasured(t *testing.T) {
 	recent.now = func() time.Time { return frozen }
 	m := join(t, recent, "commande")
 	for range 6 {
-		m.process(m.request("POST", "order-1"), fmt.Errorf("timeout"))
+		m.process(m.request("order-1"), fmt.Errorf("timeout"))
 	}
 	if value("kept") != 4 || value("passed_over") != 2 || r.Metric(metricKept, map[string]string{"kind": "notable"}) != 4 || r.Metric(metricMemory, nil) < 1000 {
 		t.Errorf("the page says\n%s", r.Page())
@@ -360,7 +359,7 @@ func TestWhatIsPassedOverCostsNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
 	bare := member{tel.TracerProvider().Tracer("test")}
-	if with, without := testing.AllocsPerRun(200, func() { m.request("POST", "order-1") }), testing.AllocsPerRun(200, func() { bare.request("POST", "order-1") }); with > without {
+	if with, without := testing.AllocsPerRun(200, func() { m.request("order-1") }), testing.AllocsPerRun(200, func() { bare.request("order-1") }); with > without {
 		t.Errorf("%v allocations with a keeper, %v without", with, without)
 	}
 	if recent.counts.passedOver < 200 {
@@ -387,7 +386,7 @@ func BenchmarkPassedOver(b *testing.B) {
 		for side, m := range []member{with, without} {
 			start := time.Now()
 			for range round {
-				m.process(m.request("POST", "order-1"), nil)
+				m.process(m.request("order-1"), nil)
 			}
 			took[side] += time.Since(start)
 		}

@@ -39,7 +39,7 @@ func page(t *testing.T, source Source, token string) string {
 func TestAPageTellsWhatItsSourceHas(t *testing.T) {
 	recent := NewRecent(Limits{})
 	m := join(t, recent, "commande")
-	carried := m.process(m.request("POST", "order-1"), errors.New("timeout"))
+	carried := m.process(m.request("order-1"), errors.New("timeout"))
 	want, err := recent.Order(t.Context(), "order-1")
 	if err != nil {
 		t.Fatal(err)

@@ -15,10 +15,10 @@ import (
 // hour is so many hours after now.
 func hour(n int) time.Time { return now().Add(time.Duration(n) * time.Hour).UTC() }
 
-// decide publishes a decision of that time.
-func decide(t *testing.T, l *memlog.Log, id string, at time.Time) record.Place {
+// decide publishes a decision on order-1 of that time.
+func decide(t *testing.T, l *memlog.Log, at time.Time) record.Place {
 	t.Helper()
-	message, err := delivery.Encode(outcome(order(id), authorised(), at), "event-of-"+id)
+	message, err := delivery.Encode(outcome(order("order-1"), authorised(), at), "event-of-order-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,13 +60,13 @@ func TestARebuildSetsTheHorizon(t *testing.T) {
 		"decisions of a clock that was set back": {func(l *memlog.Log, d, _ [3]record.Place, at *time.Time) {
 			for range 3 {
 				*at = hour(-50)
-				decide(t, l, "order-1", hour(-50))
+				decide(t, l, hour(-50))
 			}
 			l.Cut(d[0].Partition, 2)
 		}, hour(-1).Add(skew)},
 		"decisions before one of the future": {func(l *memlog.Log, d, _ [3]record.Place, at *time.Time) {
 			*at = hour(9999)
-			decide(t, l, "order-1", hour(9999))
+			decide(t, l, hour(9999))
 			l.Cut(d[0].Partition, 1)
 		}, hour(-1).Add(skew)},
 		"all decisions, with one order of the future": {func(l *memlog.Log, d, _ [3]record.Place, at *time.Time) {
@@ -80,7 +80,7 @@ func TestARebuildSetsTheHorizon(t *testing.T) {
 			l := memlog.New(func() time.Time { return at })
 			decisions, purges := [3]record.Place{}, [3]record.Place{}
 			for i := range decisions { // one key, so one partition
-				decisions[i], purges[i] = decide(t, l, "order-1", at), giveUp(l, "order-2", at)
+				decisions[i], purges[i] = decide(t, l, at), giveUp(l, "order-2", at)
 				at = at.Add(time.Hour)
 			}
 			o := order("order-3")
@@ -151,13 +151,13 @@ func TestTimesThatSayNothing(t *testing.T) {
 func TestAReplacedTopicIsAGap(t *testing.T) {
 	at := hour(-3)
 	l := memlog.New(func() time.Time { return at })
-	place := decide(t, l, "order-1", at)
+	place := decide(t, l, at)
 	s := openSQLite(t)
 	rebuildOn(t, s, l)
 	l.Replace(banking.TopicPaymentsAuthorized)
 	at = hour(-2)
 	l.Append(created(t, "order-2"))
-	decide(t, l, "order-1", at)
+	decide(t, l, at)
 	if err := s.Update(t.Context(), func(tx *storage.Tx) error {
 		_, err := tx.Exec(t.Context(), insertReadBack, place.Topic, place.ID, replaced)
 		return err

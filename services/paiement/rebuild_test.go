@@ -16,6 +16,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/memlog"
@@ -246,7 +247,7 @@ func TestARebuildWaitsForWhatIsHidden(t *testing.T) {
 			defer cancel()
 			ended := make(chan error, 1)
 			go func() { ended <- r.run(ctx) }()
-			time.Sleep(time.Minute)
+			_ = lifecycle.Sleep(ctx, time.Minute)
 			err := progress.Check(ctx)
 			if err == nil || !strings.Contains(err.Error(), "an open transaction hides what stands in payments.authorized/") || progress.left() != 2 {
 				t.Errorf("%s: ready: %v, %d left", name, err, progress.left())
@@ -255,7 +256,7 @@ func TestARebuildWaitsForWhatIsHidden(t *testing.T) {
 				t.Errorf("%s: told %d times: %s", name, n, logged.String())
 			}
 			l.Show(place.Partition)
-			time.Sleep(time.Minute)
+			_ = lifecycle.Sleep(ctx, time.Minute)
 			if known, _, err := r.readBefore(ctx); err != nil || len(known) > 0 {
 				t.Errorf("%s: read back before all could be read: %v, %v", name, known, err)
 			}

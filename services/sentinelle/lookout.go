@@ -280,7 +280,7 @@ func (s *Snapshot) forget(part Part) {
 	}
 }
 
-var errNoPrometheus = errors.New("There is no Prometheus to ask.") //nolint:staticcheck // shown as it is
+var errNoPrometheus = errors.New("There is no Prometheus to ask.") //nolint:revive,staticcheck // shown as it is
 
 func (l *lookout) askFigures(ctx context.Context) (finding, error) {
 	if l.from == nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // running has the lookout run until the test is over.
@@ -41,7 +43,7 @@ func TestTheBankIsLookedAtOnceForAll(t *testing.T) {
 					}
 				})
 			}
-			time.Sleep(9*time.Second + 500*time.Millisecond)
+			_ = lifecycle.Sleep(t.Context(), 9*time.Second+500*time.Millisecond)
 			synctest.Wait()
 			if got := s.Metric(pageViewers, nil); int(got) != viewers {
 				t.Errorf("%v viewers, want %d", got, viewers)
@@ -55,7 +57,7 @@ func TestTheBankIsLookedAtOnceForAll(t *testing.T) {
 			leave()
 			watching.Wait()
 			before := b.count("suivi /health/ready")
-			time.Sleep(time.Minute)
+			_ = lifecycle.Sleep(t.Context(), time.Minute)
 			if got := b.count("suivi /health/ready"); got > before+1 {
 				t.Errorf("looked %d times for nobody", got-before)
 			}
@@ -88,7 +90,7 @@ func TestOneLookForManyWhoAsk(t *testing.T) {
 			if got := b.count("suivi /health/ready"); got != round {
 				t.Errorf("looked %d times, want %d", got, round)
 			}
-			time.Sleep(2 * time.Second)
+			_ = lifecycle.Sleep(t.Context(), 2*time.Second)
 		}
 		ctx, leave := context.WithCancel(t.Context())
 		leave()

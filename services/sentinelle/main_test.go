@@ -165,7 +165,7 @@ func (b *bank) Vector(context.Context, string, time.Time) (model.Vector, error) 
 	defer b.mu.Unlock()
 	b.asked["vector"]++
 	if b.deaf {
-		return nil, errors.New("Prometheus at http://prometheus.test:9090 does not answer") //nolint:staticcheck // as promapi writes it
+		return nil, errors.New("Prometheus at http://prometheus.test:9090 does not answer") //nolint:revive // as promapi writes it
 	}
 	var all model.Vector
 	for name, series := range b.values {
@@ -183,7 +183,7 @@ func (b *bank) Matrix(_ context.Context, query string, _, _ time.Time, _ time.Du
 	defer b.mu.Unlock()
 	b.asked["matrix"]++
 	if b.deaf {
-		return nil, errors.New("Prometheus does not answer") //nolint:staticcheck // as promapi writes it
+		return nil, errors.New("Prometheus does not answer") //nolint:revive // as promapi writes it
 	}
 	if strings.Contains(query, "orders_total") {
 		return b.matrix, nil
@@ -196,18 +196,18 @@ func (b *bank) Rules(context.Context) ([]v1.RuleGroup, error) {
 	defer b.mu.Unlock()
 	b.asked["rules"]++
 	if b.deaf {
-		return nil, errors.New("Prometheus at http://prometheus.test:9090 does not answer") //nolint:staticcheck // as promapi writes it
+		return nil, errors.New("Prometheus at http://prometheus.test:9090 does not answer") //nolint:revive // as promapi writes it
 	}
 	return b.rules, nil
 }
 
 // fire has an alert fire, or be about to.
-func (b *bank) fire(name, severity string, state v1.AlertState) {
+func (b *bank) fire(name string, state v1.AlertState) {
 	b.change(func() {
 		rule, _ := b.rules[0].Rules[0].(v1.AlertingRule)
 		rule.Name, rule.State = name, string(state)
 		rule.Alerts = []*v1.Alert{{
-			State: state, ActiveAt: noon().Add(-time.Minute), Labels: model.LabelSet{"severity": model.LabelValue(severity), "service": "paiement"},
+			State: state, ActiveAt: noon().Add(-time.Minute), Labels: model.LabelSet{"severity": "critical", "service": "paiement"},
 			Annotations: model.LabelSet{"summary": "paiement <is> down", "description": "It has not answered.", "runbook_url": "https://example.org/ServiceDown.md"},
 		}}
 		b.rules[0].Rules = append(b.rules[0].Rules, rule)
@@ -234,7 +234,7 @@ func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	if around.PrometheusURL != "" {
 		from = b
 	}
-	look, err := newLookout(around, asked, from, log, s.Telemetry.Instruments())
+	look, err := newLookout(around, asked, from, log, s.Instruments())
 	if err != nil {
 		t.Fatal(err)
 	}

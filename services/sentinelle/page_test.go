@@ -44,7 +44,7 @@ func TestTheFirstPage(t *testing.T) {
 		"well": {change: func(b *bank) {
 			b.list = `{"orders":[{"orderId":"order-1","userId":"u","amount":1.5,"status":"PAYMENT_REJECTED","lastUpdated":"2026-03-04T11:59:00Z"}],"count":1,"totalCount":12}`
 		}},
-		"trouble": {change: func(b *bank) { b.fire("ServiceDown", "critical", v1.AlertStateFiring); b.away["paiement"] = true }},
+		"trouble": {change: func(b *bank) { b.fire("ServiceDown", v1.AlertStateFiring); b.away["paiement"] = true }},
 		"unknown": {change: func(b *bank) { b.deaf = true }},
 		"nothing": {
 			change: func(b *bank) { b.away = map[string]bool{"commande": true, "suivi": true, "paiement": true} },
@@ -69,7 +69,7 @@ func TestTheFirstPage(t *testing.T) {
 // is text.
 func TestPagesBringNothingOfOthers(t *testing.T) {
 	b := healthyBank()
-	b.fire("<script>", "critical", v1.AlertStateFiring)
+	b.fire("<script>", v1.AlertStateFiring)
 	b.stories["order-7"] = authorised
 	s := openSite(t, b, surroundings())
 	for _, path := range []string{"/", "/orders", "/orders/order-7", "/alerts", "/runbooks/ServiceDown"} {
@@ -85,8 +85,8 @@ func TestPagesBringNothingOfOthers(t *testing.T) {
 	}
 }
 
-func placeForm(user, amount string) string {
-	return url.Values{"user": {user}, "amount": {amount}, "items": {"tea, book,"}, "key": {"AAAABBBBCCCCDDDD"}}.Encode()
+func placeForm(amount string) string {
+	return url.Values{"user": {"user123"}, "amount": {amount}, "items": {"tea, book,"}, "key": {"AAAABBBBCCCCDDDD"}}.Encode()
 }
 
 // An order that is placed leads to its page, which has the times that it took.
@@ -94,7 +94,7 @@ func TestAnOrderIsPlaced(t *testing.T) {
 	b := healthyBank()
 	b.stories["order-7"] = authorised
 	s := openSite(t, b, surroundings())
-	w := s.ask(t, http.MethodPost, "/orders", "text/html", placeForm("user123", "100.50"))
+	w := s.ask(t, http.MethodPost, "/orders", "text/html", placeForm("100.50"))
 	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/orders/order-7" {
 		t.Fatalf("%d to %s: %s", w.Code, w.Header().Get("Location"), w.Body)
 	}
@@ -122,7 +122,7 @@ func TestAnOrderIsPlaced(t *testing.T) {
 		t.Errorf("logs %v", s.Logs())
 	}
 	var said struct{ OrderID, NextKey string }
-	w = s.ask(t, http.MethodPost, "/orders", "application/json", placeForm("user123", "100.50"))
+	w = s.ask(t, http.MethodPost, "/orders", "application/json", placeForm("100.50"))
 	if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || w.Code != http.StatusCreated || said.OrderID != "order-7" || len(said.NextKey) != 26 {
 		t.Errorf("for the script: %d %s", w.Code, w.Body)
 	}
@@ -151,12 +151,12 @@ func TestAnOrderIsRefused(t *testing.T) {
 			b := healthyBank()
 			tt.change(b)
 			s := openSite(t, b, surroundings())
-			w := s.ask(t, http.MethodPost, "/orders", "text/html", placeForm("user123", `"a lot"`))
+			w := s.ask(t, http.MethodPost, "/orders", "text/html", placeForm(`"a lot"`))
 			text := w.Body.String()
 			if w.Code != tt.status || !strings.Contains(text, tt.want) || !strings.Contains(text, `value="&#34;a lot&#34;"`) || !strings.Contains(text, "AAAABBBBCCCCDDDD") {
 				t.Errorf("%d %s", w.Code, text)
 			}
-			w = s.ask(t, http.MethodPost, "/orders", "application/json", placeForm("user123", "x"))
+			w = s.ask(t, http.MethodPost, "/orders", "application/json", placeForm("x"))
 			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
 				t.Errorf("for the script: %d %s", w.Code, w.Body)
 			}
@@ -178,7 +178,7 @@ func TestAnOrderIsRefused(t *testing.T) {
 // A page of another site can place no order.
 func TestForeignPagesPlaceNothing(t *testing.T) {
 	s := openSite(t, healthyBank(), surroundings())
-	r := httptest.NewRequest(http.MethodPost, "/orders", strings.NewReader(placeForm("user123", "1")))
+	r := httptest.NewRequest(http.MethodPost, "/orders", strings.NewReader(placeForm("1")))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	w := httptest.NewRecorder()
@@ -261,7 +261,7 @@ func TestTheListOfOrders(t *testing.T) {
 
 func TestAlertsAndRunbooks(t *testing.T) {
 	b, around := healthyBank(), surroundings()
-	b.fire("ServiceDown", "critical", v1.AlertStateFiring)
+	b.fire("ServiceDown", v1.AlertStateFiring)
 	around.LeftOut = []string{"KafkaBrokerDown"}
 	s := openSite(t, b, around)
 	text := s.read(t, "/alerts", http.StatusOK)

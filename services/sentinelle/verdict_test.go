@@ -31,8 +31,8 @@ func TestTheVerdict(t *testing.T) {
 		reason string
 	}{
 		"everything is confirmed":  {func(*bank) {}, Well, "None of 1 alert rules fires"},
-		"an alert is about to":     {func(b *bank) { b.fire("ServiceDown", "critical", v1.AlertStatePending) }, Well, "fires"},
-		"an alert fires":           {func(b *bank) { b.fire("ServiceDown", "critical", v1.AlertStateFiring) }, Trouble, "ServiceDown fires: paiement <is> down"},
+		"an alert is about to":     {func(b *bank) { b.fire("ServiceDown", v1.AlertStatePending) }, Well, "fires"},
+		"an alert fires":           {func(b *bank) { b.fire("ServiceDown", v1.AlertStateFiring) }, Trouble, "ServiceDown fires: paiement <is> down"},
 		"a service is not ready":   {func(b *bank) { b.unready["paiement"] = "kafka: no broker answers" }, Trouble, "paiement is not ready: Not ready: kafka: no broker answers."},
 		"a service is away":        {func(b *bank) { b.away["suivi"] = true }, Trouble, "suivi does not answer"},
 		"Prometheus is deaf":       {func(b *bank) { b.deaf = true }, Unknown, "Prometheus at http://prometheus.test:9090 does not answer"},

@@ -109,7 +109,11 @@ func (g *guardedSystem) edgeRequests() []edgeRequest {
 		if s.Guards == "" {
 			continue
 		}
-		for route := range strings.SplitSeq(s.Guards, " and ") {
+		routes := s.Guards
+		if s.Outside { // to programs GET / is open, as everywhere
+			routes = "GET /state and GET /alerts"
+		}
+		for route := range strings.SplitSeq(routes, " and ") {
 			method, path, _ := strings.Cut(route, " ")
 			r := edgeRequest{method: method, url: g.URLs[s.Name] + strings.ReplaceAll(path, "{id}", "order-0"), status: 200}
 			switch {
@@ -177,7 +181,7 @@ func (g *guardedSystem) isLookedAt(t *testing.T) {
 		"health by a wrong name":   {append([]string{"health", "--timeout", "10m", "--http-tls-server-name", "bank.example"}, trusting...), 1, "bank.example"},
 		"health without trust":     {[]string{"health", "--timeout", "10m", g.Paiement}, 1, "unknown authority"},
 		"health over plain HTTP":   {append([]string{"health", "--timeout", "10m"}, addresses...), 1, "400"},
-		"health with a wrong file": {[]string{"health", "--timeout", "10m", "--http-tls-ca-file", g.tokens}, 1, "HTTP_TLS_CA_FILE"},
+		"health with a wrong file": {[]string{"health", "--timeout", "10m", "--http-tls-ca-file", g.tokens}, 2, "HTTP_TLS_CA_FILE"},
 		"doctor":                   {append([]string{"doctor", "--timeout", "10m", "--services-only"}, trusting...), 0, "https://"},
 		"doctor without trust":     {append([]string{"doctor", "--timeout", "10m", "--services-only"}, addresses...), 1, "WRONG"},
 	} {

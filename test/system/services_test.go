@@ -94,7 +94,7 @@ func TestAServiceIsAddedInTheRegistry(t *testing.T) {
 		{[]string{"archive", "--help"}, "127.0.0.1:3999"},
 		{[]string{"archive", "--help"}, "--kafka-session-timeout"},
 		{[]string{"up", "--help"}, "sentinelle and archive"},
-		{[]string{"reset", "--help"}, "archive forget everything"},
+		{[]string{"reset", "--help"}, "archive read the topics from their start"},
 	} {
 		p := bank.LaunchWith(t, registry, tt.args...)
 		<-p.Done

@@ -62,6 +62,7 @@ func TestTelemetryGoesWhereItIsConfigured(t *testing.T) {
 	p := s.MustOrder(t, "100.50")
 	s.Decided(t, p.OrderID)
 	s.Settled(t, 1)
+	bank.Get(t, s.URLs["sentinelle"]) // which has nothing to do otherwise
 	if status := s.Program.Stop(); status != 0 {
 		t.Errorf("exit status %d: %s", status, s.Program.Stderr)
 	}

@@ -38,7 +38,7 @@ func Unreadable(t testing.TB) map[string][]byte {
 
 func rawRecord(delta int32, value string) []byte {
 	r := kmsg.Record{OffsetDelta: delta, Key: []byte("raw"), Value: []byte(value)}
-	r.Length = int32(len(r.AppendTo(nil)) - 1) // the length of 0 takes a byte
+	r.Length = int32(len(r.AppendTo(nil)) - 1) //nolint:gosec // small; the length of 0 takes a byte
 	return r.AppendTo(nil)
 }
 
@@ -50,7 +50,7 @@ func batch(codec int16, count int32, payload []byte) []byte {
 		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: count, Records: payload,
 	}
 	raw := b.AppendTo(nil)
-	binary.BigEndian.PutUint32(raw[atLength:], uint32(len(raw)-afterLength))
+	binary.BigEndian.PutUint32(raw[atLength:], uint32(len(raw)-afterLength)) //nolint:gosec // small
 	binary.BigEndian.PutUint32(raw[atChecksum:], crc32.Checksum(raw[afterChecksum:], crc32.MakeTable(crc32.Castagnoli)))
 	return raw
 }
@@ -67,7 +67,7 @@ func Put(t testing.TB, cfg kafka.Config, topic string, partition int32, batch []
 	p.Partition, p.Records = partition, batch
 	of.Topic, of.Partitions = topic, append(of.Partitions, p)
 	r.Topics = append(r.Topics, of)
-	c, err := net.Dial("tcp", cfg.Brokers[0])
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", cfg.Brokers[0])
 	if err != nil {
 		t.Fatal(err)
 	}
