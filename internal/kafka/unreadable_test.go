@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -44,7 +45,13 @@ func TestABatchThatCannotBeReadEndsAScan(t *testing.T) {
 			}
 			spans[0].Start = after
 			read = ""
-			if err := kafka.Scan(t.Context(), cfg, spans, func(r record.Record) error { read += fmt.Sprint(r.ID) + string(r.Value); return nil }); err != nil || len(read) != 4 {
+			var mu sync.Mutex
+			if err := kafka.Scan(t.Context(), cfg, spans, func(r record.Record) error {
+				mu.Lock()
+				defer mu.Unlock()
+				read += fmt.Sprint(r.ID) + string(r.Value)
+				return nil
+			}); err != nil || len(read) != 4 {
 				t.Errorf("behind it %q is read, %v", read, err)
 			}
 		})

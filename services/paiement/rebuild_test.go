@@ -248,6 +248,7 @@ func TestARebuildWaitsForWhatIsHidden(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- r.run(ctx) }()
 			_ = lifecycle.Sleep(ctx, time.Minute)
+			synctest.Wait()
 			err := progress.Check(ctx)
 			if err == nil || !strings.Contains(err.Error(), "an open transaction hides what stands in payments.authorized/") || progress.left() != 2 {
 				t.Errorf("%s: ready: %v, %d left", name, err, progress.left())
