@@ -43,7 +43,8 @@ func doctorCommand(registry services.Registry) *cli.Command {
 		Name: "doctor", Usage: "look at every part of a running system and say what is wrong", HideHelpCommand: true,
 		Description: "Checks the services, the topics' settings, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
 			"and says of each part whether it is well and how to fix it. Changes nothing. Exits with 0 when all is\n" +
-			"well, and with 1 when not. A part whose URL is empty is left out.",
+			"well, and with 1 when not. A part whose URL is empty is left out. Where `vigie up` runs with a Prometheus of\n" +
+			"its own, the rest of the stack is looked at only where it is named.",
 		Flags: slices.Concat(kafkaFlags(brokerOfInstance()+"; with --"+flagServicesOnly+" none"), httpClientFlags(), addrFlags(registry), []cli.Flag{
 			instanceFlag(),
 			&cli.BoolFlag{

@@ -58,7 +58,8 @@ func listenAddress(c *cli.Command, flag string) string {
 func (p *parts) announce(ctx context.Context) error {
 	i := instance.Instance{
 		Version: programVersion(), PID: os.Getpid(), Started: time.Now().UTC(),
-		Kafka: p.brokers, OwnBroker: len(brokers(p.c)) == 0, Prometheus: reachable(p.around.PrometheusURL), Demo: p.around.Demo,
+		Kafka: p.brokers, OwnBroker: len(brokers(p.c)) == 0, Prometheus: reachable(p.around.PrometheusURL),
+		OwnPrometheus: p.prometheus != nil, Demo: p.around.Demo,
 	}
 	if path := p.c.String(flagHTTPCert); path != "" {
 		i.Certificate, _ = filepath.Abs(path) // "" where there is no folder to begin with
@@ -143,6 +144,13 @@ func adopt(c *cli.Command, i instance.Instance) {
 	for _, s := range i.Services {
 		if u, err := url.Parse(s.URL); err == nil {
 			set(s.Name+flagAddr, u.Host)
+		}
+	}
+	if i.Prometheus == "" || i.OwnPrometheus { // the rest of the stack is not meant to run, unless it is named
+		for _, flag := range []string{flagAlertmanager, flagGrafana, flagJMX, flagNode, flagDashboards} {
+			if !c.IsSet(flag) {
+				_ = c.Set(flag, "")
+			}
 		}
 	}
 }

@@ -57,6 +57,36 @@ func TestToolsAskTheInstanceOfTheirFolder(t *testing.T) {
 	}
 }
 
+// Beside an instance with a Prometheus of its own, the rest of the stack is looked
+// at only where somebody names it.
+func TestTheStackIsLookedForWhereItIsMeantToRun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		instance instance.Instance
+		args     []string
+		want     string
+	}{
+		"all in one process": {instance.Instance{Prometheus: "http://p:9090", OwnPrometheus: true}, nil, "http://p:9090  "},
+		"no Prometheus":      {instance.Instance{}, nil, "http://p:1  "},
+		"with the stack":     {instance.Instance{Prometheus: "http://p:9090"}, nil, "http://p:9090 http://g:3000 http://n:9100"},
+		"named":              {instance.Instance{OwnPrometheus: true, Prometheus: "http://p:9090"}, []string{"--" + flagGrafana, "http://other:1"}, "http://p:9090 http://other:1 "},
+	} {
+		var got string
+		c := &cli.Command{
+			Name: "tool", Flags: []cli.Flag{
+				urlFlag(flagPrometheus, "http://p:1", "Prometheus"), urlFlag(flagGrafana, "http://g:3000", "Grafana"), urlFlag(flagNode, "http://n:9100", "the node exporter"),
+			},
+			Action: func(_ context.Context, c *cli.Command) error {
+				adopt(c, tt.instance)
+				got = c.String(flagPrometheus) + " " + c.String(flagGrafana) + " " + c.String(flagNode)
+				return nil
+			},
+		}
+		if err := c.Run(t.Context(), append([]string{"tool"}, tt.args...)); err != nil || got != tt.want {
+			t.Errorf("%s: it looks at %q, want %q, %v", name, got, tt.want, err)
+		}
+	}
+}
+
 // Every port that is not set moves, and stays apart from another instance's.
 func TestPortBase(t *testing.T) {
 	for _, test := range []struct{ flag, value, base, set, want string }{

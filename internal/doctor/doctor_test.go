@@ -149,6 +149,9 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{"target down", func(t *testing.T) doctor.Config {
 			return prometheus(t, with(healthyPrometheus(), "/api/v1/targets", downAlso))
 		}, "Prometheus", "target kafka at http://k/metrics is down: connection refused"},
+		{"target not asked yet", func(t *testing.T) doctor.Config {
+			return prometheus(t, with(healthyPrometheus(), "/api/v1/targets", strings.Replace(oneTarget, `"up"`, `"unknown"`, 1)))
+		}, "Prometheus", "has not asked 1 of 1 targets yet"},
 		{"no targets", func(t *testing.T) doctor.Config {
 			return prometheus(t, with(healthyPrometheus(), "/api/v1/targets", `{"status":"success","data":{"activeTargets":[]}}`))
 		}, "Prometheus", "no targets"},
@@ -159,7 +162,9 @@ func TestEachFaultIsNamed(t *testing.T) {
 			return prometheus(t, with(healthyPrometheus(), "/api/v1/rules", `{"status":"success","data":{"groups":[]}}`))
 		}, "Prometheus", "no rules"},
 		{"no Alertmanager", func(t *testing.T) doctor.Config {
-			return prometheus(t, with(healthyPrometheus(), "/api/v1/alertmanagers", nobody))
+			cfg := prometheus(t, with(healthyPrometheus(), "/api/v1/alertmanagers", nobody))
+			cfg.Alertmanager = serve(t, part{"/-/ready": "ok"})
+			return cfg
 		}, "Prometheus", "nowhere"},
 		{"panels without data", func(t *testing.T) doctor.Config {
 			cfg := prometheus(t, with(healthyPrometheus(), "/api/v1/query", noSeries))

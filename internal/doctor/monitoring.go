@@ -98,11 +98,16 @@ func (d *doctor) checkPrometheus(ctx context.Context) {
 }
 
 func (d *doctor) checkTargets(targets []promv1.ActiveTarget) {
-	up := 0
+	up, unasked := 0, 0
 	for _, t := range targets {
-		if t.Health == promv1.HealthGood {
+		switch t.Health {
+		case promv1.HealthGood:
 			up++
 			continue
+		case promv1.HealthUnknown:
+			unasked++
+			continue
+		case promv1.HealthBad:
 		}
 		what := string(t.Labels["job"])
 		if s := t.Labels["service"]; s != "" {
@@ -116,6 +121,8 @@ func (d *doctor) checkTargets(targets []promv1.ActiveTarget) {
 			"If that part answers here but not for Prometheus, it listens where Prometheus cannot reach it.")
 	}
 	switch {
+	case unasked > 0:
+		d.wrong(partPrometheus, fmt.Sprintf("has not asked %d of %d targets yet", unasked, len(targets)), "It has just started: look again in a few seconds.")
 	case len(targets) == 0:
 		d.wrong(partPrometheus, "has no targets", "See that monitoring/targets is mounted beside its configuration.")
 	case up == len(targets):
@@ -164,6 +171,7 @@ func (d *doctor) checkNotifications(ctx context.Context, prom promv1.API) {
 	switch {
 	case err != nil:
 		d.wrong(partPrometheus, "does not list its Alertmanagers: "+reason(err), "See its log.")
+	case len(managers.Active) == 0 && d.cfg.Alertmanager == "": // none is meant to run
 	case len(managers.Active) == 0:
 		d.wrong(partPrometheus, "sends its alerts nowhere", "Start Alertmanager, and see the section alerting of monitoring/prometheus.yml.")
 	default:

@@ -138,6 +138,10 @@ func (r *Report) takeState(groups []v1.RuleGroup) {
 				r.Why = "its rule fails: " + alerting.LastError
 				return
 			}
+			if alerting.Health == v1.RuleHealthUnknown {
+				r.Why = "Prometheus has just started and not evaluated its rule yet"
+				return
+			}
 			r.State, r.Why = alerting.State, ""
 			for _, a := range alerting.Alerts {
 				r.Instances = append(r.Instances, Instance{

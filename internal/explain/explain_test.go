@@ -176,6 +176,7 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 		"about to":       {rule("DeadLetters", "pending", ""), explain.Pending, ""},
 		"not evaluated":  {rule("ServiceDown", "firing", ""), explain.Unknown, "does not evaluate the alert"},
 		"a broken rule":  {strings.Replace(rule("DeadLetters", "inactive", ""), `"health":"ok"`, `"health":"err","lastError":"no such label"`, 1), explain.Unknown, "no such label"},
+		"not yet":        {strings.Replace(rule("DeadLetters", "inactive", ""), `"health":"ok"`, `"health":"unknown"`, 1), explain.Unknown, "not evaluated its rule yet"},
 		"a bad answer":   {`{"type":"unheard of"}`, explain.Unknown, "Prometheus at http://127.0.0.1"},
 		"other's silent": {"", explain.Unknown, "does not evaluate the alert"},
 	} {

@@ -41,9 +41,11 @@ type Instance struct {
 	// Services are those that it runs, by their addresses: http://HOST:PORT.
 	Services []Service `json:"services"`
 	// Page is the URL of its page, and Prometheus that of the Prometheus which
-	// watches it; "" for none.
-	Page       string `json:"page,omitempty"`
-	Prometheus string `json:"prometheus,omitempty"`
+	// watches it; "" for none. OwnPrometheus says that this is a part of the
+	// instance.
+	Page          string `json:"page,omitempty"`
+	Prometheus    string `json:"prometheus,omitempty"`
+	OwnPrometheus bool   `json:"ownPrometheus"`
 	// Certificate is the file with the services' certificate, where they speak
 	// TLS: the tools of the same machine trust it.
 	Certificate string `json:"certificate,omitempty"`
