@@ -46,6 +46,7 @@ const (
 	moveClock   = `UPDATE clock SET wall_us = $2, trusted_us = CASE WHEN trusted_us < $1 THEN $1 ELSE trusted_us END,
 behind_us = CASE WHEN behind_us < $3 THEN $3 ELSE behind_us END
 WHERE name = 'clock' RETURNING trusted_us, behind_us`
+	holdClock    = `UPDATE clock SET behind_us = trusted_us WHERE name = 'clock'`
 	selectNewest = `SELECT COALESCE(MAX(newest_us), 0) FROM positions`
 )
 
@@ -103,7 +104,8 @@ type Times struct {
 	// than two minutes.
 	Behind time.Duration
 	// heldSince is the trusted time when the time of day was last known to be
-	// behind: what was stored until then may bear a time that is too old.
+	// behind, or of the last [Tx.Hold]: what was stored until then may bear a time
+	// that is too old.
 	heldSince time.Time
 }
 
@@ -176,6 +178,16 @@ func (s *Store) moveClock(ctx context.Context, now Instant, behind bool) (truste
 		held = time.UnixMicro(heldUntil)
 	}
 	return time.UnixMicro(at), held, nil
+}
+
+// Hold has nothing removed for its age before that has passed from now on, as far
+// as instances run: what was just added bears times that others gave it, whose
+// clocks may have been behind.
+func (t *Tx) Hold(ctx context.Context) error {
+	if _, err := t.Exec(ctx, holdClock); err != nil {
+		return fmt.Errorf("hold what is stored: %w", err)
+	}
+	return nil
 }
 
 // Newest returns the largest time of a record that was processed, zero for none.

@@ -95,8 +95,8 @@ func (g *gaps) horizon(now time.Time, newest func() (time.Time, error)) (time.Ti
 			}
 		}
 		since := at.Add(skew)
-		if since.After(now) { // what is placed from now on has not been decided, unless the clock is behind
-			since = later(at, now)
+		if since.After(now) { // what is placed from now on has not been decided; where the clock is behind, what is placed after that
+			since = later(at.Add(time.Microsecond), now)
 		}
 		from = later(from, since)
 	}

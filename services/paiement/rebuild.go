@@ -235,8 +235,11 @@ func (r *rebuild) read(
 		batch = nil
 		added := int64(0)
 		err := r.store.Update(ctx, func(tx *storage.Tx) (err error) {
-			added, err = tx.InsertRowsCounting(ctx, insertEntriesIfNone, rows)
-			return err
+			// Each bears the time of the clock by which it was decided.
+			if added, err = tx.InsertRowsCounting(ctx, insertEntriesIfNone, rows); err != nil || added == 0 {
+				return err
+			}
+			return tx.Hold(ctx)
 		})
 		entries += added
 		return err
