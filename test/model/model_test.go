@@ -208,7 +208,7 @@ func (w *world) forget(t *rapid.T) {
 	w.tick()
 	w.start()
 	w.must(w.ledger.Forget(w.ctx, time.Now().Add(-time.Duration(rapid.IntRange(0, 2400).Draw(t, "hours"))*time.Hour)))
-	w.knownSince = time.Now()
+	w.learned()
 }
 
 func (w *world) pruneAll(*rapid.T) {
@@ -232,6 +232,7 @@ func (w *world) setClocks(desk, ledger time.Duration) {
 	w.tick()
 	w.look()
 	w.deskTime.set, w.ledgerTime.set, w.clockSet = desk, ledger, true
+	w.mostAhead = max(w.mostAhead, desk, ledger)
 	w.look()
 }
 

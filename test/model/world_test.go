@@ -45,7 +45,8 @@ type world struct {
 	orders    map[string]*life
 
 	deskTime, ledgerTime clock
-	clockSet             bool // has either been?
+	clockSet             bool          // has either been?
+	mostAhead            time.Duration // of either, ever: orders and decisions say so
 	// knownSince is from when on the ledger knows every decision, whatever it
 	// has forgotten or lost.
 	knownSince time.Time
@@ -143,7 +144,7 @@ func (w *world) place(client, key string, amount banking.Money, lost bool) {
 			if l := w.life(e.OrderID); l.event != "" && l.event != e.EventID {
 				w.t.Fatalf("%s was given twice", e.OrderID)
 			} else {
-				l.event, l.ahead = e.EventID, e.CreatedAt.After(time.Now())
+				l.event, l.ahead = e.EventID, l.ahead || e.CreatedAt.After(time.Now())
 			}
 			w.use(used{client, key, amount, e.EventID, time.Now()})
 			w.publish(w.order(e))
@@ -266,15 +267,8 @@ func (w *world) start() {
 }
 
 // learned notes that the ledger has just been opened: what it does not know is
-// from before. Where orders were cut to the last, the clock alone says what that is.
-func (w *world) learned() {
-	w.knownSince = time.Now()
-	for _, span := range w.spans() {
-		if span.Topic == banking.TopicOrdersCreated && span.End > 0 && span.Start == span.End && w.ledgerTime.set > 0 {
-			w.knownSince = time.Now().Add(w.ledgerTime.set)
-		}
-	}
-}
+// from before, by clocks that have been ahead.
+func (w *world) learned() { w.knownSince = time.Now().Add(w.mostAhead) }
 
 func (w *world) stop() {
 	if w.ledger != nil {
