@@ -41,7 +41,7 @@ func TestLive(t *testing.T) {
 }
 
 func targetsAreUp(t *testing.T, s *stack.Stack) {
-	want := map[string]int{"services": 4, "kafka": 1, "node": 1, "prometheus": 1, "alertmanager": 1}
+	want := map[string]int{"services": len(s.Services), "kafka": 1, "node": 1, "prometheus": 1, "alertmanager": 1}
 	eventually(t, func(ctx context.Context) error {
 		var targets struct {
 			ActiveTargets []struct {
