@@ -207,8 +207,7 @@ func whatResetDoes(
 		records, missing := int64(0), int64(0)
 		for _, s := range spans {
 			records, missing = records+s.End-s.Start, missing+s.Start
-			settles := t.Name != banking.TopicOrdersCreated && t.Name != banking.TopicPaymentsDLQ
-			unknown = unknown || settles && s.Start > 0 && !ledger.Knows(s.Partition, s.Start)
+			unknown = unknown || s.Start > 0 && !ledger.Knows(s.Partition, s.Start)
 		}
 		fmt.Fprintf(&text, "  %-20s %d records", t.Name, records)
 		if missing > 0 {

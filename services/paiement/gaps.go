@@ -124,7 +124,7 @@ func latest(times []time.Time, now time.Time) (last time.Time, ok bool) {
 // know of. Where most are of the future, it is the clock that is behind; a single
 // one is not believed. Where nothing is known it is now.
 func (r *rebuild) newest(ctx context.Context, now time.Time) (time.Time, error) {
-	spans, err := r.log.Bounds(ctx, banking.TopicOrdersCreated, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ)
+	spans, err := r.log.Bounds(ctx, append(settlements(), banking.TopicOrdersCreated)...)
 	if err != nil {
 		return now, err
 	}

@@ -38,6 +38,11 @@ const (
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset`
 )
 
+// settlements are the topics that say what became of orders.
+func settlements() []string {
+	return []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ}
+}
+
 // rebuild reads back what the topics say was settled and the ledger does not
 // know. A ledger may be new because its folder was lost or reset, or an older copy
 // that somebody has restored; what was decided or purged since is still final, and
@@ -176,7 +181,7 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, i
 		}
 		return nil
 	}
-	spans, err := kafka.WholeBounds(ctx, r.log, waiting, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ)
+	spans, err := kafka.WholeBounds(ctx, r.log, waiting, settlements()...)
 	if err != nil {
 		return nil, fmt.Errorf("look for what was published: %w", err)
 	}

@@ -176,11 +176,6 @@ func differs(around Surroundings, name string) bool {
 	return was != "" && now != "" && was != now
 }
 
-// settlements are the topics that say what became of orders.
-func settlements() []string {
-	return []string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected, banking.TopicOrdersDLQ}
-}
-
 // Lost says whether there is no ledger, or none that can be read, so that all
 // that it alone knew is lost.
 func (r *Reset) Lost() bool { return r.store == nil || r.empty }
@@ -205,10 +200,10 @@ func (r *Reset) Replaced() (topics []string) {
 	return topics
 }
 
-// Knows says whether the ledger knows what a partition of decisions or purges
-// held before an offset.
+// Knows says whether the ledger knows what a partition held before an offset, as
+// far as decisions and purges are among it.
 func (r *Reset) Knows(p record.Partition, before int64) bool {
-	return !r.foreign && r.known[p] >= before
+	return !slices.Contains(settlements(), p.Topic) || !r.foreign && r.known[p] >= before
 }
 
 // Complete says whether the ledger knows what its topics no longer hold, also

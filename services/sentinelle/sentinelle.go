@@ -4,12 +4,13 @@
 //
 //   - sentinelle.go has its name, its settings and its wiring.
 //   - lookout.go looks at the bank, once for all who look at the page; what it
-//     finds is a snapshot.go, with figures.go from Prometheus and alerts.go from
-//     its rules. verdict.go says what that amounts to: well, trouble or unknown.
-//   - peers.go asks the services; orders.go places, lists and follows orders.
-//   - traces.go tells of orders' traces.
-//   - page.go answers browsers and live.go keeps their pages up to date; map.go
-//     and chart.go draw, runbooks.go renders, words.go writes for people.
+//     finds is a snapshot, with figures.go from Prometheus and alerts.go from
+//     its rules, which also renders their runbooks. verdict.go says what that
+//     amounts to: well, trouble or unknown.
+//   - peers.go asks the services; orders.go places, lists and follows orders, and
+//     tells of their traces.
+//   - page.go answers browsers and keeps their pages up to date; map.go and
+//     chart.go draw, words.go writes for people.
 package sentinelle
 
 import (
