@@ -51,7 +51,7 @@ func doctorCommand(registry services.Registry) *cli.Command {
 				Name: flagServicesOnly, Category: "Monitoring",
 				Usage: "look at the services, and Kafka where --" + flagBrokers + " names it, as after `vigie up`",
 			},
-			urlFlag(flagPrometheus, "http://127.0.0.1:9090", "Prometheus"),
+			urlFlag(flagPrometheus, defaultPrometheus, "Prometheus"),
 			urlFlag(flagAlertmanager, "http://127.0.0.1:9093", "Alertmanager"),
 			urlFlag(flagGrafana, "http://127.0.0.1:3000", "Grafana"),
 			&cli.StringFlag{Name: flagGrafanaUser, Sources: env(flagGrafanaUser), Value: "admin", Usage: "who looks at Grafana's dashboards", Category: "Monitoring"},

@@ -35,7 +35,7 @@ func explainCommand(registry services.Registry) *cli.Command {
 	const where = "Where to ask"
 	prometheus := &cli.StringFlag{
 		Name: flagPrometheus, Sources: env(flagPrometheus), Category: where, Validator: aURL,
-		Usage: "`URL` of Prometheus (default: that of the instance in --" + flagData + ", else " + topPrometheus + ")",
+		Usage: "`URL` of Prometheus (default: that of the instance in --" + flagData + ", else " + defaultPrometheus + ")",
 	}
 	return &cli.Command{
 		Name: "explain", Usage: "say what is behind an alert, and what to do", ArgsUsage: "[ALERT]", HideHelpCommand: true,

@@ -18,6 +18,7 @@ import (
 const (
 	flagPrometheusAddr    = prometheus.Name + flagAddr
 	defaultPrometheusAddr = "127.0.0.1:9090"
+	defaultPrometheus     = "http://" + defaultPrometheusAddr
 )
 
 // prometheusFlags say which Prometheus looks at the whole system.

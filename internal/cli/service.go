@@ -105,7 +105,7 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 			Name: s.Name + flagPeers, Sources: env(s.Name + flagPeers), Value: strings.Join(peers, ","), Category: "Surroundings",
 			Usage: "`NAME=URL,…` of the services to look at",
 		},
-		urlFlag(flagPrometheus, "http://127.0.0.1:9090", "the Prometheus to ask"),
+		urlFlag(flagPrometheus, defaultPrometheus, "the Prometheus to ask"),
 		demoFlag("say that the orders are a demonstration's"),
 	}, httpClientFlags()...)
 }

@@ -25,8 +25,6 @@ const (
 	topTimeout = 3 * time.Second
 	topEvery   = 2 * time.Second
 	topWidth   = 100 // of one frame, where no terminal says
-
-	topPrometheus = "http://127.0.0.1:9090" // where no instance says
 )
 
 func topCommand(registry services.Registry) *cli.Command {
@@ -39,7 +37,7 @@ func topCommand(registry services.Registry) *cli.Command {
 			"   vigie top --once --json | jq -e '.alerts == []'\n\n" +
 			"NO_COLOR takes the colours away.",
 		Flags: []cli.Flag{
-			dataFlag(), urlFlag(flagPrometheus, "", "Prometheus (default: that of the instance in --"+flagData+", else "+topPrometheus+")"),
+			dataFlag(), urlFlag(flagPrometheus, "", "Prometheus (default: that of the instance in --"+flagData+", else "+defaultPrometheus+")"),
 			&cli.BoolFlag{Name: flagOnce, Usage: "write one frame as text and exit"},
 			jsonFlag("with --" + flagOnce + ": write it as one JSON object"),
 			&duration.Flag{Name: flagEvery, Value: topEvery, Usage: "how long to wait between two frames", Validator: positiveDuration},
@@ -56,7 +54,7 @@ func nearestPrometheus(c *cli.Command) string {
 	if running, err := instance.Read(c.String(flagData)); named == "" && err == nil {
 		named = running.Prometheus
 	}
-	return cmp.Or(named, topPrometheus)
+	return cmp.Or(named, defaultPrometheus)
 }
 
 func runTop(ctx context.Context, c *cli.Command, registry services.Registry) error {
