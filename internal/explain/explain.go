@@ -128,27 +128,25 @@ func Explain(ctx context.Context, source Source, alert Alert, now time.Time) Rep
 // takeState finds the alert among the rules that Prometheus evaluates.
 func (r *Report) takeState(groups []v1.RuleGroup) {
 	r.Why = "this Prometheus does not evaluate the alert"
-	for _, group := range groups {
-		for _, rule := range group.Rules {
-			alerting, ok := rule.(v1.AlertingRule)
-			if !ok || alerting.Name != r.Name {
-				continue
-			}
-			if alerting.Health == v1.RuleHealthBad {
-				r.Why = "its rule fails: " + alerting.LastError
-				return
-			}
-			if alerting.Health == v1.RuleHealthUnknown {
-				r.Why = "Prometheus has just started and not evaluated its rule yet"
-				return
-			}
-			r.State, r.Why = alerting.State, ""
-			for _, a := range alerting.Alerts {
-				r.Instances = append(r.Instances, Instance{
-					State: string(a.State), Since: a.ActiveAt, Value: a.Value,
-					Summary: string(a.Annotations["summary"]), Labels: own(model.Metric(a.Labels)),
-				})
-			}
+	for _, rule := range promapi.Alerting(groups) {
+		if rule.Name != r.Name {
+			continue
+		}
+		switch rule.Health {
+		case v1.RuleHealthBad:
+			r.Why = "its rule fails: " + rule.LastError
+			return
+		case v1.RuleHealthUnknown:
+			r.Why = "Prometheus has just started and not evaluated its rule yet"
+			return
+		case v1.RuleHealthGood:
+		}
+		r.State, r.Why = rule.State, ""
+		for _, a := range rule.Alerts {
+			r.Instances = append(r.Instances, Instance{
+				State: string(a.State), Since: a.ActiveAt, Value: a.Value,
+				Summary: string(a.Annotations["summary"]), Labels: own(model.Metric(a.Labels)),
+			})
 		}
 	}
 	slices.SortStableFunc(r.Instances, func(a, b Instance) int { return strings.Compare(a.State, b.State) }) // firing before pending

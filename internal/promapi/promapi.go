@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
@@ -109,6 +110,41 @@ func (c *Client) Rules(ctx context.Context) ([]v1.RuleGroup, error) {
 		return nil, c.failed("rules", err)
 	}
 	return result.Groups, nil
+}
+
+// Alerting are the alerting rules among the groups', each with its group's name.
+func Alerting(groups []v1.RuleGroup) iter.Seq2[string, v1.AlertingRule] {
+	return func(yield func(string, v1.AlertingRule) bool) {
+		for _, group := range groups {
+			for _, any := range group.Rules {
+				if rule, ok := any.(v1.AlertingRule); ok && !yield(group.Name, rule) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Urgency sorts alerts by what to look at first: those that fire, of them the
+// critical ones.
+func Urgency(state, severity string) int {
+	switch firing := state == string(v1.AlertStateFiring); {
+	case firing && severity == "critical":
+		return 0
+	case firing:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// Labels are a set of labels as text.
+func Labels(set model.LabelSet) map[string]string {
+	labels := make(map[string]string, len(set))
+	for name, value := range set {
+		labels[string(name)] = string(value)
+	}
+	return labels
 }
 
 // failed says in one line what Prometheus, or the way to it, answered.

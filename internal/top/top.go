@@ -348,46 +348,28 @@ func (q *questions) alerts() ([]Alert, error) {
 		return nil, err
 	}
 	out, rules := []Alert{}, 0
-	for _, g := range groups {
-		for _, r := range g.Rules {
-			rule, ok := r.(v1.AlertingRule)
-			if !ok || rule.Health != v1.RuleHealthGood {
-				continue
-			}
-			rules++
-			for _, a := range rule.Alerts {
-				out = append(out, alert(rule.Name, a))
-			}
+	for _, rule := range promapi.Alerting(groups) {
+		if rule.Health != v1.RuleHealthGood {
+			continue
+		}
+		rules++
+		for _, a := range rule.Alerts {
+			out = append(out, alert(rule.Name, a))
 		}
 	}
 	if rules == 0 {
 		return nil, fmt.Errorf("Prometheus at %s %w", q.prometheus.URL(), errNoRules) //nolint:revive,staticcheck // a name
 	}
 	slices.SortStableFunc(out, func(a, b Alert) int {
-		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), a.Since.Compare(b.Since), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Summary, b.Summary))
+		return cmp.Or(cmp.Compare(promapi.Urgency(a.State, a.Severity), promapi.Urgency(b.State, b.Severity)), a.Since.Compare(b.Since), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Summary, b.Summary))
 	})
 	return out, nil
 }
 
 func alert(name string, a *v1.Alert) Alert {
-	labels := map[string]string{}
-	for name, value := range a.Labels {
-		labels[string(name)] = string(value)
-	}
+	labels := promapi.Labels(a.Labels)
 	return Alert{
 		Name: name, Severity: labels["severity"], State: string(a.State), Since: a.ActiveAt.UTC(),
 		Summary: string(a.Annotations["summary"]), Runbook: string(a.Annotations["runbook_url"]), Labels: labels,
-	}
-}
-
-// urgency sorts alerts: those that fire first, of them the critical ones.
-func urgency(a Alert) int {
-	switch {
-	case a.Firing() && a.Severity == "critical":
-		return 0
-	case a.Firing():
-		return 1
-	default:
-		return 2
 	}
 }
