@@ -1,14 +1,29 @@
 package sentinelle
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
+
+	"github.com/vigie-dev/vigie/internal/promapi"
 )
 
 // Alert is one that fires, or will unless what it is about ends.
@@ -46,15 +61,11 @@ func askAlarms(ctx context.Context, from prometheus) (alarms, error) {
 		return alarms{}, err
 	}
 	var all alarms
-	for _, group := range groups {
-		for _, any := range group.Rules {
-			if rule, ok := any.(v1.AlertingRule); ok {
-				all.add(group.Name, rule)
-			}
-		}
+	for group, rule := range promapi.Alerting(groups) {
+		all.add(group, rule)
 	}
 	slices.SortStableFunc(all.Alerts, func(a, b Alert) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name), a.Since.Compare(b.Since))
+		return cmp.Or(cmp.Compare(promapi.Urgency(a.State, a.Severity), promapi.Urgency(b.State, b.Severity)), cmp.Compare(a.Name, b.Name), a.Since.Compare(b.Since))
 	})
 	return all, nil
 }
@@ -73,10 +84,7 @@ func (a *alarms) add(group string, rule v1.AlertingRule) {
 	}
 	a.Rules = append(a.Rules, r)
 	for _, active := range rule.Alerts {
-		labels := map[string]string{}
-		for name, value := range active.Labels {
-			labels[string(name)] = string(value)
-		}
+		labels := promapi.Labels(active.Labels)
 		a.Alerts = append(a.Alerts, Alert{
 			Name: rule.Name, State: string(active.State), Severity: cmp.Or(labels["severity"], severity),
 			Summary: string(active.Annotations["summary"]), Description: string(active.Annotations["description"]),
@@ -87,18 +95,6 @@ func (a *alarms) add(group string, rule v1.AlertingRule) {
 
 // Firing says whether it does, and not only may soon.
 func (a Alert) Firing() bool { return a.State == string(v1.AlertStateFiring) }
-
-// rank sorts what matters most first.
-func (a Alert) rank() int {
-	switch {
-	case a.Firing() && a.Severity == "critical":
-		return 0
-	case a.Firing():
-		return 1
-	default:
-		return 2
-	}
-}
 
 // runbookOf is the name of the runbook that an address leads to.
 func runbookOf(address string) string {
@@ -117,4 +113,79 @@ func (a alarms) firing() (n int) {
 		}
 	}
 	return n
+}
+
+// repository is where documents are that the page does not carry.
+const repository = "https://github.com/vigie-dev/vigie/blob/main/monitoring/runbooks/"
+
+// errNoRunbook: no alert has a runbook of that name.
+var errNoRunbook = errors.New("no such runbook")
+
+// runbooks are the pages that say what to do about an alert.
+type runbooks struct {
+	files    fs.FS // monitoring.Files
+	markdown goldmark.Markdown
+}
+
+// newRunbooks makes a reader of the runbooks. HTML in them is left out: only what
+// Markdown says is shown.
+func newRunbooks(files fs.FS) *runbooks {
+	tables := extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignNone)) // no styles inline
+	return &runbooks{files, goldmark.New(goldmark.WithExtensions(tables),
+		goldmark.WithParserOptions(parser.WithAutoHeadingID(), parser.WithASTTransformers(util.Prioritized(links{}, 1))))}
+}
+
+// names returns the runbooks' names.
+func (r *runbooks) names() []string {
+	found, _ := fs.Glob(r.files, "runbooks/*.md") // the pattern is right
+	names := make([]string, 0, len(found))
+	for _, file := range found {
+		if name := strings.TrimSuffix(path.Base(file), ".md"); name != "README" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// render returns a runbook as HTML.
+func (r *runbooks) render(name string) (template.HTML, error) {
+	if !slices.Contains(r.names(), name) {
+		return "", errNoRunbook
+	}
+	source, err := fs.ReadFile(r.files, "runbooks/"+name+".md")
+	if err != nil {
+		return "", fmt.Errorf("read runbook %s: %w", name, err)
+	}
+	var page bytes.Buffer
+	if err := r.markdown.Convert(source, &page); err != nil {
+		return "", fmt.Errorf("render runbook %s: %w", name, err)
+	}
+	return template.HTML(page.String()), nil //nolint:gosec // goldmark's, which leaves raw HTML and dangerous addresses out
+}
+
+// links has links lead to where the page has what they name, else to the
+// repository.
+type links struct{}
+
+// Transform implements [parser.ASTTransformer].
+func (links) Transform(document *ast.Document, _ text.Reader, _ parser.Context) {
+	_ = ast.Walk(document, func(node ast.Node, entering bool) (ast.WalkStatus, error) {
+		if link, ok := node.(*ast.Link); ok && entering {
+			link.Destination = []byte(linked(string(link.Destination)))
+		}
+		return ast.WalkContinue, nil
+	})
+}
+
+func linked(destination string) string {
+	u, err := url.Parse(destination)
+	if err != nil || u.IsAbs() || u.Path == "" {
+		return destination
+	}
+	if regexp.MustCompile(`^[A-Za-z]+\.md$`).MatchString(u.Path) && u.Path != "README.md" {
+		u.Path = "/runbooks/" + strings.TrimSuffix(u.Path, ".md")
+		return u.String()
+	}
+	base, _ := url.Parse(repository) // it is one
+	return base.ResolveReference(u).String()
 }
