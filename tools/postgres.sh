@@ -1,9 +1,8 @@
 #!/bin/sh
 # Prints where PostgreSQL's programs are, which the integration tests run a
-# server of their own with, or nothing where there are none: those tests are
-# then skipped. With CI set nothing may be skipped: root installs Debian's
-# package, anybody else fails.
+# server of their own with, or nothing where there are none: see debian.sh.
 set -eu
+. "$(dirname "$0")/debian.sh"
 
 find_postgres() {
 	# The newest release comes last.
@@ -16,26 +15,11 @@ find_postgres() {
 	echo "${found:-}"
 }
 
-where=$(find_postgres)
-case ${CI:-} in
-'' | 0 | false)
-	echo "$where"
-	exit
-	;;
-esac
-if [ -z "$where" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-	export DEBIAN_FRONTEND=noninteractive
-	{
-		apt-get update -qq
-		apt-get install -qq -y --no-install-recommends postgresql-common
-		# No cluster of the system's own is wanted, nor a server that runs.
-		echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf
-		apt-get install -qq -y --no-install-recommends postgresql
-	} >&2
-	where=$(find_postgres)
-fi
-if [ -z "$where" ]; then
-	echo "no PostgreSQL: install the package postgresql" >&2
-	exit 1
-fi
-echo "$where"
+install_postgres() {
+	install_packages postgresql-common
+	# No cluster of the system's own is wanted, nor a server that runs.
+	echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf
+	install_packages postgresql
+}
+
+program PostgreSQL find_postgres install_postgres postgresql
