@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 )
 
 func sampleEvents() map[string]Event {
@@ -38,7 +40,7 @@ func TestGoldenWireFormats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name, value)
+			golden.Compare(t, name, string(value)+"\n")
 			back, err := Decode(event.Type(), value)
 			if err != nil || !reflect.DeepEqual(back, event) {
 				t.Errorf("decoded %+v, %v; want %+v", back, err, event)

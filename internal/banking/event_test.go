@@ -3,6 +3,8 @@ package banking
 import (
 	"regexp"
 	"testing"
+
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 )
 
 func TestNewEventID(t *testing.T) {
@@ -31,5 +33,5 @@ func TestResultEventID(t *testing.T) {
 // again after an upgrade would then get a new id.
 func TestResultEventIDStays(t *testing.T) {
 	t.Parallel()
-	golden(t, "result_event_id.txt", []byte(ResultEventID("0b5f4a3e-7d0c-4f43-9a53-0d2f6b1f8c11")))
+	golden.Compare(t, "result_event_id.txt", ResultEventID("0b5f4a3e-7d0c-4f43-9a53-0d2f6b1f8c11")+"\n")
 }

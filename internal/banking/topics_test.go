@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 )
 
 // TestNamesAreContracts freezes names that other systems store or type.
@@ -18,7 +19,7 @@ func TestNamesAreContracts(t *testing.T) {
 	fmt.Fprintln(&b, record.HeaderEventID, record.HeaderEventType, record.HeaderOriginalEventID)
 	fmt.Fprintln(&b, TypeOrderCreated, TypePaymentAuthorized, TypePaymentRejected)
 	fmt.Fprint(&b, StatusCreated, " ", StatusAuthorized, " ", StatusRejected, " ", StatusPurged)
-	golden(t, "names.txt", []byte(b.String()))
+	golden.Compare(t, "names.txt", b.String()+"\n")
 }
 
 func TestTopicsGivesAFreshSlice(t *testing.T) {

@@ -2,22 +2,16 @@ package top
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/promapi"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden frames")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -92,25 +86,4 @@ func watchAt(t *testing.T, url string) Watcher {
 	}
 	t.Cleanup(client.Close)
 	return Watcher{Prometheus: client, Services: theServices(), Now: func() time.Time { return noon }}
-}
-
-// golden compares a text with the file of that name, or rewrites it.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s; -update rewrites it (-file +now):\n%s", path, diff)
-	}
 }

@@ -13,6 +13,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 )
 
 // busy is a system with traffic and some trouble.
@@ -87,12 +89,12 @@ func TestFrames(t *testing.T) {
 			f := watch(t, p).Look(t.Context())
 			f.Problem = strings.ReplaceAll(f.Problem, f.Prometheus, "http://prometheus")
 			f.Prometheus = "http://prometheus"
-			golden(t, name+".txt", ansi.Strip(f.Text(100)))
+			golden.Compare(t, name+".txt", ansi.Strip(f.Text(100)))
 			document, err := json.MarshalIndent(f, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".json", string(document)+"\n")
+			golden.Compare(t, name+".json", string(document)+"\n")
 		})
 	}
 }

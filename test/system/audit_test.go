@@ -18,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 )
 
 // runsAudit runs an audit to its end.
@@ -280,7 +281,6 @@ func TestAuditOfAForgedResult(t *testing.T) {
 func TestAuditJSON(t *testing.T) {
 	bank.Parallel(t)
 	s := startStopped(t)
-	golden := filepath.Join("testdata", "audit.json")
 	folder := s.copied(t, "suivi", `DELETE FROM orders WHERE order_id IN ('order-4', 'order-5')`)
 	if err := os.RemoveAll(filepath.Join(folder, "analyseur")); err != nil {
 		t.Fatal(err)
@@ -293,19 +293,7 @@ func TestAuditJSON(t *testing.T) {
 	if err := json.Indent(&text, []byte(stdout), "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	got := strings.ReplaceAll(text.String(), folder, "FOLDER")
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-stored +got):\n%s", golden, diff)
-	}
+	golden.Compare(t, "audit.json", strings.ReplaceAll(text.String(), folder, "FOLDER"))
 }
 
 // A look leaves no trace: what is stored and published is as before, and no

@@ -2,29 +2,24 @@ package system_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files and generated documents")
 
 // Each service's page is checked against a golden file: names, types, help,
 // labels and buckets; values are left out, as are the Go runtime's and the
@@ -49,7 +44,7 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 			return nil
 		})
 		page, _ := bank.Scrape(t, url)
-		golden(t, name+".prom", shape(page))
+		golden.Compare(t, name+".prom", shape(page))
 		strict(t, url)
 	}
 }
@@ -121,27 +116,6 @@ func shape(page string) string {
 		out = append(out, line)
 	}
 	return strings.Join(out, "\n") + "\n"
-}
-
-// golden compares text with a file of testdata, or rewrites it with -update.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, diff)
-	}
 }
 
 // After n orders the counters say n.
