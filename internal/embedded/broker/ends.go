@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // endsFile has where logs ended when a record was last acknowledged, in lines
@@ -218,21 +220,17 @@ func (r reached) follow(l tail) (reached, error) {
 
 // syncEnds syncs the file of ends each second, until ctx ends.
 func (d *disk) syncEnds(ctx context.Context) {
-	ticker := time.NewTicker(endsEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	_ = lifecycle.Every(ctx, endsEvery, func(context.Context) error { // ends with ctx alone
 		d.mu.Lock()
-		if at := d.ends.at; d.failure == nil && d.ends.file != nil && at != d.ends.synced {
-			if err := d.sync(filepath.Join(d.dir, endsFile)); err != nil {
-				d.fail(err)
-			}
-			d.ends.synced = at
+		defer d.mu.Unlock()
+		at := d.ends.at
+		if d.failure != nil || d.ends.file == nil || at == d.ends.synced {
+			return nil
 		}
-		d.mu.Unlock()
-	}
+		if err := d.sync(filepath.Join(d.dir, endsFile)); err != nil {
+			d.fail(err)
+		}
+		d.ends.synced = at
+		return nil
+	})
 }
