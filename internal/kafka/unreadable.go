@@ -10,13 +10,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// MaxDecompressed is what a batch may take once it is decompressed. Kafka has no
-// bound: 100 KB in a log can become gigabytes in each of its readers.
-const MaxDecompressed = 16 << 20
-
 // BoundDecompression has every reader of this process refuse batches that
-// decompress to more than [MaxDecompressed]. It is called before any connects.
-func BoundDecompression() { sarama.MaxDecompressedBatchSize = MaxDecompressed }
+// decompress to more than [record.MaxDecompressed]. It is called before any connects.
+func BoundDecompression() { sarama.MaxDecompressedBatchSize = record.MaxDecompressed }
 
 // ErrUnreadable: a batch in a log is no batch that anything can be made of, or a
 // too large one. Waiting does not change that: somebody has to decide what

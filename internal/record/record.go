@@ -15,6 +15,13 @@ import (
 	"time"
 )
 
+// MaxDecompressed is what the records of a batch may take once they are
+// decompressed, in bytes: every reader here refuses more, and so the embedded
+// broker does not take it. It is sixteen times what Kafka takes of a batch by
+// default. Kafka itself has no such bound: 100 KB in a log can become gigabytes
+// in each of its readers.
+const MaxDecompressed = 16 << 20
+
 // Record is one record as a handler sees it.
 type Record struct {
 	Place

@@ -11,12 +11,9 @@ import (
 	snappy "github.com/klauspost/compress/snappy/xerial"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-)
 
-// MaxDecompressed is what a batch's records may take once they are decompressed:
-// sixteen times what Kafka takes of a batch by default. Kafka itself has no such
-// bound, and 100 KB can become gigabytes in each of its readers.
-const MaxDecompressed = 16 << 20
+	"github.com/vigie-dev/vigie/internal/record"
+)
 
 // Kafka's codecs, as in a batch's attributes.
 const (
@@ -36,7 +33,7 @@ const (
 
 var (
 	errCodec   = errors.New("no such compression")
-	errLarge   = fmt.Errorf("the records are larger than %d bytes when decompressed", MaxDecompressed)
+	errLarge   = fmt.Errorf("the records are larger than %d bytes when decompressed", record.MaxDecompressed)
 	errVarint  = errors.New("a number is not one")
 	errLength  = errors.New("a length goes beyond what is there")
 	errTrail   = errors.New("bytes are left over after the last record")
@@ -101,7 +98,7 @@ func (h header) producerFault() string {
 const keepPlain = 1 << 20
 
 // decompress returns what sarama's readers would make of a payload, by the same
-// libraries, up to MaxDecompressed. It is good until the next call.
+// libraries, up to [record.MaxDecompressed]. It is good until the next call.
 func (c *content) decompress(codec int, payload []byte) (plain []byte, err error) {
 	if cap(c.plain) > keepPlain {
 		c.plain = nil
@@ -127,7 +124,7 @@ func (c *content) decompress(codec int, payload []byte) (plain []byte, err error
 		return c.drain(c.lz4)
 	case codecZstd:
 		if c.zstd == nil {
-			c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(MaxDecompressed))
+			c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(record.MaxDecompressed))
 			if err != nil {
 				return nil, err
 			}
@@ -145,9 +142,9 @@ func (c *content) decompress(codec int, payload []byte) (plain []byte, err error
 // drain reads a stream into the buffer.
 func (c *content) drain(r io.Reader) ([]byte, error) {
 	buffer := bytes.NewBuffer(c.plain[:0])
-	n, err := buffer.ReadFrom(io.LimitReader(r, MaxDecompressed+1))
+	n, err := buffer.ReadFrom(io.LimitReader(r, record.MaxDecompressed+1))
 	c.plain = buffer.Bytes()
-	if err == nil && n > MaxDecompressed {
+	if err == nil && n > record.MaxDecompressed {
 		err = errLarge
 	}
 	return c.plain, err
@@ -156,7 +153,7 @@ func (c *content) drain(r io.Reader) ([]byte, error) {
 // snappy decodes into a buffer that grows with what comes: the sizes in the
 // payload are the producer's to choose.
 func (c *content) snappy(payload []byte) ([]byte, error) {
-	for size := min(max(cap(c.plain), 4*len(payload), 1<<10), MaxDecompressed); ; size = min(2*size, MaxDecompressed) {
+	for size := min(max(cap(c.plain), 4*len(payload), 1<<10), record.MaxDecompressed); ; size = min(2*size, record.MaxDecompressed) {
 		if cap(c.plain) < size {
 			c.plain = make([]byte, 0, size)
 		}
@@ -164,7 +161,7 @@ func (c *content) snappy(payload []byte) ([]byte, error) {
 		if !errors.Is(err, snappy.ErrDstTooSmall) {
 			return plain, err
 		}
-		if size == MaxDecompressed {
+		if size == record.MaxDecompressed {
 			return nil, errLarge
 		}
 	}

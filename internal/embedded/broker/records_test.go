@@ -22,6 +22,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // recordOf is a record as it stands in a batch.
@@ -87,7 +89,7 @@ func unreadable(t testing.TB) map[string][]byte {
 	one := recordOf(0, "x")
 	producer := batchOf(0, 1, one)
 	binary.BigEndian.PutUint64(producer[atProducer:], 7)
-	zeros := recordOf(0, string(make([]byte, 2*MaxDecompressed)))
+	zeros := recordOf(0, string(make([]byte, 2*record.MaxDecompressed)))
 	all := map[string][]byte{
 		"more records than there are":   batchOf(0, 5, one),
 		"fewer records than there are":  batchOf(0, 1, append(bytes.Clone(one), recordOf(1, "y")...)),
@@ -365,7 +367,7 @@ func FuzzContent(f *testing.F) {
 		if c.fault(batch, true) == "" && c.fault(batch, false) != "" {
 			t.Error("what a producer may send is damage in the log")
 		}
-		if cap(c.plain) > 4*MaxDecompressed {
+		if cap(c.plain) > 4*record.MaxDecompressed {
 			t.Errorf("%d bytes were taken", cap(c.plain))
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // Unreadable are batches that match their checksum and of which a reader can make
@@ -32,7 +33,7 @@ func Unreadable(t testing.TB) map[string][]byte {
 		"count":       batch(0, 5, rawRecord(0, "x")),
 		"trail":       batch(0, 1, append(rawRecord(0, "x"), 1, 2, 3)),
 		"delta":       batch(0, 1, rawRecord(100, "x")),
-		"bomb":        batch(zstdCodec, 1, encoder.EncodeAll(rawRecord(0, string(make([]byte, 2*kafka.MaxDecompressed))), nil)),
+		"bomb":        batch(zstdCodec, 1, encoder.EncodeAll(rawRecord(0, string(make([]byte, 2*record.MaxDecompressed))), nil)),
 	}
 }
 
