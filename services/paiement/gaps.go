@@ -82,16 +82,15 @@ func (g *gaps) whats() []string {
 }
 
 // horizon is the time from which on every decision and purge is known; zero where
-// there is no gap. newest is the time of the newest event that is known, asked for
-// where nothing stands behind a gap.
-func (g *gaps) horizon(now time.Time, newest func() (time.Time, error)) (time.Time, error) {
-	var from time.Time
+// there is no gap. Where nothing stands behind one, it is open: the time is then only
+// that of the newest event that is known, which newest returns.
+func (g *gaps) horizon(now time.Time, newest func() (time.Time, error)) (from time.Time, open bool, err error) {
 	for _, one := range g.all {
 		at, ok := latest(one.times, now)
 		if !ok {
-			var err error
+			open = true
 			if at, err = newest(); err != nil {
-				return from, err
+				return from, open, err
 			}
 		}
 		since := at.Add(skew)
@@ -100,7 +99,7 @@ func (g *gaps) horizon(now time.Time, newest func() (time.Time, error)) (time.Ti
 		}
 		from = later(from, since)
 	}
-	return from.Truncate(time.Microsecond), nil
+	return from.Truncate(time.Microsecond), open, nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -2,6 +2,7 @@ package paiement
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
@@ -93,7 +94,7 @@ func TestARebuildSetsTheHorizon(t *testing.T) {
 			}
 			l.Append(message)
 			tt.gap(l, decisions, purges, &at)
-			got, err := rebuildOn(t, openSQLite(t), l).Horizon(t.Context())
+			got, err := decidesFrom(t, rebuildOn(t, openSQLite(t), l))
 			if want := tt.want.Truncate(time.Microsecond); err != nil || !got.Equal(want) {
 				t.Errorf("decides from %v (%v), want %v", got, err, want)
 			}
@@ -123,10 +124,63 @@ func TestTheHorizonIsNotTheClocksAlone(t *testing.T) {
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		from, err := r.store.Horizon(t.Context())
+		from, err := decidesFrom(t, r.store)
 		if err != nil || !from.After(now().Truncate(time.Microsecond)) || from.After(now().Add(skew)) {
 			t.Errorf("%s: decides from %v (%v), the newest event is of %v", name, from, err, now())
 		}
+	}
+}
+
+// Where nothing stands behind a gap, no order that stands in the log is decided,
+// however few events there are to tell that the clock is behind; what comes later is.
+func TestOrdersThatStandBehindNoDecisionAreNotDecided(t *testing.T) {
+	at := hour(-40 * 24)
+	l := memlog.New(func() time.Time { return at })
+	old := order("order-1")
+	old.CreatedAt = at
+	message, err := delivery.Encode(old, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Append(message)
+	decide(t, l, at)
+	at = hour(0)
+	place := l.Append(created(t, "order-3"))
+	lost := publish(t, l, "order-3", authorised())
+	l.Cut(lost.Partition, lost.Offset+1)
+	r := rebuild{store: store{openSQLite(t)}, log: l, logger: silent(), now: func() time.Time { return hour(-25) }, progress: &rebuildProgress{}}
+	if err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	decides := func(offset int64) bool {
+		t.Helper()
+		d := deciderOn(r.store.Store)
+		d.authoriser = Simulation{}
+		again := l.Records(place.Partition)[place.Offset]
+		again.Offset = offset
+		d.purges = newUnread(d.store, l)
+		state, err := d.Load(t.Context(), []record.Record{again})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = d.Handle(t.Context(), state, again)
+		var failure *delivery.Failure
+		if err != nil && (!errors.As(err, &failure) || failure.Reason != delivery.ReasonTooOld) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	if decides(place.Offset) {
+		t.Error("an order is decided whose decision was lost")
+	}
+	if !decides(place.Offset + 1) {
+		t.Error("a later record is set aside too")
+	}
+	if _, lowered, err := r.store.Lower(t.Context(), hour(-24)); err != nil || !lowered {
+		t.Fatalf("lowered: %v, %v", lowered, err)
+	}
+	if from, err := decidesFrom(t, r.store); err != nil || !from.Equal(hour(-24).Truncate(time.Microsecond)) || !decides(place.Offset) {
+		t.Errorf("on request it decides from %v, %v", from, err)
 	}
 }
 
@@ -136,14 +190,14 @@ func TestTimesThatSayNothing(t *testing.T) {
 	l := memlog.New(now)
 	place := publish(t, l, "order-1", authorised())
 	l.Cut(place.Partition, 1)
-	if got, err := rebuildOn(t, openSQLite(t), l).Horizon(t.Context()); err != nil || !got.Equal(now().Add(time.Microsecond).Truncate(time.Microsecond)) {
+	if got, err := decidesFrom(t, rebuildOn(t, openSQLite(t), l)); err != nil || !got.Equal(now().Add(time.Microsecond).Truncate(time.Microsecond)) {
 		t.Errorf("decides from %v (%v), want just after now", got, err)
 	}
 	s := openSQLite(t)
 	if err := s.StartAt(t.Context(), record.Partition{Topic: banking.TopicOrdersCreated, ID: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := rebuildOn(t, s, l).Horizon(t.Context()); err != nil || !got.IsZero() {
+	if got, err := decidesFrom(t, rebuildOn(t, s, l)); err != nil || !got.IsZero() {
 		t.Errorf("a ledger in use decides from %v on, %v", got, err)
 	}
 }
@@ -171,7 +225,7 @@ func TestAReplacedTopicIsAGap(t *testing.T) {
 	if err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if from, err := r.store.Horizon(t.Context()); err != nil || !from.Equal(hour(-2).Add(skew).Truncate(time.Microsecond)) {
+	if from, err := decidesFrom(t, r.store); err != nil || !from.Equal(hour(-2).Add(skew).Truncate(time.Microsecond)) {
 		t.Errorf("decides from %v, %v", from, err)
 	}
 	if !strings.Contains(logged.String(), place.Partition.String()+" is of a topic that was made again") {
@@ -181,7 +235,7 @@ func TestAReplacedTopicIsAGap(t *testing.T) {
 	if err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if from, err := r.store.Horizon(t.Context()); err != nil || !from.Equal(hour(-2).Add(skew).Truncate(time.Microsecond)) {
+	if from, err := decidesFrom(t, r.store); err != nil || !from.Equal(hour(-2).Add(skew).Truncate(time.Microsecond)) {
 		t.Errorf("decides from %v, %v", from, err)
 	}
 }

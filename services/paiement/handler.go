@@ -19,9 +19,8 @@ import (
 type known struct {
 	// settled has, for those that are decided or purged, the event of each.
 	settled map[string]string
-	// from is the horizon: an order that was placed before it is not decided;
-	// zero for none.
-	from time.Time
+	// horizon is what an order of the batch must not be before.
+	horizon horizon
 	// aside has the events of records that were set aside before this storage
 	// came to them, by their offsets.
 	aside map[int64]string
@@ -67,14 +66,15 @@ func (d *decider) Load(ctx context.Context, batch []record.Record) (known, error
 			settled[order] = event
 		}
 	}
-	var aside map[int64]string
-	if len(batch) > 0 && batch[0].Topic == banking.TopicOrdersCreated {
-		if aside, err = d.store.SetAside(ctx, batch); err != nil {
-			return known{}, err
-		}
+	state := known{settled: settled}
+	if len(batch) == 0 || batch[0].Topic != banking.TopicOrdersCreated {
+		return state, nil
 	}
-	from, err := d.store.Horizon(ctx)
-	return known{settled, from, aside}, err
+	if state.aside, err = d.store.SetAside(ctx, batch); err != nil {
+		return known{}, err
+	}
+	state.horizon, err = d.store.Horizon(ctx, batch[0].Partition)
+	return state, err
 }
 
 // Handle decides one order, unless it is settled or may have been, or takes a
@@ -97,10 +97,8 @@ func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*Le
 		return nil, nil, delivery.Reject(delivery.ReasonContradictory,
 			fmt.Errorf("%s was decided or purged for another event", order.OrderID))
 	}
-	if at := placed(order, r); at.Before(state.from) {
-		return nil, nil, delivery.Reject(delivery.ReasonTooOld, fmt.Errorf(
-			"%s was placed at %s; what was decided before %s is no longer known. If it was not decided, restart paiement with --decide-from=%[2]s and replay this letter",
-			order.OrderID, at.UTC().Format(time.RFC3339), state.from.Format(time.RFC3339)))
+	if err := state.horizon.check(order, r); err != nil {
+		return nil, nil, err
 	}
 	return d.decide(ctx, order)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -18,45 +19,82 @@ import (
 // or that was cut from the topics before the ledger was rebuilt from them. It is
 // not decided again but set aside, unless somebody who knows better has lowered
 // the horizon.
+//
+// Where nothing says when that was, a clock that is behind has it too early: then
+// the records that stood in orders.created at the time are before the horizon too,
+// whatever times they bear.
 
 // skew is what the clocks that give orders, decisions and purges their times
 // may differ by.
 const skew = 5 * time.Minute
 
 const (
-	horizonName   = "orders"
-	selectHorizon = `SELECT decides_from FROM horizon WHERE name = $1`
-	raiseHorizon  = `INSERT INTO horizon (name, decides_from) VALUES ($1, $2)
+	horizonName   = "orders" // its row; those of places have the names of their partitions
+	selectHorizon = `SELECT COALESCE((SELECT decides_from FROM horizon WHERE name = $1), 0),
+COALESCE((SELECT decides_from FROM horizon WHERE name = $2), 0)`
+	raiseHorizon = `INSERT INTO horizon (name, decides_from) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET decides_from = excluded.decides_from WHERE horizon.decides_from < excluded.decides_from`
 	lowerHorizon = `UPDATE horizon SET decides_from = $2 WHERE name = $1 AND decides_from > $2`
+	deletePlaces = `DELETE FROM horizon WHERE name <> $1`
 )
 
-// Horizon returns the time from which on orders are decided; zero for none,
-// which every order is after.
-func (s store) Horizon(ctx context.Context) (time.Time, error) {
+// horizon is where a partition's orders begin to be decided.
+type horizon struct {
+	from   time.Time // those placed before it are not; zero for none
+	before int64     // nor are the records before this offset
+}
+
+// check fails for an order that is before the horizon.
+func (h horizon) check(order banking.OrderCreated, r record.Record) error {
+	at, before := placed(order, r), ""
+	switch {
+	case at.Before(h.from):
+		before = h.from.Format(time.RFC3339)
+	case r.Offset < h.before:
+		before = record.At(r.Topic, r.ID, h.before).String() + " was written"
+	default:
+		return nil
+	}
+	return delivery.Reject(delivery.ReasonTooOld, fmt.Errorf(
+		"%s was placed at %s; what was decided before %s is no longer known. If it was not decided, restart paiement with --decide-from=%[2]s and replay this letter",
+		order.OrderID, at.UTC().Format(time.RFC3339), before))
+}
+
+// Horizon returns where the orders of a partition begin to be decided.
+func (s store) Horizon(ctx context.Context, p record.Partition) (h horizon, err error) {
 	var micros int64
-	err := s.QueryRow(ctx, selectHorizon, horizonName).Scan(&micros)
-	if storage.IsNotFound(err) || err == nil && micros == 0 {
-		return time.Time{}, nil
+	if err := s.QueryRow(ctx, selectHorizon, horizonName, p.String()).Scan(&micros, &h.before); err != nil {
+		return h, fmt.Errorf("read from when on orders are decided: %w", err)
 	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("read from when on orders are decided: %w", err)
+	if micros != 0 {
+		h.from = time.UnixMicro(micros).UTC()
 	}
-	return time.UnixMicro(micros).UTC(), nil
+	return h, nil
 }
 
 // raise has no order decided any more that was placed before a time.
 func raise(ctx context.Context, tx *storage.Tx, to time.Time) error {
-	if _, err := tx.Exec(ctx, raiseHorizon, horizonName, to.UnixMicro()); err != nil {
-		return fmt.Errorf("raise the time from which on orders are decided: %w", err)
+	return raiseRow(ctx, tx, horizonName, to.UnixMicro())
+}
+
+// raisePlace has no order decided any more whose record stands before an offset.
+func raisePlace(ctx context.Context, tx *storage.Tx, p record.Partition, to int64) error {
+	return raiseRow(ctx, tx, p.String(), to)
+}
+
+func raiseRow(ctx context.Context, tx *storage.Tx, name string, to int64) error {
+	if _, err := tx.Exec(ctx, raiseHorizon, name, to); err != nil {
+		return fmt.Errorf("raise from when on orders are decided: %w", err)
 	}
 	return nil
 }
 
-// Lower has orders decided from an earlier time on, and says from when they were.
-// It changes nothing where they are decided from that time on already.
+// Lower has orders decided from an earlier time on, wherever their records stand,
+// and says from when they were. It changes nothing where they are decided from that
+// time on already.
 func (s store) Lower(ctx context.Context, to time.Time) (was time.Time, lowered bool, err error) {
-	if was, err = s.Horizon(ctx); err != nil {
+	before, err := s.Horizon(ctx, record.Partition{})
+	if err != nil {
 		return was, false, err
 	}
 	micros := int64(0)
@@ -64,14 +102,21 @@ func (s store) Lower(ctx context.Context, to time.Time) (was time.Time, lowered 
 		micros = to.UnixMicro()
 	}
 	err = s.Update(ctx, func(tx *storage.Tx) error {
+		places, err := tx.Exec(ctx, deletePlaces, horizonName)
+		if err == nil && places > 0 { // of what they kept from being decided, the time alone would not
+			err = raiseRow(ctx, tx, horizonName, micros)
+		}
+		if err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, lowerHorizon, horizonName, micros)
-		lowered = n > 0
+		lowered = n+places > 0
 		return err
 	})
 	if err != nil {
 		return was, false, fmt.Errorf("lower the time from which on orders are decided: %w", err)
 	}
-	return was, lowered, nil
+	return before.from, lowered, nil
 }
 
 // DecideFrom is a request to decide orders although the ledger cannot know what

@@ -34,7 +34,7 @@ func testAForgottenOrderIsNotDecidedAgain(t *testing.T, empty maker) {
 		}
 	}
 	forget(now()) // nothing is older
-	if from, err := d.store.Horizon(t.Context()); err != nil || !from.IsZero() {
+	if from, err := decidesFrom(t, d.store); err != nil || !from.IsZero() {
 		t.Errorf("nothing was forgotten: decides from %v, %v", from, err)
 	}
 	forget(now().Add(time.Second))
@@ -49,11 +49,11 @@ func testAForgottenOrderIsNotDecidedAgain(t *testing.T, empty maker) {
 		t.Errorf("a forgotten order: %v", err)
 	}
 	// The horizon never goes back by itself.
-	high := state.from
+	high := state.horizon.from
 	if err := d.store.Update(t.Context(), func(tx *storage.Tx) error { return raise(t.Context(), tx, high.Add(-time.Hour)) }); err != nil {
 		t.Fatal(err)
 	}
-	if from, err := d.store.Horizon(t.Context()); err != nil || !from.Equal(high) {
+	if from, err := decidesFrom(t, d.store); err != nil || !from.Equal(high) {
 		t.Errorf("decides from %v, %v; want %v", from, err, high)
 	}
 }
@@ -87,7 +87,7 @@ func TestTheHorizonIsLoweredOnRequest(t *testing.T) {
 		if err := from.apply(t.Context(), s, log); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Horizon(t.Context()); err != nil || !got.Equal(step.want) || (logged.Len() > 0) != step.logged {
+		if got, err := decidesFrom(t, s); err != nil || !got.Equal(step.want) || (logged.Len() > 0) != step.logged {
 			t.Errorf("%q: decides from %v (%v), want %v; logged %q", step.text, got, err, step.want, logged.String())
 		}
 	}

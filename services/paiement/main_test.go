@@ -127,3 +127,10 @@ func mustNotContain(t *testing.T, text string, secrets ...string) {
 		}
 	}
 }
+
+// decidesFrom is the time from which on a ledger has orders decided.
+func decidesFrom(t *testing.T, s store) (time.Time, error) {
+	t.Helper()
+	h, err := s.Horizon(t.Context(), record.Partition{})
+	return h.from, err
+}

@@ -99,12 +99,13 @@ func (r *rebuild) run(ctx context.Context) error {
 		return fmt.Errorf("rebuild ledger from dead letters: %w", err)
 	}
 	var from time.Time
+	var orders []kafka.Span       // before the horizon
 	if len(known) > 0 || !inUse { // else an earlier version has kept the ledger, and it is whole
-		if from, err = missing.horizon(begun, func() (time.Time, error) { return r.newest(ctx, begun) }); err != nil {
+		if from, orders, err = r.horizon(ctx, missing, begun); err != nil {
 			return err
 		}
 	}
-	if err := r.done(ctx, spans, from); err != nil {
+	if err := r.done(ctx, spans, from, orders); err != nil {
 		return err
 	}
 	if !from.IsZero() {
@@ -115,6 +116,17 @@ func (r *rebuild) run(ctx context.Context) error {
 		r.logger.InfoContext(ctx, "ledger rebuilt from what was published", "decisions", decided, "purges", purged)
 	}
 	return nil
+}
+
+// horizon is what is before the horizon for what is missing: a time, and the
+// orders that are there now, where it says little.
+func (r *rebuild) horizon(ctx context.Context, missing *gaps, now time.Time) (from time.Time, orders []kafka.Span, err error) {
+	from, open, err := missing.horizon(now, func() (time.Time, error) { return r.newest(ctx, now) })
+	if err != nil || !open {
+		return from, nil, err
+	}
+	orders, err = r.log.Bounds(ctx, banking.TopicOrdersCreated)
+	return from, orders, err
 }
 
 // split tells the spans of decisions from those of purges.
@@ -200,11 +212,16 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, i
 }
 
 // done stores that everything has been read, and the horizon, if any.
-func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time) error {
+func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time, orders []kafka.Span) error {
 	return r.store.Update(ctx, func(tx *storage.Tx) error {
 		for _, s := range spans {
 			if _, err := tx.Exec(ctx, insertReadBack, s.Topic, s.ID, s.End); err != nil {
 				return fmt.Errorf("store up to where the ledger was read back: %w", err)
+			}
+		}
+		for _, s := range orders {
+			if err := raisePlace(ctx, tx, s.Partition, s.End); err != nil {
+				return err
 			}
 		}
 		if from.IsZero() {

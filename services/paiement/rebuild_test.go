@@ -85,8 +85,8 @@ func testALedgerIsRebuiltFromWhatWasPublished(t *testing.T, empty maker) {
 		t.Fatal(err)
 	}
 	want := map[string]string{"order-1": "event-of-order-1", "order-2": "event-of-order-2", "order-3": "", "order-4": "event-of-order-4"}
-	if !maps.Equal(state.settled, want) || !state.from.IsZero() {
-		t.Errorf("the ledger knows %v, want %v, from %v on", state.settled, want, state.from)
+	if !maps.Equal(state.settled, want) || !state.horizon.from.IsZero() {
+		t.Errorf("the ledger knows %v, want %v, from %v on", state.settled, want, state.horizon.from)
 	}
 	for i, class := range []delivery.Class{delivery.ClassDuplicate, delivery.ClassDuplicate, delivery.ClassReject, delivery.ClassDuplicate} {
 		if _, _, err := d.Handle(t.Context(), state, batch[i]); delivery.ClassOf(err) != class {
@@ -295,12 +295,12 @@ func TestAnOlderCopyLearnsWhatWasSettledSince(t *testing.T) {
 		t.Errorf("the copy knows %v, %v", settled, err)
 	}
 	l.Cut(decision.Partition, decision.Offset+1) // which the copy has read
-	if from, err := rebuildOn(t, copied, l).Horizon(t.Context()); err != nil || !from.IsZero() {
+	if from, err := decidesFrom(t, rebuildOn(t, copied, l)); err != nil || !from.IsZero() {
 		t.Errorf("cut after it was read: decides from %v, %v", from, err)
 	}
 	unseen := publish(t, l, "order-2", authorised())
 	l.Cut(unseen.Partition, unseen.Offset+1)
-	if from, err := rebuildOn(t, copied, l).Horizon(t.Context()); err != nil || !from.Equal(now().Add(time.Microsecond).Truncate(time.Microsecond)) {
+	if from, err := decidesFrom(t, rebuildOn(t, copied, l)); err != nil || !from.Equal(now().Add(time.Microsecond).Truncate(time.Microsecond)) {
 		t.Errorf("cut before it was read: decides from %v, %v", from, err)
 	}
 }

@@ -271,6 +271,11 @@ func (r *Reset) change(ctx context.Context, tx *storage.Tx, spans []kafka.Span, 
 			return err
 		}
 	}
+	if r.foreign || differs(r.around, "topic "+banking.TopicOrdersCreated) {
+		if _, err := tx.Exec(ctx, deletePlaces, horizonName); err != nil { // of other records
+			return err
+		}
+	}
 	if !complete {
 		if err := r.forgetPending(ctx, tx); err != nil {
 			return err

@@ -107,7 +107,7 @@ func TestAResetKeepsWhatTheLedgerKnows(t *testing.T) {
 			if got := slices.Sorted(maps.Keys(settled)); err != nil || !slices.Equal(got, tt.keeps) {
 				t.Errorf("%s: it knows %v, want %v, %v", name, got, tt.keeps, err)
 			}
-			from, err := s.Horizon(t.Context())
+			from, err := decidesFrom(t, s)
 			if err != nil || from.IsZero() == tt.horizon || tt.horizon && from.Before(now().Truncate(time.Microsecond)) {
 				t.Errorf("%s: decides from %v, %v", name, from, err)
 			}
@@ -126,6 +126,31 @@ func placeOf(l *memlog.Log, id string) record.Partition {
 	at := l.Append(record.Message{Topic: banking.TopicPaymentsDLQ, Key: []byte(id)}).Partition
 	at.Topic = banking.TopicPaymentsAuthorized
 	return at
+}
+
+// Up to where orders are not decided says nothing of another topic's records.
+func TestAResetForgetsPlacesOfAReplacedTopic(t *testing.T) {
+	p := record.Partition{Topic: banking.TopicOrdersCreated}
+	for name, want := range map[string]int64{"topic " + p.Topic: 0, "cluster": 0, "topic " + banking.TopicPaymentsAuthorized: 5} {
+		l := memlog.New(now)
+		url := "sqlite:" + t.TempDir()
+		used(t, url, l)
+		s := storeAt(t, url)
+		err := errors.Join(s.Update(t.Context(), func(tx *storage.Tx) error { return raisePlace(t.Context(), tx, p, 5) }), s.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := OpenReset(t.Context(), url, Surroundings{Identities: ids(name), Stamps: ids(), Log: l, Publisher: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Do(t.Context()), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if h, err := (store{storeAt(t, url)}).Horizon(t.Context(), p); err != nil || h.before != want {
+			t.Errorf("another %s: decides from offset %d (%v), want %d", name, h.before, err, want)
+		}
+	}
 }
 
 // What waits among the dead letters waits on, also when they have been read before.
