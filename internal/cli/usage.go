@@ -381,9 +381,12 @@ func warnOfVariables(root *cli.Command, environment []string) (warnings []string
 		if slices.Contains(known, name) || link.MatchString(name) {
 			continue
 		}
-		like := nearest(name, known)
+		// Only of what looks like ours: likeness is dear, and the shell has many names.
 		ours := slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-		if ours || strings.HasPrefix(name, "KAFKA_") && like != "" {
+		if !ours && !strings.HasPrefix(name, "KAFKA_") {
+			continue
+		}
+		if like := nearest(name, known); ours || like != "" {
 			warnings = append(warnings, fmt.Sprintf("%.64s is set, and no setting has that name; %s", printable(name), cmp.Or(didYouMean(like), "docs/configuration.md lists them")))
 		}
 	}
