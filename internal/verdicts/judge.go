@@ -1,37 +1,381 @@
 package verdicts
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
 
-// Rules are the bounds by which a timeline is judged.
+// Rules are the bounds by which a timeline is judged. Those that bound how long
+// the commit may rest grow with how often the group commits, as the timeline shows.
 type Rules struct {
 	// Stale is how old the newest sample may be.
 	Stale time.Duration
+	// Late is how long a record may wait before the group is behind; twice the
+	// usual time between commits where that is more.
+	Late time.Duration
+	// Stall is how long the commit may rest while records wait; three times the
+	// usual time between commits where that is more.
+	Stall time.Duration
+	// Patience is how long a group may have no members, a partition no owner, or a
+	// transaction hold back records, before it counts.
+	Patience time.Duration
+	// Hold is how long a state lasts at least before a better one takes its place.
+	Hold time.Duration
+	// Window is how much of the past says how fast a group reads.
+	Window time.Duration
+	// Loss is how soon retention must be about to delete unread records; half of
+	// the retention where that is less.
+	Loss time.Duration
+	// Ever is how long catching up may take: what takes longer is not getting there.
+	Ever time.Duration
 }
 
-// DefaultRules are for rounds every few seconds.
-func DefaultRules() Rules { return Rules{Stale: time.Minute} }
+// DefaultRules are for rounds some seconds apart.
+func DefaultRules() Rules {
+	return Rules{
+		Stale: time.Minute, Late: 30 * time.Second, Stall: 90 * time.Second, Patience: time.Minute,
+		Hold: 30 * time.Second, Window: 3 * time.Minute, Loss: time.Hour, Ever: 24 * time.Hour,
+	}
+}
+
+// Validate says which bounds are of no use.
+func (r Rules) Validate() error {
+	var wrong []error
+	for name, bound := range map[string]time.Duration{
+		"stale": r.Stale, "late": r.Late, "stall": r.Stall, "patience": r.Patience, "window": r.Window, "loss": r.Loss, "ever": r.Ever,
+	} {
+		if bound <= 0 {
+			wrong = append(wrong, fmt.Errorf("%s is %s, want more than 0", name, bound))
+		}
+	}
+	if r.Hold < 0 {
+		wrong = append(wrong, fmt.Errorf("hold is %s, want 0 or more", r.Hold))
+	}
+	return errors.Join(wrong...)
+}
 
 // Judge says how the group fares on the timeline's partition, seen at now. The
-// same timeline at the same time has the same verdict.
+// same timeline at the same time has the same verdict: it is the worst of what each
+// look within Hold before the newest sample says, so that no state flickers. A look
+// that knew nothing says nothing, unless it is the newest.
 func (r Rules) Judge(t *Timeline, now time.Time) Verdict {
-	last, ok := t.Last()
-	v := Verdict{Place: t.Place, State: Unknown, Evidence: "nothing has been seen yet", At: last.At}
-	if ok {
-		v.Lag, v.LagAge = last.Lag(), last.FirstUnread
-		v.Evidence = "too little has been seen yet"
-		if now.Sub(last.At) > r.Stale {
-			v.Evidence = "nothing has been seen lately"
+	samples := t.Samples()
+	n := len(samples)
+	if n == 0 {
+		return Verdict{Place: t.Place, State: Unknown, Evidence: "nothing has been seen yet"}
+	}
+	last := samples[n-1]
+	if age := now.Sub(last.At); age > r.Stale {
+		return Verdict{Place: t.Place, State: Unknown, At: last.At, Evidence: "nothing has been seen for " + words(age) + because(last.Why)}
+	}
+	newest := r.look(t.Place, samples)
+	held, heldAt := newest, last.At
+	for i := n - 1; i > 0 && last.At.Sub(samples[i-1].At) < r.Hold; i-- {
+		if v := r.look(t.Place, samples[:i]); v.State != Unknown && v.State.Worse(held.State) {
+			held, heldAt = v, v.At
 		}
+	}
+	if held.State != newest.State {
+		newest.Evidence = fmt.Sprintf("%s (until %s ago; now %s)", held.Evidence, words(last.At.Sub(heldAt)), newest)
+		newest.State, newest.Since = held.State, held.Since
+	}
+	return newest
+}
+
+// look says what the samples show at the time of the newest.
+func (r Rules) look(place Place, samples []Sample) Verdict {
+	l := view(r, place, samples)
+	v := Verdict{Place: place, At: l.last.At, Lag: l.last.Lag(), LagAge: l.age()}
+	if v.Lag == Known[int64](0) {
+		v.LagAge = None[time.Duration]()
+	}
+	switch f := l.finding(); {
+	case l.unknowable() != "":
+		v.State, v.Evidence = Unknown, l.unknowable()
+	default:
+		v.State, v.Evidence, v.Since = f.state, f.evidence, f.since
+		v.CatchUp, v.Trend, v.ToLoss = f.catchUp, f.trend, f.toLoss
 	}
 	return v
 }
 
-// JudgeGroup says how the group fares as a whole, from the verdicts on its
-// partitions: as on the worst of them.
-func JudgeGroup(group string, partitions []Verdict) Verdict {
-	worst := Verdict{Place: Place{Group: group}, State: Unknown, Evidence: "no partition is known that it reads"}
-	for _, v := range partitions {
-		worst.Evidence = v.Evidence
+// finding is what a look found.
+type finding struct {
+	state    State
+	evidence string
+	since    time.Time
+	catchUp  Span
+	trend    Trend
+	toLoss   Span
+}
+
+// finding decides on a state: each step takes what the ones before it left.
+func (l *looked) finding() finding {
+	switch {
+	case l.unknowable() != "":
+		return finding{state: Unknown}
+	case l.last.Committed.IsNone():
+		return l.uncommitted()
+	case l.beyond():
+		return l.beyondTheEnd()
 	}
-	return worst
+	f := l.reading()
+	f.toLoss = l.toLoss()
+	switch f.state {
+	case OK, Idle:
+		f.catchUp = Known(time.Duration(0))
+	case Stalled, Abandoned, Unassigned, FallingBehind:
+		f.catchUp = None[time.Duration]()
+	}
+	if loss := l.loss(&f); loss != "" {
+		f.state, f.evidence = Losing, loss
+	}
+	if since, blocked := l.blocked(); blocked != "" && Blocked.Worse(f.state) {
+		f.state, f.evidence, f.since, f.catchUp, f.trend = Blocked, blocked+"; "+f.evidence, since, None[time.Duration](), ""
+	}
+	return f
+}
+
+// unknowable says what the newest sample lacks for any verdict, "" for nothing.
+func (l *looked) unknowable() string {
+	_, ended := l.last.Readable().Get()
+	_, bounded := l.last.End.Get()
+	switch {
+	case l.last.Committed.IsZero():
+		return "the group's commit is not known" + because(l.last.Why)
+	case !ended || !bounded:
+		return "the partition's end is not known" + because(l.last.Why)
+	default:
+		return ""
+	}
+}
+
+// uncommitted judges a group that has committed nothing on the partition: where it
+// starts cannot be seen from outside.
+func (l *looked) uncommitted() finding {
+	oldest, known := l.last.Oldest.Get()
+	end, _ := l.last.End.Get()
+	if known && oldest == end {
+		return finding{state: Idle, evidence: "the partition is empty and nothing has been committed"}
+	}
+	since := l.since(func(s *Sample) bool { return s.Committed.IsNone() && s.Oldest != s.End })
+	rested := l.last.At.Sub(since.At)
+	first, _ := since.End.Get()
+	if l.members() > 0 && rested >= l.rules.Stall && end > first {
+		return finding{state: Stalled, since: since.At, evidence: fmt.Sprintf("nothing has ever been committed in %s of watching, %s, %s since",
+			words(rested), l.membership(), records(end-first))}
+	}
+	for i := range slices.Backward(l.samples) {
+		if was, known := l.samples[i].Committed.Get(); known {
+			return finding{state: Unknown, since: since.At, evidence: fmt.Sprintf("the commit, %s at %d until %s ago, is gone: it expired or was deleted",
+				l.place, was, words(l.last.At.Sub(l.samples[i].At)))}
+		}
+	}
+	return finding{state: Unknown, evidence: "nothing has been committed, so it cannot be seen where the group starts"}
+}
+
+// beyond says whether the commit lies beyond the log's end: the log was truncated,
+// or its topic is another one under the same name.
+func (l *looked) beyond() bool {
+	committed, _ := l.last.Committed.Get()
+	end, _ := l.last.End.Get()
+	return committed > end
+}
+
+func (l *looked) beyondTheEnd() finding {
+	committed, _ := l.last.Committed.Get()
+	end, _ := l.last.End.Get()
+	oldest, known := l.last.Oldest.Get()
+	says := fmt.Sprintf("the last commit, %s at %d, lies beyond the log's end, %d: the log was truncated, or the topic created again", l.place, committed, end)
+	since := l.since(func(s *Sample) bool {
+		end, known := s.End.Get()
+		return known && s.Committed == l.last.Committed && committed > end
+	})
+	rested := l.last.At.Sub(since.At)
+	switch waits := known && oldest < end; {
+	case waits && l.last.memberless() && rested >= l.rules.Patience:
+		return finding{state: Abandoned, since: since.At, evidence: fmt.Sprintf("%s; %s for %s, %s in the log", says, l.membership(), words(rested), records(end-oldest))}
+	case waits && rested >= l.rules.Stall:
+		return finding{state: Stalled, since: since.At, evidence: fmt.Sprintf("no progress for %s %s, %s in the log; %s", words(rested), l.membership(), records(end-oldest), says)}
+	default:
+		return finding{state: Unknown, since: since.At, evidence: says}
+	}
+}
+
+// reading judges a group by what it reads and what waits for it.
+func (l *looked) reading() finding {
+	if f, found := l.unassigned(); found {
+		return f
+	}
+	if l.last.nothingWaits() {
+		return l.quiet()
+	}
+	if f, found := l.resting(); found {
+		return f
+	}
+	f := l.pace()
+	if peak, at := l.peak(), l.back; peak > l.committed() && Rewound.Worse(f.state) {
+		f.state, f.since = Rewound, at
+		f.evidence = fmt.Sprintf("the commit %s went back from %d to %d, %s read again, seen %s ago; %s",
+			l.place, peak, l.lowest(at), records(peak-l.lowest(at)), words(l.last.At.Sub(at)), f.evidence)
+	}
+	return f
+}
+
+// unassigned: the group is stable and reads the topic, and nobody owns the
+// partition. While it rebalances nobody can know.
+func (l *looked) unassigned() (finding, bool) {
+	orphan := func(s *Sample) bool {
+		readers, known := s.group().Readers.Get()
+		return s.Owner == Nobody && s.group().State == "Stable" && known && readers > 0
+	}
+	if !orphan(&l.last) {
+		return finding{}, false
+	}
+	since := l.since(orphan)
+	rested := l.last.At.Sub(since.At)
+	if rested < l.rules.Patience || l.movedSince(since.At) {
+		return finding{}, false
+	}
+	readers, _ := l.last.group().Readers.Get()
+	return finding{state: Unassigned, since: since.At, evidence: fmt.Sprintf("no owner for %s while the group is stable and %s the topic, %s",
+		words(rested), plural(readers, "member reads", "members read"), l.waiting())}, true
+}
+
+// quiet judges a group for which nothing waits.
+func (l *looked) quiet() finding {
+	end, _ := l.last.End.Get()
+	still := l.since(func(s *Sample) bool { return s.End == l.last.End && s.Committed == l.last.Committed })
+	rested := l.last.At.Sub(still.At)
+	said := fmt.Sprintf("nothing waits: read to %d of %d", l.committed(), end)
+	if end > l.committed() {
+		said += ", and what follows holds no data to read"
+	}
+	switch {
+	case len(l.samples) < 2:
+		return finding{state: Unknown, evidence: said + ", but it has been seen only once"}
+	case l.last.memberless() && !l.movedSince(l.last.At.Add(-l.rules.Patience)):
+		return finding{state: Idle, since: still.At, evidence: said + "; " + l.membership()}
+	case rested >= l.rules.Patience:
+		return finding{state: Idle, since: still.At, evidence: fmt.Sprintf("%s, and nothing has come for %s", said, words(rested))}
+	default:
+		return finding{state: OK, evidence: said}
+	}
+}
+
+// blocked: an open transaction keeps the last stable offset from moving while
+// records are written behind it, so that the group cannot read them.
+func (l *looked) blocked() (since time.Time, evidence string) {
+	stuck := func(s *Sample) bool {
+		stable, known := s.Stable.Get()
+		end, ended := s.End.Get()
+		return known && ended && s.Stable == l.last.Stable && end > stable && s.Readable() == s.Stable
+	}
+	if !stuck(&l.last) {
+		return time.Time{}, ""
+	}
+	since = l.since(stuck).At
+	rested := l.last.At.Sub(since)
+	if rested < l.rules.Patience {
+		return time.Time{}, ""
+	}
+	stable, _ := l.last.Stable.Get()
+	end, _ := l.last.End.Get()
+	return since, fmt.Sprintf("an open transaction has held the last stable offset at %d for %s, %s behind it", stable, words(rested), records(end-stable))
+}
+
+// resting: records wait and the commit has not moved for too long.
+func (l *looked) resting() (finding, bool) {
+	since, arrived := l.waitingSince()
+	rested := l.last.At.Sub(since)
+	last := fmt.Sprintf("last commit %s at %d", l.place, l.committed())
+	alone := l.since((*Sample).memberless)
+	switch {
+	case l.last.memberless() && rested >= l.patience() && l.last.At.Sub(alone.At) >= l.patience():
+		return finding{state: Abandoned, since: alone.At, evidence: fmt.Sprintf("%s for %s, %s, %s since, %s",
+			l.membership(), words(l.last.At.Sub(alone.At)), l.waiting(), records(arrived), last)}, true
+	case !l.last.memberless() && rested >= l.stall():
+		return finding{state: Stalled, since: since, evidence: fmt.Sprintf("no progress for %s %s, %s since, %s",
+			words(rested), l.membership(), records(arrived), last)}, true
+	default:
+		return finding{}, false
+	}
+}
+
+// pace judges a group for which records wait, by how long they do and whether they
+// get fewer.
+func (l *looked) pace() finding {
+	late := max(l.rules.Late, 2*l.usual)
+	youngest, oldest := l.ages()
+	since, _ := l.waitingSince()
+	rested := l.last.At.Sub(since)
+	switch age, known := oldest.Get(); {
+	case len(l.samples) < 2:
+		return finding{state: Unknown, evidence: l.waiting() + ", and it has been seen only once"}
+	case known && age <= late:
+		return finding{state: OK, evidence: l.waiting() + l.commits()}
+	case !known && youngest <= late:
+		return finding{state: Unknown, evidence: l.waiting() + ", for how long is not known" + because(l.last.Why)}
+	case len(l.moves) == 0:
+		return finding{state: Unknown, evidence: fmt.Sprintf("%s, no commit seen in %s of watching", l.waiting(), words(rested))}
+	case rested >= late:
+		return finding{state: FallingBehind, since: since, evidence: fmt.Sprintf("%s, no progress for %s%s", l.waiting(), words(rested), l.commits())}
+	}
+	points := l.pacePoints()
+	if len(points) < 3 {
+		return finding{state: Unknown, evidence: l.waiting() + ", seen too few times to say whether they get fewer"}
+	}
+	return l.trend(points)
+}
+
+// trend says whether what waits gets less, and when nothing will.
+func (l *looked) trend(points []point) finding {
+	lag, _ := l.last.Lag().Get()
+	change := slope(points)
+	speeds := l.speeds(points)
+	needed := time.Duration(0)
+	if change < 0 {
+		needed = seconds(float64(lag) / -change)
+	}
+	if change >= 0 || needed > l.rules.Ever {
+		word := "and they do not get fewer"
+		if change > 0 {
+			word = "and they get more"
+		}
+		return finding{state: FallingBehind, evidence: fmt.Sprintf("%s, %s: %s", l.waiting(), word, speeds)}
+	}
+	f := finding{state: CatchingUp, catchUp: Known(needed), trend: Steady}
+	switch recent := slope(points[len(points)/2:]); {
+	case recent < 1.2*change:
+		f.trend = Sooner
+	case recent > 0.8*change:
+		f.trend = Later
+	}
+	f.evidence = fmt.Sprintf("%s, done in %s%s: %s", l.waiting(), words(needed), map[Trend]string{Sooner: " or sooner", Later: " or later"}[f.trend], speeds)
+	return f
+}
+
+// loss says what retention takes from the group before it is read, "" for nothing.
+func (l *looked) loss(f *finding) string {
+	if lost := l.lost(); lost > 0 {
+		oldest, _ := l.last.Oldest.Get()
+		if l.last.memberless() && l.last.nothingWaits() {
+			f.state, f.evidence = Abandoned, fmt.Sprintf("%s, and %s deleted unread: the log starts at %d, last commit %s at %d",
+				l.membership(), wereRecords(lost), oldest, l.place, l.committed())
+			return ""
+		}
+		f.toLoss = Known(time.Duration(0))
+		return fmt.Sprintf("%s deleted unread: the log starts at %d, last commit %s at %d; %s", wereRecords(lost), oldest, l.place, l.committed(), f.evidence)
+	}
+	soon := l.rules.Loss
+	if retention, bounded := l.last.topic().Retention.Get(); bounded {
+		soon = min(soon, retention/2)
+	}
+	left, known := f.toLoss.Get()
+	if known && left <= soon && slices.Contains([]State{Stalled, Abandoned, FallingBehind, Unassigned}, f.state) && !l.last.nothingWaits() {
+		return fmt.Sprintf("retention deletes unread records in %s; %s: %s", words(left), f.state, f.evidence)
+	}
+	return ""
 }

@@ -206,3 +206,16 @@ func (s *Sample) Lag() Number {
 	oldest, _ := s.Oldest.Get()
 	return Known(max(0, end-max(committed, oldest)))
 }
+
+// nothingWaits says whether it is known that no data record waits.
+func (s *Sample) nothingWaits() bool {
+	lag, known := s.Lag().Get()
+	return known && (lag == 0 || s.FirstUnread.IsNone())
+}
+
+// memberless says whether it is known that nobody in the group reads the topic.
+func (s *Sample) memberless() bool {
+	members, known := s.group().Members.Get()
+	readers, counted := s.group().Readers.Get()
+	return known && members == 0 || counted && readers == 0 && s.group().State == "Stable"
+}

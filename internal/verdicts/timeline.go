@@ -119,10 +119,14 @@ func (t *Timeline) thin() {
 }
 
 // telling says whether a sample tells what its neighbours do not: that the commit
-// stopped moving with it, or went back before or with it, or that it is of another
-// topic.
+// stopped moving with it, or went back before or with it, that something waited
+// before it or after it and not with it or the other way round, or that it is of
+// another topic.
 func telling(before, s, after Sample) bool {
 	if before.topic().ID != s.topic().ID || s.topic().ID != after.topic().ID {
+		return true
+	}
+	if before.nothingWaits() != s.nothingWaits() || s.nothingWaits() != after.nothingWaits() {
 		return true
 	}
 	was, _ := before.Committed.Get()
@@ -134,55 +138,51 @@ func telling(before, s, after Sample) bool {
 // maxLine bounds a line of a file, in bytes.
 const maxLine = 1 << 20
 
-// Write writes the timeline as JSON lines: its place, then the samples.
-func (t *Timeline) Write(w io.Writer) error {
+// Write writes what was seen of a place as JSON lines: the place, then the samples.
+func Write(w io.Writer, place Place, samples []Sample) error {
 	encoder := json.NewEncoder(w)
-	if err := encoder.Encode(t.Place); err != nil {
-		return fmt.Errorf("write the timeline of %s: %w", t.Place, err)
+	if err := encoder.Encode(place); err != nil {
+		return fmt.Errorf("write the samples of %s: %w", place, err)
 	}
-	for i := range t.samples {
-		if err := encoder.Encode(&t.samples[i]); err != nil {
-			return fmt.Errorf("write the timeline of %s: %w", t.Place, err)
+	for i := range samples {
+		if err := encoder.Encode(&samples[i]); err != nil {
+			return fmt.Errorf("write the samples of %s: %w", place, err)
 		}
 	}
 	return nil
 }
 
-// Read reads what Write writes, with room for as many samples as there are, at
-// least limit. Fields that it does not know in the first line, such as remarks,
-// are left out. Lines without content are passed over.
-func Read(r io.Reader, limit int) (*Timeline, error) {
+// Read reads what Write writes. Fields of the first line that it does not know,
+// such as remarks, are left out. Lines without content are passed over.
+func Read(r io.Reader) (place Place, samples []Sample, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
-	var t *Timeline
+	placed := false
 	for number := 1; lines.Scan(); number++ {
 		line := bytes.TrimSpace(lines.Bytes())
 		if len(line) == 0 {
 			continue
 		}
-		if t == nil {
-			var place Place
+		if !placed {
 			if err := json.Unmarshal(line, &place); err != nil {
-				return nil, fmt.Errorf("read a timeline, line %d: want its place: %w", number, err)
+				return Place{}, nil, fmt.Errorf("read samples, line %d: want their place: %w", number, err)
 			}
-			t = NewTimeline(place, limit)
+			placed = true
 			continue
 		}
 		var s Sample
 		decoder := json.NewDecoder(bytes.NewReader(line))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&s); err != nil {
-			return nil, fmt.Errorf("read a timeline, line %d: %w", number, err)
+			return Place{}, nil, fmt.Errorf("read samples, line %d: %w", number, err)
 		}
-		if err := t.Add(s); err != nil {
-			return nil, fmt.Errorf("read a timeline, line %d: %w", number, err)
-		}
+		samples = append(samples, s)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read a timeline: %w", err)
+		return Place{}, nil, fmt.Errorf("read samples: %w", err)
 	}
-	if t == nil {
-		return nil, fmt.Errorf("read a timeline: %w", io.ErrUnexpectedEOF)
+	if !placed {
+		return Place{}, nil, fmt.Errorf("read samples: %w", io.ErrUnexpectedEOF)
 	}
-	return t, nil
+	return place, samples, nil
 }

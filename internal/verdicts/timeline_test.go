@@ -114,8 +114,7 @@ func TestWhatStaysTheSameIsTwoSamples(t *testing.T) {
 	}
 }
 
-func TestATimelineIsReadAsItWasWritten(t *testing.T) {
-	line := verdicts.NewTimeline(place, 0)
+func TestSamplesAreReadAsTheyWereWritten(t *testing.T) {
 	samples := []verdicts.Sample{
 		{At: start, Why: "the broker did not answer"},
 		{
@@ -125,22 +124,17 @@ func TestATimelineIsReadAsItWasWritten(t *testing.T) {
 			Topic: &verdicts.Topic{ID: "abc", Retention: verdicts.Known(time.Hour), RetentionBytes: verdicts.None[int64]()},
 		},
 	}
-	for _, s := range samples {
-		if err := line.Add(s); err != nil {
-			t.Fatal(err)
-		}
-	}
 	var file bytes.Buffer
-	if err := line.Write(&file); err != nil {
+	if err := verdicts.Write(&file, place, samples); err != nil {
 		t.Fatal(err)
 	}
-	back, err := verdicts.Read(&file, 0)
+	where, back, err := verdicts.Read(&file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	same := cmp.AllowUnexported(verdicts.Number{}, verdicts.Span{})
-	if diff := cmp.Diff(samples, back.Samples(), same); diff != "" || back.Place != place {
-		t.Errorf("%s (-written +read):\n%s", back.Place, diff)
+	if diff := cmp.Diff(samples, back, same); diff != "" || where != place {
+		t.Errorf("%s (-written +read):\n%s", where, diff)
 	}
 }
 
@@ -148,11 +142,21 @@ func FuzzRead(f *testing.F) {
 	f.Add(`{"group":"g","topic":"t","partition":1}` + "\n" + `{"at":"2026-11-28T12:00:00Z","end":5,"committed":"none"}`)
 	f.Add("{}\n\n{}")
 	f.Fuzz(func(t *testing.T, text string) {
-		line, err := verdicts.Read(strings.NewReader(text), 0)
+		where, samples, err := verdicts.Read(strings.NewReader(text))
 		if err != nil {
 			return
 		}
-		v := verdicts.DefaultRules().Judge(line, start)
+		line := verdicts.NewTimeline(where, 0)
+		for _, s := range samples {
+			if line.Add(s) != nil {
+				return
+			}
+		}
+		at := start
+		if last, ok := line.Last(); ok {
+			at = last.At
+		}
+		v := verdicts.DefaultRules().Judge(line, at)
 		if v.Evidence == "" || v.State == "" {
 			t.Errorf("a verdict without evidence: %+v", v)
 		}

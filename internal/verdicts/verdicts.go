@@ -7,10 +7,14 @@
 //   - sample.go is what one round saw of one partition that one group reads;
 //     figures may be unknown, and unknown is never 0.
 //   - timeline.go keeps the samples of one partition, bounded, and as JSON lines.
-//   - judge.go judges a timeline.
+//   - judge.go judges a timeline, step by step; look.go is what the steps ask of
+//     it, pace.go how fast a group reads, words.go how evidence is worded.
 package verdicts
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,12 +30,12 @@ const (
 	Stalled State = "stalled"
 	// Abandoned: records wait, and nobody in the group reads them.
 	Abandoned State = "abandoned"
-	// Blocked: the group has read all that it may, and an open transaction holds
-	// back what follows.
-	Blocked State = "blocked"
 	// Unassigned: the group is stable and reads the topic, and this partition has
 	// no owner.
 	Unassigned State = "unassigned"
+	// Blocked: an open transaction holds back records from the group, which fares
+	// no worse otherwise.
+	Blocked State = "blocked"
 	// FallingBehind: the group reads, and what waits grows older or does not get
 	// less.
 	FallingBehind State = "falling-behind"
@@ -50,8 +54,14 @@ const (
 // States returns all states, from the worst to the best.
 func States() []State {
 	return []State{
-		Losing, Stalled, Abandoned, Blocked, Unassigned, FallingBehind, Rewound, Unknown, CatchingUp, OK, Idle,
+		Losing, Stalled, Abandoned, Unassigned, Blocked, FallingBehind, Rewound, Unknown, CatchingUp, OK, Idle,
 	}
+}
+
+// Worse says whether s is worse than another state.
+func (s State) Worse(than State) bool {
+	all := States()
+	return slices.Index(all, s) < slices.Index(all, than)
 }
 
 // Trend says how the time to catch up changes.
@@ -80,8 +90,8 @@ type Verdict struct {
 	// LagAge is the age of the first unprocessed data record, none where there is
 	// no such record.
 	LagAge Span `json:"lagSeconds,omitzero"`
-	// CatchUp is how long the group needs until nothing waits, none where it does
-	// not get closer. Trend is how that changes.
+	// CatchUp is how long the group needs until nothing waits long, 0 where nothing
+	// does, none where it does not get closer. Trend is how that changes.
 	CatchUp Span  `json:"catchUpSeconds,omitzero"`
 	Trend   Trend `json:"catchUpTrend,omitempty"`
 	// ToLoss is how long it takes until retention deletes unread records if the
@@ -91,3 +101,70 @@ type Verdict struct {
 
 // String is the verdict in a line.
 func (v Verdict) String() string { return string(v.State) + ": " + v.Evidence }
+
+// JudgeGroup says how a group fares as a whole, from the verdicts on its
+// partitions: as on the worst of them, whose evidence it has. Its lag is the sum of
+// what is known; times are the worst that are known.
+func JudgeGroup(group string, partitions []Verdict) Verdict {
+	whole := Verdict{Place: Place{Group: group}, State: Unknown, Evidence: "no partition is known that it reads"}
+	if len(partitions) == 0 {
+		return whole
+	}
+	worst := slices.MinFunc(partitions, func(a, b Verdict) int {
+		return slices.Index(States(), a.State) - slices.Index(States(), b.State)
+	})
+	whole.State, whole.Since, whole.Trend = worst.State, worst.Since, worst.Trend
+	count, never := map[State]int{}, false
+	for _, v := range partitions {
+		count[v.State]++
+		whole.Lag = sum(whole.Lag, v.Lag)
+		whole.LagAge, whole.ToLoss = longer(whole.LagAge, v.LagAge), shorter(whole.ToLoss, v.ToLoss)
+		if whole.CatchUp = longer(whole.CatchUp, v.CatchUp); v.CatchUp.IsNone() {
+			never = true
+		}
+		if v.At.After(whole.At) {
+			whole.At = v.At
+		}
+	}
+	if never {
+		whole.CatchUp = None[time.Duration]()
+	}
+	var others []string
+	for _, state := range States() {
+		if n := count[state]; n > 0 && len(count) > 1 {
+			others = append(others, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	whole.Evidence = worst.Place.String() + ": " + worst.Evidence
+	if len(others) > 0 {
+		whole.Evidence += fmt.Sprintf(" (of %d partitions %s)", len(partitions), strings.Join(others, ", "))
+	}
+	return whole
+}
+
+func sum(a, b Number) Number {
+	x, known := a.Get()
+	y, also := b.Get()
+	switch {
+	case !known:
+		return b
+	case !also:
+		return a
+	default:
+		return Known(x + y)
+	}
+}
+
+// longer and shorter choose between two times; one that is known counts before
+// none, and none before unknown.
+func longer(a, b Span) Span  { return pick(a, b, func(x, y time.Duration) bool { return x >= y }) }
+func shorter(a, b Span) Span { return pick(a, b, func(x, y time.Duration) bool { return x <= y }) }
+
+func pick(a, b Span, first func(x, y time.Duration) bool) Span {
+	x, known := a.Get()
+	y, also := b.Get()
+	if known && also && first(x, y) || known && !also || !also && b.IsZero() {
+		return a
+	}
+	return b
+}
