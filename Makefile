@@ -33,7 +33,7 @@ export PROFILES
 .DEFAULT_GOAL := help
 .PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
-	start monitoring-up monitoring-down start-all test-stack grafana monitoring-native
+	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -122,6 +122,9 @@ start-all: build ## run the services on the host against the Kafka of monitoring
 
 monitoring-down: ## stop what runs in Docker; orders and metrics stay
 	@bash tools/stack.sh down
+
+doctor: ## say of every part that runs whether it is well, and how to fix what is not
+	@bash tools/stack.sh doctor $(ARGS)
 
 grafana: ## run an installed Grafana on the shipped dashboards, against make run
 	@sh tools/grafana.sh $(ARGS)

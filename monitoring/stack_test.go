@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,6 +142,37 @@ func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (o
 		t.Fatal(readErr)
 	}
 	return string(text), string(arguments), err
+}
+
+// After make start the doctor looks from inside the stack, with the image's
+// binary and by the containers' names, and by the host's where one was built.
+func TestDoctorLooksWithTheBinaryThatIsThere(t *testing.T) {
+	docker := strings.Replace(runningDocker, "case", "echo \"$*\" >>\"$CALLS\"\ncase", 1)
+	out, calls, err := runStack(t, t.TempDir(), docker, "", []string{"doctor", "--json"}, nil)
+	want := regexp.MustCompile(`(?m)^compose run --rm --no-deps .* topics doctor .*--commande-addr commande:3001 .*--prometheus-url http://prometheus:9090 .* --json$`)
+	if err != nil || !want.MatchString(calls) {
+		t.Errorf("without a binary: %v, %s; docker was called with:\n%s", err, out, calls)
+	}
+	compose := repo.Read(t, "docker-compose.yml")
+	for _, named := range regexp.MustCompile(`[a-z-]+:\d+`).FindAllString(calls, -1) {
+		if name, port, _ := strings.Cut(named, ":"); !strings.Contains(compose, "\n  "+name+":\n") || !strings.Contains(compose, ":"+port) {
+			t.Errorf("the stack has no %s", named)
+		}
+	}
+
+	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "bin", "vigie"), []byte("#!/bin/sh\necho \"host: $*\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err = runStack(t, folder, docker, "", []string{"doctor", "--json"}, nil); err != nil || out != "host: doctor --json\n" {
+		t.Errorf("with a binary: %v, %s", err, out)
+	}
+	if out, _, err = runStack(t, t.TempDir(), "", "", []string{"doctor"}, nil); err == nil || !strings.Contains(out, "neither bin/vigie nor Go") || strings.Count(out, "\n") != 1 {
+		t.Errorf("with nothing: %v, %s", err, out)
+	}
 }
 
 // A docker that prints its settings when it is to start something.

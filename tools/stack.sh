@@ -3,6 +3,7 @@
 #   start        everything in containers: wait, print the URLs, follow the logs
 #   monitoring   the same without the services, which are to run on the host
 #   run ARG…     `vigie ARG…` on the host, against the stack where it is up
+#   doctor ARG…  `vigie doctor`, in a container where no binary was built here
 #   down         stop; volumes stay
 #   clean        forget the volumes and the host services' state (asks first)
 # PROFILES="tracing zipkin logging demo" adds optional parts, and has the services
@@ -119,6 +120,24 @@ run() {
 	exec bin/vigie "$@"
 }
 
+# doctor looks with the host's binary, else from inside the stack, whose image has
+# one, by the names that the parts have there.
+doctor() {
+	[ ! -x bin/vigie ] || exec bin/vigie doctor "$@"
+	if ! stack_is_up; then
+		command -v go >/dev/null || fail "there is neither bin/vigie nor Go to build it, and nothing runs in Docker: make start"
+		make --no-print-directory build
+		exec bin/vigie doctor "$@"
+	fi
+	local name port parts=()
+	while read -r name port; do parts+=("--$name-addr" "$name:$port"); done < <(listed)
+	export GRAFANA_USER=${GRAFANA_ADMIN_USER:-admin} GRAFANA_PASSWORD=${GRAFANA_ADMIN_PASSWORD:-admin}
+	exec docker compose run --rm --no-deps -T -e GRAFANA_USER -e GRAFANA_PASSWORD \
+		-v "$PWD/monitoring/grafana/dashboards:/dashboards:ro" topics doctor --dashboards /dashboards "${parts[@]}" \
+		--prometheus-url http://prometheus:9090 --alertmanager-url http://alertmanager:9093 --grafana-url http://grafana:3000 \
+		--jmx-url http://kafka-jmx-exporter:5556/metrics --node-url http://node-exporter:9100/metrics "$@"
+}
+
 down() {
 	need_docker
 	docker compose --profile '*' down --remove-orphans --timeout 30
@@ -143,6 +162,6 @@ clean() {
 
 case ${1:-} in
 start | monitoring | down | clean) "$1" ;;
-run) shift && run "$@" ;;
-*) fail "usage: stack.sh start|monitoring|run|down|clean" ;;
+run | doctor) "$@" ;;
+*) fail "usage: stack.sh start|monitoring|run|doctor|down|clean" ;;
 esac

@@ -18,7 +18,7 @@
 //	trace.go        vigie trace
 //	instance.go     how tools find a running instance, and how its ports are moved
 //	health.go       vigie health
-//	doctor.go       vigie doctor
+//	doctor.go       vigie doctor; doctor_kafka.go has what it asks the brokers
 //	demo.go         vigie demo, and what vigie up --demo adds
 //	top.go          vigie top
 //	explain.go      vigie explain

@@ -12,10 +12,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/doctor"
 	"github.com/vigie-dev/vigie/internal/duration"
-	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/services"
 )
 
@@ -41,9 +39,10 @@ var errUnwell = errors.New("something is wrong, see above")
 func doctorCommand(registry services.Registry) *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "look at every part of a running system and say what is wrong", HideHelpCommand: true,
-		Description: "Checks the services, the topics' settings, the exporters, Prometheus, Alertmanager and Grafana, tries the dashboards' queries,\n" +
-			"and says of each part whether it is well and how to fix it. Changes nothing. Exits with 0 when all is\n" +
-			"well, and with 1 when not. A part whose URL is empty is left out. Where `vigie up` runs with a Prometheus of\n" +
+		Description: "Checks Kafka, the topics' settings, how far each consumer group is, the letters that wait, the services, their\n" +
+			"certificates and clocks, the exporters, Prometheus, Alertmanager and Grafana, and tries the dashboards' queries.\n" +
+			"Says of each part whether it is well, and of what is wrong how to fix it, once for each cause. Changes nothing.\n" +
+			"Exits with 0 when all is well, and with 1 when not. A part whose URL is empty is left out. Where `vigie up` runs with a Prometheus of\n" +
 			"its own, the rest of the stack is looked at only where it is named.",
 		Flags: slices.Concat(kafkaFlags(brokerOfInstance()+"; with --"+flagServicesOnly+" none"), httpClientFlags(), addrFlags(registry), []cli.Flag{
 			instanceFlag(),
@@ -81,14 +80,14 @@ func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) 
 	if err != nil {
 		return err
 	}
-	cfg := doctor.Config{Timeout: c.Duration(flagTimeout), Transport: transport}
+	cfg := doctor.Config{Timeout: c.Duration(flagTimeout), Transport: transport, Words: plain, Certificates: certificateFiles(c)}
 	for _, s := range registry {
 		if c.String(s.Name+flagAddr) != "" {
 			cfg.Services = append(cfg.Services, doctor.Service{Name: s.Name, URL: serviceURL(c, s)})
 		}
 	}
 	if !c.Bool(flagServicesOnly) || len(brokers(c)) > 0 {
-		cfg.Topics = func(ctx context.Context) ([]doctor.Concern, error) { return topicConcerns(ctx, c) }
+		cfg.Kafka = func(ctx context.Context) (doctor.Kafka, error) { return lookAtKafka(ctx, c, registry) }
 	}
 	if !c.Bool(flagServicesOnly) {
 		cfg.Prometheus, cfg.Alertmanager, cfg.Grafana = baseURL(c, flagPrometheus), baseURL(c, flagAlertmanager), baseURL(c, flagGrafana)
@@ -102,23 +101,14 @@ func runDoctor(ctx context.Context, c *cli.Command, registry services.Registry) 
 	return nil
 }
 
-// topicConcerns compares the topics' settings, as vigie topics would.
-func topicConcerns(ctx context.Context, c *cli.Command) (found []doctor.Concern, err error) {
-	cfg, err := kafkaConfig(c, "vigie-doctor", defaultBroker)
-	if err != nil {
-		return nil, err
+// certificateFiles are those that settings of the command name.
+func certificateFiles(c *cli.Command) (all []doctor.CertificateFile) {
+	for _, flag := range []string{flagHTTPCA, flagTLSCA, flagTLSCert} {
+		if path := c.String(flag); path != "" {
+			all = append(all, doctor.CertificateFile{Setting: variable(flag), Path: path})
+		}
 	}
-	cfg.Patience = c.Duration(flagTimeout)
-	client, err := kafka.Connect(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, client.Close()) }()
-	concerns, err := kafka.CheckTopics(ctx, client, banking.Topics())
-	for _, concern := range concerns {
-		found = append(found, doctor.Concern{Topic: concern.Topic, Text: concern.Text, Fix: concern.Fix})
-	}
-	return found, err
+	return all
 }
 
 func baseURL(c *cli.Command, flag string) string { return strings.TrimRight(c.String(flag), "/") }
@@ -133,7 +123,7 @@ func dashboards(c *cli.Command) string {
 	return folder
 }
 
-// printFinding writes findings as they come: a line each, and what to do.
+// printFinding writes findings: a line each, what follows from it, and what to do.
 func printFinding(w io.Writer, asJSON bool) func(doctor.Finding) {
 	if asJSON {
 		return func(f doctor.Finding) { _ = writeJSON(w, f) }
@@ -144,6 +134,9 @@ func printFinding(w io.Writer, asJSON bool) func(doctor.Finding) {
 			mark = "WRONG"
 		}
 		_, _ = fmt.Fprintf(w, "%s  %s %s\n", mark, f.Part, printable(strings.ReplaceAll(f.Detail, "\n", "; ")))
+		for _, other := range f.Affects {
+			_, _ = fmt.Fprintf(w, "       so %s\n", printable(strings.ReplaceAll(other, "\n", "; ")))
+		}
 		if f.Remedy != "" {
 			_, _ = fmt.Fprintf(w, "       → %s\n", printable(f.Remedy))
 		}

@@ -50,22 +50,24 @@ func flat(panels []panel) (all []panel) {
 
 // checkDashboards tries every panel's queries. A panel none of whose queries finds
 // data is wrong: counters start at zero, so that even a quiet system has some.
-func (d *doctor) checkDashboards(ctx context.Context, prom promv1.API) {
+// Panels that lack data are one finding, or follow from what is wrong with the
+// parts whose figures they show.
+func (d *doctor) checkDashboards(ctx context.Context, e *exam, prom promv1.API) {
 	if d.cfg.Dashboards == "" {
 		return
 	}
 	files, err := filepath.Glob(filepath.Join(d.cfg.Dashboards, "*.json"))
 	if err != nil || len(files) == 0 {
-		d.wrong(partDashboards, "are not in "+d.cfg.Dashboards, "Say where they are with --dashboards, or --dashboards '' to leave them out.")
+		e.wrong(partDashboards, "are not in "+d.cfg.Dashboards, "Say where they are with --dashboards, or --dashboards '' to leave them out.")
 		return
 	}
 	for _, file := range files {
 		board, err := readDashboard(file)
 		if err != nil {
-			d.wrong(partDashboards, err.Error(), "Compare it with the version in git.")
+			e.wrong(partDashboards, d.reason(err), "Compare it with the version in git.")
 			continue
 		}
-		d.checkDashboard(ctx, prom, board)
+		d.checkDashboard(ctx, e, prom, board)
 	}
 }
 
@@ -80,25 +82,25 @@ func readDashboard(file string) (board dashboard, err error) {
 	return board, nil
 }
 
-func (d *doctor) checkDashboard(ctx context.Context, prom promv1.API, board dashboard) {
+func (d *doctor) checkDashboard(ctx context.Context, e *exam, prom promv1.API, board dashboard) {
 	var empty []string
 	queries := 0
 	for _, p := range flat(board.Panels) {
 		queries += len(p.Targets)
-		if why := lacking(ctx, prom, p, board.expand); why != "" {
+		if why := d.lacking(ctx, prom, p, board.expand); why != "" {
 			empty = append(empty, why)
 		}
 	}
 	if len(empty) == 0 {
-		d.ok(partDashboards, fmt.Sprintf("%q: all panels find data with %d queries", board.Title, queries))
+		e.ok(partDashboards, fmt.Sprintf("%q: all panels find data with %d queries", board.Title, queries))
 		return
 	}
-	d.wrong(partDashboards, fmt.Sprintf("%q: no data in %s", board.Title, strings.Join(empty, ", ")),
-		"Wait a minute after a start, and send an order; then see above which part is missing.")
+	e.wrong(partDashboards, fmt.Sprintf("%q: no data in %s", board.Title, strings.Join(empty, ", ")),
+		"Wait a minute after a start, and send an order; then see which part is missing.").from(d.sources()...).like("no data")
 }
 
 // lacking names the panel if none of its queries finds data, or one fails.
-func lacking(ctx context.Context, prom promv1.API, p panel, expand func(string) string) string {
+func (d *doctor) lacking(ctx context.Context, prom promv1.API, p panel, expand func(string) string) string {
 	queries, found := 0, 0
 	for _, t := range p.Targets {
 		if t.Expr == "" { // a query of another data source
@@ -106,7 +108,7 @@ func lacking(ctx context.Context, prom promv1.API, p panel, expand func(string) 
 		}
 		n, err := count(ctx, prom, expand(t.Expr))
 		if err != nil {
-			return fmt.Sprintf("%s (%s)", p.Title, reason(err))
+			return fmt.Sprintf("%s (%s)", p.Title, d.reason(err))
 		}
 		queries, found = queries+1, found+n
 	}

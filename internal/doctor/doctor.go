@@ -1,24 +1,25 @@
 // Package doctor looks at a running system the way a person on call would:
-// part by part, from the services to the dashboards, and says for each what is
-// wrong and how to fix it. It only reads.
+// part by part, from Kafka to the dashboards, and says of what is wrong why and
+// how to fix it, once for each cause. It only reads.
 //
-// doctor.go runs the checks and has those of the services; monitoring.go checks
-// what watches them, and dashboards.go whether the panels' queries find data.
+// doctor.go runs the checks; causes.go makes one finding of what has one cause.
+// kafka.go, services.go, monitoring.go and dashboards.go have the checks of these
+// parts, and shared.go those of certificates and clocks, which all parts have.
 package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Finding is what one check says.
+// Finding is what the look says of one part, or of one cause.
 type Finding struct {
 	// Part is what was looked at, such as "commande" or "Prometheus".
 	Part string `json:"part"`
@@ -26,6 +27,9 @@ type Finding struct {
 	OK bool `json:"ok"`
 	// Detail says what was seen, in one sentence.
 	Detail string `json:"detail"`
+	// Affects are other parts that this keeps from being well, each with what is
+	// seen of it there.
+	Affects []string `json:"affects,omitempty"`
 	// Remedy says what to do about it; "" where all is well.
 	Remedy string `json:"remedy,omitempty"`
 }
@@ -33,9 +37,8 @@ type Finding struct {
 // Config says where the parts are. A part without an address is not looked at.
 type Config struct {
 	Services []Service
-	// Topics compares the settings of Kafka's topics with what the system needs.
-	// Nil skips that.
-	Topics       func(context.Context) ([]Concern, error)
+	// Kafka looks at the brokers. Nil skips that.
+	Kafka        func(context.Context) (Kafka, error)
 	Prometheus   string // base URLs
 	Alertmanager string
 	Grafana      string
@@ -46,15 +49,18 @@ type Config struct {
 	// Dashboards is a folder of dashboards as JSON, whose queries are tried on
 	// Prometheus. "" skips that.
 	Dashboards string
+	// Certificates are files whose certificates must be valid.
+	Certificates []CertificateFile
 	// Transport is how the services are reached; nil is plain HTTP, or HTTPS that
 	// the system's authorities vouch for.
 	Transport http.RoundTripper
 	// Timeout bounds each question.
 	Timeout time.Duration
+	// Words says an error in words for people; nil takes the error's own.
+	Words func(error) string
+	// Now is the clock that the others are compared with; nil is the system's.
+	Now func() time.Time
 }
-
-// Concern is a topic's setting that endangers what the system promises.
-type Concern struct{ Topic, Text, Fix string }
 
 // Service is one service to look at.
 type Service struct {
@@ -65,96 +71,81 @@ type Service struct {
 // doctor is one look at the system.
 type doctor struct {
 	cfg    Config
+	seen   *shared
 	client *http.Client
-	report func(Finding)
 }
 
-// Run looks at every part in turn, calls report with each finding as it is made,
-// and returns whether all is well. It ends early only with ctx.
+// Run looks at all parts side by side, calls report with each finding, and
+// returns whether all is well. It ends early only with ctx.
 func Run(ctx context.Context, cfg Config, report func(Finding)) bool {
-	well := true
-	transport := &http.Transport{DisableKeepAlives: true}
-	d := &doctor{
-		cfg: cfg, client: &http.Client{Transport: transport, Timeout: cfg.Timeout},
-		report: func(f Finding) { well = well && f.OK; report(f) },
+	if cfg.Words == nil {
+		cfg.Words = error.Error
 	}
-	services := *d // the same look, over their own transport
-	if cfg.Transport != nil {
-		services.client = &http.Client{Transport: cfg.Transport, Timeout: cfg.Timeout}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
-	for _, s := range cfg.Services {
-		services.checkService(ctx, s)
+	d := &doctor{cfg: cfg, seen: &shared{}}
+	d.client = d.clientOver(&http.Transport{DisableKeepAlives: true})
+	well := ctx.Err() == nil
+	for _, f := range oneForEachCause(d.look(ctx)) {
+		well = well && f.OK
+		report(f)
 	}
-	d.checkTopics(ctx)
-	d.checkMonitoring(ctx)
 	return well && ctx.Err() == nil
 }
 
-func (d *doctor) ok(part, detail string) { d.report(Finding{Part: part, OK: true, Detail: detail}) }
-
-func (d *doctor) wrong(part, detail, remedy string) {
-	d.report(Finding{Part: part, Detail: detail, Remedy: remedy})
+// look has every part looked at, and returns what was seen in a fixed order.
+func (d *doctor) look(ctx context.Context) []symptom {
+	services := *d // the same look, over their own transport
+	if d.cfg.Transport != nil {
+		services.client = d.clientOver(d.cfg.Transport)
+	}
+	checks := []func(context.Context, *exam){d.checkCertificates, d.checkKafka}
+	for _, s := range d.cfg.Services {
+		checks = append(checks, func(ctx context.Context, e *exam) { services.checkService(ctx, e, s) })
+	}
+	checks = append(checks,
+		func(ctx context.Context, e *exam) { d.checkExporter(ctx, e, kafkaExporter(d.cfg.JMX)) },
+		func(ctx context.Context, e *exam) { d.checkExporter(ctx, e, nodeExporter(d.cfg.Node)) },
+		d.checkPrometheus, d.checkAlertmanager, d.checkGrafana,
+	)
+	exams := make([]exam, len(checks))
+	var group sync.WaitGroup
+	for i, check := range checks {
+		group.Go(func() { check(ctx, &exams[i]) })
+	}
+	group.Wait()
+	var all []symptom
+	for _, e := range exams {
+		all = append(all, e.symptoms...)
+	}
+	var last exam // what the others have shown
+	d.checkPresented(&last)
+	d.checkClocks(&last)
+	return append(all, last.symptoms...)
 }
 
-// checkService checks that a service lives, is ready, and shows its metrics.
-func (d *doctor) checkService(ctx context.Context, s Service) {
-	status, body, err := d.get(ctx, s.URL+"/health/ready")
-	switch {
-	case err != nil:
-		d.wrong(s.Name, fmt.Sprintf("does not answer at %s: %s", s.URL, reason(err)),
-			"Start it with `make run`, `make start-all` or `make start`; if it listens elsewhere, say so with --"+s.Name+"-addr.")
-		return
-	case status != http.StatusOK:
-		d.wrong(s.Name, fmt.Sprintf("is not ready: %s", problem(status, body)),
-			"The reason names the part that it waits for; its log says more.")
-		return
-	}
-	status, body, err = d.get(ctx, s.URL+"/metrics")
-	if err != nil {
-		d.wrong(s.Name, "is ready, but its metrics page fails: "+reason(err), "Look into its log; a slow page points to an overloaded host.")
-		return
-	}
-	own := fmt.Sprintf("process_uptime_seconds{service=%q}", s.Name)
-	if status != http.StatusOK || !hasMetric(body, own) {
-		d.wrong(s.Name, fmt.Sprintf("is ready, but %s/metrics (status %d) has no %s", s.URL, status, own),
-			"Something else answers at this address: compare with `curl "+s.URL+"/`, which names the service.")
-		return
-	}
-	d.ok(s.Name, "is ready and shows its metrics at "+s.URL+"/metrics")
+// exam collects what one check sees.
+type exam struct{ symptoms []symptom }
+
+func (e *exam) ok(part, detail string) {
+	e.symptoms = append(e.symptoms, symptom{Finding: Finding{Part: part, OK: true, Detail: detail}})
 }
 
-// checkTopics reports what endangers the promise, or that nothing does.
-func (d *doctor) checkTopics(ctx context.Context) {
-	const part = "Kafka's topics"
-	if d.cfg.Topics == nil {
-		return
-	}
-	concerns, err := d.cfg.Topics(ctx)
-	if err != nil {
-		d.wrong(part, "cannot be looked at: "+err.Error(), "Say where Kafka is, and how to authenticate, with --kafka-brokers and its like.")
-		return
-	}
-	for _, c := range concerns {
-		d.wrong(part, c.Topic+": "+c.Text, "Run `"+c.Fix+"`.")
-	}
-	if len(concerns) == 0 {
-		d.ok(part, "keep records for as long, and take them as large, as they should")
-	}
-}
-
-// problem is what a problem document says, or the status where it is none.
-func problem(status int, body string) string {
-	var document struct {
-		Detail string `json:"detail"`
-	}
-	if json.Unmarshal([]byte(body), &document) == nil && document.Detail != "" {
-		return document.Detail
-	}
-	return fmt.Sprintf("status %d", status)
+// wrong adds a fault, and returns it for what it may come from.
+func (e *exam) wrong(part, detail, remedy string) *symptom {
+	e.symptoms = append(e.symptoms, symptom{Finding: Finding{Part: part, Detail: detail, Remedy: remedy}})
+	return &e.symptoms[len(e.symptoms)-1]
 }
 
 // maxResponse bounds what is read of any answer.
 const maxResponse = 16 << 20
+
+// clientOver is a client that takes notice of every answer's clock and
+// certificate.
+func (d *doctor) clientOver(transport http.RoundTripper) *http.Client {
+	return &http.Client{Transport: observer{transport, d.seen, d.cfg.Now}, Timeout: d.cfg.Timeout}
+}
 
 // get requests a URL and returns the response's status and body.
 func (d *doctor) get(ctx context.Context, address string) (status int, body string, err error) {
@@ -179,15 +170,24 @@ func (d *doctor) get(ctx context.Context, address string) (status int, body stri
 
 // reason is an error in as few words as possible: without the URL, which is
 // said before it.
-func reason(err error) string {
+func (d *doctor) reason(err error) string {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
-	return err.Error()
+	return d.cfg.Words(err)
 }
 
 // hasMetric says whether an exposition page has a sample of a metric whose
 // name starts so.
 func hasMetric(page, prefix string) bool {
 	return strings.HasPrefix(page, prefix) || strings.Contains(page, "\n"+prefix)
+}
+
+// listed joins names for a sentence.
+func listed(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }

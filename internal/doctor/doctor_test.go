@@ -2,12 +2,14 @@ package doctor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,8 +84,17 @@ func gone(t *testing.T) string {
 func run(t *testing.T, cfg doctor.Config) (well bool, findings []doctor.Finding) {
 	t.Helper()
 	cfg.Timeout = time.Minute // bounds a hang
+	cfg.Words = words
 	well = doctor.Run(t.Context(), cfg, func(f doctor.Finding) { findings = append(findings, f) })
 	return well, findings
+}
+
+// words stands for the caller's: it knows one error.
+func words(err error) string {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "nothing listens"
+	}
+	return err.Error()
 }
 
 func boards(t *testing.T, content string) string {
@@ -109,7 +120,7 @@ func TestAWellSystem(t *testing.T) {
 		Node:         serve(t, part{"/": "node_cpu_seconds_total{cpu=\"0\"} 5\n"}),
 		Dashboards:   boards(t, board),
 	})
-	if !well || len(findings) != 9 {
+	if !well || len(findings) != 10 {
 		t.Errorf("well: %v, %d findings", well, len(findings))
 	}
 	for _, f := range findings {
@@ -128,7 +139,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 	}{
 		{"service away", func(t *testing.T) doctor.Config {
 			return doctor.Config{Services: []doctor.Service{{Name: "suivi", URL: gone(t)}}}
-		}, "suivi", "connection refused"},
+		}, "suivi", "nothing listens"},
 		{"service not ready", func(t *testing.T) doctor.Config {
 			return service(t, with(healthyService(), "/health/ready", `503|{"detail":"Not ready: kafka: no broker answers."}`))
 		}, "commande", "no broker answers"},
@@ -144,8 +155,8 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{"exporter failing", func(t *testing.T) doctor.Config {
 			return doctor.Config{Node: serve(t, part{"/": "500|oops"})}
 		}, "node exporter", "status 500"},
-		{"exporter away", func(t *testing.T) doctor.Config { return doctor.Config{Node: gone(t)} }, "node exporter", "connection refused"},
-		{"Prometheus away", func(t *testing.T) doctor.Config { return doctor.Config{Prometheus: gone(t)} }, "Prometheus", "connection refused"},
+		{"exporter away", func(t *testing.T) doctor.Config { return doctor.Config{Node: gone(t)} }, "node exporter", "nothing listens"},
+		{"Prometheus away", func(t *testing.T) doctor.Config { return doctor.Config{Prometheus: gone(t)} }, "Prometheus", "nothing listens"},
 		{"target down", func(t *testing.T) doctor.Config {
 			return prometheus(t, with(healthyPrometheus(), "/api/v1/targets", downAlso))
 		}, "Prometheus", "target kafka at http://k/metrics is down: connection refused"},
@@ -189,8 +200,8 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{"Alertmanager starting", func(t *testing.T) doctor.Config {
 			return doctor.Config{Alertmanager: serve(t, part{"/-/ready": "503|"})}
 		}, "Alertmanager", "not ready"},
-		{"Alertmanager away", func(t *testing.T) doctor.Config { return doctor.Config{Alertmanager: gone(t)} }, "Alertmanager", "connection refused"},
-		{"Grafana away", func(t *testing.T) doctor.Config { return doctor.Config{Grafana: gone(t)} }, "Grafana", "connection refused"},
+		{"Alertmanager away", func(t *testing.T) doctor.Config { return doctor.Config{Alertmanager: gone(t)} }, "Alertmanager", "nothing listens"},
+		{"Grafana away", func(t *testing.T) doctor.Config { return doctor.Config{Grafana: gone(t)} }, "Grafana", "nothing listens"},
 		{"Grafana's password", func(t *testing.T) doctor.Config {
 			return doctor.Config{Grafana: serve(t, part{"/api/health": "{}", "/api/search": "401|{}"})}
 		}, "Grafana", "refuses to list its dashboards"},
@@ -270,23 +281,59 @@ func TestAnInterruptedLookIsNotWell(t *testing.T) {
 	}
 }
 
-// Each setting that endangers the promise is a finding, with the command that
-// changes it.
-func TestTopicsAreLookedAt(t *testing.T) {
+// A look at Kafka says what is wrong with the topics, who does not read them, what
+// waits, and which clock is wrong.
+func TestKafkaIsLookedAt(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	for name, tt := range map[string]struct {
-		topics func(context.Context) ([]doctor.Concern, error)
-		want   string
+		seen doctor.Kafka
+		err  error
+		want []string // what is wrong
 	}{
-		"well": {func(context.Context) ([]doctor.Concern, error) { return nil, nil }, "[{Kafka's topics true keep records"},
-		"not": {func(context.Context) ([]doctor.Concern, error) {
-			return []doctor.Concern{{"t", "is small", "vigie topics"}}, nil
-		}, "[{Kafka's topics false t: is small Run `vigie topics`.}]"},
-		"away": {func(context.Context) ([]doctor.Concern, error) { return nil, context.DeadlineExceeded }, "[{Kafka's topics false cannot be looked at"},
+		"well": {doctor.Kafka{Groups: []doctor.Group{{Name: "suivi-svc", Service: "suivi", Members: 1, Behind: 3}}}, nil, nil},
+		"topics": {doctor.Kafka{Concerns: []doctor.Concern{
+			{"t", "is small", "vigie topics"}, {"u", "is short", "vigie topics"}, {"v", "has one replica", "kafka-topics"},
+		}}, nil, []string{"Kafka's topics t: is small; u: is short: Run `vigie topics`.", "Kafka's topics v: has one replica: Run `kafka-topics`."}},
+		"a group without members": {doctor.Kafka{Groups: []doctor.Group{{Name: "suivi-svc", Service: "suivi", Behind: 7}}}, nil,
+			[]string{"suivi-svc has no members: nobody reads the 7 records that wait for suivi"}},
+		"a group that is late": {doctor.Kafka{Groups: []doctor.Group{{Name: "suivi-svc", Service: "suivi", Members: 1, Behind: 7, Late: 2}}}, nil,
+			[]string{"suivi-svc is 7 records behind; 2 have waited for more than a minute"}},
+		"letters": {doctor.Kafka{Letters: doctor.Letters{Waiting: 2, Reasons: "2 authoriser", Oldest: now.Add(-time.Hour)}}, nil,
+			[]string{"dead letters wait: 2 (2 authoriser), the oldest for 1h0m0s"}},
+		"letters that cannot be read": {doctor.Kafka{Unread: errors.New("too many")}, nil, []string{"dead letters cannot be read: too many"}},
+		"a clock":                     {doctor.Kafka{Ahead: []string{"orders.created/1/42"}}, nil, []string{"clocks records bear times that are yet to come, from orders.created/1/42 on"}},
+		"away":                        {doctor.Kafka{}, &doctor.AwayError{Where: "k:9092", Err: syscall.ECONNREFUSED}, []string{"Kafka does not answer at k:9092: nothing listens"}},
+		"unknown":                     {doctor.Kafka{}, errors.New("wrong password"), []string{"Kafka cannot be looked at: wrong password"}},
 	} {
-		var found []doctor.Finding
-		well := doctor.Run(t.Context(), doctor.Config{Topics: tt.topics, Timeout: time.Minute}, func(f doctor.Finding) { found = append(found, f) })
-		if got := fmt.Sprint(found); !strings.HasPrefix(got, tt.want) || well != (name == "well") {
-			t.Errorf("%s: %v, %s", name, well, got)
+		t.Run(name, func(t *testing.T) {
+			well, findings := run(t, doctor.Config{
+				Now:   func() time.Time { return now },
+				Kafka: func(context.Context) (doctor.Kafka, error) { return tt.seen, tt.err },
+			})
+			expect(t, findings, tt.want)
+			if well != (tt.want == nil) {
+				t.Errorf("well: %v, %+v", well, findings)
+			}
+		})
+	}
+}
+
+// expect compares what is wrong with what should be: part, detail and remedy, as
+// far as they are given.
+func expect(t *testing.T, findings []doctor.Finding, want []string) {
+	t.Helper()
+	var wrong []string
+	for _, f := range findings {
+		if !f.OK {
+			wrong = append(wrong, f.Part+" "+f.Detail+": "+f.Remedy)
+		}
+	}
+	if len(wrong) != len(want) {
+		t.Fatalf("wrong are %d findings, want %d:\n%s", len(wrong), len(want), strings.Join(wrong, "\n"))
+	}
+	for i := range want {
+		if !strings.HasPrefix(wrong[i], want[i]) {
+			t.Errorf("finding %d is %q, want %q", i, wrong[i], want[i])
 		}
 	}
 }

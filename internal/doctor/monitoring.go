@@ -1,8 +1,10 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,16 +13,6 @@ import (
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 )
-
-// checkMonitoring looks at what watches the services, from the sources of
-// metrics to the dashboards.
-func (d *doctor) checkMonitoring(ctx context.Context) {
-	d.checkExporter(ctx, kafkaExporter(d.cfg.JMX))
-	d.checkExporter(ctx, nodeExporter(d.cfg.Node))
-	d.checkPrometheus(ctx)
-	d.checkAlertmanager(ctx)
-	d.checkGrafana(ctx)
-}
 
 // exporter is a page that is not a service's.
 type exporter struct {
@@ -34,7 +26,7 @@ type expected struct{ prefix, absence, remedy string }
 
 func kafkaExporter(url string) exporter {
 	return exporter{
-		name: "JMX exporter", url: url, start: "Start it with `make monitoring-up`; `docker compose logs kafka-jmx-exporter` says why it ended.",
+		name: partJMX, url: url, start: "Start it with `make monitoring-up`; `docker compose logs kafka-jmx-exporter` says why it ended.",
 		metrics: []expected{
 			{"jmx_scrape_error 0", "answers, and Kafka does not answer it", "It does not reach the broker's JMX port: see that Kafka runs with JMX on 1099, then restart the exporter."},
 			{"kafka_server_", "reaches Kafka and shows none of its figures", "Its rules match nothing: compare monitoring/jmx/kafka.yml with the broker's version."},
@@ -44,60 +36,76 @@ func kafkaExporter(url string) exporter {
 
 func nodeExporter(url string) exporter {
 	return exporter{
-		name: "node exporter", url: url, start: "Start it with `make monitoring-up`; `docker compose logs node-exporter` says why it ended.",
+		name: partNode, url: url, start: "Start it with `make monitoring-up`; `docker compose logs node-exporter` says why it ended.",
 		metrics: []expected{{"node_cpu_seconds_total", "has no node_cpu_seconds_total", "Something else answers at this address."}},
 	}
 }
 
-func (d *doctor) checkExporter(ctx context.Context, e exporter) {
-	if e.url == "" {
+func (d *doctor) checkExporter(ctx context.Context, e *exam, x exporter) {
+	if x.url == "" {
 		return
 	}
-	status, page, err := d.get(ctx, e.url)
+	status, page, err := d.get(ctx, x.url)
 	switch {
 	case err != nil:
-		d.wrong(e.name, fmt.Sprintf("does not answer at %s: %s", e.url, reason(err)), e.start)
+		e.away(familyMonitoring, x.name, x.url, d.reason(err), x.start)
 		return
 	case status != http.StatusOK:
-		d.wrong(e.name, fmt.Sprintf("answers %s with status %d", e.url, status), e.start)
+		e.wrong(x.name, fmt.Sprintf("answers %s with status %d", x.url, status), x.start)
 		return
 	}
-	for _, m := range e.metrics {
+	for _, m := range x.metrics {
 		if !hasMetric(page, m.prefix) {
-			d.wrong(e.name, m.absence, m.remedy)
+			e.wrong(x.name, m.absence, m.remedy).from(partKafka)
 			return
 		}
 	}
-	d.ok(e.name, "shows its metrics at "+e.url)
+	e.ok(x.name, "shows its metrics at "+x.url)
 }
 
-const partPrometheus = "Prometheus"
+// Parts of the monitoring, as findings name them.
+const (
+	partJMX          = "JMX exporter"
+	partNode         = "node exporter"
+	partPrometheus   = "Prometheus"
+	partAlertmanager = "Alertmanager"
+	partGrafana      = "Grafana"
+)
 
 // checkPrometheus looks at the targets, the rules, the way to Alertmanager, and
 // whether the dashboards' queries find data.
-func (d *doctor) checkPrometheus(ctx context.Context) {
+func (d *doctor) checkPrometheus(ctx context.Context, e *exam) {
 	if d.cfg.Prometheus == "" {
 		return
 	}
 	client, err := api.NewClient(api.Config{Address: d.cfg.Prometheus, Client: d.client})
 	if err != nil {
-		d.wrong(partPrometheus, "cannot be queried: "+err.Error(), "Give a URL with --prometheus.")
+		e.wrong(partPrometheus, "cannot be queried: "+d.reason(err), "Give a URL with --prometheus-url.")
 		return
 	}
 	prom := promv1.NewAPI(client)
 	targets, err := prom.Targets(ctx)
 	if err != nil {
-		d.wrong(partPrometheus, fmt.Sprintf("does not answer at %s: %s", d.cfg.Prometheus, reason(err)),
+		e.away(familyMonitoring, partPrometheus, d.cfg.Prometheus, d.reason(err),
 			"Start it with `make monitoring-up`; `docker compose logs prometheus` shows a mistake in its configuration.")
 		return
 	}
-	d.checkTargets(targets.Active)
-	d.checkRules(ctx, prom)
-	d.checkNotifications(ctx, prom)
-	d.checkDashboards(ctx, prom)
+	d.checkTargets(e, targets.Active)
+	d.checkRules(ctx, e, prom)
+	d.checkNotifications(ctx, e, prom)
+	d.checkDashboards(ctx, e, prom)
 }
 
-func (d *doctor) checkTargets(targets []promv1.ActiveTarget) {
+// partOf is the part that a target is, as findings name it.
+func partOf(target string) string {
+	exporters := map[string]string{"kafka": partJMX, "node": partNode, "alertmanager": partAlertmanager}
+	return cmp.Or(exporters[target], target)
+}
+
+// checkTargets reports what Prometheus does not reach. A target whose part does
+// not answer us either is away by itself; several that only Prometheus does not
+// reach are one finding.
+func (d *doctor) checkTargets(e *exam, targets []promv1.ActiveTarget) {
 	up, unasked := 0, 0
 	for _, t := range targets {
 		switch t.Health {
@@ -109,32 +117,29 @@ func (d *doctor) checkTargets(targets []promv1.ActiveTarget) {
 			continue
 		case promv1.HealthBad:
 		}
-		what := string(t.Labels["job"])
-		if s := t.Labels["service"]; s != "" {
-			what = string(s)
-		}
+		what := cmp.Or(string(t.Labels["service"]), string(t.Labels["job"]))
 		state := "is " + string(t.Health)
 		if t.LastError != "" {
-			state += ": " + t.LastError
+			state += ": " + d.reason(errors.New(t.LastError)) //nolint:err113 // somebody else's text, to be put in words
 		}
-		d.wrong(partPrometheus, fmt.Sprintf("target %s at %s %s", what, t.ScrapeURL, state),
-			"If that part answers here but not for Prometheus, it listens where Prometheus cannot reach it.")
+		e.wrong(partPrometheus, fmt.Sprintf("target %s at %s %s", what, t.ScrapeURL, state),
+			"If that part answers here but not for Prometheus, it listens where Prometheus cannot reach it.").from(partOf(what)).like("unreached")
 	}
 	switch {
 	case unasked > 0:
-		d.wrong(partPrometheus, fmt.Sprintf("has not asked %d of %d targets yet", unasked, len(targets)), "It has just started: look again in a few seconds.")
+		e.wrong(partPrometheus, fmt.Sprintf("has not asked %d of %d targets yet", unasked, len(targets)), "It has just started: look again in a few seconds.")
 	case len(targets) == 0:
-		d.wrong(partPrometheus, "has no targets", "See that monitoring/targets is mounted beside its configuration.")
+		e.wrong(partPrometheus, "has no targets", "See that monitoring/targets is mounted beside its configuration.")
 	case up == len(targets):
-		d.ok(partPrometheus, fmt.Sprintf("reaches all %d targets", up))
+		e.ok(partPrometheus, fmt.Sprintf("reaches all %d targets", up))
 	}
 }
 
 // checkRules looks for rules that cannot be evaluated.
-func (d *doctor) checkRules(ctx context.Context, prom promv1.API) {
+func (d *doctor) checkRules(ctx context.Context, e *exam, prom promv1.API) {
 	all, err := prom.Rules(ctx, nil)
 	if err != nil {
-		d.wrong(partPrometheus, "does not list its rules: "+reason(err), "See its log.")
+		e.wrong(partPrometheus, "does not list its rules: "+d.reason(err), "See its log.")
 		return
 	}
 	rules, broken := 0, 0
@@ -143,15 +148,15 @@ func (d *doctor) checkRules(ctx context.Context, prom promv1.API) {
 			rules++
 			if name, failure := ruleFailure(rule); failure != "" {
 				broken++
-				d.wrong(partPrometheus, fmt.Sprintf("rule %s in %s fails: %s", name, group.Name, failure), "Fix it in monitoring/rules.")
+				e.wrong(partPrometheus, fmt.Sprintf("rule %s in %s fails: %s", name, group.Name, failure), "Fix it in monitoring/rules.").like("rules fail")
 			}
 		}
 	}
 	switch {
 	case rules == 0:
-		d.wrong(partPrometheus, "has no rules", "See that monitoring/rules is mounted beside its configuration.")
+		e.wrong(partPrometheus, "has no rules", "See that monitoring/rules is mounted beside its configuration.")
 	case broken == 0:
-		d.ok(partPrometheus, fmt.Sprintf("evaluates all %d rules", rules))
+		e.ok(partPrometheus, fmt.Sprintf("evaluates all %d rules", rules))
 	}
 }
 
@@ -166,37 +171,33 @@ func ruleFailure(rule any) (name, failure string) {
 	}
 }
 
-func (d *doctor) checkNotifications(ctx context.Context, prom promv1.API) {
+func (d *doctor) checkNotifications(ctx context.Context, e *exam, prom promv1.API) {
 	managers, err := prom.AlertManagers(ctx)
 	switch {
 	case err != nil:
-		d.wrong(partPrometheus, "does not list its Alertmanagers: "+reason(err), "See its log.")
+		e.wrong(partPrometheus, "does not list its Alertmanagers: "+d.reason(err), "See its log.")
 	case len(managers.Active) == 0 && d.cfg.Alertmanager == "": // none is meant to run
 	case len(managers.Active) == 0:
-		d.wrong(partPrometheus, "sends its alerts nowhere", "Start Alertmanager, and see the section alerting of monitoring/prometheus.yml.")
+		e.wrong(partPrometheus, "sends its alerts nowhere", "Start Alertmanager, and see the section alerting of monitoring/prometheus.yml.").from(partAlertmanager)
 	default:
-		d.ok(partPrometheus, "sends its alerts to "+strings.TrimSuffix(managers.Active[0].URL, "/api/v2/alerts"))
+		e.ok(partPrometheus, "sends its alerts to "+strings.TrimSuffix(managers.Active[0].URL, "/api/v2/alerts"))
 	}
 }
 
-const partAlertmanager = "Alertmanager"
-
-func (d *doctor) checkAlertmanager(ctx context.Context) {
+func (d *doctor) checkAlertmanager(ctx context.Context, e *exam) {
 	if d.cfg.Alertmanager == "" {
 		return
 	}
 	const remedy = "Start it with `make monitoring-up`; `docker compose logs alertmanager` shows a mistake in its configuration."
 	switch status, _, err := d.get(ctx, d.cfg.Alertmanager+"/-/ready"); {
 	case err != nil:
-		d.wrong(partAlertmanager, fmt.Sprintf("does not answer at %s: %s", d.cfg.Alertmanager, reason(err)), remedy)
+		e.away(familyMonitoring, partAlertmanager, d.cfg.Alertmanager, d.reason(err), remedy)
 	case status != http.StatusOK:
-		d.wrong(partAlertmanager, fmt.Sprintf("is not ready: status %d", status), remedy)
+		e.wrong(partAlertmanager, fmt.Sprintf("is not ready: status %d", status), remedy)
 	default:
-		d.ok(partAlertmanager, "is ready at "+d.cfg.Alertmanager)
+		e.ok(partAlertmanager, "is ready at "+d.cfg.Alertmanager)
 	}
 }
-
-const partGrafana = "Grafana"
 
 // dashboardTitles are the dashboards that come with the system.
 func dashboardTitles() []string {
@@ -204,38 +205,38 @@ func dashboardTitles() []string {
 }
 
 // checkGrafana looks whether it is healthy, accepts our password and has the dashboards.
-func (d *doctor) checkGrafana(ctx context.Context) {
+func (d *doctor) checkGrafana(ctx context.Context, e *exam) {
 	if d.cfg.Grafana == "" {
 		return
 	}
 	status, _, err := d.get(ctx, d.cfg.Grafana+"/api/health")
 	switch {
 	case err != nil:
-		d.wrong(partGrafana, fmt.Sprintf("does not answer at %s: %s", d.cfg.Grafana, reason(err)),
+		e.away(familyMonitoring, partGrafana, d.cfg.Grafana, d.reason(err),
 			"Start it with `make monitoring-up`; `docker compose logs grafana` says why it ended.")
 		return
 	case status != http.StatusOK:
-		d.wrong(partGrafana, fmt.Sprintf("is not healthy: status %d", status), "See `docker compose logs grafana`.")
+		e.wrong(partGrafana, fmt.Sprintf("is not healthy: status %d", status), "See `docker compose logs grafana`.")
 		return
 	}
 	status, body, err := d.get(ctx, d.cfg.Grafana+"/api/search?type=dash-db")
 	if err != nil {
-		d.wrong(partGrafana, "does not list its dashboards: "+reason(err), "See `docker compose logs grafana`.")
+		e.wrong(partGrafana, "does not list its dashboards: "+d.reason(err), "See `docker compose logs grafana`.")
 		return
 	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {
-		d.wrong(partGrafana, "refuses to list its dashboards", "Give its user and password in GRAFANA_USER and GRAFANA_PASSWORD.")
+		e.wrong(partGrafana, "refuses to list its dashboards", "Give its user and password in GRAFANA_USER and GRAFANA_PASSWORD.")
 		return
 	}
-	d.checkProvisioning(status, body)
+	checkProvisioning(e, status, body)
 }
 
-func (d *doctor) checkProvisioning(status int, body string) {
+func checkProvisioning(e *exam, status int, body string) {
 	var found []struct {
 		Title string `json:"title"`
 	}
 	if err := json.Unmarshal([]byte(body), &found); err != nil || status != http.StatusOK {
-		d.wrong(partGrafana, fmt.Sprintf("answers the search for dashboards with status %d and something else than a list", status),
+		e.wrong(partGrafana, fmt.Sprintf("answers the search for dashboards with status %d and something else than a list", status),
 			"See that nothing else listens at this address.")
 		return
 	}
@@ -250,9 +251,9 @@ func (d *doctor) checkProvisioning(status int, body string) {
 		}
 	}
 	if len(missing) > 0 {
-		d.wrong(partGrafana, "lacks "+strings.Join(missing, ", "),
+		e.wrong(partGrafana, "lacks "+strings.Join(missing, ", "),
 			"See that monitoring/grafana is mounted; its log names a dashboard that it cannot read.")
 		return
 	}
-	d.ok(partGrafana, fmt.Sprintf("is healthy and has all %d dashboards", len(dashboardTitles())))
+	e.ok(partGrafana, fmt.Sprintf("is healthy and has all %d dashboards", len(dashboardTitles())))
 }

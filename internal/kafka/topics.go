@@ -132,20 +132,34 @@ var ErrGroupInUse = errors.New("consumer group has members")
 
 // CheckIdle returns [ErrGroupInUse] where one of the consumer groups has members.
 func CheckIdle(client sarama.Client, groups ...string) error {
-	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
+	members, err := Members(client, groups...)
 	if err != nil {
-		return fmt.Errorf("describe consumer groups: %w", err)
+		return err
 	}
-	found, err := admin.DescribeConsumerGroups(groups)
-	if err != nil {
-		return fmt.Errorf("describe consumer groups: %w", err)
-	}
-	for _, g := range found {
-		if len(g.Members) > 0 {
-			return fmt.Errorf("%w: %s", ErrGroupInUse, g.GroupId)
+	for _, g := range groups {
+		if members[g] > 0 {
+			return fmt.Errorf("%w: %s", ErrGroupInUse, g)
 		}
 	}
 	return nil
+}
+
+// Members returns how many members the consumer groups have; one that does not
+// exist has none.
+func Members(client sarama.Client, groups ...string) (map[string]int, error) {
+	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
+	if err != nil {
+		return nil, fmt.Errorf("describe consumer groups: %w", err)
+	}
+	found, err := admin.DescribeConsumerGroups(groups)
+	if err != nil {
+		return nil, fmt.Errorf("describe consumer groups: %w", err)
+	}
+	members := map[string]int{}
+	for _, g := range found {
+		members[g.GroupId] = len(g.Members)
+	}
+	return members, nil
 }
 
 // Committed returns the offsets of a group in a topic, of those partitions where

@@ -105,6 +105,17 @@ func TestLettersAreListedShownAndPurged(t *testing.T) {
 	failures(t, s, 3)
 
 	table := mustDLQ(t, s.Brokers, "list")
+	look := bank.Launch(t, "doctor", "--services-only", "--timeout", "10m", "--json", "--kafka-brokers", s.Brokers,
+		"--commande-addr", "", "--suivi-addr", "", "--analyseur-addr", "", "--paiement-addr", "", "--sentinelle-addr", "")
+	<-look.Done
+	for _, want := range []string{
+		`{"part":"dead letters","ok":false,"detail":"wait: 3 (3 authoriser), the oldest for `, `{"part":"paiement-svc","ok":true,`,
+		`{"part":"suivi-svc","ok":true,`, `{"part":"analyseur-svc","ok":true,`, `{"part":"Kafka's topics","ok":true,`,
+	} {
+		if got := look.Stdout.String(); look.Status != 1 || strings.Count(got, want) != 1 || strings.Count(got, `"ok":false`) != 1 {
+			t.Errorf("the doctor says (status %d), without %s:\n%s", look.Status, want, got)
+		}
+	}
 	row := regexp.MustCompile(`(?m)^(orders\.dlq/[0-2]/\d+) +\d+s +authoriser +transient +paiement-svc +3 +(order-[123]) +orders\.created/[0-2]/\d+$`)
 	rows := row.FindAllStringSubmatch(table, -1)
 	if len(rows) != 3 || rows[0][2] != "order-1" || rows[2][2] != "order-3" || !strings.HasSuffix(table, "\n3 dead letters: 3 authoriser\n") {

@@ -183,6 +183,7 @@ func (g *guardedSystem) isLookedAt(t *testing.T) {
 		"health over plain HTTP":   {append([]string{"health", "--timeout", "10m"}, addresses...), 1, "400"},
 		"health with a wrong file": {[]string{"health", "--timeout", "10m", "--http-tls-ca-file", g.tokens}, 2, "HTTP_TLS_CA_FILE"},
 		"doctor":                   {append([]string{"doctor", "--timeout", "10m", "--services-only"}, trusting...), 0, "https://"},
+		"doctor on the authority":  {append([]string{"doctor", "--timeout", "10m", "--services-only"}, trusting...), 0, "(HTTP_TLS_CA_FILE): valid until "},
 		"doctor without trust":     {append([]string{"doctor", "--timeout", "10m", "--services-only"}, addresses...), 1, "WRONG"},
 	} {
 		p := bank.Launch(t, tt.args...)
