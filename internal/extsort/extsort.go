@@ -81,9 +81,7 @@ func (s *Sorter) Add(key, value []byte) error {
 			return err
 		}
 	}
-	if s.buf == nil {
-		s.buf = make([]byte, 0, min(s.memory, writing))
-	}
+	s.grow()
 	start := len(s.buf)
 	s.buf = binary.AppendUvarint(s.buf, uint64(len(key)))
 	keyAt := len(s.buf)
@@ -95,6 +93,18 @@ func (s *Sorter) Add(key, value []byte) error {
 		start: uint32(start), key: uint32(keyAt), keyLen: uint32(len(key)), size: uint32(len(s.buf) - start),
 	})
 	return nil
+}
+
+// grow makes room for an item: little while there is little, then all that there
+// may be at once, since what grows by and by leaves as much behind.
+func (s *Sorter) grow() {
+	switch {
+	case s.buf == nil:
+		s.buf = make([]byte, 0, min(s.memory, writing))
+	case len(s.buf) > writing && cap(s.buf) < s.memory:
+		s.buf = append(make([]byte, 0, s.memory), s.buf...)
+		s.items = append(make([]item, 0, len(s.items)*s.memory/len(s.buf)), s.items...)
+	}
 }
 
 // Close removes what the sorter keeps.
