@@ -93,19 +93,6 @@ func (c *codec) place(at *record.Place) {
 	number(c, &at.Offset)
 }
 
-// list writes or reads a list's length, and makes the list as long.
-func list[T any](c *codec, all *[]T) {
-	n := int64(len(*all))
-	number(c, &n)
-	if !c.reading {
-		return
-	}
-	if n < 0 || n > int64(len(c.buf)) { // each element takes a byte at least
-		c.damaged, c.buf, n = true, nil, 0
-	}
-	*all = make([]T, n)
-}
-
 // micros is a time in microseconds since 1970, as the services store it; 0
 // stands for none.
 type micros int64

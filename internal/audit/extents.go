@@ -30,7 +30,7 @@ type extents struct {
 // extent is the part of a partition's log that has been read.
 type extent struct {
 	first  int64  // where the log begins; above 0 where retention has cut it
-	start  int64  // where reading began: there, or later
+	start  int64  // where reading began: there, or later, or before what was cut since
 	end    int64  // the first offset that was not asked for
 	next   int64  // after the last record that was read
 	from   micros // when what is left after a cut was written; 0 where that is not known
@@ -45,7 +45,7 @@ func (x *extents) extend(spans, whole []kafka.Span, now time.Time) {
 	x.now = microsOf(now)
 	for i, s := range spans {
 		if e, ok := x.all[s.Partition]; ok {
-			e.end = s.End
+			e.first, e.end = whole[i].Start, s.End
 			continue
 		}
 		x.all[s.Partition] = &extent{first: whole[i].Start, start: s.Start, end: s.End, next: s.Start}

@@ -188,8 +188,6 @@ func (f *unreadable) fields(c *codec) { c.place(&f.at) }
 // data stands in a file.
 type decoder struct{ seed maphash.Seed }
 
-func newDecoder() decoder { return decoder{maphash.MakeSeed()} }
-
 func (d decoder) digest(text string) uint64 {
 	if text == "" {
 		return 0

@@ -12,12 +12,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
-// How much memory a sorter takes, in bytes: the large ones are those of the
-// orders, of which there is one for the log and one for the services' rows.
-const (
-	large = 32 << 20
-	small = 2 << 20
-)
+// small is how much memory a sorter takes, in bytes, but for those of the orders:
+// there is one for the log and one for the services' rows.
+const small = 2 << 20
 
 // errTemporary: a temporary file is not as it was written.
 var errTemporary = errors.New("a temporary file has been changed by somebody else")
@@ -38,7 +35,7 @@ type log struct {
 func newLog(cfg Config, d decoder) *log {
 	return &log{
 		decoder: d, extents: extents{all: map[record.Partition]*extent{}},
-		orders: extsort.New(cfg.Dir, large), letters: extsort.New(cfg.Dir, small), origins: extsort.New(cfg.Dir, small),
+		orders: extsort.New(cfg.Dir, cfg.Memory/2), letters: extsort.New(cfg.Dir, small), origins: extsort.New(cfg.Dir, small),
 	}
 }
 

@@ -428,8 +428,7 @@ func reconcileWith(w *world, s stored) Report { return reconcileAfter(w, w.spans
 // what was decided before the retention.
 func reconcileAfter(w *world, spans []kafka.Span, s stored, retention time.Duration) Report {
 	cfg := Config{Limit: math.MaxInt}
-	a := &auditor{cfg: cfg, decoder: newDecoder()}
-	a.log = newLog(cfg, a.decoder)
+	a := New(cfg)
 	a.log.extents.extend(spans, spans, w.now)
 	rows, differences := newRows(cfg, a.decoder), extsort.New("", small)
 	if err := errors.Join(w.scan(spans, a.log.add), s.give(rows)); err != nil {
@@ -442,7 +441,7 @@ func reconcileAfter(w *world, spans []kafka.Span, s stored, retention time.Durat
 	if err == nil {
 		err = a.conclude(context.Background(), &r.report, differences)
 	}
-	if err = errors.Join(err, a.close(), closeAll(append(rows.sorters(), differences))); err != nil {
+	if err = errors.Join(err, a.Close(), closeAll(append(rows.sorters(), differences))); err != nil {
 		panic(err)
 	}
 	return r.report

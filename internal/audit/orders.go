@@ -226,7 +226,7 @@ func (o *order) purgeOf(event string) *purge {
 // record that was may be gone.
 func (r *reconciliation) checkDecision(o *order, e event, found result) {
 	if found.amount != e.amount {
-		r.note(AmountDiffers, o.id, "ordered for %s at %s, decided for %s at %s", e.amount, e.at, found.amount, found.at)
+		r.noteAmount(CentsOf(found.amount).apart(CentsOf(e.amount)), AmountDiffers, o.id, "ordered for %s at %s, decided for %s at %s", e.amount, e.at, found.amount, found.at)
 	}
 	if found.user != e.user {
 		r.note(UserDiffers, o.id, "ordered at %s by another user than it is decided for at %s", e.at, found.at)
@@ -344,6 +344,10 @@ func (r *reconciliation) sumByLogAlone(o *order, e event) *Sum {
 			return &r.report.Purged
 		}
 	}
+	undone := func(at record.Place) bool { return !r.state.Committed.read(at) }
+	if r.state.Committed != nil && slices.ContainsFunc(e.places, undone) {
+		return &r.report.InFlight
+	}
 	r.leaveOut(Undecided, o, e, "%s has no decision and no dead letter", e.at)
 	return nil
 }
@@ -366,7 +370,7 @@ func (r *reconciliation) checkResults(o *order, events []event) {
 	switch {
 	case len(events) == 0 && !r.log.extents.cut(banking.TopicOrdersCreated),
 		len(events) == 0 && !known && !r.log.extents.mayLack(written, banking.TopicOrdersCreated):
-		r.note(ResultWithoutOrder, o.id, "%s by %s at %s, and no record of orders.created has it", first.status, first.event, first.at)
+		r.noteAmount(CentsOf(first.amount), ResultWithoutOrder, o.id, "%s by %s at %s, and no record of orders.created has it", first.status, first.event, first.at)
 	case missing:
 		r.note(ResultWithoutLedger, o.id, "%s by %s at %s, and the ledger has no row of it", first.status, first.event, first.at)
 	case len(events) == 0:
@@ -380,10 +384,10 @@ func (r *reconciliation) checkResults(o *order, events []event) {
 // noteTwice notes that an order has two decisions.
 func (r *reconciliation) noteTwice(id string, a, b result) {
 	if a.event == b.event && a.status == b.status && a.amount == b.amount {
-		r.note(DecidedTwice, id, "%s by %s at %s, and at %s again with another user, time, code or reason", a.status, a.event, a.at, b.at)
+		r.noteAmount(CentsOf(b.amount), DecidedTwice, id, "%s by %s at %s, and at %s again with another user, time, code or reason", a.status, a.event, a.at, b.at)
 		return
 	}
-	r.note(DecidedTwice, id, "%s by %s at %s and %s by %s at %s", a.status, a.event, a.at, b.status, b.event, b.at)
+	r.noteAmount(CentsOf(b.amount), DecidedTwice, id, "%s by %s at %s and %s by %s at %s", a.status, a.event, a.at, b.status, b.event, b.at)
 }
 
 // distinct leaves one of each decision: what says the same again was merely
@@ -412,7 +416,7 @@ func (r *reconciliation) compareRow(o *order, found []result) {
 	}
 	switch same := found[i]; {
 	case same.status != row.status || same.amount != row.amount:
-		r.note(LedgerDisagrees, o.id, "the ledger has it %s for %s, the log %s for %s at %s",
+		r.noteAmount(CentsOf(row.amount).apart(CentsOf(same.amount)), LedgerDisagrees, o.id, "the ledger has it %s for %s, the log %s for %s at %s",
 			row.status, row.amount, same.status, same.amount, same.at)
 	case same.processed != row.processed:
 		r.note(LedgerDisagrees, o.id, "the ledger has it decided at %s, the log at %s (%s)",

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -102,6 +103,14 @@ func (r *reconciliation) judgeMinutes(ctx context.Context) error {
 	}, r.rows.minutes)
 }
 
+func minuteKey(n int64) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63) //nolint:gosec // bits; the sign's turned, negative numbers come first
+}
+
+func minuteOf(key []byte) int64 {
+	return int64(binary.BigEndian.Uint64(key) ^ 1<<63) //nolint:gosec // bits
+}
+
 // checkCounts checks how many orders of each status suivi says that there are.
 func (r *reconciliation) checkCounts() {
 	if r.state.Suivi == nil {
@@ -127,8 +136,11 @@ func (r *reconciliation) checkTotals() {
 		if more == (Sum{}) || cut && more.Count > 0 && !more.Amount.isNegative() {
 			continue
 		}
-		r.noteOf(status, TotalsWrong, "", "analyseur has %d payments %s of %s in all, it has read %d of %s",
-			got.Count, status, got.Amount, want.Count, want.Amount)
+		r.keep(Difference{
+			Kind: TotalsWrong, subject: status, Amount: got.Amount.apart(want.Amount),
+			Detail: fmt.Sprintf("analyseur has %d payments %s of %s in all, it has read %d of %s",
+				got.Count, status, got.Amount, want.Count, want.Amount),
+		})
 	}
 }
 
@@ -136,6 +148,12 @@ func (r *reconciliation) checkTotals() {
 func (r *reconciliation) note(kind Kind, orderID, format string, args ...any) {
 	r.noted = append(r.noted, kind)
 	r.noteOf("", kind, orderID, format, args...)
+}
+
+// noteAmount is [reconciliation.note] of a difference that is about so much.
+func (r *reconciliation) noteAmount(amount Cents, kind Kind, orderID, format string, args ...any) {
+	r.noted = append(r.noted, kind)
+	r.keep(Difference{Kind: kind, OrderID: orderID, Detail: fmt.Sprintf(format, args...), Amount: amount})
 }
 
 // noteOf notes a difference of something that the subject tells from other
@@ -148,8 +166,18 @@ func (r *reconciliation) noteOf(subject string, kind Kind, orderID, format strin
 func (r *reconciliation) leaveOut(kind Kind, o *order, e event, format string, args ...any) {
 	r.noted = append(r.noted, kind)
 	r.keep(Difference{
-		Kind: kind, OrderID: o.id, Detail: fmt.Sprintf(format, args...), subject: e.event, missing: Sum{1, CentsOf(e.amount)},
+		Kind: kind, OrderID: o.id, Detail: fmt.Sprintf(format, args...), subject: e.event,
+		Amount: CentsOf(e.amount), missing: Sum{1, CentsOf(e.amount)},
 	})
+}
+
+func (k Kind) rank() int {
+	for i, each := range kinds() {
+		if each.Kind == k {
+			return i
+		}
+	}
+	return len(kinds())
 }
 
 func (r *reconciliation) keep(d Difference) {
@@ -280,7 +308,7 @@ func (r *reconciliation) reportLimits() {
 		why("%v", r.hidden)
 	}
 	for _, s := range r.report.Services {
-		if !s.LookedAt {
+		if !s.LookedAt && !r.state.LogAlone {
 			why("%s was not looked at: %s", s.Name, s.Problem)
 		}
 	}

@@ -46,8 +46,11 @@ type Report struct {
 	OtherDeadLetters []OtherDeadLetter `json:"otherDeadLetters"`
 	Services         []Service         `json:"services"`
 
-	DifferenceCount int64          `json:"differenceCount"`
-	Kinds           map[Kind]int64 `json:"differencesByKind"`
+	DifferenceCount int64 `json:"differenceCount"`
+	// DifferenceAmount is the sum of the differences' amounts: a euro that is wrong
+	// in two ways is in it twice.
+	DifferenceAmount Cents          `json:"differenceAmount"`
+	Kinds            map[Kind]int64 `json:"differencesByKind"`
 	// Differences are sorted by order id.
 	Differences []Difference `json:"differences"`
 }
@@ -83,7 +86,8 @@ type Cut struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
-	// From is the time of the first record that is left; nil if none is.
+	// From is the time of the first record that is left; nil if none is, or if it
+	// was not read.
 	From *time.Time `json:"from"`
 }
 
@@ -195,15 +199,6 @@ func (k Kind) Words() string {
 	return string(k)
 }
 
-func (k Kind) rank() int {
-	for i, each := range kinds() {
-		if each.Kind == k {
-			return i
-		}
-	}
-	return len(kinds())
-}
-
 // Difference is one thing that is not as it should be.
 type Difference struct {
 	Kind Kind `json:"kind"`
@@ -211,6 +206,9 @@ type Difference struct {
 	OrderID string `json:"orderId"`
 	// Detail says in one line what was found where.
 	Detail string `json:"detail"`
+	// Amount is the euros that it is about: those of an order that is left out, or
+	// how far two amounts are apart; 0 where it is not about money.
+	Amount Cents `json:"amount"`
 
 	subject string // distinguishes differences of one kind and order
 	missing Sum    // what it takes out of the account
@@ -222,6 +220,7 @@ func (d *Difference) fields(c *codec) {
 	c.text((*string)(&d.Kind))
 	c.text(&d.OrderID)
 	c.text(&d.Detail)
+	d.Amount.fields(c)
 	d.missing.fields(c)
 }
 
@@ -306,11 +305,11 @@ func (r Report) notes() (lines []string) {
 		lines = append(lines, s.text())
 	}
 	for _, c := range r.Cut {
-		from := "which is its end"
+		line := fmt.Sprintf("cut: %s/%d is complete from offset %d on", c.Topic, c.Partition, c.Offset)
 		if c.From != nil {
-			from = "of " + c.From.Format(time.RFC3339)
+			line += ", of " + c.From.Format(time.RFC3339)
 		}
-		lines = append(lines, fmt.Sprintf("cut: %s/%d is complete from offset %d on, %s", c.Topic, c.Partition, c.Offset, from))
+		lines = append(lines, line)
 	}
 	lines = append(lines, counts("older than the log", count{r.OlderThanLog.Ledger, "ledger rows"}, count{r.OlderThanLog.Results, "results"},
 		count{r.OlderThanLog.DeadLetters, "dead letters"}, count{r.OlderThanLog.Views, "views of suivi"},

@@ -67,7 +67,7 @@ func TestTextOfEverything(t *testing.T) {
 		"tells from 1999-05-01T13:00:00Z on: before that, retention has cut the log\n",
 		"\ncannot tell:\n  analyseur was not looked at: it is not there\n",
 		"cut: orders.created/0 is complete from offset 5 on, of 2026-05-01T12:00:00Z\n",
-		"cut: orders.created/1 is complete from offset 7 on, which is its end\n",
+		"cut: orders.created/1 is complete from offset 7 on\n",
 		"older than the log: results 10, dead letters 1\n",
 		"republished under the same event id: results 1, dead letters 1\n",
 		"unreadable records on orders.created: 3 (1 dead-lettered, 2 in flight)\n",

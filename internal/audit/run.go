@@ -9,10 +9,12 @@
 // small facts, each about one order, which are sorted by order on disk: the log
 // may be of any length, memory is not. Then each order is judged by itself, by
 // [reconciliation.account], a pure function of its facts, and what it comes to
-// is added up. [Run] does that on a system that may be running, and looks again
-// at what differs, since what is under way looks like a difference for a moment.
+// is added up. An [Auditor] does that on a system that may be running, and looks
+// again at what differs, since what is under way looks like a difference for a
+// moment. It may be run again and again, and then reads of the log only what is
+// new.
 //
-// run.go has [Run]. facts.go says what the log's records say of an order, and
+// run.go has the [Auditor]. facts.go says what the log's records say of an order, and
 // codec.go how it is written down; log.go keeps it, extents.go knows how much
 // of the log there is, and when it was written. state.go takes the services'
 // rows. reconcile.go compares the two as a whole: letters.go joins dead letters
@@ -26,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -45,8 +48,13 @@ const pause = 200 * time.Millisecond
 // transaction's marker at a log's end.
 const stall = 30 * time.Second
 
-// errStalled: the log gives no records although its end has not been reached.
-var errStalled = errors.New("the log gives no more records before its end")
+var (
+	// errStalled: the log gives no records although its end has not been reached.
+	errStalled = errors.New("the log gives no more records before its end")
+	// ErrLogChanged: the log is not the one that was read so far, or has lost
+	// records that were not read yet. A new [Auditor] can begin with what it is now.
+	ErrLogChanged = errors.New("the log is no longer the one that was read before")
+)
 
 // Config says what to audit, and how.
 type Config struct {
@@ -70,6 +78,9 @@ type Config struct {
 	Limit int
 	// Dir is where temporary files are kept; "" stands for the system's folder.
 	Dir string
+	// Memory is about how much is used for sorting, in bytes, half of it for the
+	// log; 0 stands for 32 MB. With less, the temporary files are in more parts.
+	Memory int
 	// Patience is how long differences are looked at again; 0: not at all.
 	Patience time.Duration
 	// Retention is how long the services keep what is decided; 0: for ever.
@@ -79,19 +90,51 @@ type Config struct {
 	Progress func(done, all int64)
 }
 
-// Run audits a system that may be running. What differs is looked at again,
-// with the state and the new records read again, until it goes away or the
-// patience is over: what stays from the first look to the last is a
-// difference. A transaction that is open is waited for in the same way.
+// Run audits a system once, as [Auditor.Run] does.
 //
 // It needs less than 512 MB of memory, however long the log is, and about half
 // a kilobyte in temporary files for each order.
 func Run(ctx context.Context, cfg Config) (_ Report, err error) {
-	a := &auditor{cfg: cfg, decoder: newDecoder()}
-	a.log = newLog(cfg, a.decoder)
-	defer func() { err = errors.Join(err, a.close()) }()
+	a := New(cfg)
+	defer func() { err = errors.Join(err, a.Close()) }()
+	return a.Run(ctx)
+}
+
+// Auditor audits one system, as often as it is told. It keeps what the log says,
+// in temporary files of about 250 bytes for each order, and reads of the log only
+// what has come since. It is not for several goroutines.
+type Auditor struct {
+	cfg Config
+	decoder
+	log  *log
+	ends map[record.Partition]int64 // up to where the log has been read
+	// hidden says what could not be read at the last look, and why; nil for all.
+	hidden error
+	kept   *extsort.Sorter // the differences of all looks of this run so far; nil before the first
+	took   time.Duration   // the last look but for reading the log
+}
+
+// New returns an auditor that has read nothing yet. It has to be closed.
+func New(cfg Config) *Auditor {
+	if cfg.Memory == 0 {
+		cfg.Memory = 32 << 20
+	}
+	d := decoder{maphash.MakeSeed()}
+	return &Auditor{cfg: cfg, decoder: d, log: newLog(cfg, d)}
+}
+
+// Run audits the system as it is now. What differs is looked at again, with the
+// state and the new records read again, until it goes away or the patience is
+// over: what stays from the first look to the last is a difference. A transaction
+// that is open is waited for in the same way.
+//
+// The report is what a new auditor's would be, as long as retention has cut
+// nothing meanwhile: of what has been cut since, this one still knows what the log
+// said. After an error the auditor is good for nothing but to be closed.
+func (a *Auditor) Run(ctx context.Context) (_ Report, err error) {
+	defer func() { err = errors.Join(err, a.forget()) }()
 	report, err := a.look(ctx)
-	deadline := time.Now().Add(cfg.Patience)
+	deadline := time.Now().Add(a.cfg.Patience)
 	looks := 1
 	for err == nil && (report.DifferenceCount > 0 || a.hidden != nil) && time.Until(deadline) > 0 {
 		if err = lifecycle.Sleep(ctx, min(max(pause, a.took), time.Until(deadline))); err != nil {
@@ -104,26 +147,18 @@ func Run(ctx context.Context, cfg Config) (_ Report, err error) {
 	return report, err
 }
 
-// auditor looks at one system.
-type auditor struct {
-	cfg Config
-	decoder
-	log  *log
-	ends map[record.Partition]int64 // up to where the log has been read
-	// hidden says what could not be read at the last look, and why; nil for all.
-	hidden error
-	kept   *extsort.Sorter // the differences of all looks so far; nil before the first
-	took   time.Duration   // the last look but for reading the log
+// forget drops the differences of the looks so far.
+func (a *Auditor) forget() error {
+	if a.kept == nil {
+		return nil
+	}
+	kept := a.kept
+	a.kept = nil
+	return kept.Close()
 }
 
-// close removes what the auditor keeps.
-func (a *auditor) close() error {
-	sorters := a.log.sorters()
-	if a.kept != nil {
-		sorters = append(sorters, a.kept)
-	}
-	return closeAll(sorters)
-}
+// Close removes what the auditor keeps.
+func (a *Auditor) Close() error { return errors.Join(a.forget(), closeAll(a.log.sorters())) }
 
 func closeAll(sorters []*extsort.Sorter) (err error) {
 	for _, s := range sorters {
@@ -139,7 +174,7 @@ func closeAll(sorters []*extsort.Sorter) (err error) {
 // the state holds is in the log up to the second, what the log holds up to the
 // first is in the state. And the ends of results and dead letters are taken
 // before those of the orders that they came from.
-func (a *auditor) look(ctx context.Context) (_ Report, err error) {
+func (a *Auditor) look(ctx context.Context) (_ Report, err error) {
 	began := time.Now()
 	before, err := a.cfg.Bounds(topics()...)
 	if err != nil {
@@ -190,7 +225,7 @@ func (a *auditor) look(ctx context.Context) (_ Report, err error) {
 // conclude counts the differences that there were in every look before, and
 // keeps the first of them by order id. An order that only now looks lost was not
 // there at the first look: it is on its way.
-func (a *auditor) conclude(ctx context.Context, report *Report, differences *extsort.Sorter) error {
+func (a *Auditor) conclude(ctx context.Context, report *Report, differences *extsort.Sorter) error {
 	kept := extsort.New(a.cfg.Dir, small)
 	known := &extsort.Reader{}
 	if a.kept != nil {
@@ -220,6 +255,7 @@ func (a *auditor) conclude(ctx context.Context, report *Report, differences *ext
 		for _, d := range here {
 			report.Kinds[d.Kind]++
 			report.DifferenceCount++
+			report.DifferenceAmount = report.DifferenceAmount.plus(d.Amount)
 			if len(report.Differences) < max(a.cfg.Limit, 1) {
 				report.Differences = append(report.Differences, d)
 			}
@@ -230,9 +266,7 @@ func (a *auditor) conclude(ctx context.Context, report *Report, differences *ext
 		return errors.Join(err, kept.Close())
 	}
 	report.AccountedFor = report.DifferenceCount == 0 && len(report.CannotTellWhy) == 0
-	if a.kept != nil {
-		err = a.kept.Close()
-	}
+	err = a.forget()
 	a.kept = kept
 	return err
 }
@@ -247,7 +281,7 @@ func topics() []string {
 }
 
 // read adds what has not been read of the spans to the log.
-func (a *auditor) read(ctx context.Context, spans []kafka.Span, now time.Time) error {
+func (a *Auditor) read(ctx context.Context, spans []kafka.Span, now time.Time) error {
 	whole := slices.Clone(spans)
 	if a.ends == nil {
 		a.ends = map[record.Partition]int64{}
@@ -261,6 +295,9 @@ func (a *auditor) read(ctx context.Context, spans []kafka.Span, now time.Time) e
 	var all int64
 	for i, s := range spans {
 		if end, ok := a.ends[s.Partition]; ok {
+			if s.Start > end || s.End < end {
+				return fmt.Errorf("%w: %s was read up to offset %d, and now begins at %d and ends at %d", ErrLogChanged, s.Partition, end, s.Start, s.End)
+			}
 			spans[i].Start = end
 		}
 		a.ends[s.Partition] = s.End

@@ -29,6 +29,12 @@ type State struct {
 	Analyseur *Analyseur
 	// NotLookedAt gives the reason for each part that is nil, by service.
 	NotLookedAt map[string]string
+	// Committed are the offsets that paiement's group has committed in Kafka, for
+	// where its own positions are not known: what it has committed, it has decided
+	// and published, or set aside.
+	Committed Positions
+	// LogAlone: nobody asked for the services' state, so that it is not missing.
+	LogAlone bool
 	// Since is where the log ended before the state was read: the state is at
 	// least as new as the records before. Nil says so of the whole log.
 	Since map[record.Partition]int64
@@ -118,7 +124,7 @@ type Rows struct {
 // newRows has the rows kept as the configuration says.
 func newRows(cfg Config, d decoder) *Rows {
 	return &Rows{
-		decoder: d, orders: extsort.New(cfg.Dir, large), origins: extsort.New(cfg.Dir, small), minutes: extsort.New(cfg.Dir, small),
+		decoder: d, orders: extsort.New(cfg.Dir, cfg.Memory/2), origins: extsort.New(cfg.Dir, small), minutes: extsort.New(cfg.Dir, small),
 		views: map[banking.OrderStatus]int64{},
 	}
 }
@@ -261,6 +267,19 @@ func (f *view) fields(c *codec) {
 		c.text((*string)(&f.history[i].status))
 		number(c, &f.history[i].at)
 	}
+}
+
+// list writes or reads a list's length, and makes the list as long.
+func list[T any](c *codec, all *[]T) {
+	n := int64(len(*all))
+	number(c, &n)
+	if !c.reading {
+		return
+	}
+	if n < 0 || n > int64(len(c.buf)) { // each element takes a byte at least
+		c.damaged, c.buf, n = true, nil, 0
+	}
+	*all = make([]T, n)
 }
 
 // transaction is a [Transaction] of a known order.

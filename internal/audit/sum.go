@@ -26,8 +26,7 @@ func (s Sum) less(t Sum) Sum { return Sum{s.Count - t.Count, s.Amount.plus(t.Amo
 // fields are those of a fact.
 func (s *Sum) fields(c *codec) {
 	number(c, &s.Count)
-	number(c, &s.Amount.high)
-	c.digest(&s.Amount.low)
+	s.Amount.fields(c)
 }
 
 // Cents is an exact sum of amounts, in cents. It has 128 bits, so that no log
@@ -56,10 +55,23 @@ func (c Cents) plus(d Cents) Cents {
 	return Cents{c.high + d.high + int64(carry), low} //nolint:gosec // the carry is 0 or 1
 }
 
+func (c *Cents) fields(to *codec) {
+	number(to, &c.high)
+	to.digest(&c.low)
+}
+
 // negative is two's complement's.
 func (c Cents) negative() Cents { return Cents{^c.high, ^c.low}.plus(Cents{low: 1}) }
 
 func (c Cents) isNegative() bool { return c.high < 0 }
+
+// apart is how far two sums are from each other.
+func (c Cents) apart(d Cents) Cents {
+	if c = c.plus(d.negative()); c.isNegative() {
+		return c.negative()
+	}
+	return c
+}
 
 // String writes euros, with two decimals.
 func (c Cents) String() string {

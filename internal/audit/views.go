@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -327,11 +326,11 @@ func (r *reconciliation) compareTransaction(o *order, read []result) {
 	case slices.ContainsFunc(read, t.counts):
 	case t == nil && r.forgets(first.processed):
 	case t == nil:
-		r.note(NotCounted, o.id, "analyseur has read %s and has not counted it", first.at)
+		r.noteAmount(CentsOf(first.amount), NotCounted, o.id, "analyseur has read %s and has not counted it", first.at)
 	case t.event == first.event && t.status == first.status && t.amount == first.amount:
 		r.note(CountedWrong, o.id, "analyseur has counted it with another user or time than %s says", first.at)
 	default:
-		r.note(CountedWrong, o.id, "analyseur has counted it %s for %s by %s, the log has it %s for %s by %s",
+		r.noteAmount(CentsOf(t.amount).apart(CentsOf(first.amount)), CountedWrong, o.id, "analyseur has counted it %s for %s by %s, the log has it %s for %s by %s",
 			t.status, t.amount, t.event, first.status, first.amount, first.event)
 	}
 }
@@ -369,12 +368,4 @@ func (*minute) kind() byte { return factMinute }
 func (f *minute) fields(c *codec) {
 	c.flag(&f.stored)
 	f.Sum.fields(c)
-}
-
-func minuteKey(n int64) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63) //nolint:gosec // bits; the sign's turned, negative numbers come first
-}
-
-func minuteOf(key []byte) int64 {
-	return int64(binary.BigEndian.Uint64(key) ^ 1<<63) //nolint:gosec // bits
 }
