@@ -10,12 +10,14 @@ package services
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/duration"
+	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -182,15 +184,60 @@ func startPaiement(ctx context.Context, run Run) (*service.Service, error) {
 	}})
 }
 
-const peersToken = "sentinelle-peers-token-file"
+const (
+	peersToken      = "sentinelle-peers-token-file"
+	watchGroups     = "sentinelle-groups"
+	watchTopics     = "sentinelle-topics"
+	watchInterval   = "sentinelle-interval"
+	withoutSuffix   = "-exclude"
+	readUncommitted = "sentinelle-read-uncommitted-groups"
+)
 
 func sentinelleFlags() []cli.Flag {
-	return []cli.Flag{&cli.StringFlag{
-		Name: peersToken, Sources: cli.EnvVars("SENTINELLE_PEERS_TOKEN_FILE"), Category: sentinelle.Name,
-		Usage: "`FILE` with the token to show to the services that want one; read again when it changes",
-	}}
+	pattern := func(name, variable, usage string) cli.Flag {
+		return &cli.StringFlag{
+			Name: name, Sources: cli.EnvVars(variable), Category: sentinelle.Name, Usage: usage,
+			Validator: func(text string) error { _, err := regexp.Compile(text); return err },
+		}
+	}
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: peersToken, Sources: cli.EnvVars("SENTINELLE_PEERS_TOKEN_FILE"), Category: sentinelle.Name,
+			Usage: "`FILE` with the token to show to the services that want one; read again when it changes",
+		},
+		pattern(watchGroups, "SENTINELLE_GROUPS", "watch the consumer groups that `REGEX` matches, anywhere in the name (default: all)"),
+		pattern(watchGroups+withoutSuffix, "SENTINELLE_GROUPS_EXCLUDE", "but not those that `REGEX` matches"),
+		pattern(watchTopics, "SENTINELLE_TOPICS", "watch the topics that `REGEX` matches, anywhere in the name (default: all)"),
+		pattern(watchTopics+withoutSuffix, "SENTINELLE_TOPICS_EXCLUDE", "but not those that `REGEX` matches"),
+		pattern(readUncommitted, "SENTINELLE_READ_UNCOMMITTED_GROUPS", "the consumer groups that `REGEX` matches also read what is not committed, which nobody can see from outside (default: none)"),
+		&duration.Flag{
+			Name: watchInterval, Sources: cli.EnvVars("SENTINELLE_INTERVAL"), Value: groups.DefaultInterval, Category: sentinelle.Name,
+			Usage: "how often to look at the cluster",
+		},
+	}
 }
 
 func startSentinelle(ctx context.Context, run Run) (*service.Service, error) {
-	return sentinelle.Start(ctx, run.Settings, sentinelle.Config{Around: run.Around, TokenFile: run.Flags.String(peersToken)})
+	watched, err := groupsToWatch(run.Flags)
+	if err != nil {
+		return nil, err
+	}
+	return sentinelle.Start(ctx, run.Settings, sentinelle.Config{Around: run.Around, TokenFile: run.Flags.String(peersToken), Groups: watched})
+}
+
+// groupsToWatch reads the flags that say what of a cluster to watch.
+func groupsToWatch(flags *cli.Command) (groups.Config, error) {
+	cfg := groups.Config{Interval: flags.Duration(watchInterval)}
+	var errs []error
+	for name, into := range map[string]**regexp.Regexp{
+		watchGroups: &cfg.Groups.Include, watchGroups + withoutSuffix: &cfg.Groups.Exclude,
+		watchTopics: &cfg.Topics.Include, watchTopics + withoutSuffix: &cfg.Topics.Exclude, readUncommitted: &cfg.ReadUncommitted,
+	} {
+		if text := flags.String(name); text != "" {
+			var err error
+			*into, err = regexp.Compile(text)
+			errs = append(errs, err)
+		}
+	}
+	return cfg, errors.Join(errs...)
 }

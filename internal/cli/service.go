@@ -33,8 +33,9 @@ func serviceCommand(s services.Service, registry services.Registry) *cli.Command
 	if s.Outside {
 		flags = append(flags, aroundFlags(s, registry)...)
 	} else {
-		flags = slices.Concat(kafkaFlags(defaultBroker), storageFlags(), flags)
+		flags = slices.Concat(storageFlags(), flags)
 	}
+	flags = slices.Concat(kafkaFlags(defaultBroker), flags)
 	if s.Group != "" {
 		flags = append(flags, sessionFlag())
 	}
@@ -103,7 +104,7 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{
 			Name: s.Name + flagPeers, Sources: env(s.Name + flagPeers), Value: strings.Join(peers, ","), Category: "Surroundings",
-			Usage: "`NAME=URL,…` of the services to look at",
+			Usage: "`NAME=URL,…` of the bank's services to look at; where --" + flagBrokers + " names a cluster, there are none unless they are named",
 		},
 		urlFlag(flagPrometheus, defaultPrometheus, "the Prometheus to ask"),
 		demoFlag("say that the orders are a demonstration's"),
@@ -117,6 +118,12 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 		return around, nil
 	}
 	around.PrometheusURL, around.TLS, around.Demo = baseURL(c, flagPrometheus), clientTLS(c), c.Bool(flagDemo)
+	if len(brokers(c)) > 0 && !c.IsSet(s.Name+flagPeers) { // somebody's cluster, which has no bank
+		if !c.IsSet(flagPrometheus) {
+			around.PrometheusURL = ""
+		}
+		return around, nil
+	}
 	for pair := range strings.SplitSeq(c.String(s.Name+flagPeers), ",") {
 		name, raw, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		u, err := url.Parse(raw)

@@ -6,7 +6,8 @@
 // the same; security.go has TLS and SASL; topics.go the topics and consumer
 // groups, settings.go the topics' settings; publish.go sends records and scan.go
 // reads them outside any group, whole.go so that nothing is missing; unreadable.go
-// says of batches that nothing can be made of where they are.
+// says of batches that nothing can be made of where they are. franz.go gives the same settings
+// to the other client, which only asks.
 package kafka
 
 import (

@@ -62,9 +62,9 @@ type Definition struct {
 	Consumes   []string
 	Produces   []string
 	OpenAPI    []byte // describes the routes that Wire adds; see [httpapi.OpenAPI]
-	// Outside: it looks at the bank and is no part of it. It has neither storage
-	// nor Kafka, and is ready whatever becomes of them; of its [Base], Store, Kafka,
-	// Control and Topics are empty.
+	// Outside: it looks at the bank and is no part of it. It has no storage, does
+	// not wait for Kafka, and is ready whatever becomes of them; of its [Base],
+	// Store, Control and Topics are empty.
 	Outside bool
 	// Browsed: browsers come here, which send a token as the password of HTTP Basic.
 	Browsed bool
@@ -116,6 +116,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	}
 	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
 		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
+		Kafka: settings.kafka(def.Name),
 	}}
 	// What every service does at its start. Each step puts its undoing on the
 	// stack: a stop goes through them from the last to the first.
@@ -196,6 +197,9 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return errors.Join(err, exporters.Shutdown(ctx))
 	}
 	b.Log = httpapi.LogRequestIDs(b.Telemetry.Logger())
+	if b.Kafka.Security.Readable() {
+		b.Log.WarnContext(ctx, "the password for Kafka crosses the network unencrypted: SASL PLAIN without TLS")
+	}
 	b.Stack.OnStop("telemetry", func(ctx context.Context) error {
 		most := flushTime
 		if deadline, ok := ctx.Deadline(); ok {
@@ -273,15 +277,8 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 
 // connect waits for Kafka, makes the topics, and checks that the storage
 // belongs to them.
-func (s *Service) connect(ctx context.Context, settings Settings) (err error) {
+func (s *Service) connect(ctx context.Context, _ Settings) (err error) {
 	b := s.base
-	b.Kafka = kafka.Config{
-		Brokers: settings.Brokers, ClientID: b.Definition.Name, SessionTimeout: settings.KafkaSession, Security: settings.KafkaSecurity,
-		Patience: settings.KafkaPatience,
-	}
-	if b.Kafka.Security.Readable() {
-		b.Log.WarnContext(ctx, "the password for Kafka crosses the network unencrypted: SASL PLAIN without TLS")
-	}
 	b.Control, err = kafka.Connect(ctx, b.Kafka)
 	if err != nil {
 		return err

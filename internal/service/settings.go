@@ -68,7 +68,7 @@ type Settings struct {
 // Surroundings are what a part must know of the running whole. Who starts the
 // whole fills them in; a part that runs alone has them from its flags.
 type Surroundings struct {
-	// Peers are the bank's services.
+	// Peers are the bank's services; none where there is no bank.
 	Peers []Peer
 	// TLS is how connections to the peers are secured where their URLs say so; nil
 	// for the system's authorities. It is asked for each connection.
@@ -135,6 +135,13 @@ func (s Settings) withDefaults() Settings {
 		s.Retention = DefaultRetention
 	}
 	return s
+}
+
+// kafka is how a service reaches Kafka.
+func (s Settings) kafka(name string) kafka.Config {
+	return kafka.Config{
+		Brokers: s.Brokers, ClientID: name, SessionTimeout: s.KafkaSession, Security: s.KafkaSecurity, Patience: s.KafkaPatience,
+	}
 }
 
 func (s Settings) validate() error {

@@ -225,6 +225,9 @@ func (l *lookout) look(parent context.Context) {
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for part, a := range asks {
+		if !l.has(part) {
+			continue
+		}
 		if next.At.Sub(l.started[part]) < a.every-refreshInterval/2 {
 			continue
 		}
@@ -250,6 +253,18 @@ func (l *lookout) look(parent context.Context) {
 	l.latest = &next
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// has says whether there is something to ask for a part: of a cluster without a
+// bank nobody is asked for services and orders, and without a Prometheus nobody for
+// figures.
+func (l *lookout) has(part Part) bool {
+	switch part {
+	case partFigures, partAlerts:
+		return hasAlerts(l.around)
+	default:
+		return hasBank(l.around)
+	}
 }
 
 // settle counts what came of asking for a part, and tells when that changes.

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/monitoring"
@@ -224,6 +225,11 @@ type site struct {
 	now     time.Time
 }
 
+// noCluster has not been looked at.
+type noCluster struct{}
+
+func (noCluster) Latest() *groups.Round { return nil }
+
 func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	t.Helper()
 	s := &site{Recorder: telemetrytest.New(t, Name, append(Catalogue(), httpapi.Catalogue()...)), bank: b, now: noon()}
@@ -245,7 +251,8 @@ func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 		t.Fatal(err)
 	}
 	s.page = &page{
-		around: around, version: "1.2.3", lookout: look, peers: asked, graphs: &graphs{from: from, now: now},
+		cluster: noCluster{},
+		around:  around, version: "1.2.3", lookout: look, peers: asked, graphs: &graphs{from: from, now: now},
 		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: log, now: now,
 	}
 	router := httpapi.NewRouter(httpapi.Config{Service: Name, Version: "1.2.3", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: log})

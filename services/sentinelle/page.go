@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
 )
@@ -35,6 +36,7 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src
 // page answers browsers.
 type page struct {
 	around   service.Surroundings
+	cluster  cluster
 	version  string
 	lookout  *lookout
 	peers    *peers
@@ -45,6 +47,12 @@ type page struct {
 	log      *slog.Logger
 	now      func() time.Time
 	renderer renderer
+}
+
+// cluster is what is known of the Kafka cluster: [groups.Collector].
+type cluster interface {
+	// Latest is what the last round over it saw, nil before the first.
+	Latest() *groups.Round
 }
 
 // parseViews reads the templates: each page with what all have.
@@ -75,15 +83,33 @@ func parseViews() (map[string]*template.Template, error) {
 func (p *page) serve(router *httpapi.Router) {
 	router.HandlePage(p.home, "range")
 	router.HandleStream("GET /events", maxViewers, p.events)
+	router.Handle("GET /assets/{version}/{file}", asset)
+	if hasBank(p.around) {
+		p.serveBank(router)
+	}
+	if hasAlerts(p.around) {
+		router.Handle("GET /alerts", p.alerts)
+		router.Handle("GET /runbooks/{name}", p.runbook)
+	}
+}
+
+// serveBank takes the requests that are about the bank.
+func (p *page) serveBank(router *httpapi.Router) {
 	router.Handle("GET /state", p.state)
 	router.Handle("GET /graphs", p.graphParts, "range")
 	router.Handle("GET /orders", p.orderList, "status", "cursor", "id")
 	router.Handle("POST /orders", p.placeOrder)
 	router.Handle("GET /orders/{id}", p.order)
 	router.Handle("GET /orders/{id}/journey", p.journey)
-	router.Handle("GET /alerts", p.alerts)
-	router.Handle("GET /runbooks/{name}", p.runbook)
-	router.Handle("GET /assets/{version}/{file}", asset)
+}
+
+// hasBank says whether there is a bank to look at, or only a cluster.
+func hasBank(around service.Surroundings) bool { return len(around.Peers) > 0 }
+
+// hasAlerts says whether there are alerts to show: a bank without a Prometheus says
+// that they are not known, a cluster without one has none.
+func hasAlerts(around service.Surroundings) bool {
+	return hasBank(around) || around.PrometheusURL != ""
 }
 
 // frame is what every page has.
@@ -92,13 +118,15 @@ type frame struct {
 	Here    string // which of the pages it is
 	Version string
 	Demo    bool
-	Refresh int // seconds after which a browser without script asks again; 0 for never
+	Bank    bool // there is one
+	Alerts  bool // there are some to show
+	Refresh int  // seconds after which a browser without script asks again; 0 for never
 	Body    any
 }
 
 // show answers with a page.
 func (p *page) show(w http.ResponseWriter, r *http.Request, status int, view string, f frame) {
-	f.Version, f.Demo = p.version, p.around.Demo
+	f.Version, f.Demo, f.Bank, f.Alerts = p.version, p.around.Demo, hasBank(p.around), hasAlerts(p.around)
 	if f.Here == "" {
 		f.Here = view
 	}
@@ -122,6 +150,8 @@ func (p *page) failed(w http.ResponseWriter, r *http.Request, status int, title 
 
 // overview is the body of the first page.
 type overview struct {
+	Bank     bool
+	Cluster  *groups.Round // nil before the first round
 	Verdict  Verdict
 	Snapshot *Snapshot
 	Headline []Headline
@@ -162,6 +192,7 @@ func newForm() form {
 // look makes the body of the first page, but for its graphs and its form.
 func (p *page) look(s *Snapshot) overview {
 	return overview{
+		Bank: hasBank(p.around), Cluster: p.cluster.Latest(),
 		Verdict: judge(s), Snapshot: s, Headline: headlines(s), Map: drawMap(p.around, s), Firing: s.Alarms.firing(),
 		Statuses: banking.OrderStatuses(), Left: p.around.LeftOut, Metrics: p.around.PrometheusURL,
 	}
@@ -413,7 +444,7 @@ const maxViewers = 64
 // liveParts are the parts of pages that follow the bank, each a template of its
 // own name.
 func liveParts() []string {
-	return []string{"state", "headline", "map", "latest", "services", "alerts"}
+	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster"}
 }
 
 // rendered is a snapshot as the parts of pages, made once for all who look.

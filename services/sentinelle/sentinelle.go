@@ -1,8 +1,10 @@
-// Package sentinelle is the lookout: it looks at the bank from outside and shows
-// what it sees as a page. It asks the services and Prometheus, keeps nothing, and
+// Package sentinelle is the lookout: it watches the consumer groups of a Kafka
+// cluster, looks at the bank from outside where there is one, and shows what it sees
+// as a page. It asks the brokers, the services and Prometheus, keeps nothing, and
 // answers also when nothing else does.
 //
-//   - sentinelle.go has its name, its settings and its wiring.
+//   - sentinelle.go has its name, its settings and its wiring; the groups are watched
+//     by internal/groups.
 //   - lookout.go looks at the bank, once for all who look at the page; what it
 //     finds is a snapshot, with figures.go from Prometheus and alerts.go from
 //     its rules, which also renders their runbooks. verdict.go says what that
@@ -22,6 +24,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/files"
+	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
@@ -47,13 +50,16 @@ type Config struct {
 	Around service.Surroundings
 	// TokenFile names a file with the token that the services want; "" for none.
 	TokenFile string
+	// Groups says what to watch of the cluster, but for the cluster itself and the
+	// log, which the service knows.
+	Groups groups.Config
 }
 
 // Definition is sentinelle.
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
-		Name: Name, Does: "look at the bank and show it as a page", Address: "127.0.0.1:3005",
-		Catalogue: slices.Concat(Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Name: Name, Does: "watch consumer groups and the bank, and show them as a page", Address: "127.0.0.1:3005",
+		Catalogue: slices.Concat(Catalogue(), groups.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
@@ -84,16 +90,36 @@ func wire(b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Stack.Go("lookout", look.Run)
+	watched, err := watch(b, cfg.Groups)
+	if err != nil {
+		return err
+	}
 	views, err := parseViews()
 	if err != nil {
 		return err
 	}
 	p := &page{
-		around: cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, now: time.Now},
+		cluster: watched,
+		around:  cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, now: time.Now},
 		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
 	return serveTraces(b, cfg.Around.Traces)
+}
+
+// watch watches the cluster's groups, in the background.
+func watch(b *service.Base, cfg groups.Config) (*groups.Collector, error) {
+	cfg.Kafka, cfg.Log = b.Kafka, b.Log
+	watched, err := groups.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("connections to Kafka", func(context.Context) error { watched.Close(); return nil })
+	if err := watched.Export(b.Telemetry); err != nil {
+		return nil, err
+	}
+	b.Stack.Go("groups", watched.Run)
+	return watched, nil
 }
 
 // openToken reads the token from its file, and again when that changes.
