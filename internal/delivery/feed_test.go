@@ -20,6 +20,7 @@ import (
 // A batch that cannot be read ends the consumer, named, once all before it has
 // been processed: sarama would ask for it for ever.
 func TestABatchThatCannotBeReadEndsTheConsumer(t *testing.T) {
+	t.Parallel()
 	for kind, batch := range testkafka.Unreadable(t) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel() // each waits for the same interval

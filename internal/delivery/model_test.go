@@ -26,6 +26,7 @@ import (
 // replays, and checks what the loop did against a fold over the log that knows
 // none of these. rapid shrinks a history that fails to the shortest one.
 func TestTheLoopAgreesWithItsModel(t *testing.T) {
+	t.Parallel() // the disk is waited for, mostly
 	f := newFixture(t)
 	f.deps.Log = slog.New(slog.DiscardHandler)
 	rapid.Check(t, func(rt *rapid.T) {

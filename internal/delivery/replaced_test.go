@@ -58,6 +58,7 @@ func recreate(t *testing.T, client *kafka.Client) {
 // A topic that is deleted and created again while a consumer runs ends the
 // consumer: the records before its position would never be read.
 func TestAReplacedTopicEndsTheConsumer(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	cfg, client := f.onBroker(t, 20)
 	loop, err := NewLoop(t.Context(), f.cfg, f.deps, f.handler)

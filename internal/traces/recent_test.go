@@ -187,7 +187,7 @@ func hasTrace(r *Recent, id string) bool {
 // Memory is what the limit says, by what the runtime counts; what failed or was
 // slow outlives what was not.
 func TestMemoryIsBounded(t *testing.T) {
-	const limit, orders = 8 << 20, 40_000
+	const limit, orders = 2 << 20, 10_000
 	recent := NewRecent(Limits{Started: generous, Bytes: limit, Slow: time.Hour})
 	commande, paiement := join(t, recent, "commande"), join(t, recent, "paiement")
 	before := heap()
