@@ -2,6 +2,9 @@ package httpapi_test
 
 import (
 	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -105,6 +108,13 @@ func TestDocumentsThatCannotBePutTogether(t *testing.T) {
 	for _, own := range []string{"openapi: [", "- a list"} {
 		if _, err := httpapi.OpenAPI("clerk", []byte(own)); !errors.Is(err, httpapi.ErrDocument) {
 			t.Errorf("%q gives %v", own, err)
+		}
+		var log strings.Builder
+		router := httpapi.NewRouter(httpapi.Config{Service: "clerk", Metrics: http.NotFoundHandler(), Log: slog.New(slog.NewTextHandler(&log, nil)), OpenAPI: []byte(own)})
+		w := httptest.NewRecorder()
+		router.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.yaml", nil))
+		if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), string(httpapi.Fault)) || !strings.Contains(log.String(), "ERROR") {
+			t.Errorf("%q is served as %d: %s; the log has %s", own, w.Code, w.Body, &log)
 		}
 	}
 }

@@ -63,8 +63,8 @@ type Config struct {
 	Metrics http.Handler
 	Ready   *Readiness
 	Log     *slog.Logger
-	// OpenAPI describes the service's routes: what GET /openapi.yaml answers.
-	// Without one there is no such route.
+	// OpenAPI describes the service's own routes: its part of what GET
+	// /openapi.yaml answers, as [OpenAPI] takes it. Without it there is no such route.
 	OpenAPI []byte
 	// Tokens are required on the service's own routes; with nil none are.
 	Tokens *Tokens
@@ -106,9 +106,11 @@ type Router struct {
 		all        []string
 		page       http.HandlerFunc // what browsers get at GET /; nil for links to all
 	}
-	links  links
-	origin *http.CrossOriginProtection
-	own    *lane
+	links links
+	// document is put together when it is first asked for: no start waits for it.
+	document func() ([]byte, error)
+	origin   *http.CrossOriginProtection
+	own      *lane
 
 	protection http.Header // shared by all answers
 }
@@ -118,6 +120,7 @@ func NewRouter(cfg Config) *Router {
 	cfg = cfg.withDefaults()
 	rt := &Router{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), own: newLane(cfg.MaxConcurrent, sendingOwn),
 		links: newLinks(), protection: protections(),
+		document: sync.OnceValues(func() ([]byte, error) { return OpenAPI(cfg.Service, cfg.OpenAPI) }),
 	}
 	rt.add("GET /{$}", rt.root)
 	rt.add("GET /favicon.ico", knownParameters(nil, rt.favicon))
@@ -330,10 +333,16 @@ func (rt *Router) root(w http.ResponseWriter, r *http.Request) {
 }
 
 // openAPI may be kept: it changes with the program.
-func (rt *Router) openAPI(w http.ResponseWriter, _ *http.Request) {
+func (rt *Router) openAPI(w http.ResponseWriter, r *http.Request) {
+	document, err := rt.document()
+	if err != nil {
+		rt.cfg.Log.ErrorContext(r.Context(), "the OpenAPI document cannot be put together", "error", err)
+		WriteProblem(w, Problem{Type: Fault, Detail: "The document cannot be put together."})
+		return
+	}
 	w.Header().Set("Content-Type", "application/yaml")
 	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(rt.cfg.OpenAPI)
+	_, _ = w.Write(document)
 }
 
 func (rt *Router) health(w http.ResponseWriter, _ *http.Request) {

@@ -326,13 +326,9 @@ func (s *Service) route(ctx context.Context, settings Settings) error {
 		return err
 	}
 	panics.Add(ctx, 0) // seen as zero before the first
-	document, err := httpapi.OpenAPI(b.Definition.Name, b.Definition.OpenAPI)
-	if err != nil {
-		return err
-	}
 	b.Router = httpapi.NewRouter(httpapi.Config{
 		Service: b.Definition.Name, Version: settings.Version, Metrics: b.Telemetry.MetricsHandler(),
-		Ready: b.Ready, Log: b.Log, OpenAPI: document, Tokens: s.edge.tokens, Browsed: b.Definition.Browsed,
+		Ready: b.Ready, Log: b.Log, OpenAPI: b.Definition.OpenAPI, Tokens: s.edge.tokens, Browsed: b.Definition.Browsed,
 		Panicked:      func(ctx context.Context) { panics.Add(ctx, 1) },
 		MaxConcurrent: settings.HTTP.MaxConcurrent, MaxBody: banking.MaxBody,
 	})
