@@ -43,6 +43,7 @@ func TestShippedDashboardsAreTheDocumentedOnes(t *testing.T) {
 		"vigie-overview": "Kafka Banking System Overview",
 		"vigie-services": "Microservices Health Dashboard",
 		"vigie-broker":   "Kafka Broker & JVM",
+		"vigie-groups":   "Kafka Consumer Groups",
 		"vigie-host":     "Host",
 	}
 	if !maps.Equal(got, want) {
