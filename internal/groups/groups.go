@@ -11,6 +11,7 @@
 //     for how long topics keep records.
 //   - members.go asks for groups, their members and committed offsets.
 //   - readings.go joins the two: how far each group is, case by case.
+//   - ages.go finds the first record that a group has not processed.
 //   - series.go shows a round as metrics, metrics.go what the collector says of itself.
 package groups
 
@@ -27,6 +28,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/verdicts"
 )
 
@@ -120,6 +122,9 @@ type Collector struct {
 	cfg    Config
 	client *kgo.Client
 	memory memory
+
+	decompressor kgo.Decompressor
+
 	counts counts
 	latest atomic.Pointer[Round]
 	seen   atomic.Pointer[time.Time] // when a round last got an answer
@@ -138,12 +143,13 @@ func New(cfg Config) (*Collector, error) {
 	}
 	versions := kversion.Stable()
 	versions.SetMaxKeyVersion(offsetFetchKey, offsetFetchNames)
-	client, err := kgo.NewClient(append(options, kgo.MaxVersions(versions), kgo.RequestRetries(1),
+	client, err := kgo.NewClient(append(options, kgo.MaxVersions(versions), kgo.RequestRetries(1), kgo.MaxDecompressBatchBytes(record.MaxDecompressed),
 		kgo.RetryBackoffFn(func(int) time.Duration { return retryPause }))...)
 	if err != nil {
 		return nil, fmt.Errorf("watch groups: %w", err)
 	}
-	return &Collector{cfg: cfg, client: client, memory: newMemory()}, nil
+	decompressor, _ := client.OptValue(kgo.WithDecompressor).(kgo.Decompressor) // it has one
+	return &Collector{cfg: cfg, client: client, memory: newMemory(), decompressor: decompressor}, nil
 }
 
 // Close ends the connections.

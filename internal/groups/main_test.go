@@ -3,6 +3,7 @@ package groups_test
 import (
 	"context"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -130,8 +131,9 @@ func (w *world) topicID(topic string) [16]byte {
 	return [16]byte{}
 }
 
-// join starts a member of a group that reads topics and commits nothing.
-func (w *world) join(group string, topics []string, options ...kgo.Opt) {
+// join starts a member of a group that reads topics and commits nothing. It leaves
+// by what is returned, or with the test.
+func (w *world) join(group string, topics []string, options ...kgo.Opt) (leave func()) {
 	w.t.Helper()
 	member := w.newClient(append(options, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...), kgo.ClientID("member"),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())...)
@@ -142,7 +144,9 @@ func (w *world) join(group string, topics []string, options ...kgo.Opt) {
 			member.PollFetches(ctx)
 		}
 	})
-	w.t.Cleanup(func() { cancel(); polling.Wait() })
+	leave = func() { cancel(); polling.Wait(); member.Close() }
+	w.t.Cleanup(leave)
+	return leave
 }
 
 // await looks until what it sees will do.
@@ -220,3 +224,5 @@ func (c *frozenConn) Write(p []byte) (int, error) {
 	}
 	return c.Conn.Write(p)
 }
+
+func regexpOf(text string) *regexp.Regexp { return regexp.MustCompile(text) }

@@ -2,7 +2,6 @@ package groups
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +53,7 @@ func (s *survey) retention(ctx context.Context) {
 			continue
 		}
 		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			s.asking.fail(anyBroker, "DescribeConfigs", fmt.Errorf("settings of topics: %w", err))
+			s.once(ctx, "retention", t.Name, err)
 			known[t.Name] = kept{id: t.ID, until: until}
 			continue
 		}

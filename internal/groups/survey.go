@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/vigie-dev/vigie/internal/verdicts"
 )
 
@@ -20,10 +22,13 @@ type memory struct {
 	tracks map[verdicts.Place]*track
 	// retention is what each topic keeps.
 	retention map[string]kept
+	ages      ages
+	// said is what was said once and is not again.
+	said map[string]bool
 }
 
 func newMemory() memory {
-	return memory{coordinators: map[string]*Group{}, tracks: map[verdicts.Place]*track{}, retention: map[string]kept{}}
+	return memory{coordinators: map[string]*Group{}, tracks: map[verdicts.Place]*track{}, retention: map[string]kept{}, ages: newAges(), said: map[string]bool{}}
 }
 
 // survey is a round while it is made.
@@ -32,6 +37,8 @@ type survey struct {
 	memory *memory
 	asking *asking
 	round  *Round
+
+	decompressor kgo.Decompressor
 
 	partitions int
 	topics     map[string]*Topic
@@ -47,7 +54,7 @@ type survey struct {
 // what is read meanwhile does not lie beyond the end.
 func (c *Collector) survey(ctx context.Context) *Round {
 	s := &survey{
-		cfg: c.cfg, memory: &c.memory, round: &Round{Started: c.cfg.Now()}, topics: map[string]*Topic{}, ids: map[[16]byte]string{}, groups: map[string]*found{}, unsure: map[int32]bool{},
+		cfg: c.cfg, decompressor: c.decompressor, memory: &c.memory, round: &Round{Started: c.cfg.Now()}, topics: map[string]*Topic{}, ids: map[[16]byte]string{}, groups: map[string]*found{}, unsure: map[int32]bool{},
 		asking: &asking{client: c.client, timeout: c.cfg.Timeout, requests: map[string]int{}, silent: map[int32]error{}},
 	}
 	if err := s.metadata(ctx); err == nil {
@@ -61,9 +68,20 @@ func (c *Collector) survey(ctx context.Context) *Round {
 		s.remember()
 	}
 	s.read()
+	s.ages(ctx)
 	s.judge()
 	s.finish()
 	return s.round
+}
+
+// once says for good what stays unknown for want of a right, which is no failure.
+func (s *survey) once(ctx context.Context, unknown, topic string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.memory.said[unknown] {
+		s.memory.said[unknown] = true
+		s.cfg.Log.WarnContext(ctx, "the user has no right to see a part of the cluster", "unknown", unknown, "topic", topic, "error", err)
+	}
 }
 
 func (s *survey) unlisted(broker int32) {
