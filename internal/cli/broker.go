@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -19,10 +20,13 @@ func brokerCommand() *cli.Command {
 	return &cli.Command{
 		Name: "broker", Usage: "run the embedded broker alone, for services in processes of their own",
 		HideHelpCommand: true,
-		Flags:           append([]cli.Flag{brokerAddrFlag(), dataFlag(), salvageFlag()}, logFlags()...),
+		Flags:           append([]cli.Flag{brokerAddrFlag(), dataFlag(), salvageFlag(), jsonFlag("with --" + flagSalvage + ": print one JSON object")}, logFlags()...),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Bool(flagSalvage) {
 				return salvage(ctx, c)
+			}
+			if c.Bool(flagJSON) {
+				return misusef("broker: --%s needs --%s", flagJSON, flagSalvage)
 			}
 			b, err := startBroker(ctx, c)
 			if err != nil {
@@ -48,12 +52,20 @@ func salvage(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool(flagJSON) {
+		return writeJSON(c.Root().Writer, salvaged{places})
+	}
 	if places == 0 {
 		fmt.Fprintln(c.Root().Writer, "nothing is damaged, and nothing was changed")
 		return nil
 	}
 	fmt.Fprintf(c.Root().Writer, "places given up: %d; their bytes are kept aside in the data folder. Start again, then run `vigie audit`\n", places)
 	return nil
+}
+
+// salvaged is what a salvage did. Fields are added, never renamed.
+type salvaged struct {
+	PlacesGivenUp int `json:"placesGivenUp"`
 }
 
 // partLog is the log of an embedded part. Its telemetry sends nothing away, so
@@ -99,9 +111,29 @@ func topicsCommand() *cli.Command {
 		Name: "topics", Usage: "create the topics that do not exist, and set those that do", HideHelpCommand: true,
 		Description: "Makes the retention of topics that exist longer and the size that they take larger where they are less than is\n" +
 			"needed, and says what it has changed; it makes neither less. What else endangers the promise is listed.",
-		Flags:  append(kafkaFlags(brokerOfInstance()), instanceFlag()),
+		Flags:  append(kafkaFlags(brokerOfInstance()), instanceFlag(), jsonFlag("print one JSON object")),
 		Action: onInstance(topics),
 	}
+}
+
+// prepared is what became of the topics. Fields are added, never renamed.
+type prepared struct {
+	Topics   int            `json:"topics"`
+	Created  []string       `json:"created"`
+	Changed  []topicChange  `json:"changed"`
+	Concerns []topicConcern `json:"concerns"` // what is left
+}
+
+type topicChange struct {
+	Topic    string   `json:"topic"`
+	Settings []string `json:"settings"` // NAME=VALUE
+	Why      string   `json:"why"`
+}
+
+type topicConcern struct {
+	Topic string `json:"topic"`
+	What  string `json:"what"`
+	Fix   string `json:"fix"`
 }
 
 func topics(ctx context.Context, c *cli.Command) error {
@@ -110,20 +142,36 @@ func topics(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	return prepareTopics(ctx, cfg, func(client *kafka.Client, created []string, changed []kafka.Concern) error {
-		w := c.Root().Writer
-		for _, name := range created {
-			fmt.Fprintf(w, "created %s\n", name)
-		}
+		done := prepared{Topics: len(banking.Topics()), Created: append([]string{}, created...), Changed: []topicChange{}, Concerns: []topicConcern{}}
 		for _, change := range changed {
-			fmt.Fprintf(w, "set %s of %s: %s\n", strings.Join(change.Changes(), ", "), change.Topic, change.Text)
+			done.Changed = append(done.Changed, topicChange{change.Topic, change.Changes(), change.Text})
 		}
-		fmt.Fprintf(w, "%d topics are there, %d of them new\n", len(banking.Topics()), len(created))
 		left, err := kafka.CheckTopics(ctx, client, banking.Topics())
 		for _, concern := range left {
-			fmt.Fprintf(w, "%s: %s; change it with `%s`\n", concern.Topic, concern.Text, concern.Fix)
+			done.Concerns = append(done.Concerns, topicConcern{concern.Topic, concern.Text, concern.Fix})
 		}
-		return err
+		if c.Bool(flagJSON) {
+			return errors.Join(writeJSON(c.Root().Writer, done), err)
+		}
+		return errors.Join(done.write(c.Root().Writer), err)
 	})
+}
+
+// write says it to people.
+func (p prepared) write(w io.Writer) error {
+	var text strings.Builder
+	for _, name := range p.Created {
+		fmt.Fprintf(&text, "created %s\n", name)
+	}
+	for _, change := range p.Changed {
+		fmt.Fprintf(&text, "set %s of %s: %s\n", strings.Join(change.Settings, ", "), change.Topic, change.Why)
+	}
+	fmt.Fprintf(&text, "%d topics are there, %d of them new\n", p.Topics, len(p.Created))
+	for _, concern := range p.Concerns {
+		fmt.Fprintf(&text, "%s: %s; change it with `%s`\n", concern.Topic, concern.What, concern.Fix)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
 }
 
 // prepareTopics creates the topics that do not exist, sets those that do, and

@@ -419,9 +419,7 @@ func (s *resolving) finish() error {
 	}
 	var err error
 	if s.json {
-		err = writeJSON(s.out, map[string]int{
-			s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved, "alreadyDecided": s.decided,
-		})
+		err = writeJSON(s.out, s.totals())
 	} else {
 		_, err = fmt.Fprintf(s.out, "%s %d, failed %d, already resolved %d, already decided %d\n", s.verb, s.done, s.failed, s.resolved, s.decided)
 	}
@@ -429,6 +427,11 @@ func (s *resolving) finish() error {
 		return fmt.Errorf("%s not %s", plural(s.failed, "letter"), s.verb)
 	}
 	return err
+}
+
+// totals are the last line for machines.
+func (s *resolving) totals() map[string]int {
+	return map[string]int{s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved, "alreadyDecided": s.decided}
 }
 
 // resolveLetters replays or purges letters, with a progress bar.

@@ -73,15 +73,18 @@ func health(ctx context.Context, c *cli.Command, registry services.Registry) err
 	return err
 }
 
+// healthAnswer is what one URL answered. Fields are added, never renamed.
+type healthAnswer struct {
+	URL    string `json:"url"`
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason,omitempty"` // why not
+}
+
 // healthJSON writes one object for each URL and line, and returns the first error.
 func healthJSON(ctx context.Context, w io.Writer, client *http.Client, urls []string) (first error) {
 	for _, one := range urls {
 		err := checkHealth(ctx, client, one)
-		answer := struct {
-			URL    string `json:"url"`
-			Ready  bool   `json:"ready"`
-			Reason string `json:"reason,omitempty"`
-		}{URL: one, Ready: err == nil}
+		answer := healthAnswer{URL: one, Ready: err == nil}
 		if err != nil {
 			answer.Reason = plain(err)
 		}

@@ -32,7 +32,7 @@ func resetCommand(registry services.Registry) *cli.Command {
 			"a crash, run it again, or just start the services.\n" +
 			"To forget the orders as well, delete the data folder instead.",
 		Flags: append(kafkaFlags("the embedded broker, run from the data folder"),
-			append(databaseFlags(), brokerAddrFlag(), yesFlag())...,
+			append(databaseFlags(), brokerAddrFlag(), yesFlag(), jsonFlag("print one JSON object; needs --"+flagYes))...,
 		),
 		Action: func(ctx context.Context, c *cli.Command) error { return reset(ctx, c, registry.Consumers()) },
 	}
@@ -42,6 +42,9 @@ func resetCommand(registry services.Registry) *cli.Command {
 // groups are. It asks once nothing stands in its way: the broker answers, the
 // storages are locked, and no group has members.
 func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (err error) {
+	if c.Bool(flagJSON) && !c.Bool(flagYes) {
+		return misusef("reset: --%s cannot ask a question; confirm with --%s", flagJSON, flagYes)
+	}
 	database, err := databaseURL(c)
 	if err != nil {
 		return err
@@ -103,19 +106,22 @@ func resetOn(
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
-	question, err := whatResetDoes(ctx, client, ids, ledger, views, database)
+	p, err := planReset(ctx, client, ids, ledger)
 	if err != nil {
 		return err
 	}
-	if err := confirm(c, question); err != nil {
+	if err := confirm(c, p.question(views, storage.Redacted(database))); err != nil {
 		return err
 	}
-	foreign, err := clearAll(ctx, ids, ledger, locked, client, cfg, groupsOf(consumers))
-	if err != nil {
+	if p.ForeignRecords, err = clearAll(ctx, ids, ledger, locked, client, cfg, groupsOf(consumers)); err != nil {
 		return err
 	}
-	if foreign > 0 {
-		fmt.Fprintf(c.Root().Writer, "%d records name orders that cannot have been taken here; order ids go on without regard to them\n", foreign)
+	p.Cleared = consumers.Names()
+	if c.Bool(flagJSON) {
+		return writeJSON(c.Root().Writer, p)
+	}
+	if p.ForeignRecords > 0 {
+		fmt.Fprintf(c.Root().Writer, "%d records name orders that cannot have been taken here; order ids go on without regard to them\n", p.ForeignRecords)
 	}
 	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
 	return nil
@@ -190,55 +196,89 @@ func clearAll(
 	return foreign, kafka.DeleteGroups(client, groups...)
 }
 
-// whatResetDoes says what is cleared, what is kept, and what is gone already.
-func whatResetDoes(
-	ctx context.Context, client *kafka.Client, ids *storage.Store, ledger *paiement.Reset, views []string, database string,
-) (string, error) {
-	var text strings.Builder
-	fmt.Fprintf(&text, "This clears what %s have stored in %s, and where they and paiement are in the topics.\n", listed(views), storage.Redacted(database))
-	text.WriteString("It keeps the order ids, which go on, the idempotency keys, paiement's ledger, and the topics, from which the rest is rebuilt:\n")
-	fmt.Fprintf(&text, "  %-20s %d orders\n", "ledger", ledger.Entries())
+// resetPlan is what a reset clears, what it keeps, and what is gone already.
+// Fields are added, never renamed.
+type resetPlan struct {
+	// Cleared are the services whose state, or position in the topics, is cleared.
+	Cleared []string `json:"cleared"`
+	// LedgerOrders is how many orders the ledger keeps; LedgerLost says that there
+	// was none that could be read.
+	LedgerOrders int64        `json:"ledgerOrders"`
+	LedgerLost   bool         `json:"ledgerLost"`
+	Topics       []resetTopic `json:"topics"`
+	// ReplacedTopics are not those that the services began with, and LedgerKnows
+	// says that the ledger has all that these held.
+	ReplacedTopics []string `json:"replacedTopics"`
+	LedgerKnows    bool     `json:"ledgerKnows"`
+	// DecisionsGone says that the topics lack decisions that the ledger does not
+	// have: orders of their time are set aside as too_old.
+	DecisionsGone bool `json:"decisionsGone"`
+	// KeysLost says that it is not known which idempotency keys were used.
+	KeysLost bool `json:"keysLost"`
+	// ForeignRecords name orders that cannot have been taken here.
+	ForeignRecords int `json:"foreignRecords"`
+}
+
+// resetTopic is what a topic holds, and what it has lost before that.
+type resetTopic struct {
+	Topic   string `json:"topic"`
+	Records int64  `json:"records"`
+	Gone    int64  `json:"gone"`
+}
+
+// planReset looks at what a reset would do.
+func planReset(ctx context.Context, client *kafka.Client, ids *storage.Store, ledger *paiement.Reset) (p resetPlan, err error) {
+	p = resetPlan{
+		LedgerOrders: ledger.Entries(), LedgerLost: ledger.Lost(),
+		ReplacedTopics: append([]string{}, ledger.Replaced()...), LedgerKnows: ledger.Complete(),
+	}
 	unknown := false
 	for _, t := range banking.Topics() {
 		spans, err := kafka.Bounds(ctx, client, t.Name)
 		if err != nil {
-			return "", err
+			return p, err
 		}
-		records, missing := int64(0), int64(0)
+		topic := resetTopic{Topic: t.Name}
 		for _, s := range spans {
-			records, missing = records+s.End-s.Start, missing+s.Start
+			topic.Records, topic.Gone = topic.Records+s.End-s.Start, topic.Gone+s.Start
 			unknown = unknown || s.Start > 0 && !ledger.Knows(s.Partition, s.Start)
 		}
-		fmt.Fprintf(&text, "  %-20s %d records", t.Name, records)
-		if missing > 0 {
-			fmt.Fprintf(&text, "; %d before them are gone, and what was known from them with this", missing)
+		p.Topics = append(p.Topics, topic)
+	}
+	p.DecisionsGone = unknown || len(p.ReplacedTopics) > 0 && !p.LedgerKnows
+	p.KeysLost, err = commande.Lost(ctx, ids)
+	return p, err
+}
+
+// question says it to people.
+func (p resetPlan) question(views []string, database string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "This clears what %s have stored in %s, and where they and paiement are in the topics.\n", listed(views), database)
+	text.WriteString("It keeps the order ids, which go on, the idempotency keys, paiement's ledger, and the topics, from which the rest is rebuilt:\n")
+	fmt.Fprintf(&text, "  %-20s %d orders\n", "ledger", p.LedgerOrders)
+	for _, t := range p.Topics {
+		fmt.Fprintf(&text, "  %-20s %d records", t.Topic, t.Records)
+		if t.Gone > 0 {
+			fmt.Fprintf(&text, "; %d before them are gone, and what was known from them with this", t.Gone)
 		}
 		text.WriteString("\n")
 	}
-	writeLedgerLoss(&text, ledger, unknown)
-	lost, err := commande.Lost(ctx, ids)
-	if err == nil && lost {
-		text.WriteString("commande's storage is new: which idempotency keys were used is lost. A request that a client repeats under a key of\n" +
-			"the last 24 hours makes another order, which is paid once more.\n")
-	}
-	return strings.TrimSuffix(text.String(), "\n"), err
-}
-
-// writeLedgerLoss says what is known of settled orders no longer, and what follows.
-// unknown says that the topics lack what the ledger has not read.
-func writeLedgerLoss(text *strings.Builder, ledger *paiement.Reset, unknown bool) {
-	if ledger.Lost() {
+	if p.LedgerLost {
 		text.WriteString("There is no ledger that could be read: what was decided and purged is known from the topics alone.\n")
 	}
-	replaced := ledger.Replaced()
-	if len(replaced) > 0 {
-		fmt.Fprintf(text, "Not those that the services began with: %s. What the ones before held is gone.\n", strings.Join(replaced, ", "))
-		if ledger.Complete() {
+	if len(p.ReplacedTopics) > 0 {
+		fmt.Fprintf(&text, "Not those that the services began with: %s. What the ones before held is gone.\n", strings.Join(p.ReplacedTopics, ", "))
+		if p.LedgerKnows {
 			text.WriteString("The ledger has all of it, so nothing is decided again; suivi and analyseur will not show it.\n")
 		}
 	}
-	if unknown || len(replaced) > 0 && !ledger.Complete() {
+	if p.DecisionsGone {
 		text.WriteString("Decisions or purges that the ledger does not have are among what is gone: orders of their time that are still in the\n" +
 			"topics will be set aside as too_old.\n")
 	}
+	if p.KeysLost {
+		text.WriteString("commande's storage is new: which idempotency keys were used is lost. A request that a client repeats under a key of\n" +
+			"the last 24 hours makes another order, which is paid once more.\n")
+	}
+	return strings.TrimSuffix(text.String(), "\n")
 }

@@ -97,9 +97,13 @@ func (r Report) Text(limit int) string {
 	return b.String()
 }
 
-// MarshalJSON writes the report for machines. Fields are added, never renamed.
-func (r Report) MarshalJSON() ([]byte, error) {
-	out := jsonReport{
+// MarshalJSON writes the report for machines.
+func (r Report) MarshalJSON() ([]byte, error) { return json.Marshal(r.Document()) }
+
+// Document is the report for machines, which docs/json.md describes. Fields are
+// added, never renamed.
+func (r Report) Document() ReportDocument {
+	out := ReportDocument{
 		Order: r.Order, Status: r.Status, TraceID: r.TraceID, Source: "kafka", Why: r.Why, Reason: r.Outcome.Reason, Next: r.Outcome.Next, Notes: r.Notes,
 		Spans: r.Tree.spans(), Records: []jsonFact{},
 	}
@@ -109,10 +113,11 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	for _, e := range arrangeStory(r.Facts, false) {
 		out.Records = append(out.Records, factJSON(e))
 	}
-	return json.Marshal(out)
+	return out
 }
 
-type jsonReport struct {
+// ReportDocument is a [Report] as JSON has it.
+type ReportDocument struct {
 	Order          string     `json:"order,omitempty"`
 	Status         string     `json:"status,omitempty"`
 	TraceID        string     `json:"traceId,omitempty"`

@@ -90,8 +90,8 @@ func TestADecisionThatWasGivenUpIsNotTakenAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	salvage := bank.Launch(t, "broker", "--salvage", "--data", data)
-	if <-salvage.Done; salvage.Status != 0 {
+	salvage := bank.Launch(t, "broker", "--salvage", "--json", "--data", data)
+	if <-salvage.Done; salvage.Status != 0 || salvage.Stdout.String() != `{"placesGivenUp":3}`+"\n" {
 		t.Fatalf("salvage: exit status %d:\n%s", salvage.Status, salvage.Stderr)
 	}
 	if err := os.RemoveAll(filepath.Join(data, "paiement")); err != nil {

@@ -43,10 +43,13 @@ func TestResetRebuildsTheState(t *testing.T) {
 			t.Errorf("the question does not say %q:\n%s", want, unconfirmed.Stdout)
 		}
 	}
-	reset := bank.Launch(t, "reset", "--yes", "--data", data, "--broker-addr", "127.0.0.1:0")
+	reset := bank.Launch(t, "reset", "--yes", "--json", "--data", data, "--broker-addr", "127.0.0.1:0")
 	<-reset.Done
 	if reset.Status != 0 {
 		t.Fatalf("reset = %d: %s", reset.Status, reset.Stderr)
+	}
+	if l := jsonLines(t, reset.Stdout.String()); len(l) != 1 || len(l[0]["cleared"].([]any)) != 3 || l[0]["ledgerOrders"] != 30.0 || l[0]["ledgerKnows"] == nil {
+		t.Errorf("reset --json: %s", reset.Stdout)
 	}
 
 	// Another seed would decide otherwise, if anything were decided again.

@@ -3,6 +3,7 @@ package system_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestSecuredKafka(t *testing.T) {
 	s.Settled(t, 1)
 
 	t.Setenv("KAFKA_SASL_PASSWORD", password)
-	for _, args := range [][]string{{"topics"}, {"dlq"}, {"audit", "--data", data}} {
+	for _, args := range [][]string{{"topics"}, {"topics", "--json"}, {"dlq"}, {"audit", "--data", data}} {
 		line := append([]string{args[0]}, known...)
 		if args[0] == "dlq" {
 			line = append(line, "list")
@@ -42,6 +43,9 @@ func TestSecuredKafka(t *testing.T) {
 		<-p.Done
 		if p.Status != 0 {
 			t.Errorf("vigie %s = %d: %s%s", args[0], p.Status, p.Stdout, p.Stderr)
+		}
+		if slices.Contains(args, "--json") && p.Stdout.String() != `{"topics":5,"created":[],"changed":[],"concerns":[]}`+"\n" {
+			t.Errorf("vigie topics --json writes %s", p.Stdout)
 		}
 	}
 	p := bank.Launch(t, "topics", "--help")
