@@ -25,6 +25,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/groups"
+	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
@@ -59,7 +60,7 @@ type Config struct {
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "watch consumer groups and the bank, and show them as a page", Address: "127.0.0.1:3005",
-		Catalogue: slices.Concat(Catalogue(), groups.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Catalogue: slices.Concat(Catalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
