@@ -105,7 +105,11 @@ func (s *Server) runEngine() {
 		found[name] = static(one.ServiceDiscoveryConfigs)
 	}
 	e.notified <- found
-	s.own("scraper", func() { _ = e.scraper.Run(e.targets) }, func(context.Context) { e.scraper.Stop() })
+	targets := e.targets
+	s.own("scraper", func() {
+		_ = e.scraper.Run(targets) // until no more come
+		e.scraper.Stop()
+	}, func(context.Context) { s.endTargets() })
 	s.own("rules", e.ruler.Run, func(ctx context.Context) {
 		defer e.endRules()
 		hurry := context.AfterFunc(ctx, e.endRules)
@@ -113,6 +117,21 @@ func (s *Server) runEngine() {
 		e.ruler.Stop()
 	})
 	s.stack.Go("check of blocks", e.store.verify)
+}
+
+// endTargets leaves the scraper none. One that is stopped while it still has some
+// to begin with may begin afterwards, and scrape for ever.
+func (s *Server) endTargets() {
+	s.scraping.Lock()
+	defer s.scraping.Unlock()
+	e := s.engine
+	select {
+	case <-e.targets: // nobody has taken them
+	default:
+	}
+	e.targets <- nil
+	close(e.targets)
+	e.targets = make(chan map[string][]*targetgroup.Group, 1) // what comes now is late
 }
 
 // own runs a part of the engine's until its stop has ended it.
