@@ -386,7 +386,7 @@ func (s *resolving) take(o deadletters.Outcome) {
 	s.failed++
 	s.line(o.Letter, "failed", o.Err)
 	if !s.json && len(s.failures) < maxFailures {
-		s.failures = append(s.failures, fmt.Sprintf("%s (%s): %s", o.Letter.ID, cell(o.Letter.Key), printable(o.Err.Error())))
+		s.failures = append(s.failures, fmt.Sprintf("%s (%s): %s", o.Letter.ID, cell(o.Letter.Key), printable(plain(o.Err))))
 	}
 }
 
@@ -404,7 +404,7 @@ func (s *resolving) line(l deadletters.Letter, outcome string, err error) {
 	}
 	o := jsonOutcome{ID: l.ID.String(), Order: l.Key, Outcome: outcome}
 	if err != nil {
-		o.Error = err.Error()
+		o.Error = plain(err)
 	}
 	_ = writeJSON(s.out, o) // a closed pipe ends the summary too
 }
@@ -471,7 +471,7 @@ func withResolver(ctx context.Context, c *cli.Command, source letterSource, work
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 		defer cancel()
 		if lost := t.Shutdown(flush); lost != nil {
-			fmt.Fprintf(c.Root().ErrWriter, "the spans of this command did not all reach the collector: %v\n", lost)
+			fmt.Fprintf(c.Root().ErrWriter, "the spans of this command did not all reach the collector: %s\n", printable(plain(lost)))
 		}
 	}()
 	inst, err := otelkafka.New(t, otelkafka.Options{})

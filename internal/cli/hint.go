@@ -20,6 +20,10 @@ func hint(err error) string {
 	database := setting(flagDatabase)
 	data := "--" + flagData + " (" + variableData + ") or " + database
 	switch {
+	case outOfFiles(err):
+		return "; raise how many files a process may have open (ulimit -n), and start again"
+	case outOfSpace(err):
+		return "; make room on the disk of " + data + ", and start again"
 	case errors.Is(err, storage.ErrInUse):
 		return "; stop that process or choose another folder with " + data
 	case errors.Is(err, storage.ErrNotWritable):

@@ -73,7 +73,7 @@ func (p *parts) announce(ctx context.Context) error {
 	running, err := instance.Announce(ctx, p.c.String(flagData), i)
 	if err != nil {
 		if ctx.Err() == nil {
-			fmt.Fprintf(p.c.Root().Writer, "Tools will not find this instance by --%s: %v\n", flagData, err)
+			fmt.Fprintf(p.c.Root().Writer, "Tools will not find this instance by --%s: %s\n", flagData, printable(plain(err)))
 		}
 		return nil
 	}

@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,8 +21,30 @@ func plain(err error) string {
 			text = strings.Replace(text, one.Error(), words, 1)
 		}
 	}
+	return plainText(text)
+}
+
+// plainText puts in words what stands in a text of an error of Go's that somebody
+// has made a text of: another program, or a library on its way.
+func plainText(text string) string {
+	for _, one := range []struct{ pattern, words string }{
+		{`(?:read|write|dial) (?:tcp|udp)[46]? (?:\S+->)?(\S+): (?:connect: |read: |write: )?connection refused`, "$1 refuses connections: nothing listens there"},
+		{`(?:read|write|dial) (?:tcp|udp)[46]? (?:\S+->)?(\S+): (?:read: |write: )?(?:connection reset by peer|broken pipe)`, "$1 broke the connection off"},
+		{`(?:read|write|dial) (?:tcp|udp)[46]? (?:\S+->)?(\S+): (?:connect: )?(?:i/o timeout|connection timed out)`, "$1 does not answer in time"},
+		{`(?:read|write|dial) (?:tcp|udp)[46]? (?:\S+->)?(\S+): connect: (?:no route to host|network is unreachable)`, "$1 cannot be reached from here"},
+		{`(?:dial (?:tcp|udp)[46]?: )?lookup (\S+?)(?: on \S+)?: no such host`, "there is no host $1"},
+		{`context deadline exceeded(?: \(Client\.Timeout exceeded while awaiting headers\))?`, noAnswer},
+		{`context canceled`, interrupted},
+	} {
+		text = regexp.MustCompile(one.pattern).ReplaceAllString(text, one.words)
+	}
 	return text
 }
+
+const (
+	noAnswer    = "no answer in time"
+	interrupted = "interrupted before it was done"
+)
 
 // inside returns the errors that an error is made of, outer ones first.
 func inside(err error) []error {
@@ -56,9 +78,6 @@ func plainOne(err error) string {
 	case *time.ParseError:
 		return strconv.Quote(e.Value) + " is not a time such as 2026-05-01T00:00:00Z"
 	}
-	if err == context.DeadlineExceeded { //nolint:errorlint // the chain has been walked
-		return "no answer in time"
-	}
 	return ""
 }
 
@@ -68,6 +87,8 @@ func plainFile(err error) string {
 		return " does not exist"
 	case errors.Is(err, fs.ErrPermission):
 		return " cannot be used: its permissions do not allow it"
+	case outOfFiles(err):
+		return " cannot be opened: this process has as many files open as it may"
 	case errors.Is(err, syscall.EISDIR):
 		return " is a folder, not a file"
 	case errors.Is(err, syscall.ENOTDIR):
@@ -75,6 +96,17 @@ func plainFile(err error) string {
 	default:
 		return ": " + err.Error()
 	}
+}
+
+// outOfFiles says whether a file or a connection could not be opened for want of a
+// descriptor.
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// outOfSpace says whether a disk, or a share of it, is full.
+func outOfSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // plainNetwork is what became of a connection.
@@ -92,6 +124,8 @@ func plainNetwork(e *net.OpError) string {
 		return where + "cannot be reached from here"
 	case e.Timeout():
 		return where + "does not answer in time"
+	case outOfFiles(e):
+		return where + "cannot be reached: this process has as many files open as it may"
 	case e.Op == "listen" && errors.Is(e, syscall.EADDRINUSE):
 		return where + "is in use by another process"
 	default:

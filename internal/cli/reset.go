@@ -113,9 +113,12 @@ func resetOn(
 	if err := confirm(c, p.question(views, storage.Redacted(database))); err != nil {
 		return err
 	}
-	if p.ForeignRecords, err = clearAll(ctx, ids, ledger, locked, client, cfg, groupsOf(consumers)); err != nil {
+	bar := newBar(c.Root().ErrWriter, "clearing")
+	defer bar.finish()
+	if p.ForeignRecords, err = clearAll(ctx, ids, ledger, locked, client, cfg, groupsOf(consumers), bar.draw); err != nil {
 		return err
 	}
+	bar.finish()
 	p.Cleared = consumers.Names()
 	if c.Bool(flagJSON) {
 		return writeJSON(c.Root().Writer, p)
@@ -183,17 +186,24 @@ func stampsOf(ctx context.Context, database, service string) (stamps map[string]
 // returns what [commande.SkipIDs] does.
 func clearAll(
 	ctx context.Context, ids *storage.Store, ledger *paiement.Reset, locked *storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
+	draw func(done, total int64),
 ) (foreign int, err error) {
-	if foreign, err = commande.SkipIDs(ctx, ids, kafka.Cluster{Config: cfg, Client: client}); err != nil {
-		return foreign, err
+	steps := []func() error{
+		func() (err error) {
+			foreign, err = commande.SkipIDs(ctx, ids, kafka.Cluster{Config: cfg, Client: client})
+			return err
+		},
+		func() error { return ledger.Do(ctx) },
+		func() error { return locked.Clear(ctx) },
+		func() error { return kafka.DeleteGroups(client, groups...) },
 	}
-	if err := ledger.Do(ctx); err != nil {
-		return foreign, err
+	for i, step := range steps {
+		draw(int64(i), int64(len(steps)))
+		if err := step(); err != nil {
+			return foreign, err
+		}
 	}
-	if err := locked.Clear(ctx); err != nil {
-		return foreign, err
-	}
-	return foreign, kafka.DeleteGroups(client, groups...)
+	return foreign, nil
 }
 
 // resetPlan is what a reset clears, what it keeps, and what is gone already.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -31,39 +32,77 @@ func isTerminal(w io.Writer) bool {
 	return ok && (isatty.IsTerminal(file.Fd()) || isatty.IsCygwinTerminal(file.Fd()))
 }
 
-// bar shows how far a long command is, on a terminal; elsewhere it is silent.
+// barAfter is how long a command may take without a bar.
+const barAfter = time.Second
+
+// bar shows how far a command is that takes longer than a second, on a terminal;
+// elsewhere it is silent.
 type bar struct {
-	w    io.Writer // nil where nobody watches
-	what string
-	bar  *progressbar.ProgressBar
+	what  string
+	after *time.Timer // nil where nobody watches
+
+	mu          sync.Mutex
+	w           io.Writer
+	shown       bool
+	done, total int64
+	bar         *progressbar.ProgressBar
 }
 
 func newBar(w io.Writer, what string) *bar {
 	if !isTerminal(w) {
-		w = nil
+		return &bar{what: what}
 	}
-	return &bar{w: w, what: what}
+	return newBarAfter(w, what, barAfter)
 }
 
-// draw shows how much is done. One goroutine at a time calls it.
+func newBarAfter(w io.Writer, what string, after time.Duration) *bar {
+	b := &bar{w: w, what: what}
+	b.after = time.AfterFunc(after, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.shown = b.w != nil
+		b.show()
+	})
+	return b
+}
+
+// draw shows how much is done, once it is time for that.
 func (b *bar) draw(done, total int64) {
-	if b.w == nil {
+	if b.after == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done, b.total = done, total
+	b.show()
+}
+
+// show draws what is known. The caller has the lock.
+func (b *bar) show() {
+	if !b.shown || b.total == 0 {
 		return
 	}
 	if b.bar == nil {
-		b.bar = progressbar.NewOptions64(total,
+		b.bar = progressbar.NewOptions64(b.total,
 			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(b.what), progressbar.OptionShowCount(),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 	}
-	_ = b.bar.Set64(done) // what cannot be drawn is not drawn
+	b.bar.ChangeMax64(b.total)
+	_ = b.bar.Set64(b.done) // what cannot be drawn is not drawn
 }
 
 // finish removes the bar, so that what follows starts on an empty line.
 func (b *bar) finish() {
+	if b.after == nil {
+		return
+	}
+	b.after.Stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.bar != nil {
 		_ = b.bar.Finish()
-		b.bar = nil
 	}
+	b.w, b.shown, b.bar = nil, false, nil
 }
 
 // errNotConfirmed: a question was not answered with yes.

@@ -77,13 +77,25 @@ func TestTheBarIsForTerminals(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("a bar was drawn into %q", &out)
 	}
-	drawn := &bar{w: &out, what: "reading"}
+	quick := newBarAfter(&out, "reading", time.Hour)
+	quick.draw(1, 2)
+	quick.finish()
+	if out.Len() != 0 {
+		t.Errorf("of what took no time a bar was drawn: %q", &out)
+	}
+	drawn := newBarAfter(&out, "reading", time.Hour)
+	drawn.draw(1, 3)
+	drawn.shown = true // its time has come
 	for i := range int64(3) {
 		drawn.draw(i+1, 3)
 	}
 	drawn.finish()
 	if !strings.Contains(out.String(), "reading") || !strings.HasSuffix(out.String(), "\r") {
 		t.Errorf("the bar was drawn as %q", &out)
+	}
+	until := out.Len()
+	if drawn.draw(3, 3); out.Len() != until {
+		t.Errorf("after its end the bar was drawn as %q", out.String()[until:])
 	}
 }
 

@@ -66,7 +66,7 @@ func runTop(ctx context.Context, c *cli.Command, registry services.Registry) err
 		return err
 	}
 	defer client.Close()
-	watcher := top.Watcher{Prometheus: client, Now: time.Now}
+	watcher := top.Watcher{Prometheus: client, Now: time.Now, Words: plain}
 	for _, s := range registry {
 		watcher.Services = append(watcher.Services, top.Service{Name: s.Name, Group: s.Group})
 	}

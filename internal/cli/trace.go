@@ -258,12 +258,12 @@ func addSpans(ctx context.Context, c *cli.Command, report *traces.Report) error 
 	case errors.Is(err, errNeedsSpans):
 		report.Why = "Jaeger is not used"
 	case !errors.Is(err, traces.ErrUnknownTrace):
-		report.Why = err.Error()
+		report.Why = plain(err)
 		report.Notes = append(report.Notes, howToSwitchOn)
 	case !traces.Sampled(report.Facts):
 		report.Why = "the trace was not sampled, its traceparent says so"
 	default:
-		report.Why = err.Error()
+		report.Why = plain(err)
 		report.Notes = append(report.Notes, missingSpans(time.Since(report.Facts[len(report.Facts)-1].Time))...)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
@@ -177,7 +178,9 @@ func (p *parts) startServices(ctx context.Context, registry services.Registry) e
 	if err != nil {
 		return err
 	}
-	return waitReady(ctx, started)
+	bar := newBar(p.c.Root().ErrWriter, "rebuilding the ledger")
+	defer bar.finish()
+	return waitReady(ctx, started, bar.draw)
 }
 
 func (p *parts) stopServices(names []string) func(context.Context) error {
@@ -228,14 +231,18 @@ func alignOwn(ctx context.Context, c *cli.Command, addresses []string) error {
 	})
 }
 
-// waitReady returns when every service can do its work.
-func waitReady(parent context.Context, running []*service.Service) error {
+// waitReady returns when every service can do its work. Meanwhile it draws how far a
+// rebuild is.
+func waitReady(parent context.Context, running []*service.Service, draw func(done, total int64)) error {
 	ctx, cancel := context.WithTimeout(parent, readyTimeout)
 	defer cancel()
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
 	for _, s := range running {
 		for err := s.Ready(ctx); err != nil; err = s.Ready(ctx) {
+			if rebuilding, ok := errors.AsType[*paiement.RebuildingError](err); ok {
+				draw(rebuilding.Done, rebuilding.Total)
+			}
 			select {
 			case failure := <-s.Failed():
 				return fmt.Errorf("%s: %w", s.Name(), failure)

@@ -123,13 +123,18 @@ type Watcher struct {
 	Prometheus *promapi.Client
 	Services   []Service
 	Now        func() time.Time
+	// Words says an error in words for people; nil takes the error's own.
+	Words func(error) string
 }
 
 // Look asks for everything side by side. It does not fail: what it does not get
 // is unknown in the frame, which says why.
 func (w Watcher) Look(ctx context.Context) Frame {
 	f := Frame{At: w.Now().UTC(), Prometheus: w.Prometheus.URL()}
-	q := &questions{ctx: ctx, prometheus: w.Prometheus, at: f.At, answers: map[string]model.Vector{}}
+	q := &questions{ctx: ctx, prometheus: w.Prometheus, at: f.At, answers: map[string]model.Vector{}, words: w.Words}
+	if q.words == nil {
+		q.words = error.Error
+	}
 	q.group.SetLimit(8)
 	for name, query := range queries() {
 		q.ask(name, query)
@@ -189,6 +194,7 @@ type questions struct {
 	ctx        context.Context //nolint:containedctx // of one call of Look
 	prometheus *promapi.Client
 	at         time.Time
+	words      func(error) string
 	group      errgroup.Group
 
 	mu      sync.Mutex
@@ -224,7 +230,7 @@ func (q *questions) problem() string {
 	}
 	texts := make([]string, len(q.errs))
 	for i, err := range q.errs {
-		texts[i] = err.Error()
+		texts[i] = q.words(err)
 	}
 	return slices.Min(texts)
 }

@@ -366,5 +366,13 @@ func (p *rebuildProgress) Check(context.Context) error {
 	if reason := p.waits.Load(); reason != nil && *reason != nil {
 		return fmt.Errorf("rebuilding from the topics: %w", *reason)
 	}
-	return fmt.Errorf("rebuilding from the topics, %d of %d records read", p.done.Load(), p.total.Load())
+	return &RebuildingError{p.done.Load(), p.total.Load()}
+}
+
+// RebuildingError says how far a rebuild of the ledger is, in records.
+type RebuildingError struct{ Done, Total int64 }
+
+// Error says so in words.
+func (e *RebuildingError) Error() string {
+	return fmt.Sprintf("rebuilding from the topics, %d of %d records read", e.Done, e.Total)
 }

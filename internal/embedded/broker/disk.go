@@ -14,7 +14,7 @@ import (
 
 // ErrDisk: the disk did not keep what was written, or took no more of it. What
 // the broker had acknowledged is stored; it stops, and acknowledges nothing else.
-var ErrDisk = errors.New("the broker's disk failed")
+var ErrDisk = errors.New("the broker cannot store what it was given")
 
 // disk makes durable what kfake writes, before any answer leaves: kfake itself
 // would sync each batch, and not look at the error. Answers that wait at the same
