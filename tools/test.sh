@@ -37,10 +37,21 @@ run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	CGO_ENABLED=$cgo go -C "$module" test -json -timeout 1h $race $packages "$@" || status=1
 }
 
+# Of the whole system, what the race detector has no part in (files without it
+# by their build constraint) is run once, without it.
+without_race() {
+	[ -n "$RACE" ] || return 0 # it has been run
+	tests=$(grep -l '^//go:build !race' test/system/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z]*\)(.*/\1/p' | paste -s -d '|' -)
+	run '' . ./test/system -run "^($tests)\$" "$@"
+}
+
 if [ -n "${PKGS:-}" ]; then
 	for package in $PKGS; do
 		place=$(sh tools/modules.sh "$package")
 		run "$RACE" "${place% *}" "${place#* }" "$@"
+		case $place in
+		'. ./...' | '. ./test/...' | '. ./test/system'*) without_race "$@" ;;
+		esac
 	done
 	exit $status
 fi
@@ -53,6 +64,7 @@ for module in $modules; do
 		else
 			# The longest first, so that nothing waits for it in the end.
 			run "$RACE" . "./test/system $(go list ./... | grep -v -e /monitoring -e /test/system)" "$@"
+			without_race "$@"
 		fi
 		# Files are checked there, by much of Prometheus: the race detector
 		# would find nothing, and have all of it compiled once more.

@@ -1,3 +1,5 @@
+//go:build !race || whole
+
 package system_test
 
 import (
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
+	"github.com/vigie-dev/vigie/services"
 )
 
 // What keeps a start from succeeding is reported in one line that names the
@@ -27,10 +30,7 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	unused := []string{
-		"--broker-addr", "127.0.0.1:0", "--commande-addr", "127.0.0.1:0", "--suivi-addr", "127.0.0.1:0",
-		"--analyseur-addr", "127.0.0.1:0", "--paiement-addr", "127.0.0.1:0",
-	}
+	unused := bank.FreePorts(services.All())
 	for name, tt := range map[string]struct {
 		status int
 		args   []string
@@ -50,7 +50,7 @@ func TestAFailedStartNamesTheSetting(t *testing.T) {
 		"bad log format":        {2, append(slices.Clone(unused), "--data", t.TempDir(), "--log-format", "xml"), []string{"log-format", "auto, text, json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := bank.Launch(t, append([]string{"up"}, tt.args...)...)
+			p := bank.Launch(t, tt.args...)
 			<-p.Done
 			if p.Status != tt.status {
 				t.Errorf("exit status %d, want %d", p.Status, tt.status)
@@ -76,8 +76,7 @@ func TestStorageOfAnotherClusterIsRefused(t *testing.T) {
 	s.MustOrder(t, "1")
 	s.Settled(t, 1)
 	s.Program.Stop()
-	p := bank.Launch(t, "up", "--data", t.TempDir(), "--database-url", state, "--broker-addr", "127.0.0.1:0", "--commande-addr", "127.0.0.1:0",
-		"--suivi-addr", "127.0.0.1:0", "--analyseur-addr", "127.0.0.1:0", "--paiement-addr", "127.0.0.1:0")
+	p := bank.Launch(t, append(bank.FreePorts(services.All()), "--data", t.TempDir(), "--database-url", state)...)
 	<-p.Done
 	if text := p.Stderr.String(); p.Status != 1 || !strings.Contains(text, "belongs to another cluster") || !strings.Contains(text, "--data") {
 		t.Errorf("exit status %d: %s", p.Status, text)

@@ -7,6 +7,11 @@
 // (away, postgres), the HTTP edge (edge, contract, idempotency), what is wrong at
 // the start (errors, secured), what the system shows of itself (metrics, prometheus, privacy,
 // records, telemetry, tracetree), a new service (services), a backup (restore).
+//
+// What the race detector slows down several times without a chance of finding
+// more, since the files beside it have all of the system at work at once, says
+// !race in its build constraint; `make test` runs it without. The tag whole puts
+// it back.
 package system_test
 
 import (

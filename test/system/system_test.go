@@ -133,7 +133,7 @@ func nothingIsForgottenOrDoubledAcrossRestarts(t *testing.T, start bank.Deployme
 		bank.Eventually(t, func() error { // enough is under way
 			var st bank.Statistics
 			bank.GetJSON(t, s.Analyseur+"/statistics", &st)
-			if st.TotalTransactions < int64(100*(round+1)) {
+			if st.TotalTransactions < int64(40*(round+1)) {
 				return fmt.Errorf("%d payments counted", st.TotalTransactions)
 			}
 			return nil
