@@ -299,7 +299,7 @@ func TestHostileInputsStayWithinTheCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const groups = 20 // more instrumentations than a service has any use for
+	const groups = 10 // more instrumentations than a service has any use for
 	for group := range groups {
 		inst, err := New(r.Telemetry, Options{
 			ConsumerGroup: hostileText(group), Produces: []string{"out"}, Consumes: []string{"in"}, Conventions: true,

@@ -19,7 +19,6 @@ func CheckOpenMetrics(page string) error {
 	const label = `[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\]|\\[\\n"])*"`
 	const labels = `(?:` + label + `(?:,` + label + `)*)?`
 	c := openMetrics{
-		labelForm:  regexp.MustCompile(label),
 		sampleForm: regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(` + labels + `)\})? (\S+)( # \{(` + labels + `)\} \S+(?: \S+)?)?$`),
 		names:      map[string]string{}, series: map[string]bool{},
 	}
@@ -41,7 +40,7 @@ func CheckOpenMetrics(page string) error {
 
 // openMetrics is how far a page has been read.
 type openMetrics struct {
-	labelForm, sampleForm *regexp.Regexp
+	sampleForm *regexp.Regexp
 
 	errs   []error
 	names  map[string]string // each name that is taken, and the family that takes it
@@ -124,7 +123,7 @@ func (c *openMetrics) sample(line string) {
 	if match[4] != "" {
 		c.exemplar(line, suffix, match[5])
 	}
-	names := c.labelForm.FindAllString(match[2], -1)
+	names := split(match[2])
 	slices.Sort(names)
 	if id := match[1] + strings.Join(names, ","); c.series[id] {
 		c.fail(line, "comes twice")
@@ -134,13 +133,29 @@ func (c *openMetrics) sample(line string) {
 	c.inGroup(line, suffix, names, value)
 }
 
+// split returns each of the labels, which have their form.
+func split(labels string) (each []string) {
+	for labels != "" {
+		end := strings.IndexByte(labels, '"') + 1
+		for labels[end] != '"' {
+			if labels[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		each = append(each, labels[:end+1])
+		labels = strings.TrimPrefix(labels[end+1:], ",")
+	}
+	return each
+}
+
 // exemplar checks where an exemplar stands, and its length: 128 characters of names and values.
 func (c *openMetrics) exemplar(line, suffix, labels string) {
 	if suffix != "_bucket" && suffix != "_total" {
 		c.fail(line, "has an exemplar")
 	}
 	characters := 0
-	for _, label := range c.labelForm.FindAllString(labels, -1) {
+	for _, label := range split(labels) {
 		name, value, _ := strings.Cut(label, "=")
 		value, _ = strconv.Unquote(value)
 		characters += utf8.RuneCountInString(name) + utf8.RuneCountInString(value)
