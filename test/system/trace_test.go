@@ -262,7 +262,7 @@ func TestTracingStopsAtOnce(t *testing.T) {
 	defer silent.Close()
 	p := bank.Launch(t, "trace", "--jaeger-url", silent.URL, "4bf92f3577b34da6a3ce929d0e0e4736")
 	<-requested
-	if status := p.Stop(); status != 1 || !strings.Contains(p.Stderr.String(), "context canceled") {
+	if status := p.Stop(); status != 1 || !strings.Contains(p.Stderr.String(), "interrupted before it was done") {
 		t.Errorf("status %d: %s", status, p.Stderr)
 	}
 }
