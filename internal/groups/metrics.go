@@ -53,8 +53,8 @@ func Catalogue() telemetry.Catalogue {
 			Help: "Requests to brokers.",
 		},
 		{
-			Name: failuresTotal, Kind: telemetry.Counter, Labels: []string{"request", "kind"}, Bound: "requests that a round makes, kinds of failure", MaxSeries: len(requests()) * len(kinds()),
-			Help: "Requests that a broker did not answer, or answered with an error; of a round, each broker's once.",
+			Name: failuresTotal, Kind: telemetry.Counter, Labels: []string{"kind"}, Bound: "kinds of failure", MaxSeries: len(kinds()),
+			Help: "Requests that a broker did not answer, or answered with an error, each kind of request once for a broker and round.",
 		},
 		{
 			Name: leftOutMetric, Kind: telemetry.Gauge, Labels: []string{"what"}, Bound: "topics, partitions, groups, readings or ages", MaxSeries: 5,
@@ -90,9 +90,9 @@ func (c *Collector) Export(t *telemetry.Telemetry) error {
 	}
 	for _, request := range requests() {
 		c.counts.requests.Add(ctx, 0, label("request", request))
-		for _, kind := range kinds() {
-			c.counts.failures.Add(ctx, 0, metric.WithAttributes(attribute.String("request", request), attribute.String("kind", string(kind))))
-		}
+	}
+	for _, kind := range kinds() {
+		c.counts.failures.Add(ctx, 0, label("kind", string(kind)))
 	}
 	started := c.cfg.Now()
 	_, err := instruments.Observe([]string{roundAge, roundDuration, leftOutMetric, unknownLags, unknownAges}, func(_ context.Context, o telemetry.Observation) error {
@@ -164,6 +164,6 @@ func (c *counts) add(ctx context.Context, r *Round) {
 		c.requests.Add(ctx, int64(n), label("request", request))
 	}
 	for _, f := range r.Failures {
-		c.failures.Add(ctx, 1, metric.WithAttributes(attribute.String("request", f.Request), attribute.String("kind", string(f.Kind))))
+		c.failures.Add(ctx, 1, label("kind", string(f.Kind)))
 	}
 }

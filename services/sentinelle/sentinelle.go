@@ -105,6 +105,9 @@ func wire(b *service.Base, cfg Config) error {
 		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
+	if !hasBank(cfg.Around) {
+		return nil
+	}
 	return serveTraces(b, cfg.Around.Traces)
 }
 

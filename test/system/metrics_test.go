@@ -103,7 +103,8 @@ func lagSeries(all map[string]float64) (n int) {
 // shape leaves what does not vary from run to run.
 func shape(page string) string {
 	var out []string
-	foreign := regexp.MustCompile(`^(# (HELP|TYPE) )?(go_|promhttp_|process_(cpu|max_fds|network|open_fds|resident|start|virtual))`)
+	// What sentinelle sees of the cluster follows its rounds.
+	foreign := regexp.MustCompile(`^(# (HELP|TYPE) )?(go_|promhttp_|process_(cpu|max_fds|network|open_fds|resident|start|virtual)|kafka_(broker|topic|consumergroup))`)
 	// Which payment status the order gets follows from the seed; nothing here
 	// depends on how many requests a test sent.
 	polled := regexp.MustCompile(`route="(/statistics|/orders/\{id\}/status)"`)
