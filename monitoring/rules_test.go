@@ -70,25 +70,34 @@ func TestRulesAskForKnownMetrics(t *testing.T) {
 	}
 }
 
-// uid is a dashboard's name in its address.
-func uid(t *testing.T, file string) string {
+// board returns a dashboard's name in its address, and its variables.
+func board(t *testing.T, file string) (string, []string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var board struct{ UID string }
+	var board struct {
+		UID        string
+		Templating struct{ List []struct{ Name string } }
+	}
 	if err := json.Unmarshal(text, &board); err != nil || board.UID == "" {
 		t.Fatalf("%s has no uid: %v", file, err)
 	}
-	return board.UID
+	var variables []string
+	for _, v := range board.Templating.List {
+		variables = append(variables, v.Name)
+	}
+	return board.UID, variables
 }
 
 // Someone who is woken by an alert learns what it means and what to do.
 func TestAlertsAreComplete(t *testing.T) {
-	boards := map[string]bool{}
+	variable := regexp.MustCompile(`&?var-(\w+)=\{\{ \$labels\.\w+ \}\}`)
+	boards := map[string][]string{}
 	for _, file := range files(t, "grafana/dashboards/*.json") {
-		boards["http://localhost:3000/d/"+uid(t, file)] = true
+		address, variables := board(t, file)
+		boards["http://localhost:3000/d/"+address] = variables
 	}
 	for name, alert := range alerts(t) {
 		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
@@ -111,8 +120,18 @@ func TestAlertsAreComplete(t *testing.T) {
 		} else if _, err := os.Stat(filepath.Join("runbooks", path.Base(url))); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if url := alert.Annotations["dashboard_url"]; !boards[url] {
-			t.Errorf("%s: dashboard_url %q is none of %v", name, url, boards)
+		address, query, _ := strings.Cut(alert.Annotations["dashboard_url"], "?")
+		variables, ok := boards[address]
+		if !ok {
+			t.Errorf("%s: dashboard_url %q is none of %v", name, address, boards)
+		}
+		for _, set := range variable.FindAllStringSubmatch(query, -1) {
+			if !slices.Contains(variables, set[1]) {
+				t.Errorf("%s: %s has no variable %s", name, address, set[1])
+			}
+		}
+		if rest := variable.ReplaceAllString(query, ""); rest != "" {
+			t.Errorf("%s: dashboard_url has %q, want var-NAME={{ $labels.… }}", name, rest)
 		}
 	}
 }

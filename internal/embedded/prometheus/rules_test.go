@@ -16,7 +16,8 @@ import (
 
 // metrics are some that services have.
 func metrics() []string {
-	return slices.Concat(telemetry.Common().Names(), service.Common().Names(), service.ConsumerCatalogue().Names(), []string{"payments_total"})
+	return slices.Concat(telemetry.Common().Names(), service.Common().Names(), service.ConsumerCatalogue().Names(),
+		[]string{"payments_total", "kafka_brokers", "kafka_consumergroup_state", "kafka_consumergroup_purged_offsets"})
 }
 
 // Of the shipped rules those about the broker's exporter, the host and the
@@ -39,7 +40,7 @@ func TestRulesWithoutTheirPartAreLeftOut(t *testing.T) {
 			}
 			names := ruleNames(t, s)
 			for file, want := range map[string]bool{
-				"services.yml": true, "consumers.yml": true, "banking.yml": true, "monitoring.yml": true,
+				"services.yml": true, "consumers.yml": true, "cluster.yml": true, "banking.yml": true, "monitoring.yml": true,
 				"kafka.yml": false, "host.yml": false, "jvm.yml": false,
 			} {
 				for _, name := range shippedNames(t, "rules/"+file) {
