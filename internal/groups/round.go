@@ -1,7 +1,7 @@
 package groups
 
 import (
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/verdicts"
@@ -97,10 +97,11 @@ type Topic struct {
 	Retention verdicts.Topic
 }
 
-// partition finds a partition, nil where there is none.
+// partition finds a partition, nil where there is none. Of the others it looks at
+// the ids alone: their leaders may be answering at the same time.
 func (t *Topic) partition(id int32) *Partition {
-	i, found := slices.BinarySearchFunc(t.Partitions, id, func(p Partition, id int32) int { return int(p.ID) - int(id) })
-	if !found {
+	i := sort.Search(len(t.Partitions), func(i int) bool { return t.Partitions[i].ID >= id })
+	if i == len(t.Partitions) || t.Partitions[i].ID != id {
 		return nil
 	}
 	return &t.Partitions[i]
