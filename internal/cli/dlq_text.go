@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/table"
 )
 
 // printLetters writes the letters of a list, for people or as JSON lines.
@@ -42,20 +42,18 @@ func printLetter(w io.Writer, l deadletters.Whole, asJSON bool) error {
 // each reason.
 func writeTable(w io.Writer, listing deadletters.Listing, f deadletters.Filter, now time.Time) error {
 	if len(listing.Letters) > 0 {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		header, state := "ID\tAGE\tREASON\tCLASS\tGROUP\tTRIES\tORDER\tFROM", ""
+		letters := table.Table{Header: []string{"ID", "AGE", "REASON", "CLASS", "GROUP", "TRIES", "ORDER", "FROM"}}
 		if !f.Open {
-			header += "\tSTATE"
+			letters.Header = append(letters.Header, "STATE")
 		}
-		fmt.Fprintln(table, header)
 		for _, l := range listing.Letters {
+			row := []string{l.ID.String(), age(now.Sub(l.FailedAt)), l.Reason, cell(l.Class), cell(l.Group), tries(l), cell(l.Key), origin(l)}
 			if !f.Open {
-				state = "\t" + stateOf(l, now)
+				row = append(row, stateOf(l, now))
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", l.ID, age(now.Sub(l.FailedAt)), l.Reason, cell(l.Class),
-				cell(l.Group), tries(l), cell(l.Key), origin(l), state)
+			letters.Add(row...)
 		}
-		if err := table.Flush(); err != nil {
+		if err := printTable(w, letters); err != nil {
 			return fmt.Errorf("write letters: %w", err)
 		}
 		fmt.Fprintln(w)
@@ -127,9 +125,8 @@ func byReason(letters []deadletters.Letter) string {
 
 // writeLetter writes all that there is of a letter, for a person.
 func writeLetter(w io.Writer, l deadletters.Whole, now time.Time) error {
-	var b bytes.Buffer
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
+	var facts table.Table
+	row := func(name, value string) { facts.Add(name, value) }
 	row("id", l.ID.String())
 	row("order", printable(l.Key))
 	row("state", stateOf(l.Letter, now))
@@ -142,21 +139,20 @@ func writeLetter(w io.Writer, l deadletters.Whole, now time.Time) error {
 		row("reason", fmt.Sprintf("%s (%s, tried %s)", l.Reason, printable(l.Class), plural(l.Attempts, "time")))
 		row("error", printable(l.Message))
 	}
-	writeHeaders(table, "headers", l.Headers)
-	writeHeaders(table, "trace", l.Trace)
-	_ = table.Flush() // into memory
-	b.WriteString("\n" + valueText(l.Value))
-	_, err := b.WriteTo(w)
+	text := facts.Plain() + headersText("headers", l.Headers) + headersText("trace", l.Trace) + "\n" + valueText(l.Value)
+	_, err := io.WriteString(w, text)
 	return err
 }
 
-func writeHeaders(w io.Writer, title string, headers []record.Header) {
-	if len(headers) > 0 {
-		fmt.Fprintf(w, "\n%s\n", title)
+func headersText(title string, headers []record.Header) string {
+	if len(headers) == 0 {
+		return ""
 	}
+	var all table.Table
 	for _, h := range headers {
-		fmt.Fprintf(w, "  %s\t%s\n", printable(h.Key), printable(string(h.Value)))
+		all.Add("  "+printable(h.Key), printable(string(h.Value)))
 	}
+	return "\n" + title + "\n" + all.Plain()
 }
 
 // valueText writes a record's value: JSON indented, other text as lines, and

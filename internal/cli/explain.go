@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -23,6 +22,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/promapi"
+	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/monitoring"
 	"github.com/vigie-dev/vigie/services"
@@ -46,7 +46,7 @@ func explainCommand(registry services.Registry) *cli.Command {
 			"   vigie explain\n" +
 			"   vigie explain ConsumerLagHigh\n" +
 			"   vigie explain DeadLetters --json | jq -r '.orders[].id'",
-		Flags: append(kafkaFlags(brokerOfInstance()), instanceFlag(), prometheus,
+		Flags: append(slices.Concat(kafkaFlags(brokerOfInstance()), askerFlags()), instanceFlag(), prometheus,
 			&cli.StringFlag{
 				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Category: where, Validator: aURL,
 				Usage: "`URL` of suivi, which knows the orders that wait (default: that of the instance, else http://" + suivi.Definition().Address + ")",
@@ -77,6 +77,13 @@ func runExplain(ctx context.Context, c *cli.Command, registry services.Registry)
 	if err != nil {
 		running = instance.Instance{} // the defaults are asked
 	}
+	if running.Certificate != "" && !c.IsSet(flagHTTPCA) {
+		_ = c.Set(flagHTTPCA, running.Certificate) // the command has the flag
+	}
+	ask, err := newAsker(c)
+	if err != nil {
+		return err
+	}
 	prometheus, err := promapi.New(promapi.Config{
 		URL: nearestPrometheus(c), Timeout: c.Duration(flagTimeout),
 	})
@@ -85,7 +92,7 @@ func runExplain(ctx context.Context, c *cli.Command, registry services.Registry)
 	}
 	defer prometheus.Close()
 	now := time.Now()
-	report := explain.Explain(ctx, explainSource(c, registry, running, prometheus), alert, now)
+	report := explain.Explain(ctx, explainSource(c, ask, registry, running, prometheus), alert, now)
 	if c.Bool(flagJSON) {
 		err = writeJSON(c.Root().Writer, report)
 	} else {
@@ -106,20 +113,19 @@ func printBook(w io.Writer, book explain.Book, asJSON bool) error {
 		}
 		return nil
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ALERT\tSEVERITY\tMEANS")
+	alerts := table.Table{Header: []string{"ALERT", "SEVERITY", "MEANS"}}
 	for _, a := range book {
 		meaning, _, _ := strings.Cut(strings.ReplaceAll(a.Sections["Meaning"], "\n", " "), ". ")
-		fmt.Fprintf(table, "%s\t%s\t%s\n", a.Name, a.Severity, shortened(printable(meaning), maxMeaning))
+		alerts.Add(a.Name, a.Severity, shortened(printable(meaning), maxMeaning))
 	}
-	return table.Flush()
+	return printTable(w, alerts)
 }
 
 // maxMeaning bounds what the list says of an alert, in runes.
 const maxMeaning = 90
 
 // explainSource is whom the report asks.
-func explainSource(c *cli.Command, registry services.Registry, running instance.Instance, prometheus *promapi.Client) explain.Source {
+func explainSource(c *cli.Command, ask asker, registry services.Registry, running instance.Instance, prometheus *promapi.Client) explain.Source {
 	source := explain.Source{
 		Prometheus: prometheus, Groups: map[string]string{}, Words: plain,
 		Letters: func(ctx context.Context, reason string, limit int) ([]explain.Order, error) {
@@ -127,7 +133,7 @@ func explainSource(c *cli.Command, registry services.Registry, running instance.
 		},
 		Waiting: func(ctx context.Context, limit int) ([]explain.Order, error) {
 			base := cmp.Or(baseURL(c, flagSuiviURL), running.URL(suivi.Name), "http://"+suivi.Definition().Address)
-			return waitingOrders(ctx, base, c.Duration(flagTimeout), limit)
+			return waitingOrders(ctx, ask, base, c.Duration(flagTimeout), limit)
 		},
 	}
 	for _, s := range registry {
@@ -179,10 +185,10 @@ func lettersBehind(ctx context.Context, c *cli.Command, running instance.Instanc
 }
 
 // waitingOrders asks suivi which orders wait for their decision.
-func waitingOrders(ctx context.Context, base string, timeout time.Duration, limit int) ([]explain.Order, error) {
+func waitingOrders(ctx context.Context, ask asker, base string, timeout time.Duration, limit int) ([]explain.Order, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	status, body, err := getBounded(ctx, fmt.Sprintf("%s/orders?status=%s&limit=%d", base, banking.OrderStatusCreated, limit))
+	status, body, err := ask.get(ctx, fmt.Sprintf("%s/orders?status=%s&limit=%d", base, banking.OrderStatusCreated, limit))
 	if err != nil {
 		return nil, fmt.Errorf("suivi at %s does not answer: %w", base, rootCause(err))
 	}

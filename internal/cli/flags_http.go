@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/services"
 )
 
@@ -24,6 +27,7 @@ const (
 	flagHTTPKey     = "http-tls-key-file"
 	flagHTTPCA      = "http-tls-ca-file"
 	flagHTTPName    = "http-tls-server-name"
+	flagToken       = "token-file"
 	flagAddr        = "-addr"        // behind a service's name
 	flagTokens      = "-tokens-file" // likewise
 )
@@ -87,6 +91,59 @@ func httpClientFlags() []cli.Flag {
 			Usage: "the name that the services' certificates are for (default: that in the address)",
 		},
 	}
+}
+
+// askerFlags are those of commands that read what services show to those who have
+// a token.
+func askerFlags() []cli.Flag {
+	return append(httpClientFlags(), &cli.StringFlag{
+		Name: flagToken, Sources: cli.EnvVars("VIGIE_TOKEN_FILE"), Category: "HTTP",
+		Usage: "`FILE` with the token to show to the services that want one (default: none is shown)",
+	})
+}
+
+// asker reads pages of services.
+type asker struct {
+	transport *http.Transport
+	token     secret.Value
+}
+
+// newAsker is one by the flags of [askerFlags].
+func newAsker(c *cli.Command) (a asker, err error) {
+	if a.transport, err = clientTransport(c); err != nil {
+		return a, err
+	}
+	if path := c.String(flagToken); path != "" {
+		if a.token, err = secret.Read(path); err != nil {
+			return a, misusef("--%s (VIGIE_TOKEN_FILE): %w", flagToken, err)
+		}
+	}
+	return a, nil
+}
+
+// maxPage bounds what is read of one page.
+const maxPage = 1 << 20
+
+// get reads a page of bounded length.
+func (a asker) get(ctx context.Context, address string) (status int, body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	if a.token.Present() {
+		request.Header.Set("Authorization", "Bearer "+a.token.Reveal())
+	}
+	client := &http.Client{
+		Transport:     a.transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a token goes nowhere else
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err = io.ReadAll(io.LimitReader(response.Body, maxPage))
+	return response.StatusCode, body, err
 }
 
 // serviceURL is where requests to a service go: at the first of the addresses that

@@ -16,20 +16,42 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/term"
 	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
 // isTerminal says whether somebody reads w on a terminal.
 func isTerminal(w io.Writer) bool {
+	file, ok := fileOf(w)
+	return ok && (isatty.IsTerminal(file.Fd()) || isatty.IsCygwinTerminal(file.Fd()))
+}
+
+// fileOf is the file that w writes to, if it is one.
+func fileOf(w io.Writer) (*os.File, bool) {
 	if lines, ok := w.(*telemetry.LineWriter); ok {
 		w = lines.Unwrap()
 	}
 	file, ok := w.(*os.File)
-	return ok && (isatty.IsTerminal(file.Fd()) || isatty.IsCygwinTerminal(file.Fd()))
+	return file, ok
+}
+
+// printTable writes a table: on a terminal in its width and with a header that
+// stands out unless NO_COLOR is set, elsewhere as plain text.
+func printTable(w io.Writer, t table.Table) error {
+	text := t.Plain()
+	if file, ok := fileOf(w); ok && isTerminal(w) {
+		if width, _, err := term.GetSize(file.Fd()); err == nil && width > 0 {
+			text, w = t.Fit(width), colorprofile.NewWriter(file, os.Environ())
+		}
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // barAfter is how long a command may take without a bar.

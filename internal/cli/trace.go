@@ -50,7 +50,7 @@ func traceCommand() *cli.Command {
 			"   vigie trace 4bf92f3577b34da6a3ce929d0e0e4736    a trace, of a log line or an exemplar; from spans alone\n" +
 			"   vigie trace order-1 --json | jq -r '.records[].place'\n" +
 			"   vigie trace order-1 --json | jq -r '.spans[] | select(.failed) | .name + \": \" + .error'",
-		Flags: append(kafkaFlags(brokerOfInstance()), instanceFlag(),
+		Flags: append(slices.Concat(kafkaFlags(brokerOfInstance()), askerFlags()), instanceFlag(),
 			&cli.StringFlag{
 				Name: flagSuiviURL, Sources: cli.EnvVars("VIGIE_SUIVI_URL"), Value: "http://" + suivi.Definition().Address, Category: where,
 				Usage: "`URL` of suivi, which knows when the order was placed; without it the whole log is read",
@@ -126,22 +126,30 @@ type spanSource struct {
 
 // spanSources are the sources to ask, the first first: a Jaeger that was named,
 // else the running instance, else a Jaeger where it usually is.
-func spanSources(c *cli.Command) (all []spanSource) {
+func spanSources(c *cli.Command) (all []spanSource, err error) {
+	ask, err := newAsker(c)
+	if err != nil {
+		return nil, err
+	}
 	jaeger := spanSource{"jaeger", traces.Jaeger{URL: jaegerURL(c), Timeout: c.Duration(flagTimeout)}}
 	if page := baseURL(c, flagPage); page != "" && !c.IsSet(flagJaegerURL) {
-		all = append(all, spanSource{"instance", traces.Instance{URL: page, Timeout: c.Duration(flagTimeout)}})
+		all = append(all, spanSource{"instance", traces.Instance{URL: page, Timeout: c.Duration(flagTimeout), Token: ask.token.Reveal(), TLS: ask.transport.TLSClientConfig}})
 	}
 	if jaegerURL(c) != "" {
 		all = append(all, jaeger)
 	}
-	return all
+	return all, nil
 }
 
 // findSpans adds the spans of the report's trace, of the first source that has
 // it. The error is the first source's.
 func findSpans(ctx context.Context, c *cli.Command, report *traces.Report) error {
+	sources, err := spanSources(c)
+	if err != nil {
+		return err
+	}
 	var first error
-	for _, source := range spanSources(c) {
+	for _, source := range sources {
 		found, err := source.Trace(ctx, report.TraceID)
 		if err != nil {
 			first = cmp.Or(first, err)
@@ -176,8 +184,12 @@ func orderReport(ctx context.Context, c *cli.Command, order string) (traces.Repo
 	if err := checkOrderID(order); err != nil {
 		return traces.Report{}, asMisuse(err)
 	}
+	ask, err := newAsker(c)
+	if err != nil {
+		return traces.Report{}, err
+	}
 	limited, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
-	known := querySuivi(limited, baseURL(c, flagSuiviURL), order)
+	known := querySuivi(limited, ask, baseURL(c, flagSuiviURL), order)
 	cancel()
 	facts, err := orderFacts(ctx, c, order, known)
 	if err != nil {
@@ -279,8 +291,6 @@ func missingSpans(age time.Duration) []string {
 	return append(notes, howToSwitchOn)
 }
 
-const maxSuiviAnswer = 1 << 20
-
 // knownOrder is what suivi knows of an order.
 type knownOrder struct {
 	found     bool
@@ -311,12 +321,12 @@ func (k knownOrder) complete(facts []traces.Fact) bool {
 
 // querySuivi gets an order. It never fails: what suivi does not say is found
 // by reading more.
-func querySuivi(ctx context.Context, base, order string) knownOrder {
+func querySuivi(ctx context.Context, ask asker, base, order string) knownOrder {
 	target, err := url.Parse(base)
 	if err != nil || target.Host == "" {
 		return knownOrder{note: "suivi's URL is not one such as http://127.0.0.1:3002: the whole log was read."}
 	}
-	status, body, err := getBounded(ctx, target.JoinPath("orders", url.PathEscape(order), "status").String())
+	status, body, err := ask.get(ctx, target.JoinPath("orders", url.PathEscape(order), "status").String())
 	away := func(reason string) knownOrder {
 		return knownOrder{note: fmt.Sprintf("suivi at %s does not answer (%s): the whole log was read.", target.Redacted(), reason)}
 	}
@@ -325,6 +335,8 @@ func querySuivi(ctx context.Context, base, order string) knownOrder {
 		return away(traces.Reason(err))
 	case status == http.StatusNotFound:
 		return knownOrder{note: "suivi does not know the order yet: the whole log was read."}
+	case status == http.StatusUnauthorized:
+		return away("it wants a token, which --" + flagToken + " names")
 	case status != http.StatusOK:
 		return away(fmt.Sprintf("status %d", status))
 	}
@@ -353,22 +365,6 @@ func querySuivi(ctx context.Context, base, order string) knownOrder {
 		known.window.Until = time.Time{} // more may have come since
 	}
 	return known
-}
-
-// getBounded reads a page of bounded length.
-func getBounded(ctx context.Context, address string) (status int, body []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return 0, nil, err
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err = io.ReadAll(io.LimitReader(response.Body, maxSuiviAnswer))
-	return response.StatusCode, body, err
 }
 
 func printTrace(w io.Writer, report traces.Report, limit int, asJSON bool) error {

@@ -330,7 +330,7 @@ func (p *page) placeOrder(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
 	defer cancel()
 	sent := p.now()
-	id, err := p.peers.place(ctx, p.around, f.placement)
+	id, err := p.peers.place(follow(ctx, p.around.Traces), p.around, f.placement)
 	if err != nil {
 		status := statusOf(err)
 		p.log.InfoContext(r.Context(), "an order of the page was not taken", "status", status, "error", err)

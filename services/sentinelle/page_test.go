@@ -19,6 +19,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -128,6 +129,43 @@ func TestAnOrderIsPlaced(t *testing.T) {
 	w = s.ask(t, http.MethodPost, "/orders", "application/json", placeForm("100.50"))
 	if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || w.Code != http.StatusCreated || said.OrderID != "order-7" || len(said.NextKey) != 26 {
 		t.Errorf("for the script: %d %s", w.Code, w.Body)
+	}
+}
+
+// following stands for what keeps traces.
+type following struct {
+	traces.Source
+	ids  []string
+	full bool
+}
+
+func (f *following) Follow(id string) bool {
+	f.ids = append(f.ids, id)
+	return !f.full
+}
+
+var _ interface{ Follow(id string) bool } = (*traces.Recent)(nil) // what it stands for
+
+// The trace of an order that is placed here is kept also where the page's own
+// request was passed over: it begins with commande's span, under an id of ours.
+func TestTheTraceOfAPlacedOrderIsKept(t *testing.T) {
+	b := healthyBank()
+	s := openSite(t, b, surroundings())
+	source := &following{}
+	for range 2 {
+		if _, err := s.page.peers.place(follow(t.Context(), source), surroundings(), placement{User: "user123", Amount: "1"}); err != nil {
+			t.Fatal(err)
+		}
+		source.full = true
+	}
+	if len(source.ids) != 2 || len(b.headers) != 2 {
+		t.Fatalf("asked to keep %v, with %d requests", source.ids, len(b.headers))
+	}
+	if got := b.headers[0].Get("Traceparent"); !strings.HasPrefix(got, "00-"+source.ids[0]+"-") || !strings.HasSuffix(got, "-01") {
+		t.Errorf("the request that is followed has the traceparent %q, want one of %s", got, source.ids[0])
+	}
+	if got := b.headers[1].Get("Traceparent"); got != "" {
+		t.Errorf("without room the request has the traceparent %q", got)
 	}
 }
 

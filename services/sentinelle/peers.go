@@ -3,6 +3,7 @@ package sentinelle
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
+	"github.com/vigie-dev/vigie/internal/traces"
 )
 
 const (
@@ -95,8 +97,9 @@ func (p *peers) post(ctx context.Context, address, key string, document, into an
 
 func (p *peers) send(r *http.Request, into any) error {
 	r.Header.Set("Accept", "application/json")
-	// A trace begins where its first span is recorded: there, unless here.
-	if span := trace.SpanFromContext(r.Context()); span.IsRecording() || !span.SpanContext().IsSampled() {
+	// A trace begins where its first span is recorded: there, unless here, or where
+	// it was decided on before.
+	if span := trace.SpanFromContext(r.Context()); span.IsRecording() || span.SpanContext().IsRemote() || !span.SpanContext().IsSampled() {
 		propagation.TraceContext{}.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
 	}
 	if token := p.token(); token != "" {
@@ -130,6 +133,23 @@ func refusalOf(response *http.Response, body []byte) error {
 		return &refusal{response.StatusCode, problem.Detail}
 	}
 	return &refusal{response.StatusCode, "It answers " + response.Status + "."}
+}
+
+// follow has the trace of a request that is about to be sent kept, since somebody
+// wants to see it: also where so many begin that this one would be passed over.
+func follow(ctx context.Context, source traces.Source) context.Context {
+	keeper, ok := source.(interface{ Follow(id string) bool })
+	if !ok || trace.SpanFromContext(ctx).IsRecording() { // it is kept already
+		return ctx
+	}
+	var id trace.TraceID
+	var span trace.SpanID
+	_, _ = rand.Read(id[:]) // never fails
+	_, _ = rand.Read(span[:])
+	if !keeper.Follow(id.String()) {
+		return ctx
+	}
+	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: trace.FlagsSampled}))
 }
 
 // unsampled is a context whose requests leave no traces: what is asked every

@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +30,7 @@ type guardedSystem struct {
 	*bank.Bank
 	authority *testcerts.Authority
 	tokens    string // the file
+	token     string // the file with the one that clients show
 	client    *http.Client
 	contracts *testcontract.Transport
 }
@@ -49,7 +52,11 @@ func startGuarded(t *testing.T) *guardedSystem {
 	g.contracts = &testcontract.Transport{Base: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: known}}}
 	g.client = &http.Client{Transport: g.contracts, Timeout: bank.Patience}
 	t.Cleanup(g.client.CloseIdleConnections)
-	args := []string{"--http-tls-cert-file", pair.CertFile, "--http-tls-key-file", pair.KeyFile}
+	g.token = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(g.token, []byte(edgeToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--http-tls-cert-file", pair.CertFile, "--http-tls-key-file", pair.KeyFile, "--sentinelle-peers-token-file", g.token}
 	for _, s := range services.All() {
 		if s.Guards != "" {
 			args = append(args, "--"+s.Name+"-tokens-file", g.tokens)
@@ -161,6 +168,58 @@ func TestAGuardedSystem(t *testing.T) {
 		t.Errorf("it does not say %q:\n%s", want, text)
 	}
 	g.isLookedAt(t)
+	g.servesThePage(t)
+}
+
+// servesThePage checks that the page, which asks guarded services, takes an order
+// and shows its way, and that vigie trace finds the order with the same token.
+func (g *guardedSystem) servesThePage(t *testing.T) {
+	t.Helper()
+	page := g.URLs["sentinelle"]
+	read := func(method, path, body string) (int, http.Header, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, page+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+edgeToken)
+		r.Header.Set("Accept", "text/html")
+		if body != "" {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		answer, err := g.contracts.Base.RoundTrip(r) // a browser's: pages are not in the document, and redirects are looked at
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, answer.Header, string(text)
+	}
+	status, header, text := read(http.MethodPost, "/orders", "user=user123&amount=1.50&items=tea")
+	order, placed := strings.CutPrefix(header.Get("Location"), "/orders/")
+	if status != http.StatusSeeOther || !placed {
+		t.Fatalf("placing an order: %d, %s", status, text)
+	}
+	bank.Eventually(t, func() error {
+		status, _, text := read(http.MethodGet, "/orders/"+order, "")
+		if status != http.StatusOK || !strings.Contains(text, "Authorised, code ") && !strings.Contains(text, "Rejected: ") {
+			return fmt.Errorf("%s is shown with %d: %s", order, status, text)
+		}
+		return nil
+	})
+	if status, _, text := read(http.MethodGet, "/orders", ""); status != http.StatusOK || !strings.Contains(text, "/orders/"+order) {
+		t.Errorf("the list of orders is %d: %s", status, text)
+	}
+	asked := []string{"trace", order, "--kafka-brokers", g.Brokers, "--suivi-url", g.Suivi, "--page-url", page, "--timeout", "10m"}
+	for want, token := range map[string]string{"PAYMENT_": g.token, "it wants a token, which --token-file names": ""} {
+		p := bank.Launch(t, append(slices.Clone(asked), "--http-tls-ca-file", g.authority.File, "--token-file", token)...)
+		<-p.Done
+		if text := p.Stdout.String(); p.Status != 0 || !strings.Contains(text, want) || (token != "") != strings.Contains(text, " spans of ") {
+			t.Errorf("trace with the token of %q: %d, %s%s", token, p.Status, text, p.Stderr)
+		}
+	}
 }
 
 func (g *guardedSystem) isLookedAt(t *testing.T) {
