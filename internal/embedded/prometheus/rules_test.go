@@ -17,7 +17,8 @@ import (
 // metrics are some that services have.
 func metrics() []string {
 	return slices.Concat(telemetry.Common().Names(), service.Common().Names(), service.ConsumerCatalogue().Names(),
-		[]string{"payments_total", "kafka_brokers", "kafka_consumergroup_state", "kafka_consumergroup_purged_offsets"})
+		[]string{"payments_total", "kafka_brokers", "kafka_consumergroup_state", "kafka_consumergroup_purged_offsets",
+			"orders_oldest_waiting_seconds", "order_journeys_unseen_seconds", "order_journeys_total", "dead_letters_waiting"})
 }
 
 // Of the shipped rules those about the broker's exporter, the host and the
@@ -40,7 +41,7 @@ func TestRulesWithoutTheirPartAreLeftOut(t *testing.T) {
 			}
 			names := ruleNames(t, s)
 			for file, want := range map[string]bool{
-				"services.yml": true, "consumers.yml": true, "cluster.yml": true, "banking.yml": true, "monitoring.yml": true,
+				"services.yml": true, "consumers.yml": true, "cluster.yml": true, "orders.yml": true, "banking.yml": true, "monitoring.yml": true,
 				"kafka.yml": false, "host.yml": false, "jvm.yml": false,
 			} {
 				for _, name := range shippedNames(t, "rules/"+file) {
