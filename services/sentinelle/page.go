@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,30 +51,6 @@ type page struct {
 type cluster interface {
 	// Latest is what the last round over it saw, nil before the first.
 	Latest() *groups.Round
-}
-
-// parseViews reads the templates: each page with what all have.
-func parseViews() (map[string]*template.Template, error) {
-	functions := template.FuncMap{
-		"status": statusText, "event": eventText, "clock": clock, "day": day, "moment": moment, "stamp": stamp, "link": linkTo,
-		"nothing": func() string { return nothing }, "plain": func(text string) string { return strings.ReplaceAll(text, " ", "-") },
-		"add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return a - b },
-		"part": func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
-	}
-	version, err := assetVersion()
-	if err != nil {
-		return nil, err
-	}
-	functions["asset"] = func(name string) string { return "/assets/" + version + "/" + name }
-	views := map[string]*template.Template{}
-	for _, name := range []string{"home", "orders", "order", "alerts", "runbook", "problem"} {
-		view, err := template.New("layout.html").Funcs(functions).ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html")
-		if err != nil {
-			return nil, fmt.Errorf("parse the page %s: %w", name, err)
-		}
-		views[name] = view
-	}
-	return views, nil
 }
 
 // serve takes the requests.
@@ -408,20 +382,6 @@ func (p *page) orderView(ctx context.Context, id string) (orderView, error) {
 func (p *page) journey(w http.ResponseWriter, r *http.Request) {
 	view, _ := p.orderView(r.Context(), r.PathValue("id")) // what is wrong stands in it
 	p.write(w, r, http.StatusOK, p.views["order"].Lookup("journey"), view)
-}
-
-// assetVersion is in the addresses of the files that pages load, so that browsers
-// which keep one ask for another once it has changed.
-func assetVersion() (string, error) {
-	sum := sha256.New()
-	for _, name := range []string{"page.css", "page.js"} {
-		text, err := web.ReadFile("web/assets/" + name)
-		if err != nil {
-			return "", fmt.Errorf("read %s: %w", name, err)
-		}
-		sum.Write(text)
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:6]), nil
 }
 
 // asset answers with a file that pages load.

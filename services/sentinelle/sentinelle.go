@@ -12,7 +12,7 @@
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
 //   - page.go answers browsers and keeps their pages up to date; map.go and
-//     chart.go draw, words.go writes for people.
+//     chart.go draw, words.go has the templates and what they write for people.
 package sentinelle
 
 import (

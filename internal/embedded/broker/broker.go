@@ -4,11 +4,11 @@
 //
 // kfake is made for tests. What a broker must promise besides is kept around it:
 // check.go and partition.go look at every byte of the folder before kfake does,
-// with the formats in batch.go, segment.go and entries.go; salvage.go gives up
-// what is damaged; seal.go and ends.go have what the broker knows of its folder; disk.go makes
-// writes durable and conn.go holds answers back until they are; retention.go
-// deletes what is old; guard.go keeps kfake from requests that it handles badly,
-// and by records.go from batches that nobody could read.
+// with the formats in batch.go and segment.go; salvage.go gives up what is damaged;
+// seal.go and ends.go have what the broker knows of its folder; disk.go makes writes
+// durable and conn.go holds answers back until they are; retention.go deletes what
+// is old; guard.go keeps kfake from requests that it handles badly, and by
+// records.go from batches that nobody could read.
 package broker
 
 import (
@@ -170,6 +170,14 @@ func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *sea
 	b.done.Go(func() { b.trimmer.run(trimming) })
 	b.done.Go(func() { b.disk.syncEnds(trimming) })
 	return b, nil
+}
+
+func newDisk(dir string, s *seal, sync func(string) error, log *slog.Logger) *disk {
+	return &disk{
+		dir: dir, sync: sync, log: log, failed: make(chan error, 1),
+		logs: map[string]tail{}, entries: map[string]version{}, states: map[string]version{}, seal: s,
+		ends: endings{logs: map[string]reached{}, topics: map[string]string{}},
+	}
 }
 
 // Address is where the broker listens.

@@ -88,14 +88,6 @@ func (v version) same(w version) bool {
 	return v.size == w.size && v.changed.Equal(w.changed) && (v.file == nil && w.file == nil || os.SameFile(v.file, w.file))
 }
 
-func newDisk(dir string, s *seal, sync func(string) error, log *slog.Logger) *disk {
-	return &disk{
-		dir: dir, sync: sync, log: log, failed: make(chan error, 1),
-		logs: map[string]tail{}, entries: map[string]version{}, states: map[string]version{}, seal: s,
-		ends: endings{logs: map[string]reached{}, topics: map[string]string{}},
-	}
-}
-
 func (d *disk) path(names ...string) string {
 	return filepath.Join(append([]string{d.dir, logFolder}, names...)...)
 }

@@ -160,26 +160,3 @@ func indexEntry(inTransaction bool, newest int64) []byte {
 	b[indexSum] = byte(crc32.Checksum(b[indexEpoch:], checksums()) & 0xff)
 	return b
 }
-
-// indexed says whether the index file holds what it has to. The time in it goes
-// stale when earlier batches are deleted, and kfake does not use it.
-func (s *segment) indexed() (bool, error) {
-	found, err := os.ReadFile(s.indexPath())
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("check index: %w", err)
-	}
-	if len(found) != len(s.index) {
-		return false, nil
-	}
-	for at := 0; at < len(found); at += indexSize {
-		has, wants := found[at:at+indexSize], s.index[at:at+indexSize]
-		newest := int64(binary.LittleEndian.Uint64(has[indexTime:])) //nolint:gosec // as written
-		if !slices.Equal(has, indexEntry(wants[indexInTx] == 1, newest)) {
-			return false, nil
-		}
-	}
-	return true, nil
-}

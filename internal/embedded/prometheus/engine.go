@@ -18,6 +18,9 @@ import (
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/logging"
+
+	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // What a query may cost: the process has other work. The rest is as in Prometheus
@@ -46,6 +49,35 @@ type engine struct {
 
 	// What to scrape, and whom to notify; one may wait to be taken.
 	targets, notified chan map[string][]*targetgroup.Group
+}
+
+// start starts the parts so that each is stopped before what it needs.
+func (s *Server) start(ctx context.Context) error {
+	listeners, err := httpapi.ListenAll(ctx, s.cfg.Address)
+	if err != nil {
+		return err
+	}
+	s.stack.OnStop("listener", func(context.Context) error {
+		_ = listeners.Close() // where it serves already, the server has closed it
+		return nil
+	})
+	s.address = reachable(listeners[0].Addr().String())
+	lock, err := storage.LockFolder(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	s.stack.OnStop("folder", func(context.Context) error { return lock.Close() })
+	effective, err := s.effective(nil)
+	if err != nil {
+		return err
+	}
+	s.config.Store(effective)
+	if err := s.startEngine(); err != nil {
+		return err
+	}
+	s.serve(listeners)
+	s.runEngine()
+	return s.Scrape(nil)
 }
 
 // startEngine opens what was stored and makes the engine's parts, none of which

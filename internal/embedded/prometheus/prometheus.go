@@ -4,12 +4,12 @@
 // configuration and the rules that monitoring/ ships, and the only importer of
 // them.
 //
-// prometheus.go starts and stops it, engine.go puts the engine together. What a
-// program that carries Prometheus must see to besides stands around that: store.go
-// sets aside what is damaged of its folder; config.go puts the targets that there
-// are in the place of the shipped lists of files; rules.go leaves out the rules
-// about parts that are not there; alerts.go writes what fires to the log; web.go
-// answers, and bounds what an answer may cost.
+// prometheus.go is what others see of it, engine.go puts its parts together and
+// starts them. What a program that carries Prometheus must see to besides stands
+// around that: store.go sets aside what is damaged of its folder; config.go puts the
+// targets that there are in the place of the shipped lists of files; rules.go leaves
+// out the rules about parts that are not there, and writes what fires to the log;
+// web.go answers, and bounds what an answer may cost.
 package prometheus
 
 import (
@@ -24,9 +24,7 @@ import (
 
 	"github.com/prometheus/prometheus/config"
 
-	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
-	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Name is the server's name in errors, logs and settings.
@@ -85,35 +83,6 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("%s: %w", Name, errors.Join(err, s.stack.Stop(context.WithoutCancel(ctx))))
 	}
 	return s, nil
-}
-
-// start starts the parts so that each is stopped before what it needs.
-func (s *Server) start(ctx context.Context) error {
-	listeners, err := httpapi.ListenAll(ctx, s.cfg.Address)
-	if err != nil {
-		return err
-	}
-	s.stack.OnStop("listener", func(context.Context) error {
-		_ = listeners.Close() // where it serves already, the server has closed it
-		return nil
-	})
-	s.address = reachable(listeners[0].Addr().String())
-	lock, err := storage.LockFolder(s.cfg.Dir)
-	if err != nil {
-		return err
-	}
-	s.stack.OnStop("folder", func(context.Context) error { return lock.Close() })
-	effective, err := s.effective(nil)
-	if err != nil {
-		return err
-	}
-	s.config.Store(effective)
-	if err := s.startEngine(); err != nil {
-		return err
-	}
-	s.serve(listeners)
-	s.runEngine()
-	return s.Scrape(nil)
 }
 
 // Scrape has the services be scraped from now on, in place of those before.
