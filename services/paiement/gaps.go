@@ -38,15 +38,6 @@ type gaps struct {
 
 func newGaps() *gaps { return &gaps{all: map[record.Partition]*gap{}} }
 
-// cut notes that a partition begins at an offset and has been read up to another.
-func (g *gaps) cut(p record.Partition, start, known int64) {
-	what := fmt.Sprintf("%s has nothing before offset %d", p, start)
-	if known == replaced {
-		what = fmt.Sprintf("%s is of a topic that was made again", p)
-	}
-	g.add(&gap{partition: p, what: what})
-}
-
 // hole notes offsets in a partition's middle that have no record any more.
 func (g *gaps) hole(s kafka.Span) {
 	g.add(&gap{partition: s.Partition, what: fmt.Sprintf("%s lacks offsets %d to %d", s.Partition, s.Start, s.End-1)})
@@ -69,16 +60,6 @@ func (g *gaps) event(r record.Record) {
 	if at, ok := timeOf(r); ok {
 		before.times = append(before.times, at)
 	}
-}
-
-// whats says what is missing, in the order of the partitions' names.
-func (g *gaps) whats() []string {
-	var out []string
-	for _, one := range g.all {
-		out = append(out, one.what)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // horizon is the time from which on every decision and purge is known; zero where
@@ -157,6 +138,16 @@ func (r *rebuild) newest(ctx context.Context, now time.Time) (time.Time, error) 
 	}
 	at, _ := latest(times, now)
 	return at, nil
+}
+
+// newestEntry is when the newest decision was made, if there is one. A purge's
+// time is when it was learned.
+func (s store) newestEntry(ctx context.Context) (at time.Time, ok bool, err error) {
+	var micros int64
+	if err := s.QueryRow(ctx, selectNewest, banking.StatusPurged).Scan(&micros); err != nil {
+		return at, false, fmt.Errorf("look for the newest entry: %w", err)
+	}
+	return time.UnixMicro(micros), micros > 0, nil
 }
 
 // timeOf is when an event of ours was written, by what it says itself or by what

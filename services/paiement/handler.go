@@ -103,6 +103,31 @@ func (d *decider) Handle(ctx context.Context, state known, r record.Record) (*Le
 	return d.decide(ctx, order)
 }
 
+// check fails for an order that is before the horizon.
+func (h horizon) check(order banking.OrderCreated, r record.Record) error {
+	at, before := placed(order, r), ""
+	switch {
+	case at.Before(h.from):
+		before = h.from.Format(time.RFC3339)
+	case r.Offset < h.before:
+		before = record.At(r.Topic, r.ID, h.before).String() + " was written"
+	default:
+		return nil
+	}
+	return delivery.Reject(delivery.ReasonTooOld, fmt.Errorf(
+		"%s was placed at %s; what was decided before %s is no longer known. If it was not decided, restart paiement with --decide-from=%[2]s and replay this letter",
+		order.OrderID, at.UTC().Format(time.RFC3339), before))
+}
+
+// placed is when an order was placed: the earlier of what it says itself and
+// what its record says. A record without a time says nothing.
+func placed(order banking.OrderCreated, r record.Record) time.Time {
+	if r.Time.UnixMilli() > 0 && r.Time.Before(order.CreatedAt) {
+		return r.Time
+	}
+	return order.CreatedAt
+}
+
 // purge is what a dead-letter topic's record ends, if anything.
 func (d *decider) purge(r record.Record) *LedgerRow {
 	order, event, ok := purgeOf(r)

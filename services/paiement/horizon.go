@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
-	"github.com/vigie-dev/vigie/internal/banking"
-	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -44,22 +41,6 @@ type horizon struct {
 	before int64     // nor are the records before this offset
 }
 
-// check fails for an order that is before the horizon.
-func (h horizon) check(order banking.OrderCreated, r record.Record) error {
-	at, before := placed(order, r), ""
-	switch {
-	case at.Before(h.from):
-		before = h.from.Format(time.RFC3339)
-	case r.Offset < h.before:
-		before = record.At(r.Topic, r.ID, h.before).String() + " was written"
-	default:
-		return nil
-	}
-	return delivery.Reject(delivery.ReasonTooOld, fmt.Errorf(
-		"%s was placed at %s; what was decided before %s is no longer known. If it was not decided, restart paiement with --decide-from=%[2]s and replay this letter",
-		order.OrderID, at.UTC().Format(time.RFC3339), before))
-}
-
 // Horizon returns where the orders of a partition begin to be decided.
 func (s store) Horizon(ctx context.Context, p record.Partition) (h horizon, err error) {
 	var micros int64
@@ -75,11 +56,6 @@ func (s store) Horizon(ctx context.Context, p record.Partition) (h horizon, err 
 // raise has no order decided any more that was placed before a time.
 func raise(ctx context.Context, tx *storage.Tx, to time.Time) error {
 	return raiseRow(ctx, tx, horizonName, to.UnixMicro())
-}
-
-// raisePlace has no order decided any more whose record stands before an offset.
-func raisePlace(ctx context.Context, tx *storage.Tx, p record.Partition, to int64) error {
-	return raiseRow(ctx, tx, p.String(), to)
 }
 
 func raiseRow(ctx context.Context, tx *storage.Tx, name string, to int64) error {
@@ -145,33 +121,4 @@ func ParseDecideFrom(text string) (DecideFrom, error) {
 		return DecideFrom{}, fmt.Errorf("%.64q: %w", text, ErrDecideFrom)
 	}
 	return DecideFrom{time: at.UTC()}, nil
-}
-
-// apply lowers the horizon as requested, and tells.
-func (d DecideFrom) apply(ctx context.Context, s store, log *slog.Logger) error {
-	if d == (DecideFrom{}) {
-		return nil
-	}
-	was, lowered, err := s.Lower(ctx, d.time) // zero for all
-	if err != nil {
-		return err
-	}
-	if lowered {
-		now := decideAll
-		if !d.all {
-			now = d.time.Format(time.RFC3339)
-		}
-		log.WarnContext(ctx, "orders are decided from an earlier time on, as requested; what was decided before it may be decided again",
-			"decides_from", now, "was", was)
-	}
-	return nil
-}
-
-// placed is when an order was placed: the earlier of what it says itself and
-// what its record says. A record without a time says nothing.
-func placed(order banking.OrderCreated, r record.Record) time.Time {
-	if r.Time.UnixMilli() > 0 && r.Time.Before(order.CreatedAt) {
-		return r.Time
-	}
-	return order.CreatedAt
 }

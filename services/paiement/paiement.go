@@ -13,6 +13,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"log/slog"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -132,6 +133,26 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	}
 	b.Stack.Go("ledger", lost.again)
 	return service.Consume(ctx, b, delivery.LoopConfig{Concurrency: concurrency}, d)
+}
+
+// apply lowers the horizon as requested, and tells.
+func (d DecideFrom) apply(ctx context.Context, s store, log *slog.Logger) error {
+	if d == (DecideFrom{}) {
+		return nil
+	}
+	was, lowered, err := s.Lower(ctx, d.time) // zero for all
+	if err != nil {
+		return err
+	}
+	if lowered {
+		now := decideAll
+		if !d.all {
+			now = d.time.Format(time.RFC3339)
+		}
+		log.WarnContext(ctx, "orders are decided from an earlier time on, as requested; what was decided before it may be decided again",
+			"decides_from", now, "was", was)
+	}
+	return nil
 }
 
 // newDecider makes the handler, with its counters at zero.

@@ -20,15 +20,6 @@ func purgeOf(r record.Record) (order, event string, ok bool) {
 	return string(r.Key), m.EventID, true
 }
 
-// setAside reads a record of the dead letters: where the record of orders.created
-// stands that paiement has set aside with it, if it is such a letter. One without
-// an event id is none: nothing says that the record there is still the same.
-func setAside(r record.Record) (record.Origin, bool) {
-	origin, _, err := record.ParseOrigin(r)
-	ours := err == nil && origin.Group == banking.GroupPaiement && origin.Place.Topic == banking.TopicOrdersCreated
-	return origin, ours && origin.EventID != ""
-}
-
 // unread are the purges that stand in the topic and not yet in the ledger. They
 // bind all the same: an order is decided only after every purge has been looked
 // at that was there before.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,51 @@ func (r *rebuild) run(ctx context.Context) error {
 	return nil
 }
 
+// setAside reads a record of the dead letters: where the record of orders.created
+// stands that paiement has set aside with it, if it is such a letter. One without
+// an event id is none: nothing says that the record there is still the same.
+func setAside(r record.Record) (record.Origin, bool) {
+	origin, _, err := record.ParseOrigin(r)
+	ours := err == nil && origin.Group == banking.GroupPaiement && origin.Place.Topic == banking.TopicOrdersCreated
+	return origin, ours && origin.EventID != ""
+}
+
+// addSetAside adds records that were set aside, but for those that the storage is
+// past: it has set them aside itself.
+func (s store) addSetAside(ctx context.Context, origins []record.Origin) error {
+	next := map[record.Partition]int64{}
+	var rows [][]any
+	for _, o := range origins {
+		p := o.Place
+		if _, known := next[p.Partition]; !known {
+			position, _, err := s.Position(ctx, p.Partition)
+			if err != nil {
+				return err
+			}
+			next[p.Partition] = position
+		}
+		if p.Offset >= next[p.Partition] {
+			rows = append(rows, []any{p.ID, p.Offset, o.EventID})
+		}
+	}
+	for chunk := range slices.Chunk(rows, rebuildBatch) {
+		if err := s.Update(ctx, func(tx *storage.Tx) error { return tx.InsertRows(ctx, insertSetAside, chunk) }); err != nil {
+			return fmt.Errorf("add records that were set aside: %w", err)
+		}
+	}
+	return nil
+}
+
+// whats says what is missing, in the order of the partitions' names.
+func (g *gaps) whats() []string {
+	var out []string
+	for _, one := range g.all {
+		out = append(out, one.what)
+	}
+	slices.Sort(out)
+	return out
+}
+
 // horizon is what is before the horizon for what is missing: a time, and the
 // orders that are there now, where it says little.
 func (r *rebuild) horizon(ctx context.Context, missing *gaps, now time.Time) (from time.Time, orders []kafka.Span, err error) {
@@ -211,6 +257,15 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, i
 	return spans, nil
 }
 
+// cut notes that a partition begins at an offset and has been read up to another.
+func (g *gaps) cut(p record.Partition, start, known int64) {
+	what := fmt.Sprintf("%s has nothing before offset %d", p, start)
+	if known == replaced {
+		what = fmt.Sprintf("%s is of a topic that was made again", p)
+	}
+	g.add(&gap{partition: p, what: what})
+}
+
 // done stores that everything has been read, and the horizon, if any.
 func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time, orders []kafka.Span) error {
 	return r.store.Update(ctx, func(tx *storage.Tx) error {
@@ -229,6 +284,11 @@ func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time, 
 		}
 		return raise(ctx, tx, from)
 	})
+}
+
+// raisePlace has no order decided any more whose record stands before an offset.
+func raisePlace(ctx context.Context, tx *storage.Tx, p record.Partition, to int64) error {
+	return raiseRow(ctx, tx, p.String(), to)
 }
 
 // again reads back in intervals, until ctx ends.

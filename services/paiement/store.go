@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -41,42 +40,6 @@ func (s store) Settled(ctx context.Context, orderIDs []string) (map[string]strin
 		return nil, fmt.Errorf("look into the ledger: %w", err)
 	}
 	return settled, nil
-}
-
-// newestEntry is when the newest decision was made, if there is one. A purge's
-// time is when it was learned.
-func (s store) newestEntry(ctx context.Context) (at time.Time, ok bool, err error) {
-	var micros int64
-	if err := s.QueryRow(ctx, selectNewest, banking.StatusPurged).Scan(&micros); err != nil {
-		return at, false, fmt.Errorf("look for the newest entry: %w", err)
-	}
-	return time.UnixMicro(micros), micros > 0, nil
-}
-
-// addSetAside adds records that were set aside, but for those that the storage is
-// past: it has set them aside itself.
-func (s store) addSetAside(ctx context.Context, origins []record.Origin) error {
-	next := map[record.Partition]int64{}
-	var rows [][]any
-	for _, o := range origins {
-		p := o.Place
-		if _, known := next[p.Partition]; !known {
-			position, _, err := s.Position(ctx, p.Partition)
-			if err != nil {
-				return err
-			}
-			next[p.Partition] = position
-		}
-		if p.Offset >= next[p.Partition] {
-			rows = append(rows, []any{p.ID, p.Offset, o.EventID})
-		}
-	}
-	for chunk := range slices.Chunk(rows, rebuildBatch) {
-		if err := s.Update(ctx, func(tx *storage.Tx) error { return tx.InsertRows(ctx, insertSetAside, chunk) }); err != nil {
-			return fmt.Errorf("add records that were set aside: %w", err)
-		}
-	}
-	return nil
 }
 
 // SetAside returns which of the records, of one partition of orders.created and
