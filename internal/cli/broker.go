@@ -42,6 +42,13 @@ func brokerCommand() *cli.Command {
 	}
 }
 
+func salvageFlag() cli.Flag {
+	return &cli.BoolFlag{
+		Name:  flagSalvage,
+		Usage: "give up what is damaged of the broker in the data folder, keep it aside there, and exit; every whole record stays",
+	}
+}
+
 // salvage gives up what is damaged of a broker that does not start for it.
 func salvage(ctx context.Context, c *cli.Command) error {
 	log, err := partLog(ctx, c, "broker")

@@ -7,9 +7,8 @@
 //	usage.go        what is wrong with what was typed or set, and what was meant
 //	plain.go        what Go says of files, addresses and values, in words for people
 //	hint.go         which setting fixes an error: the one place where they meet
-//	up.go           vigie up: everything in one process
+//	up.go           vigie up: everything in one process, and the Prometheus that watches it
 //	service.go      vigie commande and the others: one service alone
-//	prometheus.go   the Prometheus that watches it
 //	broker.go       vigie broker and vigie topics
 //	reset.go        vigie reset
 //	dlq.go          vigie dlq: which letters, and what happens to them
@@ -19,7 +18,7 @@
 //	instance.go     how tools find a running instance, and how its ports are moved
 //	health.go       vigie health
 //	doctor.go       vigie doctor; doctor_kafka.go has what it asks the brokers
-//	demo.go         vigie demo, and what vigie up --demo adds
+//	demo.go         vigie demo, and the flags that vigie up --demo adds
 //	top.go          vigie top
 //	explain.go      vigie explain
 //	alerts.go       vigie alerts, a receiver for Alertmanager
@@ -39,6 +38,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -72,6 +72,28 @@ func Run(ctx context.Context, registry services.Registry, args []string, stdin i
 		return statusMisuse
 	}
 	return statusFailed
+}
+
+// readsSettings says whether a command's settings may come from the environment
+// and are worth a warning: not those of a probe that runs every few seconds.
+func readsSettings(root, c *cli.Command) bool {
+	return c != root && c.Name != healthName && len(variables(c)) > 0
+}
+
+// variableError is flagError for a value that came from the environment; ok says
+// whether the error is one of those.
+func variableError(root *cli.Command, text string) (told string, ok bool) {
+	rest, ok := strings.CutPrefix(text, "could not parse ")
+	if !ok {
+		return "", false
+	}
+	value, rest := cutQuoted(rest)
+	parts := regexp.MustCompile(`(?s)^ as .* value from environment variable "(\w+)" for flag ([\w-]+): (.*)$`).FindStringSubmatch(rest)
+	if parts == nil {
+		return "", false
+	}
+	variable, name, why := parts[1], parts[2], parts[3]
+	return fmt.Sprintf("%s %.64q (--%s): %s", variable, value, name, wanted(findFlag(root, name), value, why)), true
 }
 
 // newCommand makes the command tree. urfave/cli gives help, environment

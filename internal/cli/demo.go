@@ -143,15 +143,6 @@ func firstToken(c *cli.Command, name string) (string, error) {
 	return token, nil
 }
 
-// prepareDemo has payments fail now and then, where nothing else is set.
-func (p *parts) prepareDemo(context.Context) error {
-	p.around.Demo = p.c.Bool(flagDemo)
-	if !p.around.Demo || p.c.IsSet(errorRateFlag) {
-		return nil
-	}
-	return p.c.Set(errorRateFlag, demoErrorRate)
-}
-
 // startDemo sends a demonstration's traffic to the services of this process.
 func (p *parts) startDemo(ctx context.Context) error {
 	if !p.around.Demo {

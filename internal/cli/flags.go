@@ -130,13 +130,6 @@ func secretOf(c *cli.Command, flag string) (secret.Value, error) {
 
 func jsonFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagJSON, Usage: usage} }
 
-func salvageFlag() cli.Flag {
-	return &cli.BoolFlag{
-		Name:  flagSalvage,
-		Usage: "give up what is damaged of the broker in the data folder, keep it aside there, and exit; every whole record stays",
-	}
-}
-
 func yesFlag() cli.Flag { return &cli.BoolFlag{Name: flagYes, Usage: "do not ask"} }
 
 // storageFlags say where services keep their state, how, and how long.

@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -159,42 +157,6 @@ func serviceURL(c *cli.Command, s services.Service) string {
 		return "https://" + first
 	}
 	return "http://" + first
-}
-
-// clientTLS is how requests to services are secured: by the flags of clients.
-func clientTLS(c *cli.Command) func() (*tls.Config, error) {
-	return func() (*tls.Config, error) {
-		transport, err := clientTransport(c)
-		if err != nil {
-			return nil, err
-		}
-		return transport.TLSClientConfig, nil
-	}
-}
-
-// ownTLS is how requests to services of this process are secured: they show our
-// own certificate, whatever name it is for and whoever signed it; nil where there
-// is none.
-func ownTLS(c *cli.Command) func() (*tls.Config, error) {
-	certificate, key := c.String(flagHTTPCert), c.String(flagHTTPKey)
-	if certificate == "" {
-		return nil
-	}
-	return func() (*tls.Config, error) {
-		pair, err := tls.LoadX509KeyPair(certificate, key)
-		if err != nil {
-			return nil, fmt.Errorf("read our own certificate: %w", err)
-		}
-		own := x509.NewCertPool()
-		own.AddCert(pair.Leaf)
-		name := pair.Leaf.Subject.CommonName
-		if len(pair.Leaf.DNSNames) > 0 {
-			name = pair.Leaf.DNSNames[0]
-		} else if len(pair.Leaf.IPAddresses) > 0 {
-			name = pair.Leaf.IPAddresses[0].String()
-		}
-		return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: own, ServerName: name}, nil
-	}
 }
 
 // clientTransport is how requests to services are sent.

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"strings"
+	"syscall"
 
 	"github.com/vigie-dev/vigie/internal/delivery"
 	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
@@ -56,6 +57,11 @@ func hint(err error) string {
 	default:
 		return brokerHint(err)
 	}
+}
+
+// outOfSpace says whether a disk, or a share of it, is full.
+func outOfSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // brokerHint is hint for what is wrong with the broker, or with reaching it.

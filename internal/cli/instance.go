@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -25,19 +22,6 @@ const (
 	portsApart = 1000
 )
 
-func portBaseFlag() cli.Flag {
-	return &cli.IntFlag{
-		Name: flagPortBase, Sources: cli.EnvVars("VIGIE_PORT_BASE"), HideDefault: true, Category: "Process",
-		Usage: "`N` moves every port that is not set: the services listen on N+1 to N+5, Prometheus on N+90, the embedded broker on N+92",
-		Validator: func(n int) error {
-			if n < 1 || n > 1<<16-portsApart {
-				return fmt.Errorf("want a number from 1 to %d, such as 4000", 1<<16-portsApart)
-			}
-			return nil
-		},
-	}
-}
-
 // listenAddress is where the part with that flag listens: where the flag says, or
 // by its default, moved by --port-base.
 func listenAddress(c *cli.Command, flag string) string {
@@ -51,34 +35,6 @@ func listenAddress(c *cli.Command, flag string) string {
 		return address
 	}
 	return net.JoinHostPort(host, strconv.Itoa(base+port%portsApart))
-}
-
-// announce leaves word in the data folder of where the parts are. Where that
-// fails, all runs well, and tools have to be told.
-func (p *parts) announce(ctx context.Context) error {
-	i := instance.Instance{
-		Version: programVersion(), PID: os.Getpid(), Started: time.Now().UTC(),
-		Kafka: p.brokers, OwnBroker: len(brokers(p.c)) == 0, Prometheus: reachable(p.around.PrometheusURL),
-		OwnPrometheus: p.prometheus != nil, Demo: p.around.Demo,
-	}
-	if path := p.c.String(flagHTTPCert); path != "" {
-		i.Certificate, _ = filepath.Abs(path) // "" where there is no folder to begin with
-	}
-	for _, s := range p.all() {
-		i.Services = append(i.Services, instance.Service{Name: s.Name(), URL: reachable(s.URL())})
-	}
-	for _, s := range p.registry.Outside() {
-		i.Page = i.URL(s.Name)
-	}
-	running, err := instance.Announce(ctx, p.c.String(flagData), i)
-	if err != nil {
-		if ctx.Err() == nil {
-			fmt.Fprintf(p.c.Root().Writer, "Tools will not find this instance by --%s: %s\n", flagData, printable(plain(err)))
-		}
-		return nil
-	}
-	p.undo = append(p.undo, func(context.Context) error { return running.Close() })
-	return nil
 }
 
 // reachable is a URL for others to send requests to: not to an address that is one

@@ -104,11 +104,6 @@ func outOfFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// outOfSpace says whether a disk, or a share of it, is full.
-func outOfSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
 // plainNetwork is what became of a connection.
 func plainNetwork(e *net.OpError) string {
 	where := ""

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -140,6 +141,17 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 		around.Peers = append(around.Peers, peer)
 	}
 	return around, nil
+}
+
+// clientTLS is how requests to services are secured: by the flags of clients.
+func clientTLS(c *cli.Command) func() (*tls.Config, error) {
+	return func() (*tls.Config, error) {
+		transport, err := clientTransport(c)
+		if err != nil {
+			return nil, err
+		}
+		return transport.TLSClientConfig, nil
+	}
 }
 
 // unlessStopped is the error of a start, nil where that has ended for no other

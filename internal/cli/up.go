@@ -2,17 +2,24 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vigie-dev/vigie/monitoring"
 
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/embedded/prometheus"
+	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
@@ -40,6 +47,19 @@ func upCommand(registry services.Registry) *cli.Command {
 			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
+	}
+}
+
+func portBaseFlag() cli.Flag {
+	return &cli.IntFlag{
+		Name: flagPortBase, Sources: cli.EnvVars("VIGIE_PORT_BASE"), HideDefault: true, Category: "Process",
+		Usage: "`N` moves every port that is not set: the services listen on N+1 to N+5, Prometheus on N+90, the embedded broker on N+92",
+		Validator: func(n int) error {
+			if n < 1 || n > 1<<16-portsApart {
+				return fmt.Errorf("want a number from 1 to %d, such as 4000", 1<<16-portsApart)
+			}
+			return nil
+		},
 	}
 }
 
@@ -96,6 +116,34 @@ func (p *parts) start(ctx context.Context) error {
 	return nil
 }
 
+// announce leaves word in the data folder of where the parts are. Where that
+// fails, all runs well, and tools have to be told.
+func (p *parts) announce(ctx context.Context) error {
+	i := instance.Instance{
+		Version: programVersion(), PID: os.Getpid(), Started: time.Now().UTC(),
+		Kafka: p.brokers, OwnBroker: len(brokers(p.c)) == 0, Prometheus: reachable(p.around.PrometheusURL),
+		OwnPrometheus: p.prometheus != nil, Demo: p.around.Demo,
+	}
+	if path := p.c.String(flagHTTPCert); path != "" {
+		i.Certificate, _ = filepath.Abs(path) // "" where there is no folder to begin with
+	}
+	for _, s := range p.all() {
+		i.Services = append(i.Services, instance.Service{Name: s.Name(), URL: reachable(s.URL())})
+	}
+	for _, s := range p.registry.Outside() {
+		i.Page = i.URL(s.Name)
+	}
+	running, err := instance.Announce(ctx, p.c.String(flagData), i)
+	if err != nil {
+		if ctx.Err() == nil {
+			fmt.Fprintf(p.c.Root().Writer, "Tools will not find this instance by --%s: %s\n", flagData, printable(plain(err)))
+		}
+		return nil
+	}
+	p.undo = append(p.undo, func(context.Context) error { return running.Close() })
+	return nil
+}
+
 // stop stops the parts in the opposite order, every one even if another failed.
 func (p *parts) stop(ctx context.Context) error {
 	p.cancel()
@@ -104,6 +152,15 @@ func (p *parts) stop(ctx context.Context) error {
 		errs = append(errs, undo(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// prepareDemo has payments fail now and then, where nothing else is set.
+func (p *parts) prepareDemo(context.Context) error {
+	p.around.Demo = p.c.Bool(flagDemo)
+	if !p.around.Demo || p.c.IsSet(errorRateFlag) {
+		return nil
+	}
+	return p.c.Set(errorRateFlag, demoErrorRate)
 }
 
 func (p *parts) startProfiles(ctx context.Context) (err error) {
@@ -157,6 +214,31 @@ func (p *parts) startOutside(ctx context.Context) error {
 	outside := p.registry.Outside()
 	p.undo = append(p.undo, p.stopServices(outside.Names()))
 	return p.startServices(ctx, outside)
+}
+
+// ownTLS is how requests to services of this process are secured: they show our
+// own certificate, whatever name it is for and whoever signed it; nil where there
+// is none.
+func ownTLS(c *cli.Command) func() (*tls.Config, error) {
+	certificate, key := c.String(flagHTTPCert), c.String(flagHTTPKey)
+	if certificate == "" {
+		return nil
+	}
+	return func() (*tls.Config, error) {
+		pair, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			return nil, fmt.Errorf("read our own certificate: %w", err)
+		}
+		own := x509.NewCertPool()
+		own.AddCert(pair.Leaf)
+		name := pair.Leaf.Subject.CommonName
+		if len(pair.Leaf.DNSNames) > 0 {
+			name = pair.Leaf.DNSNames[0]
+		} else if len(pair.Leaf.IPAddresses) > 0 {
+			name = pair.Leaf.IPAddresses[0].String()
+		}
+		return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: own, ServerName: name}, nil
+	}
 }
 
 // startServices starts services side by side and waits until each is ready.
@@ -295,4 +377,87 @@ func whatClientsNeed(c *cli.Command, registry services.Registry) string {
 		return ""
 	}
 	return "Clients need " + strings.Join(needs, " and ") + ", as docs/http.md says.\n"
+}
+
+const (
+	flagPrometheusAddr    = prometheus.Name + flagAddr
+	defaultPrometheusAddr = "127.0.0.1:9090"
+	defaultPrometheus     = "http://" + defaultPrometheusAddr
+)
+
+// prometheusFlags say which Prometheus looks at the whole system.
+func prometheusFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: flagPrometheusAddr, Sources: env(flagPrometheusAddr), Value: defaultPrometheusAddr, Category: "Monitoring",
+			Usage: "`HOST:PORT` where the embedded Prometheus answers; \"\" for none",
+		},
+		urlFlag(flagPrometheus, "", "another Prometheus that the page asks; the embedded one is then not started"),
+		urlFlag(flagAlertmanager, "", "an Alertmanager that the embedded Prometheus sends alerts to (default: they are logged only)"),
+	}
+}
+
+// startPrometheus starts the embedded Prometheus, unless another is named or none
+// is wanted. What it is to scrape is not all there yet.
+func (p *parts) startPrometheus(ctx context.Context) error {
+	p.around.PrometheusURL = baseURL(p.c, flagPrometheus)
+	address := listenAddress(p.c, flagPrometheusAddr)
+	if p.around.PrometheusURL != "" || address == "" {
+		return nil
+	}
+	log, err := partLog(ctx, p.c, prometheus.Name)
+	if err != nil {
+		return err
+	}
+	cfg := prometheus.Config{
+		Address: address, Dir: filepath.Join(p.c.String(flagData), prometheus.Name), Files: monitoring.Files,
+		Metrics: metricsOf(p.registry), CertFile: p.c.String(flagHTTPCert), Log: log,
+	}
+	if alertmanager := baseURL(p.c, flagAlertmanager); alertmanager != "" {
+		cfg.Alertmanagers = []string{alertmanager}
+	}
+	p.prometheus, err = prometheus.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	p.undo = append(p.undo, p.prometheus.Stop)
+	p.around.PrometheusURL, p.around.LeftOut = p.prometheus.URL(), p.prometheus.LeftOut()
+	return nil
+}
+
+// scrape has the embedded Prometheus watch every service, and lead people to the
+// page.
+func (p *parts) scrape(context.Context) error {
+	if p.prometheus == nil {
+		return nil
+	}
+	var targets []prometheus.Target
+	for _, s := range p.all() {
+		targets = append(targets, prometheus.Target{Service: s.Name(), URL: s.URL()})
+	}
+	for _, s := range p.registry.Outside() {
+		p.prometheus.ShowPage(p.services[s.Name].URL())
+	}
+	return p.prometheus.Scrape(targets)
+}
+
+// metricsOf are the metrics that services have.
+func metricsOf(registry services.Registry) []string {
+	names := slices.Concat(service.Common().Names(), service.ConsumerCatalogue().Names(), service.PostgresCatalogue().Names())
+	for _, section := range telemetry.Sections() {
+		names = append(names, section.Catalogue.Names()...)
+	}
+	for _, s := range registry {
+		names = append(names, s.Catalogue.Names()...)
+	}
+	return names
+}
+
+// wherePrometheusIs is a line about the embedded Prometheus, "" where there is
+// none.
+func (p *parts) wherePrometheusIs() string {
+	if p.prometheus == nil {
+		return ""
+	}
+	return fmt.Sprintf("Prometheus' API is at %s, for Grafana, promtool and curl; alerts are logged here.\n", p.prometheus.URL())
 }

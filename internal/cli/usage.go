@@ -136,22 +136,6 @@ func flagError(c *cli.Command, text string) string {
 	return of(c) + text
 }
 
-// variableError is flagError for a value that came from the environment; ok says
-// whether the error is one of those.
-func variableError(root *cli.Command, text string) (told string, ok bool) {
-	rest, ok := strings.CutPrefix(text, "could not parse ")
-	if !ok {
-		return "", false
-	}
-	value, rest := cutQuoted(rest)
-	parts := regexp.MustCompile(`(?s)^ as .* value from environment variable "(\w+)" for flag ([\w-]+): (.*)$`).FindStringSubmatch(rest)
-	if parts == nil {
-		return "", false
-	}
-	variable, name, why := parts[1], parts[2], parts[3]
-	return fmt.Sprintf("%s %.64q (--%s): %s", variable, value, name, wanted(findFlag(root, name), value, why)), true
-}
-
 // alsoSet is the variable that sets a flag too, in brackets.
 func alsoSet(f cli.Flag) string {
 	if doc, ok := f.(cli.DocGenerationFlag); ok && len(doc.GetEnvVars()) > 0 {
@@ -406,10 +390,4 @@ func variables(c *cli.Command) []string {
 		names = append(names, variables(sub)...)
 	}
 	return names
-}
-
-// readsSettings says whether a command's settings may come from the environment
-// and are worth a warning: not those of a probe that runs every few seconds.
-func readsSettings(root, c *cli.Command) bool {
-	return c != root && c.Name != healthName && len(variables(c)) > 0
 }
