@@ -3,7 +3,7 @@
 //
 // handler.go says how an order is decided and authoriser.go by whom, store.go
 // what is kept. purges.go looks for orders that were given up before, and
-// horizon.go says which are too old to be decided. rebuild.go reads back what
+// horizon.go keeps from when on they are decided. rebuild.go reads back what
 // was published, which fills a ledger that was lost, and gaps.go says what cannot be
 // known from it. reset.go has a ledger begin anew and keep what it knows. ledger.go has
 // all that without Kafka around it; this file puts them together.
