@@ -143,19 +143,6 @@ func Letter(topic, group string, r record.Record, err error) record.Message {
 	return record.Message{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}
 }
 
-// fit cuts dead letters to what their topic takes. One whose origin alone is too
-// large is left out, which the log says: its record stays where it stands, and
-// the partition goes on.
-func (l *Loop[State, Change]) fit(ctx context.Context, letters []record.Message) []record.Message {
-	fitting := letters[:0]
-	for _, m := range letters {
-		if m, ok := l.fitTo(ctx, m, l.deps.Sizes.Of(m.Topic)); ok {
-			fitting = append(fitting, m)
-		}
-	}
-	return fitting
-}
-
 func (l *Loop[State, Change]) fitTo(ctx context.Context, letter record.Message, size int) (record.Message, bool) {
 	cut, err := record.Fit(letter, size)
 	if errors.Is(err, record.ErrNoRoom) {

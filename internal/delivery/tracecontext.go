@@ -46,11 +46,6 @@ func spansOf[Change any](decisions []decision[Change]) []trace.SpanContext {
 	return out
 }
 
-// publishers returns the process spans of those decisions that cause messages.
-func publishers[Change any](decisions []decision[Change]) []trace.SpanContext {
-	return spansOf(slices.DeleteFunc(slices.Clone(decisions), func(d decision[Change]) bool { return len(d.messages) == 0 }))
-}
-
 // carriedSpans returns the process spans that caused messages which an earlier
 // owner stored, each once: the messages carry them.
 func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.SpanContext {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -317,6 +318,19 @@ func (l *Loop[State, Change]) complete(ctx context.Context, messages []record.Me
 	return l.fit(ctx, messages)
 }
 
+// fit cuts dead letters to what their topic takes. One whose origin alone is too
+// large is left out, which the log says: its record stays where it stands, and
+// the partition goes on.
+func (l *Loop[State, Change]) fit(ctx context.Context, letters []record.Message) []record.Message {
+	fitting := letters[:0]
+	for _, m := range letters {
+		if m, ok := l.fitTo(ctx, m, l.deps.Sizes.Of(m.Topic)); ok {
+			fitting = append(fitting, m)
+		}
+	}
+	return fitting
+}
+
 // store commits the batch: changes, outgoing messages and position together.
 func (w *worker[State, Change]) store(
 	ctx, session context.Context, decisions []decision[Change], outgoing []record.Message, next int64,
@@ -422,6 +436,11 @@ func (w *worker[State, Change]) startPublication(session context.Context, decisi
 		defer cancel()
 		p.done <- w.publish(ctx, session, outgoing, publishers(decisions))
 	}()
+}
+
+// publishers returns the process spans of those decisions that cause messages.
+func publishers[Change any](decisions []decision[Change]) []trace.SpanContext {
+	return spansOf(slices.DeleteFunc(slices.Clone(decisions), func(d decision[Change]) bool { return len(d.messages) == 0 }))
 }
 
 // finishPublication waits until Kafka has the stored batch's messages, and has
