@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/service"
@@ -53,6 +54,9 @@ type Run struct {
 	Settings service.Settings
 	Flags    *cli.Command         // with the values of the service's own
 	Around   service.Surroundings // of a service outside the bank; for others empty
+	// OpenAudit connects a service outside the bank to what it audits, and returns
+	// what ends that.
+	OpenAudit func(context.Context) (audit.Config, func() error, error)
 }
 
 // Registry is the services, in the order in which they are listed.
@@ -191,6 +195,9 @@ const (
 	watchInterval   = "sentinelle-interval"
 	withoutSuffix   = "-exclude"
 	readUncommitted = "sentinelle-read-uncommitted-groups"
+	auditInterval   = "sentinelle-audit-interval"
+	auditWindow     = "sentinelle-audit-window"
+	auditTempDir    = "sentinelle-audit-temp-dir"
 )
 
 func sentinelleFlags() []cli.Flag {
@@ -200,7 +207,7 @@ func sentinelleFlags() []cli.Flag {
 			Validator: func(text string) error { _, err := regexp.Compile(text); return err },
 		}
 	}
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{
 			Name: peersToken, Sources: cli.EnvVars("SENTINELLE_PEERS_TOKEN_FILE"), Category: sentinelle.Name,
 			Usage: "`FILE` with the token to show to the services that want one; read again when it changes",
@@ -214,6 +221,24 @@ func sentinelleFlags() []cli.Flag {
 			Name: watchInterval, Sources: cli.EnvVars("SENTINELLE_INTERVAL"), Value: groups.DefaultInterval, Category: sentinelle.Name,
 			Usage: "how often to look at the cluster",
 		},
+	}, auditFlags()...)
+}
+
+// auditFlags say how sentinelle audits the bank.
+func auditFlags() []cli.Flag {
+	return []cli.Flag{
+		&duration.Flag{
+			Name: auditInterval, Sources: cli.EnvVars("SENTINELLE_AUDIT_INTERVAL"), Value: 5 * time.Minute, Category: sentinelle.Name,
+			Usage: "how long after an audit of the bank the next begins; 0 for none; longer where audits take more than a twentieth of the time",
+		},
+		&duration.Flag{
+			Name: auditWindow, Sources: cli.EnvVars("SENTINELLE_AUDIT_WINDOW"), Category: sentinelle.Name,
+			Usage: "audit the orders of that long ago, and of twice as long at the most; 0 for all that the log holds",
+		},
+		&cli.StringFlag{
+			Name: auditTempDir, Sources: cli.EnvVars("SENTINELLE_AUDIT_TEMP_DIR"), Category: sentinelle.Name,
+			Usage: "`FOLDER` for the audit's temporary files, about 600 bytes for each order (default: the system's)",
+		},
 	}
 }
 
@@ -222,7 +247,13 @@ func startSentinelle(ctx context.Context, run Run) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sentinelle.Start(ctx, run.Settings, sentinelle.Config{Around: run.Around, TokenFile: run.Flags.String(peersToken), Groups: watched})
+	return sentinelle.Start(ctx, run.Settings, sentinelle.Config{
+		Around: run.Around, TokenFile: run.Flags.String(peersToken), Groups: watched,
+		Audit: sentinelle.AuditConfig{
+			Interval: run.Flags.Duration(auditInterval), Window: run.Flags.Duration(auditWindow), TempDir: run.Flags.String(auditTempDir),
+			Open: run.OpenAudit,
+		},
+	})
 }
 
 // groupsToWatch reads the flags that say what of a cluster to watch.

@@ -148,6 +148,26 @@ func BenchmarkAudit(b *testing.B) {
 	b.ReportMetric(peakMemory()/1e6, "MB-peak")
 }
 
+// BenchmarkAuditAgain audits the same orders with an auditor that has read the log
+// before: what a run costs of a schedule.
+func BenchmarkAuditAgain(b *testing.B) {
+	system := bulk{999_999, time.Date(1999, 5, 1, 12, 0, 0, 0, time.UTC)}
+	cfg := system.config()
+	cfg.Dir, cfg.Memory = b.TempDir(), 8<<20
+	a := again(b, cfg)
+	if _, err := a.Run(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		report, err := a.Run(b.Context())
+		if err != nil || !report.AccountedFor || report.Authorized.Count != system.orders {
+			b.Fatalf("%v, %+v", err, report)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(system.orders), "ns/order")
+	b.ReportMetric(peakMemory()/1e6, "MB-peak")
+}
+
 // peakMemory is the most that the process has had resident, in bytes, or 0
 // where the system does not say.
 func peakMemory() float64 {

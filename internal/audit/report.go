@@ -189,6 +189,14 @@ func kinds() []struct {
 	}
 }
 
+// Kinds are all that there are.
+func Kinds() (all []Kind) {
+	for _, each := range kinds() {
+		all = append(all, each.Kind)
+	}
+	return all
+}
+
 // Words says the kind in English.
 func (k Kind) Words() string {
 	for _, each := range kinds() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -90,32 +91,18 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := kafka.Connect(ctx, cfg)
+	audited, end, err := openAudit(ctx, cfg, func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error) {
+		return readState(ctx, database, client, identities, rows)
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, client.Close()) }()
-	if err := checkTopics(client); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	bar := newBar(c.Root().ErrWriter, "reading the log")
 	defer bar.finish()
-	report, err := audit.Run(ctx, audit.Config{
-		Bounds:  func(topics ...string) ([]kafka.Span, error) { return kafka.Bounds(ctx, client, topics...) },
-		Written: kafka.Cluster{Config: cfg, Client: client}.Written,
-		Scan: func(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error {
-			return kafka.Scan(ctx, cfg, spans, read)
-		},
-		State: func(ctx context.Context, rows *audit.Rows) (audit.State, error) {
-			return readState(ctx, database, client, rows)
-		},
-		Since: since,
-		From: func(spans []kafka.Span, since time.Time) ([]kafka.Span, error) {
-			return startAt(ctx, client, spans, since)
-		},
-		Patience: c.Duration(flagAuditPatience), Retention: c.Duration(flagRetention),
-		Limit: c.Int(flagLimit), Dir: c.String(flagTempDir), Progress: bar.draw,
-	})
+	audited.Since, audited.Patience, audited.Retention = since, c.Duration(flagAuditPatience), c.Duration(flagRetention)
+	audited.Limit, audited.Dir, audited.Progress = c.Int(flagLimit), c.String(flagTempDir), bar.draw
+	report, err := audit.Run(ctx, audited)
 	bar.finish()
 	if err != nil {
 		return err
@@ -124,6 +111,90 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	return verdict(report)
+}
+
+// readsState reads the services' state, on a cluster whose topics have these
+// identities.
+type readsState func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error)
+
+// openAudit connects to what an audit is of, and returns what ends that.
+func openAudit(ctx context.Context, cfg kafka.Config, state readsState) (_ audit.Config, end func() error, err error) {
+	client, err := kafka.Connect(ctx, cfg)
+	if err != nil {
+		return audit.Config{}, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, client.Close())
+		}
+	}()
+	if err := checkTopics(client); err != nil {
+		return audit.Config{}, nil, err
+	}
+	var topics []string
+	for _, t := range banking.Topics() {
+		topics = append(topics, t.Name)
+	}
+	identities, err := kafka.Identities(ctx, client, topics)
+	if err != nil {
+		return audit.Config{}, nil, err
+	}
+	return audit.Config{
+		Bounds:  func(topics ...string) ([]kafka.Span, error) { return kafka.Bounds(ctx, client, topics...) },
+		Written: kafka.Cluster{Config: cfg, Client: client}.Written,
+		Scan: func(ctx context.Context, spans []kafka.Span, read func(record.Record) error) error {
+			return kafka.Scan(ctx, cfg, spans, read)
+		},
+		State: func(ctx context.Context, rows *audit.Rows) (audit.State, error) {
+			now, err := kafka.Identities(ctx, client, topics)
+			if err != nil {
+				return audit.State{}, err
+			}
+			if !maps.Equal(now, identities) {
+				return audit.State{}, fmt.Errorf("%w: its topics were made anew", audit.ErrLogChanged)
+			}
+			return state(ctx, client, identities, rows)
+		},
+		From: func(spans []kafka.Span, since time.Time) ([]kafka.Span, error) {
+			return startAt(ctx, client, spans, since)
+		},
+	}, client.Close, nil
+}
+
+// auditOpener opens the system that a service outside the bank audits on a
+// schedule. Of a bank elsewhere, whose services' storage is not here, it looks at
+// the log alone, unless somebody has said where the storage is.
+func auditOpener(c *cli.Command, addresses []string, needsState bool) (func(context.Context) (audit.Config, func() error, error), error) {
+	database, err := databaseURL(c)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := kafkaConfig(c, "vigie-audit", addresses...)
+	if err != nil {
+		return nil, err
+	}
+	needsState = needsState || c.String(flagDatabase) != "" || c.String(flagDatabase+flagFileSuffix) != ""
+	return func(ctx context.Context) (audit.Config, func() error, error) {
+		audited, end, err := openAudit(ctx, cfg, func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error) {
+			state, err := readState(ctx, database, client, identities, rows)
+			if errors.Is(err, storage.ErrMissing) && !needsState {
+				return logAlone(client)
+			}
+			return state, err
+		})
+		audited.Retention = c.Duration(flagRetention)
+		return audited, end, err
+	}, nil
+}
+
+// logAlone is the state of services whose storage is not here.
+func logAlone(client *kafka.Client) (audit.State, error) {
+	committed, err := kafka.Committed(client, banking.GroupPaiement, banking.TopicOrdersCreated)
+	state := audit.State{LogAlone: true, Committed: committed, NotLookedAt: map[string]string{}}
+	for _, name := range []string{paiement.Name, suivi.Name, analyseur.Name} {
+		state.NotLookedAt[name] = "its storage is not here"
+	}
+	return state, err
 }
 
 // errSince: a text is no time to audit from.
@@ -176,15 +247,7 @@ func checkTopics(client sarama.Client) error {
 // readState reads what the services have stored, read-only and whether they
 // run or not, all at the same time. A service without storage there is left
 // out, with the reason; it is an error where there is none at all.
-func readState(ctx context.Context, databaseURL string, client *kafka.Client, rows *audit.Rows) (audit.State, error) {
-	var topics []string
-	for _, t := range banking.Topics() {
-		topics = append(topics, t.Name)
-	}
-	identities, err := kafka.Identities(ctx, client, topics)
-	if err != nil {
-		return audit.State{}, err
-	}
+func readState(ctx context.Context, databaseURL string, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error) {
 	state := audit.State{NotLookedAt: map[string]string{}}
 	parts := []struct {
 		service string
@@ -224,6 +287,12 @@ func readState(ctx context.Context, databaseURL string, client *kafka.Client, ro
 	}
 	if len(state.NotLookedAt) == len(parts) {
 		return audit.State{}, fmt.Errorf("no service's state can be looked at: %w", missing[0])
+	}
+	if state.Paiement == nil {
+		var err error
+		if state.Committed, err = kafka.Committed(client, banking.GroupPaiement, banking.TopicOrdersCreated); err != nil {
+			return audit.State{}, err
+		}
 	}
 	return state, nil
 }

@@ -32,7 +32,7 @@ const telemetryHelp = "OTEL_TRACES_EXPORTER=otlp and OTEL_LOGS_EXPORTER=otlp sen
 func serviceCommand(s services.Service, registry services.Registry) *cli.Command {
 	flags := slices.Concat([]cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag()}, httpFlags(s), logFlags(), ownFlags(s))
 	if s.Outside {
-		flags = append(flags, aroundFlags(s, registry)...)
+		flags = slices.Concat(flags, databaseFlags(), []cli.Flag{retentionFlag()}, aroundFlags(s, registry))
 	} else {
 		flags = slices.Concat(storageFlags(), flags)
 	}
@@ -90,7 +90,13 @@ func startService(ctx context.Context, c *cli.Command, s services.Service, broke
 	if keeper, ok := around.Traces.(telemetry.Keeper); ok && !s.Outside {
 		settings.Keeper = keeper
 	}
-	return s.Start(ctx, services.Run{Settings: settings, Flags: c, Around: around})
+	run := services.Run{Settings: settings, Flags: c, Around: around}
+	if s.Outside {
+		if run.OpenAudit, err = auditOpener(c, brokers, around.Within); err != nil {
+			return nil, err
+		}
+	}
+	return s.Start(ctx, run)
 }
 
 const flagPeers = "-peers" // behind a service's name

@@ -67,7 +67,7 @@ func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	// The services share one writer: their lines must not mix.
 	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
 	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, around: service.Surroundings{
-		Traces: traces.NewRecent(traces.Limits{}),
+		Traces: traces.NewRecent(traces.Limits{}), Within: true,
 	}}
 	ctx, p.cancel = context.WithCancel(ctx)
 	err := p.start(ctx)

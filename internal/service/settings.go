@@ -81,6 +81,8 @@ type Surroundings struct {
 	LeftOut []string
 	// Demo: the orders are a demonstration's.
 	Demo bool
+	// Within: the services run in this process, so that their storage is here.
+	Within bool
 }
 
 // Peer is a service as others see it.

@@ -11,6 +11,7 @@
 //     amounts to: well, trouble or unknown.
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
+//   - audit.go audits the bank on a schedule.
 //   - page.go answers browsers and keeps their pages up to date; map.go and
 //     chart.go draw, words.go has the templates and what they write for people.
 package sentinelle
@@ -54,13 +55,15 @@ type Config struct {
 	// Groups says what to watch of the cluster, but for the cluster itself and the
 	// log, which the service knows.
 	Groups groups.Config
+	// Audit says how the bank is audited on a schedule.
+	Audit AuditConfig
 }
 
 // Definition is sentinelle.
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "watch consumer groups and the bank, and show them as a page", Address: "127.0.0.1:3005",
-		Catalogue: slices.Concat(Catalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Catalogue: slices.Concat(Catalogue(), auditCatalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
@@ -91,6 +94,9 @@ func wire(b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Stack.Go("lookout", look.Run)
+	if err := startAudit(b, cfg); err != nil {
+		return err
+	}
 	watched, err := watch(b, cfg.Groups)
 	if err != nil {
 		return err

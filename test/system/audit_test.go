@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
@@ -235,16 +236,13 @@ func TestAuditOfSpoiltStorage(t *testing.T) {
 	}
 }
 
-// A result that somebody forges is found, and the system's own stay.
-func TestAuditOfAForgedResult(t *testing.T) {
-	bank.Parallel(t)
-	data := t.TempDir()
-	s := bank.Start(t, data, "--log-level", "error")
-	p := s.MustOrder(t, "12.34")
+// forge publishes a second decision of an order.
+func forge(t *testing.T, s *bank.Bank, p bank.Placed, amount banking.Money) {
+	t.Helper()
 	s.Decided(t, p.OrderID)
 	event := banking.PaymentAuthorized{
-		EventID: banking.NewEventID(), OrderID: p.OrderID, UserID: "user123", Amount: 1234, Status: banking.StatusAuthorized,
-		AuthorizationCode: "FORGED", ProcessedAt: s.Settled(t, 1).Timestamp,
+		EventID: banking.NewEventID(), OrderID: p.OrderID, UserID: "user123", Amount: amount, Status: banking.StatusAuthorized,
+		AuthorizationCode: "FORGED", ProcessedAt: time.Now().UTC(),
 	}
 	m, err := delivery.Encode(event, p.EventID)
 	if err != nil {
@@ -262,6 +260,16 @@ func TestAuditOfAForgedResult(t *testing.T) {
 	if err := publisher.Publish(t.Context(), forged); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A result that somebody forges is found, and the system's own stay.
+func TestAuditOfAForgedResult(t *testing.T) {
+	bank.Parallel(t)
+	data := t.TempDir()
+	s := bank.Start(t, data, "--log-level", "error")
+	p := s.MustOrder(t, "12.34")
+	s.Settled(t, 1)
+	forge(t, s, p, 1234)
 	bank.Eventually(t, func() error { // the others set it aside
 		report, status := auditJSON(t, s.Brokers, "--data", data, "--patience", "0s")
 		if status != 1 || len(report.Differences) != 1 || report.Differences[0].Kind != audit.DecidedTwice || report.Differences[0].OrderID != p.OrderID {

@@ -20,6 +20,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
 	"github.com/vigie-dev/vigie/internal/testenv/golden"
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/services/sentinelle"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -42,6 +43,9 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 			}
 			if lag := lagSeries(all); lag == 0 && slices.Contains(services.All().Consumers().Names(), name) {
 				return fmt.Errorf("%s: no lag yet", name)
+			}
+			if name == sentinelle.Name && all[`audit_runs_total{outcome="accounted_for",service="sentinelle"}`] == 0 {
+				return fmt.Errorf("%s: no audit yet", name)
 			}
 			return nil
 		})
