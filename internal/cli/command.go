@@ -20,6 +20,7 @@
 //	doctor.go       vigie doctor; doctor_kafka.go has what it asks the brokers
 //	demo.go         vigie demo, and the flags that vigie up --demo adds
 //	top.go          vigie top
+//	groups.go       vigie groups
 //	explain.go      vigie explain
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
@@ -115,6 +116,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		explainCommand(registry),
 		traceCommand(),
 		topCommand(registry),
+		groupsCommand(),
 		demoCommand(registry),
 		versionCommand(),
 	)

@@ -123,7 +123,7 @@ func (e *exporter) Describe(into chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector]. What is too old is not shown.
 func (e *exporter) Collect(into chan<- prometheus.Metric) {
 	r := e.c.Latest()
-	if r == nil || e.c.stale(r) {
+	if r == nil || e.c.Stale(r) {
 		return
 	}
 	for _, m := range e.series(r) {
@@ -131,8 +131,8 @@ func (e *exporter) Collect(into chan<- prometheus.Metric) {
 	}
 }
 
-// stale says whether rounds have stopped coming.
-func (c *Collector) stale(r *Round) bool {
+// Stale says whether rounds have stopped coming since one.
+func (c *Collector) Stale(r *Round) bool {
 	return c.cfg.Now().Sub(r.At) > staleRounds*(c.cfg.Interval+c.cfg.Timeout)
 }
 

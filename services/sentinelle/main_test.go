@@ -230,6 +230,8 @@ type noCluster struct{}
 
 func (noCluster) Latest() *groups.Round { return nil }
 
+func (noCluster) Stale(*groups.Round) bool { return false }
+
 func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	t.Helper()
 	s := &site{Recorder: telemetrytest.New(t, Name, append(Catalogue(), httpapi.Catalogue()...)), bank: b, now: noon()}

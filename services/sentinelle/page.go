@@ -51,6 +51,8 @@ type page struct {
 type cluster interface {
 	// Latest is what the last round over it saw, nil before the first.
 	Latest() *groups.Round
+	// Stale says whether rounds have stopped coming since that one.
+	Stale(r *groups.Round) bool
 }
 
 // serve takes the requests.
@@ -58,6 +60,8 @@ func (p *page) serve(router *httpapi.Router) {
 	router.HandlePage(p.home, "range")
 	router.HandleStream("GET /events", maxViewers, p.events)
 	router.Handle("GET /assets/{version}/{file}", asset)
+	router.Handle("GET /groups", p.groupList)
+	router.Handle("GET /groups/{group}", p.groupDetail)
 	if hasBank(p.around) {
 		p.serveBank(router)
 	}
@@ -126,6 +130,7 @@ func (p *page) failed(w http.ResponseWriter, r *http.Request, status int, title 
 type overview struct {
 	Bank     bool
 	Cluster  *groups.Round // nil before the first round
+	Groups   groupsView
 	Verdict  Verdict
 	Snapshot *Snapshot
 	Headline []Headline
@@ -166,7 +171,7 @@ func newForm() form {
 // look makes the body of the first page, but for its graphs and its form.
 func (p *page) look(s *Snapshot) overview {
 	return overview{
-		Bank: hasBank(p.around), Cluster: p.cluster.Latest(),
+		Bank: hasBank(p.around), Cluster: p.cluster.Latest(), Groups: p.groupsView(fewGroups),
 		Verdict: judge(s), Snapshot: s, Headline: headlines(s), Map: drawMap(p.around, s), Firing: s.Alarms.firing(),
 		Statuses: banking.OrderStatuses(), Left: p.around.LeftOut, Metrics: p.around.PrometheusURL,
 	}
@@ -404,7 +409,7 @@ const maxViewers = 64
 // liveParts are the parts of pages that follow the bank, each a template of its
 // own name.
 func liveParts() []string {
-	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster"}
+	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster", "groups"}
 }
 
 // rendered is a snapshot as the parts of pages, made once for all who look.

@@ -12,6 +12,7 @@
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
 //   - audit.go audits the bank on a schedule.
+//   - groups.go says how the consumer groups fare, as a page and to programs.
 //   - page.go answers browsers and keeps their pages up to date; map.go and
 //     chart.go draw, words.go has the templates and what they write for people.
 package sentinelle

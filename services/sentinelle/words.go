@@ -147,6 +147,7 @@ func parseViews() (map[string]*template.Template, error) {
 		"status": statusText, "event": eventText, "clock": clock, "day": day, "moment": moment, "stamp": stamp, "link": linkTo,
 		"nothing": func() string { return nothing }, "plain": func(text string) string { return strings.ReplaceAll(text, " ", "-") },
 		"add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return a - b },
+		"number": NumberText, "span": SpanText, "catchUp": CatchUpText, "segment": url.PathEscape,
 		"part": func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
 	}
 	version, err := assetVersion()
@@ -155,7 +156,7 @@ func parseViews() (map[string]*template.Template, error) {
 	}
 	functions["asset"] = func(name string) string { return "/assets/" + version + "/" + name }
 	views := map[string]*template.Template{}
-	for _, name := range []string{"home", "orders", "order", "alerts", "runbook", "problem"} {
+	for _, name := range []string{"home", "orders", "order", "groups", "group", "alerts", "runbook", "problem"} {
 		view, err := template.New("layout.html").Funcs(functions).ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)

@@ -29,6 +29,48 @@ func tool(t *testing.T, args ...string) (stdout string) {
 	return p.Stdout.String()
 }
 
+// groupsOfTheInstance has the groups shown by the command, by sentinelle, and by
+// the command without it; all say that the bank's groups are well.
+func groupsOfTheInstance(t *testing.T, s *bank.Bank, data string) {
+	t.Helper()
+	running, err := instance.Read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range [][]string{{"--data", data}, {"--kafka-brokers", strings.Join(running.Kafka, ",")}} {
+		bank.Eventually(t, func() error {
+			var list struct {
+				Groups []struct{ Group, State, Evidence string }
+			}
+			out := tool(t, append([]string{"groups", "--json"}, where...)...)
+			if err := json.Unmarshal([]byte(out), &list); err != nil {
+				return err
+			}
+			well := 0
+			for _, g := range list.Groups {
+				if (g.State == "ok" || g.State == "idle") && strings.Contains(g.Evidence, "nothing waits") {
+					well++
+				}
+			}
+			if well < 3 {
+				return fmt.Errorf("%d groups are well in %s", well, out)
+			}
+			return nil
+		})
+		if out := tool(t, append([]string{"groups", "paiement-svc"}, where...)...); !strings.Contains(out, "orders.created/0") || !strings.Contains(out, "paiement") {
+			t.Errorf("one group:\n%s", out)
+		}
+	}
+	if out := tool(t, "groups", "--data", data); !strings.Contains(out, "suivi-svc") || !strings.Contains(out, "1 of 1 brokers answered") {
+		t.Errorf("all groups:\n%s", out)
+	}
+	for path, want := range map[string]int{"/groups": http.StatusOK, "/groups/paiement-svc": http.StatusOK, "/groups/nobody": http.StatusNotFound} {
+		if status, body := bank.Get(t, s.URLs["sentinelle"]+path); status != want {
+			t.Errorf("GET %s = %d %s", path, status, body)
+		}
+	}
+}
+
 // Tools find the instance by its data folder, wherever its ports are: the broker,
 // the services, and the traces that it keeps.
 func TestToolsFindTheInstance(t *testing.T) {
@@ -71,6 +113,7 @@ func TestToolsFindTheInstance(t *testing.T) {
 	if status, body := bank.Get(t, s.URLs["sentinelle"]+"/traces/order-99"); status != http.StatusNotFound || !strings.Contains(body, "passed over") {
 		t.Errorf("GET /traces/order-99 = %d %s", status, body)
 	}
+	groupsOfTheInstance(t, s, data)
 	if body, err := os.ReadFile(filepath.Join(data, "instance.json")); err != nil || strings.Contains(string(body), "user123") {
 		t.Errorf("the instance's file: %v %s", err, body)
 	}
