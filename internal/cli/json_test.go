@@ -22,6 +22,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/top"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/services/sentinelle"
 )
 
 // jsonDocuments are what the commands write with --json.
@@ -36,6 +37,8 @@ func jsonDocuments() map[string][]any {
 		"vigie doctor":           {doctor.Finding{}},
 		"vigie explain":          {explain.Alert{}},
 		"vigie explain ALERT":    {explain.Report{}},
+		"vigie groups":           {sentinelle.GroupList{}},
+		"vigie groups GROUP":     {sentinelle.GroupDetail{}},
 		"vigie health":           {healthAnswer{}},
 		"vigie reset":            {resetPlan{}},
 		"vigie top":              {top.Frame{}},
