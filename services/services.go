@@ -19,6 +19,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/groups"
+	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -111,10 +112,11 @@ func (r Registry) Outside() Registry {
 	return slices.DeleteFunc(slices.Clone(r), func(s Service) bool { return !s.Outside })
 }
 
-// Consumers returns the services that have a consumer group, and with it a
-// position in the topics and state that follows from them.
+// Consumers returns the bank's services that have a consumer group, and with it a
+// position in the topics and state that follows from them. Who looks on from outside may have a group
+// too, and the bank is whole without it.
 func (r Registry) Consumers() Registry {
-	return slices.DeleteFunc(slices.Clone(r), func(s Service) bool { return s.Group == "" })
+	return slices.DeleteFunc(slices.Clone(r), func(s Service) bool { return s.Group == "" || s.Outside })
 }
 
 // withoutFlags is the start of a service that has no settings of its own.
@@ -198,6 +200,8 @@ const (
 	auditInterval   = "sentinelle-audit-interval"
 	auditWindow     = "sentinelle-audit-window"
 	auditTempDir    = "sentinelle-audit-temp-dir"
+	hasBank         = "sentinelle-bank"
+	objective       = "sentinelle-objective"
 )
 
 func sentinelleFlags() []cli.Flag {
@@ -221,6 +225,20 @@ func sentinelleFlags() []cli.Flag {
 			Name: watchInterval, Sources: cli.EnvVars("SENTINELLE_INTERVAL"), Value: groups.DefaultInterval, Category: sentinelle.Name,
 			Usage: "how often to look at the cluster",
 		},
+		&cli.StringFlag{
+			Name: hasBank, Sources: cli.EnvVars("SENTINELLE_BANK"), Value: string(sentinelle.BankAuto), Category: sentinelle.Name,
+			Usage: "follow the orders of the bank's topics: on, off, or auto, where its services are known or its topics are there",
+			Validator: func(text string) error {
+				if slices.Contains([]sentinelle.Bank{sentinelle.BankAuto, sentinelle.BankOn, sentinelle.BankOff}, sentinelle.Bank(text)) {
+					return nil
+				}
+				return errors.New("want auto, on or off")
+			},
+		},
+		&duration.Flag{
+			Name: objective, Sources: cli.EnvVars("SENTINELLE_OBJECTIVE"), Value: journeys.DefaultObjective, Category: sentinelle.Name,
+			Usage: "within what time an order is to be decided and visible", Validator: longerThanItTakes,
+		},
 	}, auditFlags()...)
 }
 
@@ -242,6 +260,15 @@ func auditFlags() []cli.Flag {
 	}
 }
 
+// longerThanItTakes refuses an objective that could not be told: what becomes visible is seen
+// up to a second later.
+func longerThanItTakes(d time.Duration) error {
+	if d >= 2*time.Second {
+		return nil
+	}
+	return errors.New("want at least 2s: it is seen up to a second later that an order has become visible")
+}
+
 func startSentinelle(ctx context.Context, run Run) (*service.Service, error) {
 	watched, err := groupsToWatch(run.Flags)
 	if err != nil {
@@ -253,6 +280,7 @@ func startSentinelle(ctx context.Context, run Run) (*service.Service, error) {
 			Interval: run.Flags.Duration(auditInterval), Window: run.Flags.Duration(auditWindow), TempDir: run.Flags.String(auditTempDir),
 			Open: run.OpenAudit,
 		},
+		Journeys: sentinelle.Journeys{Bank: sentinelle.Bank(run.Flags.String(hasBank)), Objective: run.Flags.Duration(objective)},
 	})
 }
 

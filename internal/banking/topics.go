@@ -16,9 +16,10 @@ const Partitions = 3
 
 // Consumer groups, one for each service that reads.
 const (
-	GroupPaiement  = "paiement-svc"
-	GroupSuivi     = "suivi-svc"
-	GroupAnalyseur = "analyseur-svc"
+	GroupPaiement   = "paiement-svc"
+	GroupSuivi      = "suivi-svc"
+	GroupAnalyseur  = "analyseur-svc"
+	GroupSentinelle = "sentinelle-svc"
 )
 
 const day = 24 * time.Hour
@@ -54,6 +55,8 @@ func ReadBy(group string) []string {
 		return []string{TopicOrdersCreated, TopicPaymentsAuthorized, TopicPaymentsRejected, TopicOrdersDLQ}
 	case GroupAnalyseur:
 		return []string{TopicPaymentsAuthorized, TopicPaymentsRejected}
+	case GroupSentinelle:
+		return []string{TopicOrdersCreated, TopicPaymentsAuthorized, TopicPaymentsRejected, TopicOrdersDLQ, TopicPaymentsDLQ}
 	default:
 		return nil
 	}

@@ -32,11 +32,9 @@ const telemetryHelp = "OTEL_TRACES_EXPORTER=otlp and OTEL_LOGS_EXPORTER=otlp sen
 func serviceCommand(s services.Service, registry services.Registry) *cli.Command {
 	flags := slices.Concat([]cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag()}, httpFlags(s), logFlags(), ownFlags(s))
 	if s.Outside {
-		flags = slices.Concat(flags, databaseFlags(), []cli.Flag{retentionFlag()}, aroundFlags(s, registry))
-	} else {
-		flags = slices.Concat(storageFlags(), flags)
+		flags = append(flags, aroundFlags(s, registry)...)
 	}
-	flags = slices.Concat(kafkaFlags(defaultBroker), flags)
+	flags = slices.Concat(kafkaFlags(defaultBroker), storageFlags(), flags)
 	if s.Group != "" {
 		flags = append(flags, sessionFlag())
 	}

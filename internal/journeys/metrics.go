@@ -1,7 +1,15 @@
 package journeys
 
 import (
+	"context"
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
@@ -19,6 +27,9 @@ const (
 
 // maxReasons bounds the label reason: those that loops give, and one for all others.
 const maxReasons = 16
+
+// blindAfter is how old what was seen may be before nothing is said of what waits.
+const blindAfter = micros(10e6)
 
 // Catalogue returns the metrics of journeys.
 func Catalogue() telemetry.Catalogue {
@@ -61,4 +72,89 @@ func Catalogue() telemetry.Catalogue {
 			Help: "Age of the moment up to which the bank's topics have been read and judged: about a second while all is well; it grows while Kafka or the storage is away, or the reading is behind.",
 		},
 	}
+}
+
+// observed are the metrics that are read at each scrape.
+func observed() []string {
+	return []string{JourneysTotal, OrdersWaiting, OrdersOldestWaiting, LettersWaiting, LettersOldest, Unseen}
+}
+
+// figures are what the ledger says at one moment.
+type figures struct {
+	since    micros // when this instance began
+	seen     micros // all that was written before is in the figures; 0: not known
+	outcomes map[Outcome]int64
+	waiting  int64
+	oldest   micros // accepted then; 0 for none
+	letters  map[letterKind]waitingLetters
+}
+
+type letterKind struct{ topic, reason string }
+
+type waitingLetters struct {
+	count int64
+	since micros
+}
+
+// figures reads them.
+func (s store) figures(ctx context.Context) (figures, error) {
+	f := figures{outcomes: map[Outcome]int64{}, letters: map[letterKind]waitingLetters{}}
+	err := s.each(ctx, selectOutcomes, nil, func(rows *storage.Rows) error {
+		var name Outcome
+		var n int64
+		err := rows.Scan(&name, &n)
+		f.outcomes[name] = n
+		return err
+	})
+	if err != nil {
+		return f, err
+	}
+	err = s.each(ctx, selectWaiting, nil, func(rows *storage.Rows) error { return rows.Scan(&f.waiting, &f.oldest) })
+	if err != nil {
+		return f, err
+	}
+	err = s.each(ctx, selectSetAside, nil, func(rows *storage.Rows) error {
+		var kind letterKind
+		var w waitingLetters
+		err := rows.Scan(&kind.topic, &kind.reason, &w.count, &w.since)
+		f.letters[kind] = w
+		return err
+	})
+	return f, err
+}
+
+// observe gives a scrape what was last found. What was counted stays true while nothing can be seen; what waits is then not known.
+func (l *Ledger) observe(_ context.Context, o telemetry.Observation) error {
+	l.mu.Lock()
+	f := l.figures
+	l.mu.Unlock()
+	now := l.watch.now()
+	for _, outcome := range Outcomes() {
+		o.Counter(JourneysTotal, f.outcomes[outcome], metric.WithAttributes(attribute.String("outcome", string(outcome))))
+	}
+	unseen := now - max(f.seen, f.since)
+	o.Gauge(Unseen, unseen.seconds())
+	if f.seen == 0 || unseen > blindAfter {
+		return nil
+	}
+	age := func(since micros) float64 {
+		if since == 0 {
+			return 0
+		}
+		return max(0, now-since).seconds()
+	}
+	o.Gauge(OrdersWaiting, float64(f.waiting))
+	o.Gauge(OrdersOldestWaiting, age(f.oldest))
+	var first micros
+	for _, topic := range []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} {
+		for _, reason := range append(slices.Clone(delivery.Reasons()), "other") {
+			w := f.letters[letterKind{topic, reason}]
+			o.Gauge(LettersWaiting, float64(w.count), metric.WithAttributes(attribute.String("topic", topic), attribute.String("reason", reason)))
+			if w.since != 0 && (first == 0 || w.since < first) {
+				first = w.since
+			}
+		}
+	}
+	o.Gauge(LettersOldest, age(first))
+	return nil
 }

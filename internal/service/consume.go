@@ -13,7 +13,8 @@ import (
 )
 
 // Consume adds the service's consumer: the loop of its group and topics, with
-// the handler. Group, topics and dead letters come from the definition.
+// the handler. Group, topics and dead letters come from the definition; a service that
+// produces nothing sets nothing aside.
 func Consume[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) error {
 	_, err := ConsumeTracked(ctx, b, cfg, handler)
 	return err
@@ -22,12 +23,13 @@ func Consume[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopC
 // ConsumeTracked is [Consume] for services that want to know how far they are.
 func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) (*Progress, error) {
 	cfg.Group, cfg.Topics, cfg.DeadLetters = b.Definition.Group, b.Definition.Consumes, banking.DeadLetterTopic
-	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
+	publisher, err := b.publisher(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
-	b.Ready.Add("writes to kafka", publisher.Check)
+	if publisher == nil {
+		cfg.DeadLetters = func(string) string { return "" }
+	}
 	lag, err := otelkafka.NewLag(b.Instrument, b.Control, otelkafka.DefaultLagInterval)
 	if err != nil {
 		return nil, fmt.Errorf("watch lag: %w", err)
@@ -62,6 +64,20 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 		progress.missed, err = kafka.Bounds(ctx, b.Control, cfg.Topics...)
 	}
 	return progress, err
+}
+
+// publisher is what sends what the consumer causes; nil where it causes nothing.
+func (b *Base) publisher(ctx context.Context) (delivery.BatchPublisher, error) {
+	if len(b.Definition.Produces) == 0 {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
+	if err != nil {
+		return nil, err
+	}
+	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
+	b.Ready.Add("writes to kafka", publisher.Check)
+	return publisher, nil
 }
 
 // Progress says how far a consumer is.

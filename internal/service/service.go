@@ -6,7 +6,7 @@
 // Its files: service.go has the steps of a start, in order, and so of a stop;
 // store.go opens and watches a service's storage, prune.go removes what is old
 // from it; consume.go runs its consumer, unread.go watches for partitions that no
-// instance reads; settings.go has what can be set.
+// instance reads; join.go is how one from outside the bank consumes; settings.go has what can be set.
 package service
 
 import (
@@ -64,7 +64,8 @@ type Definition struct {
 	OpenAPI    []byte // describes the routes that Wire adds; see [httpapi.OpenAPI]
 	// Outside: it looks at the bank and is no part of it. It has no storage, does
 	// not wait for Kafka, and is ready whatever becomes of them; of its [Base],
-	// Store, Control and Topics are empty.
+	// Store, Control and Topics are empty. What it consumes it does on a base that it
+	// joins with: see [Base.Join].
 	Outside bool
 	// Browsed: browsers come here, which send a token as the password of HTTP Basic.
 	Browsed bool
@@ -89,6 +90,8 @@ type Base struct {
 	Fault      *fault.Injector
 	Retention  time.Duration
 	Version    string // the program's
+
+	settings Settings
 }
 
 // Service is a running service.
@@ -116,7 +119,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	}
 	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
 		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
-		Kafka: settings.kafka(def.Name),
+		Kafka: settings.kafka(def.Name), settings: settings,
 	}}
 	// What every service does at its start. Each step puts its undoing on the
 	// stack: a stop goes through them from the last to the first.
@@ -213,10 +216,18 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	if err != nil {
 		return err
 	}
-	b.Instrument, err = otelkafka.New(b.Telemetry, otelkafka.Options{
-		ConsumerGroup: b.Definition.Group, Produces: b.Definition.Produces, Consumes: b.Definition.Consumes,
-	})
+	if b.Definition.Outside {
+		return nil // what it says of Kafka depends on whether it joins
+	}
+	b.Instrument, err = b.instrument(false)
 	return err
+}
+
+// instrument makes what records are measured with.
+func (b *Base) instrument(linked bool) (*otelkafka.Instrumentation, error) {
+	return otelkafka.New(b.Telemetry, otelkafka.Options{
+		ConsumerGroup: b.Definition.Group, Produces: b.Definition.Produces, Consumes: b.Definition.Consumes, LinkRecords: linked,
+	})
 }
 
 // guard reads the tokens and the certificate, and keeps them up to date: before

@@ -26,7 +26,7 @@ const unreadMetric = "kafka_consumer_unread_partitions"
 // ConsumerCatalogue returns the metrics that services add which consume.
 func ConsumerCatalogue() telemetry.Catalogue {
 	return telemetry.Catalogue{{
-		Name: unreadMetric, Kind: telemetry.Gauge, Labels: []string{"topic"}, Bound: "topics the service reads", MaxSeries: 4,
+		Name: unreadMetric, Kind: telemetry.Gauge, Labels: []string{"topic"}, Bound: "topics the service reads", MaxSeries: 5,
 		Help: "Partitions that no instance of the service reads: just added, or given to a stranger in its consumer group.",
 	}}
 }

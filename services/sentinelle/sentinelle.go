@@ -4,7 +4,7 @@
 // answers also when nothing else does.
 //
 //   - sentinelle.go has its name, its settings and its wiring; the groups are watched
-//     by internal/groups.
+//     by internal/groups, and journeys.go has internal/journeys follow the orders.
 //   - lookout.go looks at the bank, once for all who look at the page; what it
 //     finds is a snapshot, with figures.go from Prometheus and alerts.go from
 //     its rules, which also renders their runbooks. verdict.go says what that
@@ -25,6 +25,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/journeys"
@@ -58,6 +59,8 @@ type Config struct {
 	Groups groups.Config
 	// Audit says how the bank is audited on a schedule.
 	Audit AuditConfig
+	// Journeys says which orders to follow, and how long they may take.
+	Journeys Journeys
 }
 
 // Definition is sentinelle.
@@ -65,6 +68,7 @@ func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "watch consumer groups and the bank, and show them as a page", Address: "127.0.0.1:3005",
 		Catalogue: slices.Concat(Catalogue(), auditCatalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Group: banking.GroupSentinelle, Consumes: banking.ReadBy(banking.GroupSentinelle),
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
 }
@@ -112,6 +116,7 @@ func wire(b *service.Base, cfg Config) error {
 		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
+	followJourneys(b, cfg)
 	if !hasBank(cfg.Around) {
 		return nil
 	}

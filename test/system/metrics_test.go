@@ -41,6 +41,9 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 			if all[`http_requests_total{method="GET",route="/metrics",service="`+name+`",status_code="200"}`] == 0 {
 				return fmt.Errorf("%s: no request counted", name)
 			}
+			if name == sentinelle.Name && all[`order_visible_seconds_count{service="sentinelle"}`] == 0 {
+				return errors.New("the order was not followed to its end yet")
+			}
 			if lag := lagSeries(all); lag == 0 && slices.Contains(services.All().Consumers().Names(), name) {
 				return fmt.Errorf("%s: no lag yet", name)
 			}

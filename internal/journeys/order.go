@@ -1,0 +1,214 @@
+package journeys
+
+import (
+	"slices"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/record"
+)
+
+// order is what is known of one order: an id and the event that created it.
+type order struct {
+	id, event string
+
+	accepted micros // when its record was written, the first where there are several
+	amount   banking.Money
+	record   place // of the last record that holds it
+
+	decided      micros
+	result       int64 // a digest of the decision
+	resultAmount banking.Money
+	resultAt     place
+	visible      micros // when the decision was seen to be shown
+
+	aside  micros // when a record of it was first set aside
+	back   micros // when the last letter of it was resolved; 0 while one waits
+	purged micros
+
+	contradictory bool
+	outcome       Outcome // "" until it is counted
+	touched       micros  // the newest record about it
+}
+
+// place is where a record stands, as the ledger writes it: its partition and, for a
+// decision, its topic in one number.
+type place struct{ log, offset int64 }
+
+// placeOf names a place on one of the topics of orders and decisions.
+func placeOf(at record.Place) place {
+	log := int64(at.ID) * 2
+	if at.Topic == banking.TopicPaymentsRejected {
+		log++
+	}
+	return place{log, at.Offset}
+}
+
+// partition is the partition of a decision.
+func (p place) partition() record.Partition {
+	topic := banking.TopicPaymentsAuthorized
+	if p.log%2 == 1 {
+		topic = banking.TopicPaymentsRejected
+	}
+	return record.Partition{Topic: topic, ID: int32(p.log / 2)} //nolint:gosec // it was one
+}
+
+// stage is how far an order has come.
+type stage int64
+
+const (
+	unknown   stage = iota // it is not known that it was accepted
+	undecided              // it waits for its decision
+	invisible              // it is decided, and waits for being shown
+	isAside                // it waits among the dead letters
+	ended                  // decided and visible, purged, or lost
+)
+
+func (o *order) stage() stage {
+	switch {
+	case o.accepted == 0:
+		return unknown
+	case o.visible != 0:
+		return ended
+	case o.decided != 0:
+		return invisible
+	case o.aside != 0 && o.back == 0:
+		return isAside
+	case o.purged != 0, o.outcome == Lost:
+		return ended
+	default:
+		return undecided
+	}
+}
+
+// namesakes are the orders of one id: one, unless the id was given twice or a decision
+// names an order that is not there.
+type namesakes []*order
+
+// of returns the order of an event, which is added where it is new.
+func (n *namesakes) of(id, event string) *order {
+	for _, o := range *n {
+		if o.event == event {
+			return o
+		}
+	}
+	o := &order{id: id, event: event}
+	*n = append(*n, o)
+	return o
+}
+
+// created returns those that are known to have been accepted.
+func (n namesakes) created() namesakes {
+	return slices.DeleteFunc(slices.Clone(n), func(o *order) bool { return o.accepted == 0 })
+}
+
+// take takes what a record says of an order of these. Facts may come in any order, but
+// those of one partition.
+func (n *namesakes) take(f *fact) {
+	switch f.kind {
+	case accepted:
+		n.accept(f)
+	case decided:
+		n.decide(f)
+	case resolved:
+		if o := n.of(f.order, f.event); o.purged == 0 {
+			o.purged = f.at
+			o.touched = max(o.touched, f.at)
+		}
+	case setAside: // what waits is known from the letters: see [letterState.on]
+		o := n.of(f.order, f.event)
+		o.touched = max(o.touched, f.at)
+	case nothing:
+	}
+}
+
+func (n *namesakes) accept(f *fact) {
+	o := n.of(f.order, f.event)
+	o.touched, o.record = max(o.touched, f.at), placeOf(f.place)
+	if o.accepted != 0 { // published again: a replay, or a try of which nobody knew that it had arrived
+		o.contradictory = o.contradictory || o.amount != f.amount
+		return
+	}
+	first := len(n.created()) == 0
+	o.accepted, o.amount, o.contradictory = f.at, f.amount, o.contradictory || !first
+	if blank := n.of(f.order, ""); first && o != blank && o.decided == 0 && blank.decided != 0 { // it can only be this one's
+		o.decided, o.result, o.resultAmount, o.resultAt = blank.decided, blank.result, blank.resultAmount, blank.resultAt
+		blank.decided = 0
+	}
+	o.complete(f)
+}
+
+func (n *namesakes) decide(f *fact) {
+	event := f.event
+	if created := n.created(); event == "" && len(created) == 1 {
+		event = created[0].event
+	}
+	o := n.of(f.order, event)
+	o.touched = max(o.touched, f.at)
+	if o.decided != 0 { // published again, or another decision
+		o.contradictory = o.contradictory || o.result != f.result || o.resultAmount != f.amount
+		return
+	}
+	o.decided, o.result, o.resultAmount, o.resultAt = f.at, f.result, f.amount, placeOf(f.place)
+	o.complete(f)
+}
+
+// complete compares order and decision once both are known.
+func (o *order) complete(f *fact) {
+	if o.accepted == 0 || o.decided == 0 {
+		return
+	}
+	o.contradictory = o.contradictory || o.amount != o.resultAmount
+	took := max(0, o.decided-o.accepted)
+	f.took = &took
+}
+
+// letterState is what is known of an order's dead letters together.
+type letterState struct {
+	aside, resolved micros // the first, and the last resolution
+	waiting, purged int64
+}
+
+// on puts it on the order that the letters are of.
+func (s letterState) on(o *order) {
+	o.aside, o.back = s.aside, s.resolved
+	if s.waiting > 0 {
+		o.back = 0
+	}
+	if s.waiting == 0 && s.purged > 0 && o.purged == 0 {
+		o.purged = s.resolved
+	}
+}
+
+// horizon is what orders are judged by.
+type horizon struct {
+	objective micros
+	seen      micros // all that was written before has been read
+	// passed says whether who decides is done with a record, and all it published has been
+	// read; nil shortly after the start, when that is not known of any.
+	passed func(record place) bool
+}
+
+// judge returns what came of the order, or "" where that is still open. An order whose
+// time is up is judged as it stood then, by the times of its records.
+func (o *order) judge(h horizon) Outcome {
+	due := o.accepted + h.objective
+	pending := o.decided == 0 && (o.aside == 0 || o.back != 0) && o.purged == 0
+	switch {
+	case o.accepted == 0 || o.outcome != "":
+		return o.outcome
+	case o.contradictory:
+		return Contradictory
+	case o.visible != 0 && o.visible <= due:
+		return InTime
+	case o.decided == 0 && o.purged != 0 && o.purged <= due:
+		return Purged
+	case pending && h.passed != nil && h.passed(o.record):
+		return Lost
+	case due > h.seen, pending && h.passed == nil:
+		return ""
+	case o.aside != 0 && o.aside <= due && (o.back == 0 || o.back > due):
+		return DeadLettered
+	default:
+		return Late
+	}
+}
