@@ -18,7 +18,8 @@ import (
 func metrics() []string {
 	return slices.Concat(telemetry.Common().Names(), service.Common().Names(), service.ConsumerCatalogue().Names(),
 		[]string{"payments_total", "kafka_brokers", "kafka_consumergroup_state", "kafka_consumergroup_purged_offsets",
-			"orders_oldest_waiting_seconds", "order_journeys_unseen_seconds", "order_journeys_total", "dead_letters_waiting"})
+			"orders_oldest_waiting_seconds", "order_journeys_unseen_seconds", "order_journeys_total", "dead_letters_waiting",
+			"audit_unaccounted_orders", "audit_differences", "audit_last_success_timestamp_seconds", "audit_interval_seconds"})
 }
 
 // Of the shipped rules those about the broker's exporter, the host and the
