@@ -6,7 +6,7 @@
 //   - verdicts.go has the states, and the verdict on a partition and on a group.
 //   - sample.go is what one round saw of one partition that one group reads;
 //     figures may be unknown, and unknown is never 0.
-//   - timeline.go keeps the samples of one partition, bounded, and as JSON lines.
+//   - timeline.go keeps the samples of one partition, bounded.
 //   - judge.go judges a timeline, step by step; look.go is what the steps ask of
 //     it, pace.go how fast a group reads, words.go how evidence is worded.
 package verdicts
