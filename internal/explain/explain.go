@@ -213,10 +213,17 @@ func ask(ctx context.Context, source Source, q Query, now time.Time) Answer {
 	return answer
 }
 
-// aboutLag and aboutLetters say what an alert is about, by what it asks.
-func (a Alert) aboutLag() bool { return strings.Contains(a.Expr, "kafka_consumer_") }
+// aboutLag, aboutLetters and aboutWaiting say what an alert is about, by what it
+// asks: lag as consumers or as brokers tell it, dead letters, or orders that wait.
+func (a Alert) aboutLag() bool {
+	return strings.Contains(a.Expr, "kafka_consumer_") || strings.Contains(a.Expr, "kafka_consumergroup_")
+}
 
-func (a Alert) aboutLetters() bool { return strings.Contains(a.Expr, "kafka_dead_letters_total") }
+func (a Alert) aboutLetters() bool { return strings.Contains(a.Expr, "dead_letters_") }
+
+func (a Alert) aboutWaiting() bool {
+	return a.aboutLag() || strings.Contains(a.Expr, "orders_oldest_waiting_seconds")
+}
 
 // partitions finds which partitions the group of a firing alert is behind on, or
 // of all groups where it does not fire.
@@ -268,7 +275,7 @@ func (r *Report) orders(ctx context.Context, source Source) {
 			reason = r.Instances[0].Labels["reason"]
 		}
 		orders, err = source.Letters(ctx, reason, maxOrders)
-	case r.aboutLag() && source.Waiting != nil:
+	case r.aboutWaiting() && source.Waiting != nil:
 		orders, err = source.Waiting(ctx, maxOrders)
 	}
 	r.Orders = append(r.Orders, orders...)

@@ -168,6 +168,23 @@ func TestFiringDeadLettersNameTheirOrders(t *testing.T) {
 	}
 }
 
+// What an alert asks says which orders are behind it.
+func TestAlertsNameTheOrdersBehindThem(t *testing.T) {
+	letter, waits := explain.Order{ID: "order-1"}, explain.Order{ID: "order-2"}
+	for alert, want := range map[string][]explain.Order{
+		"DeadLetters": {letter}, "DeadLettersWaiting": {letter}, "PaymentsFailing": {letter},
+		"OrdersNotDecided": {waits}, "ConsumerStalled": {waits}, "GroupAbandoned": {waits}, "ServiceDown": {},
+	} {
+		r := explained(t, &prometheus{rules: rule(alert, "inactive", "")}, alert, explain.Source{
+			Letters: func(context.Context, string, int) ([]explain.Order, error) { return []explain.Order{letter}, nil },
+			Waiting: func(context.Context, int) ([]explain.Order, error) { return []explain.Order{waits}, nil },
+		})
+		if diff := cmp.Diff(want, r.Orders); diff != "" {
+			t.Errorf("%s: %s", alert, diff)
+		}
+	}
+}
+
 func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rules, state, why string
