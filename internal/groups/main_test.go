@@ -20,7 +20,11 @@ import (
 	"github.com/vigie-dev/vigie/internal/kafka"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// sarama's metrics, which the comparison with Apache Kafka uses, keep one goroutine
+// for the life of the process.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
 
 // world is a cluster, a client that changes it, and a collector that watches it by
 // a clock that the test sets.
