@@ -6,46 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 )
 
 // The corpus is in files, which tests alone read and write.
-
-// maxNumber is such that sums and differences do not overflow.
-const maxNumber = 1 << 62
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (v *Value[T]) UnmarshalJSON(text []byte) error {
-	if bytes.Equal(text, []byte("null")) {
-		*v = Value[T]{}
-		return nil
-	}
-	if bytes.Equal(text, []byte(`"none"`)) {
-		*v = None[T]()
-		return nil
-	}
-	var figure T
-	if _, ok := any(figure).(time.Duration); ok {
-		var seconds float64
-		if err := json.Unmarshal(text, &seconds); err != nil {
-			return fmt.Errorf("want seconds, \"none\" or null: %w", err)
-		}
-		if !(seconds >= 0 && seconds < maxSeconds) {
-			return fmt.Errorf("want seconds from 0 to %d, have %v", int64(maxSeconds), seconds)
-		}
-		*v = Known(T(seconds * float64(time.Second)))
-		return nil
-	}
-	var whole int64
-	if err := json.Unmarshal(text, &whole); err != nil {
-		return fmt.Errorf("want a whole number, \"none\" or null: %w", err)
-	}
-	if whole < 0 || whole > maxNumber {
-		return fmt.Errorf("want a number from 0 to %d, have %d", int64(maxNumber), whole)
-	}
-	*v = Known(T(whole))
-	return nil
-}
 
 // maxLine bounds a line of a file, in bytes.
 const maxLine = 1 << 20

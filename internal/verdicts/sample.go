@@ -1,6 +1,7 @@
 package verdicts
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -65,7 +66,43 @@ func (v Value[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(int64(figure))
 }
 
-const maxSeconds = 1e9 // some 31 years
+// UnmarshalJSON reads what MarshalJSON writes.
+func (v *Value[T]) UnmarshalJSON(text []byte) error {
+	if bytes.Equal(text, []byte("null")) {
+		*v = Value[T]{}
+		return nil
+	}
+	if bytes.Equal(text, []byte(`"none"`)) {
+		*v = None[T]()
+		return nil
+	}
+	var figure T
+	if _, ok := any(figure).(time.Duration); ok {
+		var seconds float64
+		if err := json.Unmarshal(text, &seconds); err != nil {
+			return fmt.Errorf("want seconds, \"none\" or null: %w", err)
+		}
+		if !(seconds >= 0 && seconds < maxSeconds) {
+			return fmt.Errorf("want seconds from 0 to %d, have %v", int64(maxSeconds), seconds)
+		}
+		*v = Known(T(seconds * float64(time.Second)))
+		return nil
+	}
+	var whole int64
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return fmt.Errorf("want a whole number, \"none\" or null: %w", err)
+	}
+	if whole < 0 || whole > maxNumber {
+		return fmt.Errorf("want a number from 0 to %d, have %d", int64(maxNumber), whole)
+	}
+	*v = Known(T(whole))
+	return nil
+}
+
+const (
+	maxSeconds = 1e9     // some 31 years
+	maxNumber  = 1 << 62 // so that sums and differences do not overflow
+)
 
 // Nobody is the owner of a partition that is known to have none.
 const Nobody = "none"
