@@ -26,13 +26,13 @@ func (b *Base) Join() (*Base, error) {
 // OpenStore opens the storage, with migrations in a folder of that name.
 func (b *Base) OpenStore(ctx context.Context, migrations fs.FS) error {
 	b.Definition.Migrations = migrations
-	return (&Service{base: b}).openStore(ctx, b.settings)
+	return b.openStore(ctx, b.settings)
 }
 
 // Connect waits for Kafka, makes the bank's topics, and checks that the storage belongs to
 // them.
 func (b *Base) Connect(ctx context.Context) error {
-	return (&Service{base: b}).connect(ctx, b.settings)
+	return b.connect(ctx, b.settings)
 }
 
 // Stores says whether there is a place for a storage.

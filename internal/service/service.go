@@ -124,15 +124,15 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	// What every service does at its start. Each step puts its undoing on the
 	// stack: a stop goes through them from the last to the first.
 	for _, step := range []func(context.Context, Settings) error{
-		s.observe,             // so that what follows is logged and measured
-		s.guard,               // before anybody can ask
-		s.listen,              // a port in use is an error before anything else happens
-		s.inside(s.openStore), // lock, migrations
-		s.inside(s.connect),   // Kafka, the topics, whether the storage belongs to them
-		s.route,               // the common routes
-		s.serve,               // health, readiness and metrics, while the rest may take its time
-		s.wire,                // the service's own part: routes, publisher, consumer
-		s.open,                // the own routes; what came in meanwhile has waited
+		s.observe,                  // so that what follows is logged and measured
+		s.guard,                    // before anybody can ask
+		s.listen,                   // a port in use is an error before anything else happens
+		s.inside(s.base.openStore), // lock, migrations
+		s.inside(s.base.connect),   // Kafka, the topics, whether the storage belongs to them
+		s.route,                    // the common routes
+		s.serve,                    // health, readiness and metrics, while the rest may take its time
+		s.wire,                     // the service's own part: routes, publisher, consumer
+		s.open,                     // the own routes; what came in meanwhile has waited
 	} {
 		if err := step(ctx, settings); err != nil {
 			s.gate.shut()
@@ -288,8 +288,7 @@ func (s *Service) listen(ctx context.Context, settings Settings) (err error) {
 
 // connect waits for Kafka, makes the topics, and checks that the storage
 // belongs to them.
-func (s *Service) connect(ctx context.Context, _ Settings) (err error) {
-	b := s.base
+func (b *Base) connect(ctx context.Context, _ Settings) (err error) {
 	b.Control, err = kafka.Connect(ctx, b.Kafka)
 	if err != nil {
 		return err
@@ -299,7 +298,7 @@ func (s *Service) connect(ctx context.Context, _ Settings) (err error) {
 		return err
 	}
 	topics := slices.Concat(b.Definition.Consumes, b.Definition.Produces)
-	s.compareTopics(ctx, topics)
+	b.compareTopics(ctx, topics)
 	identities, err := kafka.Identities(ctx, b.Control, topics)
 	if err != nil {
 		return err
@@ -319,14 +318,14 @@ func (s *Service) connect(ctx context.Context, _ Settings) (err error) {
 }
 
 // compareTopics warns of settings with which the promise is not kept in full.
-func (s *Service) compareTopics(ctx context.Context, names []string) {
+func (b *Base) compareTopics(ctx context.Context, names []string) {
 	own := slices.DeleteFunc(banking.Topics(), func(t banking.Topic) bool { return !slices.Contains(names, t.Name) })
-	concerns, err := kafka.CheckTopics(ctx, s.base.Control, own)
+	concerns, err := kafka.CheckTopics(ctx, b.Control, own)
 	if err != nil {
-		s.base.Log.WarnContext(ctx, "the topics' settings cannot be compared with what is needed", "error", err)
+		b.Log.WarnContext(ctx, "the topics' settings cannot be compared with what is needed", "error", err)
 	}
 	for _, c := range concerns {
-		s.base.Log.WarnContext(ctx, "a topic's setting endangers what is promised", "topic", c.Topic, "setting", c.Text, "fix", c.Fix)
+		b.Log.WarnContext(ctx, "a topic's setting endangers what is promised", "topic", c.Topic, "setting", c.Text, "fix", c.Fix)
 	}
 }
 

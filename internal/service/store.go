@@ -41,8 +41,7 @@ func PostgresCatalogue() telemetry.Catalogue {
 }
 
 // openStore opens the storage, whose schema it brings up to date.
-func (s *Service) openStore(ctx context.Context, settings Settings) (err error) {
-	b := s.base
+func (b *Base) openStore(ctx context.Context, settings Settings) (err error) {
 	if settings.DatabaseURL == "" {
 		return errors.New("no DATABASE_URL")
 	}
