@@ -229,17 +229,14 @@ func startAt(ctx context.Context, client *kafka.Client, spans []kafka.Span, sinc
 	return out, nil
 }
 
-// checkTopics looks for the topics without asking for them by name, which
-// would have some brokers create them.
+// checkTopics looks for the topics.
 func checkTopics(client sarama.Client) error {
-	existing, err := client.Topics()
+	missing, err := kafka.MissingTopics(client, banking.Topics())
 	if err != nil {
-		return fmt.Errorf("list topics: %w", err)
+		return err
 	}
-	for _, t := range banking.Topics() {
-		if !slices.Contains(existing, t.Name) {
-			return fmt.Errorf("%s: %w; `vigie topics` creates the topics", t.Name, errNoTopic)
-		}
+	if len(missing) > 0 {
+		return fmt.Errorf("%s: %w; `vigie topics` creates the topics", missing[0].Name, errNoTopic)
 	}
 	return nil
 }

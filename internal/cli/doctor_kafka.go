@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -56,16 +55,15 @@ func isMissing(c doctor.Concern) bool { return c.Text == missing }
 
 // topicConcerns compares the topics' settings, as vigie topics would.
 func topicConcerns(ctx context.Context, client *kafka.Client) (found []doctor.Concern, err error) {
-	existing, err := client.Topics() // by name, some brokers would create them
+	lacking, err := kafka.MissingTopics(client, banking.Topics())
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, err
+	}
+	for _, t := range lacking {
+		found = append(found, doctor.Concern{Topic: t.Name, Text: missing, Fix: "vigie topics"})
 	}
 	there := slices.DeleteFunc(banking.Topics(), func(t banking.Topic) bool {
-		if slices.Contains(existing, t.Name) {
-			return false
-		}
-		found = append(found, doctor.Concern{Topic: t.Name, Text: missing, Fix: "vigie topics"})
-		return true
+		return slices.ContainsFunc(lacking, func(other banking.Topic) bool { return other.Name == t.Name })
 	})
 	concerns, err := kafka.CheckTopics(ctx, client, there)
 	for _, concern := range concerns {

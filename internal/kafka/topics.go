@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/IBM/sarama"
@@ -59,6 +60,17 @@ func EnsureTopics(ctx context.Context, client *Client, topics []banking.Topic) (
 		return created, fmt.Errorf("wait for topics: %w", err)
 	}
 	return created, nil
+}
+
+// MissingTopics returns those of the topics that the cluster does not have, in their
+// order. It does not ask for them by name, which would have some brokers create them.
+func MissingTopics(client sarama.Client, topics []banking.Topic) ([]banking.Topic, error) {
+	existing, err := client.Topics()
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	there := func(t banking.Topic) bool { return slices.Contains(existing, t.Name) }
+	return slices.DeleteFunc(slices.Clone(topics), there), nil
 }
 
 func createTopic(admin sarama.ClusterAdmin, t banking.Topic) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -80,12 +79,11 @@ func awaitBank(ctx context.Context, b *service.Base, cfg Config) (err error) {
 		if err := client.RefreshMetadata(); err != nil {
 			return fmt.Errorf("look for the bank's topics: %w", err)
 		}
-		there, err := client.Topics()
+		missing, err := kafka.MissingTopics(client, banking.Topics())
 		if err != nil {
 			return fmt.Errorf("look for the bank's topics: %w", err)
 		}
-		lacks := func(t banking.Topic) bool { return !slices.Contains(there, t.Name) }
-		if !slices.ContainsFunc(banking.Topics(), lacks) {
+		if len(missing) == 0 {
 			return nil
 		}
 		if err := lifecycle.Sleep(ctx, bankInterval); err != nil {
