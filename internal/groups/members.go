@@ -103,13 +103,8 @@ func (s *survey) describeClassic(ctx context.Context, broker int32, groups map[s
 		return
 	}
 	for _, of := range answer.Groups {
-		g := groups[of.Group]
+		g := s.described(broker, "DescribeGroups", groups[of.Group], of.ErrorCode)
 		if g == nil {
-			continue
-		}
-		if err := kerr.ErrorForCode(of.ErrorCode); err != nil {
-			s.asking.fail(broker, "DescribeGroups", err)
-			g.Why = fmt.Sprintf("its members are not known: %v", err)
 			continue
 		}
 		g.State, g.Protocol, g.MembersKnown = of.State, of.ProtocolType, true
@@ -119,12 +114,26 @@ func (s *survey) describeClassic(ctx context.Context, broker int32, groups map[s
 	}
 }
 
-// undescribed notes why members are not known.
+// described returns a group that was asked for and whose members are known; nil for
+// any other.
+func (s *survey) described(broker int32, request string, g *found, code int16) *found {
+	err := kerr.ErrorForCode(code)
+	if g == nil || err == nil {
+		return g
+	}
+	s.asking.fail(broker, request, err)
+	g.undescribed(err)
+	return nil
+}
+
+// undescribed notes why the members of groups are not known.
 func undescribed(groups map[string]*found, names []string, err error) {
 	for _, name := range names {
-		groups[name].Why = fmt.Sprintf("its members are not known: %v", err)
+		groups[name].undescribed(err)
 	}
 }
+
+func (g *found) undescribed(err error) { g.Why = fmt.Sprintf("its members are not known: %v", err) }
 
 // consumerProtocol is what members speak that read topics.
 const consumerProtocol = "consumer"
@@ -162,13 +171,8 @@ func (s *survey) describeConsumer(ctx context.Context, broker int32, groups map[
 		return
 	}
 	for _, of := range answer.Groups {
-		g := groups[of.Group]
+		g := s.described(broker, "ConsumerGroupDescribe", groups[of.Group], of.ErrorCode)
 		if g == nil {
-			continue
-		}
-		if err := kerr.ErrorForCode(of.ErrorCode); err != nil {
-			s.asking.fail(broker, "ConsumerGroupDescribe", err)
-			g.Why = fmt.Sprintf("its members are not known: %v", err)
 			continue
 		}
 		g.State, g.Protocol, g.MembersKnown = of.State, consumerProtocol, true
