@@ -188,7 +188,7 @@ func lettersBehind(ctx context.Context, c *cli.Command, running instance.Instanc
 func waitingOrders(ctx context.Context, ask asker, base string, timeout time.Duration, limit int) ([]explain.Order, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	status, body, err := ask.get(ctx, fmt.Sprintf("%s/orders?status=%s&limit=%d", base, banking.OrderStatusCreated, limit))
+	status, body, err := ask.get(ctx, fmt.Sprintf("%s/orders?status=%s&limit=%d", base, banking.OrderStatusCreated, limit), maxPage)
 	if err != nil {
 		return nil, fmt.Errorf("suivi at %s does not answer: %w", base, rootCause(err))
 	}

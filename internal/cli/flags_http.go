@@ -122,12 +122,13 @@ func newAsker(c *cli.Command) (a asker, err error) {
 // maxPage bounds what is read of one page.
 const maxPage = 1 << 20
 
-// get reads a page of bounded length.
-func (a asker) get(ctx context.Context, address string) (status int, body []byte, err error) {
+// get reads what is said to programs at an address, of bounded length.
+func (a asker) get(ctx context.Context, address string, most int64) (status int, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return 0, nil, err
 	}
+	request.Header.Set("Accept", "application/json")
 	if a.token.Present() {
 		request.Header.Set("Authorization", "Bearer "+a.token.Reveal())
 	}
@@ -140,7 +141,7 @@ func (a asker) get(ctx context.Context, address string) (status int, body []byte
 		return 0, nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err = io.ReadAll(io.LimitReader(response.Body, maxPage))
+	body, err = io.ReadAll(io.LimitReader(response.Body, most))
 	return response.StatusCode, body, err
 }
 

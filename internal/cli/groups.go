@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -17,6 +17,8 @@ import (
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/instance"
+	"github.com/vigie-dev/vigie/internal/secret"
+	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/services/sentinelle"
 )
 
@@ -177,39 +179,26 @@ func askForJSON(ctx context.Context, c *cli.Command, target string, into any) er
 	if err != nil {
 		return err
 	}
-	transport, err := clientTransport(c)
-	if err != nil {
+	ask := asker{token: secret.Of(token)}
+	if ask.transport, err = clientTransport(c); err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
+	defer ask.transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return fmt.Errorf("ask sentinelle: %w", err)
-	}
-	r.Header.Set("Accept", "application/json")
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	response, err := (&http.Client{Transport: transport}).Do(r)
-	if err != nil {
-		return fmt.Errorf("ask sentinelle: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxGroupsAnswer))
+	status, body, err := ask.get(ctx, target, maxGroupsAnswer)
 	if err != nil {
 		return fmt.Errorf("ask sentinelle: %w", err)
 	}
 	var problem httpapi.Problem
 	switch {
-	case response.StatusCode == http.StatusOK:
+	case status == http.StatusOK:
 		if err := json.Unmarshal(body, into); err != nil {
 			return fmt.Errorf("%s does not answer as sentinelle does: %w", target, err)
 		}
 		return nil
 	case json.Unmarshal(body, &problem) != nil || problem.Detail == "":
-		return fmt.Errorf("%s answers with status %d", target, response.StatusCode)
+		return fmt.Errorf("%s answers with status %d", target, status)
 	case problem.Type == httpapi.UnknownResource:
 		return fmt.Errorf("%w: %s", errNoGroup, problem.Detail)
 	default:
@@ -219,17 +208,16 @@ func askForJSON(ctx context.Context, c *cli.Command, target string, into any) er
 
 // printGroups writes the groups as a table, a line each.
 func printGroups(w io.Writer, list sentinelle.GroupList) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "GROUP\tVERDICT\tWAITS\tOLDEST\tCAUGHT UP IN\tEVIDENCE")
+	all := table.Table{Header: []string{"GROUP", "VERDICT", "WAITS", "OLDEST", "CAUGHT UP IN", "EVIDENCE"}}
 	for _, g := range list.Groups {
 		state := string(g.State)
 		if !g.Judged {
-			state = "–"
+			state = unknownText
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(g.Group), state, sentinelle.NumberText(g.Lag), sentinelle.SpanText(g.LagAge),
+		all.Add(printable(g.Group), state, sentinelle.NumberText(g.Lag), sentinelle.SpanText(g.LagAge),
 			sentinelle.CatchUpText(g.CatchUp), printable(g.Evidence))
 	}
-	if err := table.Flush(); err != nil {
+	if _, err := io.WriteString(w, all.Plain()); err != nil { // the evidence is not to be cut
 		return err
 	}
 	if len(list.Groups) == 0 {
@@ -245,21 +233,17 @@ func printGroups(w io.Writer, list sentinelle.GroupList) error {
 // printGroup writes what one group reads, a line for each partition.
 func printGroup(w io.Writer, g sentinelle.GroupDetail) error {
 	fmt.Fprintf(w, "%s: %s: %s\n", printable(g.Group.Group), g.Group.State, printable(g.Group.Evidence))
-	fmt.Fprintf(w, "%s group, %s, %s members, as seen at %s\n\n", printable(orDash(g.Group.Type)), printable(orDash(g.Group.KafkaState)),
+	fmt.Fprintf(w, "%s group, %s, %s members, as seen at %s\n\n", printable(cmp.Or(g.Group.Type, unknownText)), printable(cmp.Or(g.Group.KafkaState, unknownText)),
 		sentinelle.NumberText(g.Group.Members), g.At.UTC().Format(time.RFC3339))
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PARTITION\tVERDICT\tWAITS\tOLDEST\tCAUGHT UP IN\tLOST IN\tCOMMITTED\tOWNER\tEVIDENCE")
+	all := table.Table{Header: []string{"PARTITION", "VERDICT", "WAITS", "OLDEST", "CAUGHT UP IN", "LOST IN", "COMMITTED", "OWNER", "EVIDENCE"}}
 	for _, r := range g.Reads {
-		fmt.Fprintf(table, "%s/%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(r.Topic), r.Partition, r.State, sentinelle.NumberText(r.Lag),
+		all.Add(fmt.Sprintf("%s/%d", printable(r.Topic), r.Partition), string(r.State), sentinelle.NumberText(r.Lag),
 			sentinelle.SpanText(r.LagAge), sentinelle.CatchUpText(r.CatchUp), sentinelle.SpanText(r.ToLoss), sentinelle.NumberText(r.Committed),
-			printable(orDash(r.Owner)), printable(r.Evidence))
+			printable(cmp.Or(r.Owner, unknownText)), printable(r.Evidence))
 	}
-	return table.Flush()
+	_, err := io.WriteString(w, all.Plain())
+	return err
 }
 
-func orDash(text string) string {
-	if text == "" {
-		return "–"
-	}
-	return text
-}
+// unknownText stands for what is not known.
+const unknownText = "–"

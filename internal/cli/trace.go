@@ -326,7 +326,7 @@ func querySuivi(ctx context.Context, ask asker, base, order string) knownOrder {
 	if err != nil || target.Host == "" {
 		return knownOrder{note: "suivi's URL is not one such as http://127.0.0.1:3002: the whole log was read."}
 	}
-	status, body, err := ask.get(ctx, target.JoinPath("orders", url.PathEscape(order), "status").String())
+	status, body, err := ask.get(ctx, target.JoinPath("orders", url.PathEscape(order), "status").String(), maxPage)
 	away := func(reason string) knownOrder {
 		return knownOrder{note: fmt.Sprintf("suivi at %s does not answer (%s): the whole log was read.", target.Redacted(), reason)}
 	}
