@@ -1,7 +1,7 @@
 // Package sentinelle is the lookout: it watches the consumer groups of a Kafka
 // cluster, looks at the bank from outside where there is one, and shows what it sees
-// as a page. It asks the brokers, the services and Prometheus, keeps nothing, and
-// answers also when nothing else does.
+// as a page. It asks the brokers, the services and Prometheus, keeps nothing but what
+// becomes of each order, and answers also when nothing else does.
 //
 //   - sentinelle.go has its name, its settings and its wiring; the groups are watched
 //     by internal/groups, and journeys.go has internal/journeys follow the orders.
