@@ -3,12 +3,13 @@ package sentinelle
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/vigie-dev/vigie/internal/chart"
 )
 
 // Span is how far back a graph looks.
@@ -38,15 +39,9 @@ func spanOf(name string) Span {
 }
 
 const (
-	points      = 120
-	minStep     = 5 * time.Second // a scrape
-	minRange    = time.Minute     // of a rate
-	maxSeries   = 8               // of a graph, each with a dash of its own
-	graphWidth  = 560
-	graphHeight = 190
-	graphLeft   = 52 // where the axis stands
-	graphTop    = 10
-	graphBottom = 24 // below it the times
+	points   = 120
+	minStep  = 5 * time.Second // a scrape
+	minRange = time.Minute     // of a rate
 )
 
 // step is how far a span's points are apart.
@@ -78,154 +73,51 @@ func questions() []question {
 	}
 }
 
-// Graph is a drawn question.
-type Graph struct {
-	Title, Unit string
-	Error       string // why there is none, "" where there is
-	Lines       []GraphLine
-	Levels      []Tick // of values
-	Times       []Tick
-	Width       int
-	Height      int
-	Left, Right int
-	Base        int // where the times' axis stands
-}
-
-// GraphLine is one series.
-type GraphLine struct {
-	Name           string
-	Number         int    // which dash and colour
-	Path           string // "" where there is no data
-	Last, Min, Max string
-}
-
-// Tick is a mark on an axis.
-type Tick struct {
-	At   int
-	Text string
-	Edge string // start or end, where its text may not reach beyond
-}
-
-// series is a line's data.
-type series struct {
-	name   string
-	values []model.SamplePair
-}
-
 // ask reads a graph's data and draws it.
-func (q question) ask(ctx context.Context, from prometheus, span Span, now time.Time) Graph {
+func (q question) ask(ctx context.Context, from prometheus, span Span, now time.Time) chart.Graph {
 	end := now.Truncate(span.step())
 	start := end.Add(-span.Time)
 	window := max(minRange, 2*span.step())
-	var all []series
+	var all []chart.Series
 	for _, line := range q.lines {
 		expr := strings.ReplaceAll(line.expr, "RANGE", fmt.Sprintf("%ds", int(window.Seconds())))
 		matrix, err := from.Matrix(ctx, expr, start, end, span.step())
 		if err != nil {
-			return Graph{Title: q.title, Unit: q.unit, Error: err.Error()}
+			return chart.Graph{Title: q.title, Unit: q.unit, Error: err.Error()}
 		}
 		for _, stream := range matrix {
 			name := line.name
 			if name == "" {
 				name = string(stream.Metric["service"])
 			}
-			all = append(all, series{name, stream.Values})
-		}
-	}
-	if len(all) > maxSeries {
-		all = all[:maxSeries]
-	}
-	return draw(q, all, start, end, span)
-}
-
-// draw makes a graph of data.
-func draw(q question, all []series, start, end time.Time, span Span) Graph {
-	g := Graph{
-		Title: q.title, Unit: q.unit, Width: graphWidth, Height: graphHeight,
-		Left: graphLeft, Right: graphWidth - 8, Base: graphHeight - graphBottom,
-	}
-	top := 0.0
-	for _, s := range all {
-		for _, v := range s.values {
-			if value := float64(v.Value); usable(value) {
-				top = max(top, value)
-			}
+			all = append(all, seriesOf(name, stream.Values))
 		}
 	}
 	if len(all) == 0 {
-		g.Error = "Prometheus has no data of this time."
-		return g
+		return chart.Graph{Title: q.title, Unit: q.unit, Error: "Prometheus has no data of this time."}
 	}
-	unit := niceStep(top)
-	top = unit * math.Max(1, math.Ceil(top/unit-1e-9))
-	y := func(v float64) int {
-		return g.Base - int(math.Round(v/top*float64(g.Base-graphTop)))
-	}
-	x := func(t time.Time) int {
-		return g.Left + int(math.Round(float64(t.Sub(start))/float64(end.Sub(start))*float64(g.Right-g.Left)))
-	}
-	for level := 0.0; level <= top+unit/2; level += unit {
-		g.Levels = append(g.Levels, Tick{At: y(level), Text: axisText(level)})
-	}
+	return chart.Draw(q.config(start, end, span), all...)
+}
+
+// config says what its graph is of.
+func (q question) config(start, end time.Time, span Span) chart.Config {
 	layout := "15:04"
 	if span.Time > 24*time.Hour {
 		layout = "2 Jan"
 	}
-	for i := range 5 {
-		at := start.Add(time.Duration(i) * span.Time / 4)
-		g.Times = append(g.Times, Tick{x(at), at.UTC().Format(layout), map[int]string{0: "start", 4: "end"}[i]})
+	return chart.Config{
+		Title: q.title, Unit: q.unit, Start: start, End: end, Over: span.Text, Step: span.step(),
+		Time: func(t time.Time) string { return t.UTC().Format(layout) },
 	}
-	for i, s := range all {
-		g.Lines = append(g.Lines, s.line(i, x, y, span.step()))
-	}
-	return g
 }
 
-func usable(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
-// line draws a series. Where data lacks, the line does.
-func (s series) line(number int, x func(time.Time) int, y func(float64) int, step time.Duration) GraphLine {
-	var path strings.Builder
-	lowest, highest, last := math.Inf(1), math.Inf(-1), math.NaN()
-	var before time.Time
-	for _, v := range s.values {
-		value, at := float64(v.Value), v.Timestamp.Time()
-		if !usable(value) {
-			continue
-		}
-		word := "L"
-		if before.IsZero() || at.Sub(before) > step*3/2 {
-			word = "M"
-		}
-		fmt.Fprintf(&path, "%s%d %d", word, x(at), y(value))
-		before, last = at, value
-		lowest, highest = min(lowest, value), max(highest, value)
+// seriesOf is a stream of Prometheus as a line.
+func seriesOf(name string, values []model.SamplePair) chart.Series {
+	s := chart.Series{Name: name, Points: make([]chart.Point, len(values))}
+	for i, v := range values {
+		s.Points[i] = chart.Point{At: v.Timestamp.Time(), Value: float64(v.Value)}
 	}
-	line := GraphLine{Name: s.name, Number: number, Path: path.String(), Last: nothing, Min: nothing, Max: nothing}
-	if line.Path != "" {
-		line.Last, line.Min, line.Max = figureText(last), figureText(lowest), figureText(highest)
-	}
-	return line
-}
-
-// niceStep is a round distance of about three marks up to a value.
-func niceStep(top float64) float64 {
-	if top <= 0 {
-		return 1
-	}
-	raw := top / 3
-	size := math.Pow(10, math.Floor(math.Log10(raw)))
-	for _, factor := range []float64{1, 2, 5} {
-		if raw <= factor*size {
-			return factor * size
-		}
-	}
-	return 10 * size
-}
-
-// axisText writes a level without digits that say nothing.
-func axisText(v float64) string {
-	return strings.TrimSuffix(fmt.Sprintf("%.4g", v), ".0")
+	return s
 }
 
 // graphs keeps the drawn graphs of each span for as long as new ones would look
@@ -240,7 +132,7 @@ type graphs struct {
 
 type keptGraphs struct {
 	until time.Time
-	all   []Graph
+	all   []chart.Graph
 }
 
 // longestKept is how long graphs are kept whose points are far apart.
@@ -250,7 +142,7 @@ const longestKept = time.Minute
 const graphTimeout = 3 * time.Second
 
 // of returns the graphs of a span.
-func (g *graphs) of(ctx context.Context, span Span) []Graph {
+func (g *graphs) of(ctx context.Context, span Span) []chart.Graph {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if kept, ok := g.kept[span.Name]; ok && g.now().Before(kept.until) {
@@ -259,10 +151,10 @@ func (g *graphs) of(ctx context.Context, span Span) []Graph {
 	ctx, cancel := context.WithTimeout(ctx, graphTimeout)
 	defer cancel()
 	at, keep := g.now(), min(span.step(), longestKept)
-	var all []Graph
+	var all []chart.Graph
 	for _, q := range questions() {
 		if g.from == nil {
-			all = append(all, Graph{Title: q.title, Unit: q.unit, Error: errNoPrometheus.Error()})
+			all = append(all, chart.Graph{Title: q.title, Unit: q.unit, Error: errNoPrometheus.Error()})
 			continue
 		}
 		drawn := q.ask(ctx, g.from, span, at)

@@ -1,8 +1,6 @@
 package sentinelle
 
 import (
-	"math"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,28 +17,6 @@ func samples(start time.Time, step time.Duration, values ...float64) []model.Sam
 	return all
 }
 
-// Lines end where data lacks, and what is no number is no data.
-func TestALine(t *testing.T) {
-	span := spanOf("15m")
-	start, end := noon().Add(-span.Time), noon()
-	g := draw(questions()[0], []series{
-		{"orders", samples(start, span.step(), 1, 2, -1, -1, 3, math.NaN(), 4)}, {"empty", nil}, {"zero", samples(start, span.step(), 0, 0)},
-	}, start, end, span)
-	line := g.Lines[0]
-	if n := strings.Count(line.Path, "M"); n != 3 || line.Last != "4" || line.Min != "1" || line.Max != "4" {
-		t.Errorf("%+v", line)
-	}
-	if strings.Contains(line.Path, "NaN") || g.Lines[1].Path != "" || g.Lines[1].Last != nothing || g.Lines[2].Last != "0" {
-		t.Errorf("%+v", g.Lines)
-	}
-	if top := g.Levels[len(g.Levels)-1]; top.Text != "4" || top.At != graphTop || g.Levels[0].Text != "0" || g.Levels[0].At != g.Base {
-		t.Errorf("levels %+v", g.Levels)
-	}
-	if g.Times[0].Text != "11:45" || g.Times[4].Text != "12:00" || g.Times[4].At != g.Right {
-		t.Errorf("times %+v", g.Times)
-	}
-}
-
 func TestSpans(t *testing.T) {
 	for _, s := range spans() {
 		if n := s.Time / s.step(); n < 100 || n > 200 {
@@ -52,14 +28,6 @@ func TestSpans(t *testing.T) {
 	}
 	if spanOf("nonsense") != spans()[0] {
 		t.Error("nonsense is a span")
-	}
-}
-
-func TestNiceStep(t *testing.T) {
-	for top, want := range map[float64]float64{0: 1, 1: 0.5, 3: 1, 5.4: 2, 14: 5, 27: 10, 0.0042: 0.002, 999: 500} {
-		if got := niceStep(top); math.Abs(got-want) > want*1e-9 {
-			t.Errorf("up to %v in steps of %v, want %v", top, got, want)
-		}
 	}
 }
 
@@ -97,11 +65,6 @@ func TestWords(t *testing.T) {
 	} {
 		if got := shortDuration(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)
-		}
-	}
-	for v, want := range map[float64]string{0: "0", 0.001: "<0.01", 0.3333: "0.33", 5.154: "5.15", 41.26: "41.3", 1234.4: "1234"} {
-		if got := figureText(v); got != want {
-			t.Errorf("%v is %q, want %q", v, got, want)
 		}
 	}
 	for address, want := range map[string]string{

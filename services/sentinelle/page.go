@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/chart"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
@@ -156,7 +157,7 @@ type form struct {
 type graphsView struct {
 	Span  Span
 	Spans []Span
-	All   []Graph
+	All   []chart.Graph
 }
 
 func (p *page) graphsView(ctx context.Context, name string) graphsView {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/chart"
 )
 
 // nothing stands where a figure is not known.
@@ -38,28 +39,12 @@ func shortDuration(d time.Duration) string {
 	}
 }
 
-// figureText writes a number with about three digits.
-func figureText(v float64) string {
-	switch {
-	case v == 0:
-		return "0"
-	case v < 0.01:
-		return "<0.01"
-	case v < 10:
-		return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
-	case v < 100:
-		return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
-	default:
-		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
-	}
-}
-
 // rate, count and seconds write a figure, or that it is not known.
 func (n number) rate() string {
 	if !n.Known {
 		return nothing
 	}
-	return figureText(n.Value) + "/s"
+	return chart.Figure(n.Value) + "/s"
 }
 
 func (n number) count() string {
@@ -146,7 +131,7 @@ func parseViews() (map[string]*template.Template, error) {
 	functions := template.FuncMap{
 		"status": statusText, "event": eventText, "clock": clock, "day": day, "moment": moment, "stamp": stamp, "link": linkTo,
 		"nothing": func() string { return nothing }, "plain": func(text string) string { return strings.ReplaceAll(text, " ", "-") },
-		"add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return a - b },
+		"add":    func(a, b int) int { return a + b },
 		"number": NumberText, "span": SpanText, "catchUp": CatchUpText, "segment": url.PathEscape,
 		"part": func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
 	}
@@ -158,6 +143,9 @@ func parseViews() (map[string]*template.Template, error) {
 	views := map[string]*template.Template{}
 	for _, name := range []string{"home", "orders", "order", "groups", "group", "alerts", "runbook", "problem"} {
 		view, err := template.New("layout.html").Funcs(functions).ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html")
+		if err == nil {
+			_, err = view.Parse(chart.Template)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
 		}
