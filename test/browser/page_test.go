@@ -138,3 +138,19 @@ func TestTroubleIsSeen(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// On the shipped rules and the engine inside: payments that fail are an alert on a
+// page that nobody loads again, with its runbook, until the last letter is gone.
+func TestAnAlertFiresAndResolves(t *testing.T) {
+	page, s := startBank(t, "--paiement-error-rate", "1")
+	s.MustOrder(t, "25")
+	b := openTab(t, page, 1280, 900)
+	b.run(chromedp.Navigate(page+"/alerts"), says(`[data-part=alerts]`, "1 dead letters wait in orders.dlq (authoriser)"))
+	b.accessible("an alert that fires")
+	purge := bank.Launch(t, "dlq", "--kafka-brokers", s.Brokers, "purge", "--yes", "--all-letters")
+	if <-purge.Done; purge.Status != 0 {
+		t.Fatalf("vigie dlq purge = %d: %s", purge.Status, purge.Stderr)
+	}
+	b.run(until(`!document.querySelector("[data-part=alerts]").innerText.includes("dead letters wait in orders.dlq")`))
+	b.clean()
+}
