@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
+	"github.com/vigie-dev/vigie/internal/testenv/ruletest"
 	"github.com/vigie-dev/vigie/internal/testenv/series"
 	"github.com/vigie-dev/vigie/services"
 )
@@ -286,5 +287,23 @@ func TestListedConsumersAreThoseOfTheRegistry(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no list of consumers was found")
+	}
+}
+
+// The unit tests of the rules, by the engine that evaluates them in production.
+func TestRuleTests(t *testing.T) {
+	for _, name := range files(t, "rules/tests/*.yml") {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			f, err := ruletest.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, test := range f.Tests {
+				for _, err := range f.Run(test, f.Groups, false) {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }
