@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -95,15 +96,15 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{
-		objective: spanOf(cmp.Or(cfg.Objective, DefaultObjective)), store: store{cfg.Store}, watch: newWatch(cfg.Clocks), log: cfg.Log,
+		objective: micros(cmp.Or(cfg.Objective, DefaultObjective).Microseconds()), store: store{cfg.Store}, watch: newWatch(cfg.Clocks), log: cfg.Log,
 		visible: visible, wake: make(chan struct{}, 1), hollow: map[kafka.Span]bool{},
 	}
 	l.handler = &follower{store: l.store, watch: l.watch, decision: decision, woken: l.woken}
 	l.figures.since = l.watch.now()
-	if err := l.count(ctx); err != nil {
+	if err := l.count(ctx, 0); err != nil {
 		return nil, err
 	}
-	l.registry, err = instruments.Observe(observed(), l.observe)
+	l.registry, err = l.export(instruments)
 	return l, err
 }
 
@@ -158,12 +159,15 @@ func (l *Ledger) Run(ctx context.Context, brokers Brokers) error {
 // their way.
 func (l *Ledger) round(ctx context.Context, brokers Brokers) (busy bool, err error) {
 	s := sample{at: l.watch.now()}
-	if s.shown, err = brokers.Committed(ctx, banking.GroupSuivi, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); err != nil {
+	shown, err := brokers.Committed(ctx, banking.GroupSuivi, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected)
+	if err != nil {
 		return false, err
 	}
-	if s.passed, err = brokers.Committed(ctx, banking.GroupPaiement, banking.TopicOrdersCreated); err != nil {
+	passed, err := brokers.Committed(ctx, banking.GroupPaiement, banking.TopicOrdersCreated)
+	if err != nil {
 		return false, err
 	}
+	s.shown, s.passed = byLog(shown), byLog(passed)
 	s.looked = l.watch.now()
 	if s.ends, err = brokers.Ends(ctx, banking.ReadBy(banking.GroupSentinelle)...); err != nil {
 		return false, err
@@ -179,7 +183,7 @@ func (l *Ledger) round(ctx context.Context, brokers Brokers) (busy bool, err err
 	if err := l.judge(ctx, horizon{l.objective, seen, l.watch.passed(l.objective / 2)}); err != nil {
 		return false, err
 	}
-	if err := l.count(ctx); err != nil {
+	if err := l.count(ctx, seen); err != nil {
 		return false, err
 	}
 	l.mu.Lock()
@@ -207,10 +211,9 @@ func (l *Ledger) isHollow(ctx context.Context, brokers Brokers, s kafka.Span) bo
 // judge judges what was shown since, and what is due.
 func (l *Ledger) judge(ctx context.Context, h horizon) error {
 	shown := l.watch.shown()
-	for p, before := range shown {
-		at := placeOf(record.Place{Partition: p, Offset: before})
+	for log, before := range shown {
 		for more := true; more; {
-			ids, err := l.store.Invisible(ctx, at, portion)
+			ids, err := l.store.Invisible(ctx, place{log, before}, portion)
 			if err == nil && len(ids) > 0 {
 				more, err = l.show(ctx, ids, h, shown)
 			}
@@ -237,14 +240,13 @@ func (l *Ledger) judge(ctx context.Context, h horizon) error {
 }
 
 // show notes which decisions were shown, and judges their orders. It says whether there were any.
-func (l *Ledger) show(ctx context.Context, ids []string, h horizon, shown map[record.Partition]int64) (some bool, err error) {
+func (l *Ledger) show(ctx context.Context, ids []string, h horizon, shown map[int64]int64) (some bool, err error) {
 	took := map[string]micros{} // by order: the change may be run again
 	counted, err := l.store.Judge(ctx, ids, h, func(o *order) {
-		p := o.resultAt.partition()
-		if o.stage() != invisible || o.resultAt.offset >= shown[p] {
+		if o.stage() != invisible || o.resultAt.offset >= shown[o.resultAt.log] {
 			return
 		}
-		at, watched := l.watch.shownAt(record.Place{Partition: p, Offset: o.resultAt.offset}, o.decided)
+		at, watched := l.watch.shownAt(o.resultAt, o.decided)
 		some = true
 		if o.visible = at; watched {
 			took[o.id+" "+o.event] = max(0, at-o.accepted)
@@ -271,16 +273,143 @@ func (l *Ledger) tell(ctx context.Context, counted map[Outcome]int64) {
 	}
 }
 
-// count reads what there is to export.
-func (l *Ledger) count(ctx context.Context) error {
-	f, err := l.store.figures(ctx)
-	if err != nil {
-		return err
+// maxSamples bounds what is remembered of the past: two minutes of looks, and of longer ago
+// ever fewer.
+const maxSamples = 256
+
+// maxGap is how far apart two looks may be for the second to say when something happened.
+const maxGap = micros(3 * time.Second / time.Microsecond)
+
+// sample is what one look at the brokers saw.
+type sample struct {
+	at     micros // when it began: the rest was so then, or later
+	looked micros // when the offsets were known; the ends were asked for after that
+	ends   map[record.Partition]int64
+	// shown and passed are the offsets that suivi and paiement have committed, by log.
+	shown, passed map[int64]int64
+}
+
+// watch knows when what stood where. It goes by a time of its own: the time of day when it
+// began, and what has elapsed since. A clock that is set moves nothing; and a record's own time
+// counts only as far as it fits to when the logs were seen to end before and behind it.
+type watch struct {
+	clocks storage.Clocks
+	began  storage.Instant
+
+	mu      sync.Mutex
+	samples []sample // oldest first
+	seen    micros   // all that was written before has been read; 0: not known
+}
+
+func newWatch(clocks storage.Clocks) *watch { return &watch{clocks: clocks, began: clocks()} }
+
+// now is the time by which all is judged here.
+func (w *watch) now() micros {
+	return microsOf(w.began.Wall.Add(w.clocks().Elapsed - w.began.Elapsed))
+}
+
+// look adds what a look saw.
+func (w *watch) look(s sample) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.samples) >= maxSamples {
+		kept := w.samples[:0]
+		for i, old := range w.samples {
+			if i%2 == 1 || i > maxSamples*3/4 {
+				kept = append(kept, old)
+			}
+		}
+		w.samples = kept
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f.since, f.seen = l.figures.since, l.watch.upTo()
-	l.figures = f
+	w.samples = append(w.samples, s)
+}
+
+// read notes how far the logs have been read, and returns the time up to which all that was
+// written is known; 0 where that is not known yet. empty says whether offsets from one to another
+// are known to hold no record.
+func (w *watch) read(next map[record.Partition]int64, empty func(p record.Partition, from, to int64) bool) micros {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range slices.Backward(w.samples) {
+		if s.at <= w.seen {
+			break
+		}
+		behind := false
+		for p, end := range s.ends {
+			from, known := next[p]
+			if end > 0 && (!known || from < end && !empty(p, from, end)) {
+				behind = true
+				break
+			}
+		}
+		if !behind {
+			w.seen = s.at
+			break
+		}
+	}
+	return w.seen
+}
+
+// written is when a record was written: its own time, unless the logs say that it was earlier
+// or later than that.
+func (w *watch) written(at record.Place, own time.Time) micros {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	earliest, latest := micros(1), w.now()
+	i := sort.Search(len(w.samples), func(i int) bool { return w.samples[i].ends[at.Partition] > at.Offset })
+	if i > 0 {
+		earliest = w.samples[i-1].at
+	}
+	if i+1 < len(w.samples) { // the ends were asked for before the next look
+		latest = w.samples[i+1].at
+	}
+	t := latest
+	if own.UnixMicro() > 0 {
+		t = microsOf(own)
+	}
+	return max(earliest, min(t, latest))
+}
+
+// shownAt is when the decision at a place, written at a time, was seen to be shown; watched says that
+// it is about right. Where nobody looked at that moment, it is the earliest that it can have
+// been.
+func (w *watch) shownAt(at place, decided micros) (t micros, watched bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := sort.Search(len(w.samples), func(i int) bool { return w.samples[i].shown[at.log] > at.offset })
+	if i == 0 || i == len(w.samples) {
+		return decided, false
+	}
+	last := w.samples[i-1].looked
+	if s := w.samples[i]; s.looked-last <= maxGap {
+		return max(decided, s.looked), true
+	}
+	return max(decided, last), false
+}
+
+// shown returns the offsets up to which decisions were shown at the last look.
+func (w *watch) shown() map[int64]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.samples) == 0 {
+		return nil
+	}
+	return maps.Clone(w.samples[len(w.samples)-1].shown)
+}
+
+// passed says whether a record of orders.created was done with by who decides, so long
+// ago that all they published of it has been read here: they commit after that. The one exception is an
+// instance that takes a partition over: it commits what its storage has before it publishes what the instance
+// before left behind, at once; settle is far more than it takes for that. It returns nil where it
+// has not watched for that long.
+func (w *watch) passed(settle micros) func(at place) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range slices.Backward(w.samples) {
+		if s.looked <= w.seen-settle {
+			return func(at place) bool { return at.offset < s.passed[at.log] }
+		}
+	}
 	return nil
 }
 

@@ -74,9 +74,9 @@ func Catalogue() telemetry.Catalogue {
 	}
 }
 
-// observed are the metrics that are read at each scrape.
-func observed() []string {
-	return []string{JourneysTotal, OrdersWaiting, OrdersOldestWaiting, LettersWaiting, LettersOldest, Unseen}
+// export shows at each scrape what was last counted.
+func (l *Ledger) export(instruments *telemetry.Instruments) (metric.Registration, error) {
+	return instruments.Observe([]string{JourneysTotal, OrdersWaiting, OrdersOldestWaiting, LettersWaiting, LettersOldest, Unseen}, l.observe)
 }
 
 // figures are what the ledger says at one moment.
@@ -121,6 +121,19 @@ func (s store) figures(ctx context.Context) (figures, error) {
 		return err
 	})
 	return f, err
+}
+
+// count reads what there is to export; all that was written before seen is in it.
+func (l *Ledger) count(ctx context.Context, seen micros) error {
+	f, err := l.store.figures(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.since, f.seen = l.figures.since, seen
+	l.figures = f
+	return nil
 }
 
 // observe gives a scrape what was last found. What was counted stays true while nothing can be seen; what waits is then not known.

@@ -1,3 +1,13 @@
+// Package journeys follows every order that was accepted to its end, from outside: it
+// reads what the bank's topics say and asks nobody but the brokers. So an order that
+// nobody decides counts as late when its time is up, not when it ends.
+//
+//   - order.go has what can come of an order, what is known of one, how a record changes
+//     that, and what came of it: pure functions.
+//   - handler.go is what the delivery loop calls: it says what a record tells of an order or
+//     of a dead letter. store.go keeps the ledger.
+//   - ledger.go judges in intervals. Its watch knows the moment up to which everything was
+//     seen, when what stood where, and what others have read. metrics.go exports what was found.
 package journeys
 
 import (
@@ -6,6 +16,32 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/record"
 )
+
+// Outcome is what came of an order within its time. Each accepted order has one,
+// once, for good.
+type Outcome string
+
+// The outcomes of an order.
+const (
+	// InTime: decided, and visible, within the objective.
+	InTime Outcome = "in_time"
+	// Late: its time was up before it was decided and visible, whatever came later.
+	Late Outcome = "late"
+	// DeadLettered: it stood among the dead letters when its time was up.
+	DeadLettered Outcome = "dead_lettered"
+	// Purged: it was given up before its time was up.
+	Purged Outcome = "purged"
+	// Lost: it was read by who decides and has neither decision nor dead letter.
+	Lost Outcome = "lost"
+	// Contradictory: its id was another order's, or it was decided in two ways, or for
+	// another amount.
+	Contradictory Outcome = "contradictory"
+)
+
+// Outcomes returns every outcome, in a fixed order.
+func Outcomes() []Outcome {
+	return []Outcome{InTime, Late, DeadLettered, Purged, Lost, Contradictory}
+}
 
 // order is what is known of one order: an id and the event that created it.
 type order struct {
@@ -35,21 +71,23 @@ type order struct {
 type place struct{ log, offset int64 }
 
 // placeOf names a place on one of the topics of orders and decisions.
-func placeOf(at record.Place) place {
-	log := int64(at.ID) * 2
-	if at.Topic == banking.TopicPaymentsRejected {
+func placeOf(at record.Place) place { return place{logOf(at.Partition), at.Offset} }
+
+func logOf(p record.Partition) int64 {
+	log := int64(p.ID) * 2
+	if p.Topic == banking.TopicPaymentsRejected {
 		log++
 	}
-	return place{log, at.Offset}
+	return log
 }
 
-// partition is the partition of a decision.
-func (p place) partition() record.Partition {
-	topic := banking.TopicPaymentsAuthorized
-	if p.log%2 == 1 {
-		topic = banking.TopicPaymentsRejected
+// byLog names what is known of partitions in the same way.
+func byLog(of map[record.Partition]int64) map[int64]int64 {
+	out := make(map[int64]int64, len(of))
+	for p, n := range of {
+		out[logOf(p)] = n
 	}
-	return record.Partition{Topic: topic, ID: int32(p.log / 2)} //nolint:gosec // it was one
+	return out
 }
 
 // stage is how far an order has come.
@@ -160,23 +198,6 @@ func (o *order) complete(f *fact) {
 	o.contradictory = o.contradictory || o.amount != o.resultAmount
 	took := max(0, o.decided-o.accepted)
 	f.took = &took
-}
-
-// letterState is what is known of an order's dead letters together.
-type letterState struct {
-	aside, resolved micros // the first, and the last resolution
-	waiting, purged int64
-}
-
-// on puts it on the order that the letters are of.
-func (s letterState) on(o *order) {
-	o.aside, o.back = s.aside, s.resolved
-	if s.waiting > 0 {
-		o.back = 0
-	}
-	if s.waiting == 0 && s.purged > 0 && o.purged == 0 {
-		o.purged = s.resolved
-	}
 }
 
 // horizon is what orders are judged by.

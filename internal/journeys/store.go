@@ -210,6 +210,23 @@ func (o *order) row() []any {
 	}
 }
 
+// letterState is what is known of an order's dead letters together.
+type letterState struct {
+	aside, resolved micros // the first, and the last resolution
+	waiting, purged int64
+}
+
+// on puts it on the order that the letters are of.
+func (s letterState) on(o *order) {
+	o.aside, o.back = s.aside, s.resolved
+	if s.waiting > 0 {
+		o.back = 0
+	}
+	if s.waiting == 0 && s.purged > 0 && o.purged == 0 {
+		o.purged = s.resolved
+	}
+}
+
 // refresh brings what is known of the letters of some orders up to date.
 func (l locked) refresh(ctx context.Context, tx *storage.Tx, keys map[[2]string]bool) error {
 	var ids []string

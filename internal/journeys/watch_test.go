@@ -84,7 +84,7 @@ func TestWhatWasSeen(t *testing.T) {
 		t.Errorf("before the first look: %d", got)
 	}
 	for i, end := range []int64{10, 20, 30} {
-		w.look(sample{at: at(float64(i)), looked: at(float64(i)), ends: map[record.Partition]int64{p: end}, shown: map[record.Partition]int64{p: end - 5}, passed: map[record.Partition]int64{p: end - 5}})
+		w.look(sample{at: at(float64(i)), looked: at(float64(i)), ends: map[record.Partition]int64{p: end}, shown: map[int64]int64{logOf(p): end - 5}, passed: map[int64]int64{logOf(p): end - 5}})
 	}
 	if got := w.read(nil, never); got != 0 {
 		t.Errorf("nothing was read: %d", got)
@@ -105,15 +105,15 @@ func TestWhatWasSeen(t *testing.T) {
 		at      micros
 		watched bool
 	}{4: {at(0), false}, 5: {at(1), true}, 14: {at(1), true}, 15: {at(2), true}, 25: {at(0), false}} {
-		if got, watched := w.shownAt(record.Place{Partition: p, Offset: offset}, at(0)); got != want.at || watched != want.watched {
+		if got, watched := w.shownAt(place{logOf(p), offset}, at(0)); got != want.at || watched != want.watched {
 			t.Errorf("shown %d: %v %v, want %v", offset, got-at(0), watched, want)
 		}
 	}
-	w.look(sample{at: at(60), looked: at(60), ends: map[record.Partition]int64{p: 30}, shown: map[record.Partition]int64{p: 30}})
-	if got, watched := w.shownAt(record.Place{Partition: p, Offset: 28}, at(0)); got != at(2) || watched {
+	w.look(sample{at: at(60), looked: at(60), ends: map[record.Partition]int64{p: 30}, shown: map[int64]int64{logOf(p): 30}})
+	if got, watched := w.shownAt(place{logOf(p), 28}, at(0)); got != at(2) || watched {
 		t.Errorf("shown while nobody looked: %v %v", got-at(0), watched)
 	}
-	w.samples[1].passed = map[record.Partition]int64{{Topic: banking.TopicOrdersCreated, ID: 1}: 15}
+	w.samples[1].passed = map[int64]int64{logOf(record.Partition{Topic: banking.TopicOrdersCreated, ID: 1}): 15}
 	passed := w.passed(second)
 	if !passed(place{2, 14}) || passed(place{2, 15}) || passed(place{0, 0}) {
 		t.Error("what was committed a second before what was seen, is passed, and no more")
