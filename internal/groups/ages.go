@@ -39,10 +39,6 @@ type ages struct {
 	cursor    int // where the next round begins, so that all have their turn
 }
 
-func newAges() ages {
-	return ages{found: map[spot]*sighting{}, ends: map[logKey]*history{}, forbidden: map[string]time.Time{}}
-}
-
 // logKey is a log: of a topic that was made anew it is another one.
 type logKey struct {
 	topic     string

@@ -1,7 +1,6 @@
 package groups
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -165,14 +164,6 @@ func (a *asking) fail(broker int32, request string, err error) {
 	if !slices.ContainsFunc(a.failures, func(known Failure) bool { return known.key() == f.key() }) {
 		a.failures = append(a.failures, f)
 	}
-}
-
-// sorted are the failures in an order that does not depend on chance.
-func (a *asking) sorted() []Failure {
-	slices.SortFunc(a.failures, func(x, y Failure) int {
-		return cmp.Or(cmp.Compare(x.Broker, y.Broker), cmp.Compare(x.Request, y.Request), cmp.Compare(x.Kind, y.Kind))
-	})
-	return a.failures
 }
 
 // eachBroker does something for each of the brokers, side by side.

@@ -5,14 +5,14 @@
 //
 //   - groups.go has the settings, and the collector that makes rounds.
 //   - round.go is what a round saw.
-//   - survey.go has the steps of a round, in order.
+//   - survey.go has the steps of a round, in order, and joins what they brought: how far
+//     each group is, case by case.
 //   - ask.go asks brokers, each with a time-out of its own, and counts.
 //   - logs.go asks for brokers, topics, and where logs start and end; retention.go
 //     for how long topics keep records.
 //   - members.go asks for groups, their members and committed offsets.
-//   - readings.go joins the two: how far each group is, case by case.
 //   - ages.go finds the first record that a group has not processed.
-//   - series.go shows a round as metrics, metrics.go what the collector says of itself.
+//   - metrics.go shows a round, and what the collector says of itself.
 package groups
 
 import (
@@ -208,5 +208,26 @@ func (c *Collector) tell(ctx context.Context, before, now *Round) {
 	}
 	if before != nil && len(before.Failures) > 0 && len(now.Failures) == 0 {
 		c.cfg.Log.InfoContext(ctx, "all of the cluster can be seen again")
+	}
+}
+
+// memory is what a collector keeps from round to round: bounded by what the rounds
+// hold. It belongs to whoever makes them.
+type memory struct {
+	// coordinators are the brokers that last told of each group.
+	coordinators map[string]*Group
+	// tracks is what was seen of each reading.
+	tracks map[verdicts.Place]*track
+	// retention is what each topic keeps.
+	retention map[string]kept
+	ages      ages
+	// said is what was said once and is not again.
+	said map[string]bool
+}
+
+func newMemory() memory {
+	return memory{
+		coordinators: map[string]*Group{}, tracks: map[verdicts.Place]*track{}, retention: map[string]kept{}, said: map[string]bool{},
+		ages: ages{found: map[spot]*sighting{}, ends: map[logKey]*history{}, forbidden: map[string]time.Time{}},
 	}
 }

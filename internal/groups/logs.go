@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -202,4 +203,14 @@ func (s *survey) offsets(ctx context.Context, broker int32, l *led, timestamp in
 		}
 	}
 	return nil
+}
+
+// partition finds a partition, nil where there is none. Of the others it looks at
+// the ids alone: their leaders may be answering at the same time.
+func (t *Topic) partition(id int32) *Partition {
+	i := sort.Search(len(t.Partitions), func(i int) bool { return t.Partitions[i].ID >= id })
+	if i == len(t.Partitions) || t.Partitions[i].ID != id {
+		return nil
+	}
+	return &t.Partitions[i]
 }

@@ -1,7 +1,6 @@
 package groups
 
 import (
-	"sort"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/verdicts"
@@ -95,16 +94,6 @@ type Topic struct {
 	Partitions []Partition // by id
 	// Retention is what the topic keeps.
 	Retention verdicts.Topic
-}
-
-// partition finds a partition, nil where there is none. Of the others it looks at
-// the ids alone: their leaders may be answering at the same time.
-func (t *Topic) partition(id int32) *Partition {
-	i := sort.Search(len(t.Partitions), func(i int) bool { return t.Partitions[i].ID >= id })
-	if i == len(t.Partitions) || t.Partitions[i].ID != id {
-		return nil
-	}
-	return &t.Partitions[i]
 }
 
 // Partition is one partition of a topic, and what its log holds.
