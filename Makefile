@@ -33,7 +33,8 @@ export PROFILES
 .DEFAULT_GOAL := help
 .PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
-	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native
+	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
+	test-helm manifests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -101,6 +102,14 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 docs: ## write the generated documents again
 	@CGO_ENABLED=0 go test ./internal/cli ./test/system -count=1 -run "TestDocs|TestMetricsPages" -update $(ARGS)
+
+# The chart's tests are in a module of their own, which requires what Helm
+# requires; the first time compiles it, which takes minutes.
+test-helm: ## check the Helm chart, and that the manifests are what it renders
+	@CGO_ENABLED=0 go -C tools/helm test -count=1 ./... $(ARGS)
+
+manifests: ## write the manifests in deploy/kubernetes again, from the chart
+	@CGO_ENABLED=0 go -C tools/helm test -count=1 -run '^TestRenders$$' . -update $(ARGS)
 
 dev-%: build ## run one service alone: dev-commande, dev-paiement, …
 	@bash tools/stack.sh run $* $(ARGS)
