@@ -289,7 +289,7 @@ func (l *looked) blocked() (since time.Time, evidence string) {
 // resting: records wait and the commit has not moved for too long.
 func (l *looked) resting() (finding, bool) {
 	since, arrived := l.waitingSince()
-	rested := l.last.At.Sub(since)
+	rested := l.seenSince(since)
 	last := fmt.Sprintf("last commit %s at %d", l.place, l.committed())
 	alone := l.since((*Sample).memberless)
 	switch {
@@ -310,7 +310,7 @@ func (l *looked) pace() finding {
 	late := max(l.rules.Late, 2*l.usual)
 	youngest, oldest := l.ages()
 	since, _ := l.waitingSince()
-	rested := l.last.At.Sub(since)
+	rested := l.seenSince(since)
 	switch age, known := oldest.Get(); {
 	case len(l.samples) < 2:
 		return finding{state: Unknown, evidence: l.waiting() + ", and it has been seen only once"}
