@@ -170,6 +170,29 @@ func (f sqliteFolder) openReadOnly(ctx context.Context, service string) (*Reader
 	return &Reader{db: db, name: path}, nil
 }
 
+// HoldWrites keeps a service from writing to its storage until it is released, as any
+// program does that has a transaction open on the same file. Reading goes on. Only
+// SQLite has such a lock; of another database it returns [ErrUnsupportedURL].
+func HoldWrites(ctx context.Context, databaseURL, service string) (release func() error, err error) {
+	parsed, err := parseURL(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	folder, ok := parsed.(sqliteFolder)
+	if !ok {
+		return nil, fmt.Errorf("%w: only SQLite locks a whole database", ErrUnsupportedURL)
+	}
+	db, err := openSQLite(folder.path(service), sqlitePragmas, 1)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil) // immediate: it has the lock, until it is released
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the storage of %s: %w", service, err), db.Close())
+	}
+	return func() error { return errors.Join(tx.Rollback(), db.Close()) }, nil
+}
+
 func openSQLite(path, pragmas string, connections int) (*sql.DB, error) {
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: pragmas}).String()
 	db, err := sql.Open("sqlite", dsn)

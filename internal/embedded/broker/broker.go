@@ -26,7 +26,9 @@ import (
 	"sync"
 
 	"github.com/gofrs/flock"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/vigie-dev/vigie/internal/storage"
 )
@@ -55,6 +57,8 @@ type Config struct {
 	// TopicBytes replaces RetentionBytes for topics, by name, that do not set
 	// retention.bytes themselves.
 	TopicBytes map[string]int64
+	// Before stands before the listener, where faults are put in force; nil: nothing.
+	Before func(net.Listener) net.Listener
 	// Log is told what the broker finds and does. nil: nobody.
 	Log *slog.Logger
 
@@ -139,6 +143,9 @@ func open(ctx context.Context, cfg Config, dir string, logs []*partition, s *sea
 		if err != nil {
 			return nil, fmt.Errorf("%w on %s: %w", ErrAddress, cfg.Address, err)
 		}
+		if cfg.Before != nil {
+			l = cfg.Before(l)
+		}
 		return &edge{Listener: l, disk: b.disk, log: cfg.Log}, nil
 	}
 	b.cluster, err = kfake.NewCluster(
@@ -186,6 +193,13 @@ func (b *Broker) Address() string { return b.address }
 // Failed gets the error, an [ErrDisk], after which the broker acknowledges
 // nothing more and has to be closed.
 func (b *Broker) Failed() <-chan error { return b.disk.failed }
+
+// Refuse has the requests of some kinds that name a consumer group be refused, until
+// the result is called. Clients try again after the errors that it answers with.
+func (b *Broker) Refuse(group string, kinds ...kmsg.Key) (allow func()) {
+	refused := b.cluster.Fault(kfake.Fault{Keys: kinds, Group: group, Err: kerr.CoordinatorNotAvailable, Count: -1})
+	return refused.Remove
+}
 
 // Close ends the connections, writes what is open and gives the folder back.
 func (b *Broker) Close() error {
