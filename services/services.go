@@ -55,6 +55,8 @@ type Run struct {
 	Settings service.Settings
 	Flags    *cli.Command         // with the values of the service's own
 	Around   service.Surroundings // of a service outside the bank; for others empty
+	// Authoriser is one that faults change; nil for one that nobody can.
+	Authoriser *paiement.Adjustable
 	// OpenAudit connects a service outside the bank to what it audits, and returns
 	// what ends that.
 	OpenAudit func(context.Context) (audit.Config, func() error, error)
@@ -184,10 +186,15 @@ func startPaiement(ctx context.Context, run Run) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return paiement.Start(ctx, run.Settings, paiement.Config{DecideFrom: from, Simulation: paiement.Simulation{
+	cfg := paiement.Config{DecideFrom: from, Simulation: paiement.Simulation{
 		RejectRate: flags.Float(rejectRate), ErrorRate: flags.Float(errorRate),
 		Latency: flags.Duration(latency), Seed: flags.Uint64(seed),
-	}})
+	}}
+	if run.Authoriser != nil {
+		run.Authoriser.Reset(cfg.Simulation)
+		cfg.Authoriser = run.Authoriser
+	}
+	return paiement.Start(ctx, run.Settings, cfg)
 }
 
 const (

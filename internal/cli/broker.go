@@ -12,6 +12,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -28,7 +29,7 @@ func brokerCommand() *cli.Command {
 			if c.Bool(flagJSON) {
 				return misusef("broker: --%s needs --%s", flagJSON, flagSalvage)
 			}
-			b, err := startBroker(ctx, c)
+			b, err := startBroker(ctx, c, nil)
 			if err != nil {
 				return err
 			}
@@ -89,8 +90,8 @@ func partLog(ctx context.Context, c *cli.Command, name string) (*slog.Logger, er
 }
 
 // startBroker starts the embedded broker, which takes every client: settings of
-// a secured one must not be skipped.
-func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) {
+// a secured one must not be skipped. Faults stand in the gate, where there is one.
+func startBroker(ctx context.Context, c *cli.Command, gate *faults.Gate) (*embedded.Broker, error) {
 	security, err := kafkaSecurity(c)
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 	if err != nil {
 		return nil, err
 	}
-	return embedded.Start(ctx, embedded.Config{
+	cfg := embedded.Config{
 		Address: listenAddress(c, flagBrokerAddr), Folder: c.String(flagData), Log: log,
 		// Decisions outlive what could be decided again, by size as by time. A
 		// decision is about as large as its order. Purges stand among letters, of
@@ -110,7 +111,11 @@ func startBroker(ctx context.Context, c *cli.Command) (*embedded.Broker, error) 
 		TopicBytes: map[string]int64{
 			banking.TopicOrdersCreated: embedded.RetentionBytes / 2, banking.TopicOrdersDLQ: 4 * embedded.RetentionBytes,
 		},
-	})
+	}
+	if gate != nil {
+		cfg.Before = gate.Before
+	}
+	return embedded.Start(ctx, cfg)
 }
 
 func topicsCommand() *cli.Command {

@@ -21,6 +21,7 @@
 //	demo.go         vigie demo, and the flags that vigie up --demo adds
 //	top.go          vigie top
 //	groups.go       vigie groups
+//	fault.go        vigie fault, and what vigie up offers to break
 //	explain.go      vigie explain
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
@@ -117,6 +118,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		traceCommand(),
 		topCommand(registry),
 		groupsCommand(),
+		faultCommand(),
 		demoCommand(registry),
 		versionCommand(),
 	)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -124,9 +125,17 @@ const maxPage = 1 << 20
 
 // get reads what is said to programs at an address, of bounded length.
 func (a asker) get(ctx context.Context, address string, most int64) (status int, body []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	return a.send(ctx, http.MethodGet, address, nil, most)
+}
+
+// send is get with another method, and a form where there is one.
+func (a asker) send(ctx context.Context, method, address string, form url.Values, most int64) (status int, body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, nil, err
+	}
+	if form != nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	request.Header.Set("Accept", "application/json")
 	if a.token.Present() {

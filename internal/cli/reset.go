@@ -51,7 +51,7 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	}
 	addresses := brokers(c)
 	if len(addresses) == 0 {
-		broker, err := startBroker(ctx, c)
+		broker, err := startBroker(ctx, c, nil)
 		if err != nil {
 			return err
 		}

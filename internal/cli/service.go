@@ -18,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/profiling"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otlp"
 )
@@ -54,7 +55,7 @@ func serviceCommand(s services.Service, registry services.Registry) *cli.Command
 			if err != nil {
 				return err
 			}
-			running, err := startService(ctx, c, s, addresses, around)
+			running, err := startService(ctx, c, s, addresses, around, nil)
 			if err != nil {
 				return unlessStopped(ctx, err)
 			}
@@ -78,8 +79,11 @@ func ownFlags(registry ...services.Service) []cli.Flag {
 	return flags
 }
 
-// startService starts a service as a command's flags say.
-func startService(ctx context.Context, c *cli.Command, s services.Service, brokers []string, around service.Surroundings) (*service.Service, error) {
+// startService starts a service as a command's flags say, paiement with an
+// authoriser that faults change where there is one.
+func startService(
+	ctx context.Context, c *cli.Command, s services.Service, brokers []string, around service.Surroundings, authoriser *paiement.Adjustable,
+) (*service.Service, error) {
 	settings, err := settings(c, s, brokers)
 	if err != nil {
 		return nil, err
@@ -88,7 +92,7 @@ func startService(ctx context.Context, c *cli.Command, s services.Service, broke
 	if keeper, ok := around.Traces.(telemetry.Keeper); ok && !s.Outside {
 		settings.Keeper = keeper
 	}
-	run := services.Run{Settings: settings, Flags: c, Around: around}
+	run := services.Run{Settings: settings, Flags: c, Around: around, Authoriser: authoriser}
 	if s.Outside {
 		if run.OpenAudit, err = auditOpener(c, brokers, around.Within); err != nil {
 			return nil, err

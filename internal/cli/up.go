@@ -18,7 +18,9 @@ import (
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
+	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/embedded/prometheus"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
@@ -89,6 +91,9 @@ type parts struct {
 	undo     []func(context.Context) error
 
 	profiles   *profileServer
+	gate       *faults.Gate         // before the embedded broker; nil: nobody may break things
+	authoriser *paiement.Adjustable // likewise
+	broker     *embedded.Broker     // nil: it is elsewhere
 	brokers    []string
 	services   map[string]*service.Service // by name
 	prometheus *prometheus.Server          // nil: none of our own
@@ -99,11 +104,13 @@ type parts struct {
 // or a run that ends meanwhile, leaves those running that have come so far.
 func (p *parts) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.prepareDemo, // where one is asked for
+		p.prepareDemo,   // where one is asked for
+		p.prepareFaults, // where only this machine reaches the page
 		p.startProfiles,
 		p.startBroker, // unless there is one elsewhere, with the topics as they have to be
 		p.startBank,   // the services that orders pass through, ready
 		p.startPrometheus,
+		p.offerFaults,
 		p.startOutside, // those that look on
 		p.scrape,
 		p.startDemo,
@@ -176,10 +183,11 @@ func (p *parts) startBroker(ctx context.Context) error {
 	if len(p.brokers) > 0 {
 		return nil
 	}
-	broker, err := startBroker(ctx, p.c)
+	broker, err := startBroker(ctx, p.c, p.gate)
 	if err != nil {
 		return err
 	}
+	p.broker = broker
 	p.undo = append(p.undo, func(context.Context) error { return broker.Close() })
 	go func() {
 		select {
@@ -247,7 +255,7 @@ func (p *parts) startServices(ctx context.Context, registry services.Registry) e
 	var group errgroup.Group
 	for i, s := range registry {
 		group.Go(func() (err error) {
-			started[i], err = startService(ctx, p.c, s, p.brokers, p.around)
+			started[i], err = startService(ctx, p.c, s, p.brokers, p.around, p.authoriser)
 			return err
 		})
 	}

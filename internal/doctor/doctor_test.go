@@ -146,6 +146,10 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{"service without its metrics", func(t *testing.T) doctor.Config {
 			return service(t, with(healthyService(), "/metrics", "process_uptime_seconds{service=\"paiement\"} 5\n"))
 		}, "commande", `service="commande"`},
+		{"a fault in force", func(t *testing.T) doctor.Config {
+			return service(t, with(healthyService(), "/metrics", "process_uptime_seconds{service=\"commande\"} 5\n"+
+				"fault_in_force{fault=\"poison\",service=\"commande\"} 0\nfault_in_force{fault=\"kafka-away\",service=\"commande\"} 1\n"))
+		}, "faults", "kafka-away is in force"},
 		{"exporter without Kafka", func(t *testing.T) doctor.Config {
 			return doctor.Config{JMX: serve(t, part{"/": "jmx_scrape_error 1.0\nkafka_server_x 1\n"})}
 		}, "JMX exporter", "Kafka does not answer"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -37,7 +38,12 @@ func (d *doctor) checkService(ctx context.Context, e *exam, s Service) {
 		return
 	}
 	e.ok(s.Name, "is ready and shows its metrics at "+s.URL+"/metrics")
+	for _, match := range regexp.MustCompile(`(?m)^fault_in_force\{fault="([\w-]+)"[^}]*\} 1$`).FindAllStringSubmatch(body, -1) {
+		e.wrong(partFaults, "the fault "+match[1]+" is in force: something is broken on purpose", "It ends by itself; `vigie fault stop "+match[1]+"` ends it now.")
+	}
 }
+
+const partFaults = "faults"
 
 // serviceAway reports a service that cannot be reached, or whose certificate is
 // not trusted.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/storage"
@@ -83,6 +84,8 @@ type Surroundings struct {
 	Demo bool
 	// Within: the services run in this process, so that their storage is here.
 	Within bool
+	// Faults break things on purpose; nil where nobody may.
+	Faults *faults.Switches
 }
 
 // Peer is a service as others see it.

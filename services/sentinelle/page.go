@@ -20,6 +20,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/chart"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
@@ -63,6 +64,7 @@ func (p *page) serve(router *httpapi.Router) {
 	router.Handle("GET /assets/{version}/{file}", asset)
 	router.Handle("GET /groups", p.groupList)
 	router.Handle("GET /groups/{group}", p.groupDetail)
+	p.serveFaults(router)
 	if hasBank(p.around) {
 		p.serveBank(router)
 	}
@@ -97,15 +99,18 @@ type frame struct {
 	Here    string // which of the pages it is
 	Version string
 	Demo    bool
-	Bank    bool // there is one
-	Alerts  bool // there are some to show
-	Refresh int  // seconds after which a browser without script asks again; 0 for never
+	Bank    bool            // there is one
+	Alerts  bool            // there are some to show
+	Refresh int             // seconds after which a browser without script asks again; 0 for never
+	Break   bool            // things may be broken on purpose
+	Faults  []faults.Status // in force
 	Body    any
 }
 
 // show answers with a page.
 func (p *page) show(w http.ResponseWriter, r *http.Request, status int, view string, f frame) {
 	f.Version, f.Demo, f.Bank, f.Alerts = p.version, p.around.Demo, hasBank(p.around), hasAlerts(p.around)
+	f.Break, f.Faults = p.around.Faults != nil, p.faultsInForce()
 	if f.Here == "" {
 		f.Here = view
 	}
@@ -141,7 +146,8 @@ type overview struct {
 	Statuses []banking.OrderStatus
 	Graphs   graphsView
 	Left     []string
-	Metrics  string // where Prometheus is
+	Metrics  string          // where Prometheus is
+	Faults   []faults.Status // in force
 }
 
 // Headline is one of the figures at the top.
@@ -175,6 +181,7 @@ func (p *page) look(s *Snapshot) overview {
 		Bank: hasBank(p.around), Cluster: p.cluster.Latest(), Groups: p.groupsView(fewGroups),
 		Verdict: judge(s), Snapshot: s, Headline: headlines(s), Map: drawMap(p.around, s), Firing: s.Alarms.firing(),
 		Statuses: banking.OrderStatuses(), Left: p.around.LeftOut, Metrics: p.around.PrometheusURL,
+		Faults: p.faultsInForce(),
 	}
 }
 
@@ -207,6 +214,7 @@ func (p *page) state(w http.ResponseWriter, r *http.Request) {
 	}
 	httpapi.WriteJSON(w, http.StatusOK, map[string]any{
 		"verdict": judge(s), "at": s.At, "services": orEmpty(s.Services), "flows": orEmpty(ways(p.around, s.Figures)), "firing": s.Alarms.firing(), "missing": missing, "demo": p.around.Demo,
+		"faults": orEmpty(p.faultsInForce()),
 	})
 }
 
@@ -410,7 +418,7 @@ const maxViewers = 64
 // liveParts are the parts of pages that follow the bank, each a template of its
 // own name.
 func liveParts() []string {
-	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster", "groups"}
+	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster", "groups", "in-force"}
 }
 
 // rendered is a snapshot as the parts of pages, made once for all who look.

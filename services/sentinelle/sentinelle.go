@@ -11,6 +11,7 @@
 //     amounts to: well, trouble or unknown.
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
+//   - faults.go breaks things on purpose, where somebody may.
 //   - audit.go audits the bank on a schedule.
 //   - groups.go says how the consumer groups fare, as a page and to programs.
 //   - page.go answers browsers and keeps their pages up to date; map.go and
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/journeys"
@@ -67,7 +69,7 @@ type Config struct {
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "watch consumer groups and the bank, and show them as a page", Address: "127.0.0.1:3005",
-		Catalogue: slices.Concat(Catalogue(), auditCatalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Catalogue: slices.Concat(Catalogue(), auditCatalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue(), faults.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Group: banking.GroupSentinelle, Consumes: banking.ReadBy(banking.GroupSentinelle),
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
@@ -116,6 +118,9 @@ func wire(b *service.Base, cfg Config) error {
 		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
+	if err := measureFaults(b, cfg.Around.Faults); err != nil {
+		return err
+	}
 	followJourneys(b, cfg)
 	if !hasBank(cfg.Around) {
 		return nil

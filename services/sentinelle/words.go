@@ -133,7 +133,8 @@ func parseViews() (map[string]*template.Template, error) {
 		"nothing": func() string { return nothing }, "plain": func(text string) string { return strings.ReplaceAll(text, " ", "-") },
 		"add":    func(a, b int) int { return a + b },
 		"number": NumberText, "span": SpanText, "catchUp": CatchUpText, "segment": url.PathEscape,
-		"part": func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
+		"seconds": func(s float64) string { return shortDuration(time.Duration(s * float64(time.Second))) },
+		"part":    func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
 	}
 	version, err := assetVersion()
 	if err != nil {
@@ -141,7 +142,7 @@ func parseViews() (map[string]*template.Template, error) {
 	}
 	functions["asset"] = func(name string) string { return "/assets/" + version + "/" + name }
 	views := map[string]*template.Template{}
-	for _, name := range []string{"home", "orders", "order", "groups", "group", "alerts", "runbook", "problem"} {
+	for _, name := range []string{"home", "orders", "order", "groups", "group", "alerts", "faults", "runbook", "problem"} {
 		view, err := template.New("layout.html").Funcs(functions).ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html")
 		if err == nil {
 			_, err = view.Parse(chart.Template)
