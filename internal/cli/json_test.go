@@ -19,6 +19,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/doctor"
 	"github.com/vigie-dev/vigie/internal/explain"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/top"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services"
@@ -37,6 +38,9 @@ func jsonDocuments() map[string][]any {
 		"vigie doctor":           {doctor.Finding{}},
 		"vigie explain":          {explain.Alert{}},
 		"vigie explain ALERT":    {explain.Report{}},
+		"vigie fault list":       {sentinelle.FaultList{}},
+		"vigie fault start":      {faults.Status{}},
+		"vigie fault stop":       {sentinelle.StoppedFaults{}},
 		"vigie groups":           {sentinelle.GroupList{}},
 		"vigie groups GROUP":     {sentinelle.GroupDetail{}},
 		"vigie health":           {healthAnswer{}},

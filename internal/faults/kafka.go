@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -195,7 +196,9 @@ const (
 // rewind has a group of its own read to the end of a topic and be set back to its
 // start, again and again.
 func rewind(ctx context.Context, cluster kafka.Config, inForce func()) error {
-	client, err := connect(cluster)
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(kmsg.OffsetCommit.Int16(), 9) // later ones name topics by their ids
+	client, err := connect(cluster, kgo.MaxVersions(versions))
 	if err != nil {
 		return err
 	}

@@ -135,12 +135,13 @@ func (l *looked) waitingSince() (since time.Time, arrived int64) {
 	return waiting.At, arrived
 }
 
-// seenSince is for how long since a time the partition was seen. While its leader
-// answers nobody, no member can read either: that time speaks against none of them.
+// seenSince is for how long since a time the partition's end and the group's commit
+// were seen. While a leader answers nobody, no member can read either; and while the
+// coordinator does not, the commit may move: that time speaks against none of them.
 func (l *looked) seenSince(at time.Time) (seen time.Duration) {
 	for i := len(l.samples) - 1; i > 0 && l.samples[i-1].At.Compare(at) >= 0; i-- {
 		before, after := &l.samples[i-1], &l.samples[i]
-		if !before.End.IsZero() && !after.End.IsZero() {
+		if before.seen() && after.seen() {
 			seen += after.At.Sub(before.At)
 		}
 	}

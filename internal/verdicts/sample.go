@@ -207,6 +207,9 @@ func (s *Sample) Lag() Number {
 	return Known(max(0, end-max(committed, oldest)))
 }
 
+// seen says whether the partition's end and the group's commit were.
+func (s *Sample) seen() bool { return !s.End.IsZero() && !s.Committed.IsZero() }
+
 // nothingWaits says whether it is known that no data record waits.
 func (s *Sample) nothingWaits() bool {
 	lag, known := s.Lag().Get()

@@ -1,8 +1,8 @@
 // Package paiement decides each payment once: what its ledger says is final,
 // and is published to payments.authorized or payments.rejected.
 //
-// handler.go says how an order is decided and authoriser.go by whom, store.go
-// what is kept. purges.go looks for orders that were given up before, and
+// handler.go says how an order is decided and authoriser.go by whom, faults.go what can go
+// wrong with that, store.go what is kept. purges.go looks for orders that were given up before, and
 // horizon.go keeps from when on they are decided. rebuild.go reads back what
 // was published, which fills a ledger that was lost, and gaps.go says what cannot be
 // known from it. reset.go has a ledger begin anew and keep what it knows. ledger.go has
