@@ -34,7 +34,7 @@ export PROFILES
 .PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
-	test-helm manifests
+	test-helm manifests pin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -125,6 +125,9 @@ start: ## start everything in Docker, wait, and follow the logs (PROFILES="traci
 
 monitoring-up: ## start all but the services in Docker
 	@bash tools/stack.sh monitoring
+
+pin: ## write docker-compose.pinned.yml, with every image by its digest
+	@bash tools/stack-pin.sh
 
 start-all: build ## run the services on the host against the Kafka of monitoring-up
 	@bash tools/stack.sh run up $(ARGS)

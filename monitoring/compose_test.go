@@ -134,15 +134,22 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-func TestMemoryIsBounded(t *testing.T) {
+func TestMemoryAndProcessorsAreBounded(t *testing.T) {
 	const limit = 4 << 30
 	var sum types.UnitBytes
 	eachPart(t, func(t *testing.T, s types.ServiceConfig) {
 		if s.MemLimit <= 0 {
 			t.Error("no memory limit")
 		}
+		if s.MemSwapLimit != s.MemLimit {
+			t.Errorf("it may swap: memory %d MiB, memory and swap %d MiB", s.MemLimit>>20, s.MemSwapLimit>>20)
+		}
 		if s.PidsLimit <= 0 {
 			t.Error("no limit of processes")
+		}
+		// An engine refuses more processors than its machine has.
+		if s.CPUS <= 0 || s.CPUS > 2 {
+			t.Errorf("it may take %v processors", s.CPUS)
 		}
 		if core(s) {
 			sum += s.MemLimit
@@ -161,10 +168,113 @@ func TestNothingHasRightsItNeedsNot(t *testing.T) {
 		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Error("may gain privileges")
 		}
-		if ours(s) && !s.ReadOnly {
-			t.Error("its root can be written")
+		if reason := writesItsRoot()[s.Name]; s.ReadOnly != (reason == "") {
+			t.Errorf("its root is read-only: %v; reason to write it: %q", s.ReadOnly, reason)
+		}
+		for _, mount := range s.Tmpfs {
+			for _, option := range []string{"noexec", "nosuid", "nodev", "size="} {
+				if !strings.Contains(mount, option) {
+					t.Errorf("a file system in memory without %s: %s", option, mount)
+				}
+			}
 		}
 	})
+}
+
+// writesItsRoot is the images that cannot do with a root that is read-only, and why.
+func writesItsRoot() map[string]string {
+	return map[string]string{
+		"kafka":         "its start writes its configuration beside the image's own",
+		"zipkin":        "Java unpacks libraries that have to be executable",
+		"elasticsearch": "it writes its keystore and logs into its own folder",
+		"kibana":        "it keeps its state in its own folder",
+	}
+}
+
+// Only those share a network who have to: who holds data is reached by those that
+// work with it.
+func TestNetworksAreApart(t *testing.T) {
+	project := compose(t)
+	bank := services.All().Names()
+	for holder, want := range map[string][]string{
+		"postgres":      bank,
+		"kafka":         slices.Concat(bank, []string{"kafka-jmx-exporter", "topics", "demo"}),
+		"elasticsearch": {"grafana", "kibana", "logging-setup", "otel-collector"},
+		"demo":          slices.Concat(bank, []string{"kafka", "kafka-jmx-exporter", "topics"}),
+	} {
+		var got []string
+		for name := range project.Services {
+			if name != holder && meet(project, holder, name) {
+				got = append(got, name)
+			}
+		}
+		slices.Sort(want)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s meets %v, want %v", holder, got, want)
+		}
+	}
+	for name, n := range project.Networks {
+		published := false
+		for _, s := range project.Services {
+			_, in := s.Networks[name]
+			published = published || in && len(s.Ports) > 0 && len(s.Networks) == 1
+		}
+		if holdsData := name == "database" || name == "logging"; bool(n.Internal) != holdsData || published && holdsData {
+			t.Errorf("network %s is internal: %v", name, n.Internal)
+		}
+	}
+}
+
+func meet(project *types.Project, one, other string) bool {
+	for name := range project.Services[one].Networks {
+		if _, ok := project.Services[other].Networks[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Who is told another's address, waits for it or scrapes it, meets it.
+func TestThoseMeetWhoTalk(t *testing.T) {
+	project := compose(t)
+	address := regexp.MustCompile(`\b([a-z][a-z-]+):\d{4,5}\b`)
+	checked := 0
+	check := func(from, text string) {
+		for _, found := range address.FindAllStringSubmatch(text, -1) {
+			to := found[1]
+			if _, ok := project.Services[to]; !ok || to == from {
+				continue
+			}
+			checked++
+			if !meet(project, from, to) {
+				t.Errorf("%s is to reach %s, and shares no network with it", from, to)
+			}
+		}
+	}
+	for name, s := range project.Services {
+		check(name, strings.Join(s.Command, " "))
+		for _, value := range s.Environment {
+			if value != nil {
+				check(name, *value)
+			}
+		}
+		for other := range s.DependsOn {
+			if s.Restart != "no" && other != "topics" && other != "logging-setup" {
+				check(name, other+":00000")
+			}
+		}
+	}
+	for _, file := range []string{"containers/services.yml", "stack/alertmanager.yml", "stack/kafka.yml", "stack/node.yml", "available/jaeger.yml", "available/otel-collector.yml"} {
+		check("prometheus", repo.Read(t, "monitoring/targets/"+file))
+	}
+	check("kafka-jmx-exporter", repo.Read(t, "monitoring/jmx/kafka.yml"))
+	check("otel-collector", repo.Read(t, "otel-collector.yaml")+repo.Read(t, "monitoring/otel-collector/zipkin.yaml")+repo.Read(t, "monitoring/otel-collector/elasticsearch.yaml"))
+	check("alertmanager", repo.Read(t, "monitoring/alertmanager.yml"))
+	check("grafana", repo.Read(t, "monitoring/grafana/provisioning/datasources/datasources.yml"))
+	check("topics", repo.Read(t, "tools/stack.sh")) // the doctor
+	if checked < 40 {
+		t.Errorf("%d addresses were found", checked)
+	}
 }
 
 // An image is named by a version, so that tomorrow's start is today's.

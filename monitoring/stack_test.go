@@ -105,19 +105,25 @@ func runWithDocker(t *testing.T, command string, env []string) (out, calls strin
 // own, with a PATH that has this docker, or none, and little else.
 func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (out, calls string, err error) {
 	t.Helper()
+	return runScript(t, folder, "tools/stack.sh", docker, stdin, args, env)
+}
+
+// runScript runs a script of tools in that way.
+func runScript(t *testing.T, folder, script, docker, stdin string, args, env []string) (out, calls string, err error) {
+	t.Helper()
 	bin := filepath.Join(folder, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"tools/stack.sh", "tools/stack-preflight.sh", "tools/stack-profiles.sh", "monitoring/targets/host/services.yml",
+		"tools/stack.sh", "tools/stack-pin.sh", "tools/stack-preflight.sh", "tools/stack-profiles.sh", "monitoring/targets/host/services.yml",
 	} {
 		copied := filepath.Join(folder, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(copied), 0o755), os.WriteFile(copied, []byte(repo.Read(t, name)), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"sh", "bash", "dirname", "awk", "tr", "wc", "rm", "cat", "sleep", "grep"} {
+	for _, name := range []string{"sh", "bash", "dirname", "awk", "tr", "wc", "rm", "cat", "sleep", "grep", "mktemp", "sort", "cksum", "cut"} {
 		if at, err := exec.LookPath(name); err == nil {
 			if err := os.Symlink(at, filepath.Join(bin, name)); err != nil {
 				t.Fatal(err)
@@ -133,7 +139,7 @@ func runStack(t *testing.T, folder, docker, stdin string, args, env []string) (o
 		}
 	}
 	noted := filepath.Join(folder, "calls")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), append([]string{filepath.Join(folder, "tools", "stack.sh")}, args...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "bash"), append([]string{filepath.Join(folder, filepath.FromSlash(script))}, args...)...)
 	cmd.Env = append([]string{"PATH=" + bin, "CALLS=" + noted, "FOLLOW=0"}, env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	text, err := cmd.CombinedOutput()
@@ -172,6 +178,63 @@ func TestDoctorLooksWithTheBinaryThatIsThere(t *testing.T) {
 	}
 	if out, _, err = runStack(t, t.TempDir(), "", "", []string{"doctor"}, nil); err == nil || !strings.Contains(out, "neither bin/vigie nor Go") || strings.Count(out, "\n") != 1 {
 		t.Errorf("with nothing: %v, %s", err, out)
+	}
+}
+
+// A docker that knows two services and their digests.
+const pinningDocker = `#!/bin/sh
+case "$1 $2" in
+"compose -f") printf 'name: vigie\nservices:\n  kafka:\n    image: apache/kafka:4.3.1\n  suivi:\n    build:\n      context: .\n      dockerfile: Dockerfile\n    image: vigie:local\nvolumes:\n  kafka:\n    name: vigie_kafka\n' ;;
+"buildx imagetools") [ -z "$FAILS" ] || { echo "ERROR: no such host" >&2; exit 1; }; echo "sha256:$(printf %s "$4" | cksum | cut -d' ' -f1)" ;;
+esac
+`
+
+// Every image is pinned, and those that ours are built from; where a digest cannot be
+// had, nothing is written.
+func TestPin(t *testing.T) {
+	dockerfile := "FROM golang:1.26.8-alpine AS build\nFROM build AS again\nFROM scratch\n"
+	for name, fails := range map[string]bool{"digests": false, "no network": true} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.WriteFile(filepath.Join(folder, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var env []string
+			if fails {
+				env = []string{"FAILS=1"}
+			}
+			out, _, err := runScript(t, folder, "tools/stack-pin.sh", pinningDocker, "", nil, env)
+			text, readErr := os.ReadFile(filepath.Join(folder, "docker-compose.pinned.yml"))
+			if fails {
+				if err == nil || readErr == nil || !strings.Contains(out, "cannot read the digest of apache/kafka:4.3.1") {
+					t.Errorf("%v, %s; written: %v, %s", err, out, readErr == nil, text)
+				}
+				return
+			}
+			want := regexp.MustCompile(`^# .*\nservices:\n  kafka:\n    image: apache/kafka:4.3.1@sha256:\d+\n` +
+				`  suivi:\n    build:\n      additional_contexts:\n        "golang:1.26.8-alpine": docker-image://golang:1.26.8-alpine@sha256:\d+\n$`)
+			if err != nil || readErr != nil || !want.Match(text) {
+				t.Errorf("%v, %s, %v:\n%s", err, out, readErr, text)
+			}
+		})
+	}
+}
+
+// The stack is started with the images that were pinned.
+func TestPinnedImagesAreUsed(t *testing.T) {
+	for _, pinned := range []bool{false, true} {
+		folder := t.TempDir()
+		if pinned {
+			if err := os.WriteFile(filepath.Join(folder, "docker-compose.pinned.yml"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		docker := "#!/bin/sh\n[ \"$1 $2\" != \"compose up\" ] || echo \"file=${COMPOSE_FILE-}\" >>\"$CALLS\"\n"
+		out, calls, err := runStack(t, folder, docker, "", []string{"start"}, nil)
+		want := map[bool]string{false: "file=\n", true: "file=docker-compose.yml:docker-compose.pinned.yml\n"}[pinned]
+		if err != nil || calls != want {
+			t.Errorf("pinned %v: %v, %s, %q", pinned, err, out, calls)
+		}
 	}
 }
 

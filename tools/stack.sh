@@ -16,6 +16,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/stack-profiles.sh
 
 project=${COMPOSE_PROJECT_NAME:-vigie}
+# The images by digest, where `make pin` has written them down.
+if [ -e docker-compose.pinned.yml ]; then export COMPOSE_FILE=${COMPOSE_FILE:-docker-compose.yml:docker-compose.pinned.yml}; fi
 
 # listed: each service and its port, a line each.
 listed() {
