@@ -31,7 +31,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs \
+.PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs slo \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
 	test-helm manifests pin
@@ -113,6 +113,10 @@ manifests: ## write the manifests in deploy/kubernetes again, from the chart
 
 dev-%: build ## run one service alone: dev-commande, dev-paiement, …
 	@bash tools/stack.sh run $* $(ARGS)
+
+# Sloth's library is a module of its own, and takes a minute the first time.
+slo: ## make monitoring/rules/slo.yml of the objectives in monitoring/slo (ARGS=--check compares)
+	@CGO_ENABLED=0 go -C tools/slo run . $(ARGS)
 
 broker: build ## run the embedded broker alone
 	@exec $(VIGIE) broker $(ARGS)

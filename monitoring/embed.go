@@ -6,6 +6,8 @@
 //     where, for services in containers and on the host.
 //   - rules/ has what Prometheus records and alerts on, a file for each subject;
 //     rules/tests/ has promtool's tests of each alert, firing and silent.
+//   - slo/ has what is promised about orders, in Sloth's format; tools/slo makes
+//     rules/slo.yml of it.
 //   - runbooks/ has a page for each alert: what it means and what to do.
 //   - alertmanager.yml says whom an alert reaches; alertmanager/ has variants with
 //     e-mail and Slack, which read their secrets from secrets/.

@@ -295,6 +295,9 @@ func TestRuleTests(t *testing.T) {
 	for _, name := range files(t, "rules/tests/*.yml") {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && strings.HasPrefix(filepath.Base(name), "slo") {
+				t.Skip("windows of days take seconds")
+			}
 			f, err := ruletest.Load(name)
 			if err != nil {
 				t.Fatal(err)

@@ -1,6 +1,7 @@
 // Package ruletest runs promtool's unit tests of rules without promtool, in the
 // process and in milliseconds, so that every change of a rule is tried at once. Only
-// tests use it; all of it is in this file.
+// tests use it; ruletest.go reads and runs them, needed.go leaves out
+// the rules that a test is not about.
 package ruletest
 
 import (
@@ -116,6 +117,7 @@ func (l loader) Parse(query string) (parser.Expr, error) { return l.ParseExpr(qu
 // the test expects. It ends at the first moment at which something is not where
 // first is set.
 func (f *File) Run(t Test, groups []rulefmt.RuleGroup, first bool) (errs []error) {
+	groups = t.needed(groups)
 	series := fmt.Sprintf("load %dms\n", time.Duration(t.Interval).Milliseconds())
 	for _, s := range t.Series {
 		series += fmt.Sprintf("  %s %s\n", s.Series, s.Values)
