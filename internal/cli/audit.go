@@ -31,6 +31,7 @@ const (
 	flagSince         = "since"
 	flagTempDir       = "temp-dir"
 	defaultLimit      = 20
+	auditPatience     = 10 * time.Second
 )
 
 // What is read before the time that --since names: clocks are apart, records
@@ -57,7 +58,7 @@ func auditCommand() *cli.Command {
 		Flags: slices.Concat(kafkaFlags(brokerOfInstance()), databaseFlags(), []cli.Flag{
 			retentionFlag(),
 			&duration.Flag{
-				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: 10 * time.Second, Category: "Audit",
+				Name: flagAuditPatience, Sources: cli.EnvVars("AUDIT_PATIENCE"), Value: auditPatience, Category: "Audit",
 				Usage: "how long what differs is looked at again, before it counts",
 			},
 			&cli.IntFlag{

@@ -22,6 +22,7 @@
 //	top.go          vigie top
 //	groups.go       vigie groups
 //	fault.go        vigie fault, and what vigie up offers to break
+//	load.go         vigie load
 //	explain.go      vigie explain
 //	alerts.go       vigie alerts, a receiver for Alertmanager
 //	version.go      vigie version
@@ -120,6 +121,7 @@ func newCommand(registry services.Registry, stdin io.Reader, stdout, stderr io.W
 		groupsCommand(),
 		faultCommand(),
 		demoCommand(registry),
+		loadCommand(registry),
 		versionCommand(),
 	)
 	root := &cli.Command{

@@ -154,19 +154,32 @@ func (a asker) send(ctx context.Context, method, address string, form url.Values
 	return response.StatusCode, body, err
 }
 
-// serviceURL is where requests to a service go: at the first of the addresses that
-// its flag has, which may be one to listen on, such as 0.0.0.0.
+// serviceURL is where requests to a service go: at the first of its addresses.
 func serviceURL(c *cli.Command, s services.Service) string {
-	first, _, _ := strings.Cut(c.String(s.Name+flagAddr), ",")
-	first = strings.TrimSpace(first)
-	host, port, err := net.SplitHostPort(first)
-	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
-		first = net.JoinHostPort("127.0.0.1", port)
+	if all := serviceURLs(c, s); len(all) > 0 {
+		return all[0]
 	}
+	return ""
+}
+
+// serviceURLs are where a service answers: at the addresses that its flag has, which
+// may be ones to listen on, such as 0.0.0.0.
+func serviceURLs(c *cli.Command, s services.Service) (all []string) {
+	scheme := "http://"
 	if c.String(flagHTTPCA) != "" {
-		return "https://" + first
+		scheme = "https://"
 	}
-	return "http://" + first
+	for one := range strings.SplitSeq(c.String(s.Name+flagAddr), ",") {
+		one = strings.TrimSpace(one)
+		host, port, err := net.SplitHostPort(one)
+		if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
+			one = net.JoinHostPort("127.0.0.1", port)
+		}
+		if one != "" {
+			all = append(all, scheme+one)
+		}
+	}
+	return all
 }
 
 // clientTransport is how requests to services are sent.

@@ -31,6 +31,9 @@ const (
 // errUnhealthy: something answered, and it was not 200.
 var errUnhealthy = errors.New("not healthy")
 
+// errSilent: nothing answered.
+var errSilent = errors.New("does not answer")
+
 // healthCommand is also the health check of containers whose image has
 // neither a shell nor a client.
 func healthCommand(registry services.Registry) *cli.Command {
@@ -114,7 +117,7 @@ func checkHealth(ctx context.Context, client *http.Client, raw string) error {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%s does not answer: %w", target, rootCause(err))
+		return fmt.Errorf("%s %w: %w", target, errSilent, rootCause(err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode == http.StatusOK {

@@ -77,7 +77,7 @@ func onInstance(action cli.ActionFunc) cli.ActionFunc {
 			adopt(c, i)
 		}
 		err := action(ctx, c)
-		if !chosen && missing != nil && (errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, errUnhealthy)) {
+		if !chosen && missing != nil && (errors.Is(err, kafka.ErrUnreachable) || errors.Is(err, errUnhealthy) || errors.Is(err, errSilent)) {
 			return fmt.Errorf("%w; %w", err, missing)
 		}
 		return err

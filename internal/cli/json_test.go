@@ -20,6 +20,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/doctor"
 	"github.com/vigie-dev/vigie/internal/explain"
 	"github.com/vigie-dev/vigie/internal/faults"
+	"github.com/vigie-dev/vigie/internal/load"
 	"github.com/vigie-dev/vigie/internal/top"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/services"
@@ -44,6 +45,7 @@ func jsonDocuments() map[string][]any {
 		"vigie groups":           {sentinelle.GroupList{}},
 		"vigie groups GROUP":     {sentinelle.GroupDetail{}},
 		"vigie health":           {healthAnswer{}},
+		"vigie load":             {load.Report{}},
 		"vigie reset":            {resetPlan{}},
 		"vigie top":              {top.Frame{}},
 		"vigie topics":           {prepared{}},

@@ -99,6 +99,19 @@ func (b *bar) draw(done, total int64) {
 	b.show()
 }
 
+// say changes what is said beside the bar.
+func (b *bar) say(what string) {
+	if b.after == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.what = what
+	if b.bar != nil {
+		b.bar.Describe(what)
+	}
+}
+
 // show draws what is known. The caller has the lock.
 func (b *bar) show() {
 	if !b.shown || b.total == 0 {

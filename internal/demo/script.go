@@ -74,18 +74,30 @@ func Rate(at time.Duration) float64 {
 	return a + (b-a)*part
 }
 
-// Script is what happens when. Two with the same seed are the same.
-type Script struct {
+// Customers are who orders: a few of them most.
+type Customers struct {
 	random *rand.Rand
 	users  *rand.Zipf
-	now    time.Duration
-	replay time.Duration // when the operator looks next
+	prefix string // of their ids
+}
+
+// NewCustomers invents n customers, at least one, whose ids begin with a prefix.
+func NewCustomers(random *rand.Rand, prefix string, n int) *Customers {
+	return &Customers{random: random, users: rand.NewZipf(random, 1.3, 4, uint64(max(n, 1))-1), prefix: prefix} //nolint:gosec // above 0
+}
+
+// Script is what happens when. Two with the same seed are the same.
+type Script struct {
+	random    *rand.Rand
+	customers *Customers
+	now       time.Duration
+	replay    time.Duration // when the operator looks next
 }
 
 // NewScript makes the script of a seed.
 func NewScript(seed uint64) *Script {
 	random := rand.New(rand.NewPCG(seed, 0x76696769652d6465)) //nolint:gosec // a demonstration
-	return &Script{random: random, users: rand.NewZipf(random, 1.3, 4, customers-1), replay: replayEvery}
+	return &Script{random: random, customers: NewCustomers(random, UserPrefix, customers), replay: replayEvery}
 }
 
 // Next returns the next step; there is always one.
@@ -106,11 +118,11 @@ func (s *Script) Next() Step {
 	step := Step{At: s.now}
 	switch draw := s.random.IntN(100); {
 	case draw < 80:
-		step.Kind, step.Request = Order, s.order("")
+		step.Kind, step.Request = Order, s.customers.Order("")
 	case draw < 83:
-		step.Kind, step.Request = Repeat, s.order(fmt.Sprintf("demo-%016x", s.random.Uint64()))
+		step.Kind, step.Request = Repeat, s.customers.Order(fmt.Sprintf("demo-%016x", s.random.Uint64()))
 	case draw < 88:
-		step.Kind, step.Request = Wrong, s.wrong()
+		step.Kind, step.Request = Wrong, s.customers.Wrong()
 	default:
 		step.Kind = Look
 		s.look(&step)
@@ -118,23 +130,23 @@ func (s *Script) Next() Step {
 	return step
 }
 
-// order is a customer's order, with a key unless that is "".
-func (s *Script) order(key string) Request {
+// Order is a customer's order, with an Idempotency-Key unless that is "".
+func (c *Customers) Order(key string) Request {
 	goods := [...]string{
 		"coffee beans", "notebook", "desk lamp", "headphones", "rain jacket", "garden chair", "novel", "tea set", "bicycle tyre", "backpack", "phone case", "wine glasses",
 	}
-	items := make([]string, 1+s.random.IntN(4))
+	items := make([]string, 1+c.random.IntN(4))
 	for i := range items {
-		items[i] = goods[s.random.IntN(len(goods))]
+		items[i] = goods[c.random.IntN(len(goods))]
 	}
 	return post(fmt.Sprintf(`{"userId":"%scustomer-%03d","amount":%s,"items":["%s"]}`,
-		UserPrefix, s.users.Uint64()+1, s.amount(), strings.Join(items, `","`)), key)
+		c.prefix, c.users.Uint64()+1, c.amount(), strings.Join(items, `","`)), key)
 }
 
 // amount is in euros: half of them below 40, a few in the thousands.
-func (s *Script) amount() string {
-	euros := min(max(40*math.Exp(s.random.NormFloat64()), 1), 5000)
-	cents := int64(euros)*100 + int64([...]int{0, 50, 90, 95, 99}[s.random.IntN(5)])
+func (c *Customers) amount() string {
+	euros := min(max(40*math.Exp(c.random.NormFloat64()), 1), 5000)
+	cents := int64(euros)*100 + int64([...]int{0, 50, 90, 95, 99}[c.random.IntN(5)])
 	return fmt.Sprintf("%d.%02d", cents/100, cents%100)
 }
 
@@ -152,10 +164,10 @@ func (s *Script) look(step *Step) {
 	step.Request = Request{Method: http.MethodGet, Path: path}
 }
 
-// wrong is a request that commande refuses, as badly made clients send them.
-func (s *Script) wrong() Request {
+// Wrong is a request that commande refuses, as badly made clients send them.
+func (c *Customers) Wrong() Request {
 	all := wrongs()
-	return all[s.random.IntN(len(all))]
+	return all[c.random.IntN(len(all))]
 }
 
 // wrongs are requests of which each is refused for another reason.
