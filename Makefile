@@ -23,6 +23,9 @@ AWAY = 30s
 DATABASE = sqlite
 INSTANCES =
 
+# make load: a name from test/load, or a file.
+SCENARIO = smoke
+
 # make start, monitoring-up, test-stack: optional parts (tracing zipkin logging demo);
 # how often test-stack starts the stack.
 PROFILES ?=
@@ -31,7 +34,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-quick test-integration test-browser pictures crash crash-cluster lint fmt bench fuzz docs slo \
+.PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster lint fmt bench fuzz docs slo \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
 	test-helm manifests pin
@@ -76,6 +79,9 @@ test-browser: ## drive the page with a real Chromium, where there is one
 pictures: ## take the pictures of docs/images again, with a real Chromium
 	@chromium=$$(sh tools/chromium.sh) && CGO_ENABLED=0 VIGIE_CHROMIUM="$$chromium" VIGIE_PICTURES="$(CURDIR)/docs/images" \
 		go test -tags browser -count=1 -v -timeout 20m -run TestPictures ./test/browser $(ARGS)
+
+load: build ## send SCENARIO= (smoke, day, black-friday, …) to the running system, and say whether it kept its promises
+	@exec $(VIGIE) load --scenario '$(SCENARIO)' $(ARGS)
 
 crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or both
 	@CGO_ENABLED=0 CRASH_N='$(N)' CRASH_SEED='$(SEED)' CRASH_BROKER='$(BROKER)' CRASH_FIRST='$(FIRST)' \

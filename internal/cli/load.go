@@ -2,11 +2,15 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,14 +25,16 @@ import (
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/suivi"
+	scenarios "github.com/vigie-dev/vigie/test/load"
 )
 
 // Names of the load command's flags.
 const (
 	flagRate      = "rate"
-	flagFor       = "for"
+	flagLoadFor   = "for"
 	flagShape     = "shape"
 	flagKnee      = "find-knee"
+	flagScenario  = "scenario"
 	flagStep      = "step"
 	flagMix       = "mix"
 	flagSeed      = "seed"
@@ -64,14 +70,23 @@ func loadCommand(registry services.Registry) *cli.Command {
 			"   vigie load                                      20 requests a second for 30 s\n" +
 			"   vigie load --rate 200 --for 2m --shape spike    200 a second, and 1000 for a while\n" +
 			"   vigie load --find-knee --rate 50 --for 3m       climb until the objectives do not hold\n" +
+			"   vigie load --scenario black-friday              one of those in test/load, or a file\n" +
 			"   vigie load --mix order=90,wrong=10 --json\n" +
-			"   vigie load --html report.html                   a page with graphs\n\n" +
+			"   vigie load --html report.html                   a page with graphs\n" +
+			"   vigie load compare before.json after.json       what differs by more than noise\n\n" +
 			"Exits with 0 if every check passed, else with 1. Ctrl-C ends the sending: what was promised until then is\n" +
 			"checked all the same. Its orders stay: load no bank whose orders are somebody's.",
 		Flags: slices.Concat(
 			loadFlags(), wantFlags(), addrFlags(registry), askerFlags(), kafkaFlags(brokerOfInstance()), databaseFlags(),
 			[]cli.Flag{retentionFlag(), jsonFlag("print one JSON object")},
 		),
+		Commands: []*cli.Command{{
+			Name: "compare", Usage: "say how two runs differ by more than noise", ArgsUsage: "BEFORE.json AFTER.json", HideHelpCommand: true,
+			Description: "Compares two reports that were written with --" + flagJSON + ": medians over the runs' intervals, what they lie between\n" +
+				"with 95 % confidence, and how likely such a difference is where there is none. Compare runs of one scenario on\n" +
+				"one machine, and several of each: what is the same within a run may still differ between two.",
+			Action: compareLoads,
+		}},
 		Action: onInstance(func(ctx context.Context, c *cli.Command) error { return runLoad(ctx, c, registry) }),
 	}
 }
@@ -79,8 +94,12 @@ func loadCommand(registry services.Registry) *cli.Command {
 func loadFlags() []cli.Flag {
 	const category = "Load"
 	return []cli.Flag{
+		&cli.StringFlag{
+			Name: flagScenario, Category: category,
+			Usage: "a `FILE` with settings under the names of these flags, or one of " + strings.Join(scenarioNames(), ", ") + "; flags that are set go before its settings",
+		},
 		&cli.FloatFlag{Name: flagRate, Value: defaultRate, Category: category, Usage: "requests a second; of a climb the first rate"},
-		&duration.Flag{Name: flagFor, Value: defaultLength, Category: category, Usage: "how long requests begin", Validator: positiveDuration},
+		&duration.Flag{Name: flagLoadFor, Value: defaultLength, Category: category, Usage: "how long requests begin", Validator: positiveDuration},
 		&cli.StringFlag{
 			Name: flagShape, Value: load.Constant, Category: category, Validator: oneOf(load.Shapes()...),
 			Usage: "constant, ramp (from nothing to the rate), spike (five times the rate in the middle), sine (up and down), soak (constant after a gentle start)",
@@ -144,7 +163,11 @@ func aShare(part float64) error {
 }
 
 func runLoad(ctx context.Context, c *cli.Command, registry services.Registry) error {
-	cfg, err := loadConfig(c)
+	scenario, err := applyScenario(c)
+	if err != nil {
+		return asMisuse(err)
+	}
+	cfg, err := loadConfig(c, scenario)
 	if err != nil {
 		return asMisuse(err)
 	}
@@ -196,27 +219,127 @@ func printLoad(w io.Writer, report load.Report, asJSON bool) (err error) {
 	return err
 }
 
+// scenarioNames are those that are embedded.
+func scenarioNames() (names []string) {
+	files, _ := fs.Glob(scenarios.Scenarios, "*.yaml") // the pattern is well formed
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(file, ".yaml"))
+	}
+	return names
+}
+
+// applyScenario sets the flags that nobody has set to what the scenario says.
+func applyScenario(c *cli.Command) (s load.Scenario, err error) {
+	name := c.String(flagScenario)
+	if name == "" {
+		return s, nil
+	}
+	var file fs.File
+	if slices.Contains(scenarioNames(), name) {
+		file, err = scenarios.Scenarios.Open(name + ".yaml")
+	} else {
+		file, err = os.Open(name) //nolint:gosec // the user's to choose
+	}
+	if err != nil {
+		return s, fmt.Errorf("--%s %.64q is none of %s, and no file: %w", flagScenario, name, listed(scenarioNames()), err)
+	}
+	defer func() { _ = file.Close() }()
+	if s, err = load.ReadScenario(file); err != nil {
+		return s, fmt.Errorf("--%s %s: %w", flagScenario, name, err)
+	}
+	known := map[string]cli.Flag{}
+	for _, f := range append(loadFlags(), wantFlags()...) {
+		known[f.Names()[0]] = f
+	}
+	for _, setting := range slices.Sorted(maps.Keys(s.Settings)) {
+		_, ok := known[setting]
+		switch {
+		case !ok || slices.Contains([]string{flagScenario, flagAnyHost, flagHTML}, setting):
+			return s, fmt.Errorf("--%s %s: %w: there is no setting %.64q", flagScenario, name, load.ErrScenario, setting)
+		case c.IsSet(setting):
+		case c.Set(setting, s.Settings[setting]) != nil:
+			return s, fmt.Errorf("--%s %s: %w: %s cannot be %.64q", flagScenario, name, load.ErrScenario, setting, s.Settings[setting])
+		}
+	}
+	return s, nil
+}
+
+// curveOf is the rate over time that flags and scenario ask for.
+func curveOf(c *cli.Command, s load.Scenario, cfg *load.Config) (err error) {
+	rate, length := c.Float(flagRate), c.Duration(flagLoadFor)
+	switch knee, shaped := c.Bool(flagKnee), c.IsSet(flagShape); {
+	case knee && shaped:
+		return misusef("there are both --%s and --%s; give one", flagKnee, flagShape)
+	case knee:
+		cfg.Name, cfg.Step = "knee", c.Duration(flagStep)
+		cfg.Curve, err = load.Stairs(rate, length, cfg.Step)
+	case s.Points != nil && !shaped:
+		cfg.Curve = load.Curve(s.Points)
+		if c.IsSet(flagRate) {
+			cfg.Curve = cfg.Curve.Faster(rate / cfg.Curve.Highest())
+		}
+		if c.IsSet(flagLoadFor) {
+			cfg.Curve = cfg.Curve.Lasting(length)
+		}
+		err = cfg.Curve.Check()
+	default:
+		cfg.Name = c.String(flagShape)
+		cfg.Curve, err = load.NewCurve(cfg.Name, rate, length)
+	}
+	if name := c.String(flagScenario); name != "" {
+		cfg.Name = strings.TrimSuffix(filepath.Base(name), ".yaml")
+	}
+	if err != nil {
+		return fmt.Errorf("--%s, --%s: %w", flagRate, flagLoadFor, err)
+	}
+	return nil
+}
+
+// compareLoads compares two reports.
+func compareLoads(_ context.Context, c *cli.Command) error {
+	if c.Args().Len() != 2 {
+		return misusef("load compare takes two files that `vigie load --%s` wrote", flagJSON)
+	}
+	var reports [2]load.Report
+	for i, path := range c.Args().Slice() {
+		var err error
+		if reports[i], err = readReport(path); err != nil {
+			return misusef("load compare: %s: %w", path, err)
+		}
+	}
+	_, err := io.WriteString(c.Root().Writer, printableLines(load.CompareText(reports[0], reports[1])))
+	return err
+}
+
+// maxReport bounds a report's file.
+const maxReport = 64 << 20
+
+var errNoReport = errors.New("it is no report that `vigie load --" + flagJSON + "` wrote")
+
+func readReport(path string) (r load.Report, err error) {
+	file, err := os.Open(path) //nolint:gosec // the user's to choose
+	if err != nil {
+		return r, err
+	}
+	defer func() { _ = file.Close() }()
+	if json.NewDecoder(io.LimitReader(file, maxReport)).Decode(&r) != nil || r.Started.IsZero() {
+		return r, errNoReport
+	}
+	return r, nil
+}
+
 // loadConfig is what to send, and what is wanted.
-func loadConfig(c *cli.Command) (cfg load.Config, err error) {
+func loadConfig(c *cli.Command, s load.Scenario) (cfg load.Config, err error) {
 	cfg = load.Config{
-		Name: c.String(flagShape), Poisson: c.Bool(flagPoisson), Seed: c.Uint64(flagSeed), Users: c.Int(flagUsers), InFlight: c.Int(flagInFlight),
+		Poisson: c.Bool(flagPoisson), Seed: c.Uint64(flagSeed), Users: c.Int(flagUsers), InFlight: c.Int(flagInFlight),
 		Timeout: c.Duration(flagTimeout), Patience: c.Duration(flagAuditPatience), Words: plain,
 		Objectives: load.Objectives{
 			Available: c.Float(flagAvailable), Fast: c.Float(flagFast), Latency: c.Duration(flagLatency),
 			InTime: c.Float(flagInTime), Visible: c.Duration(flagVisible), Growth: c.Float(flagGrowth),
 		},
 	}
-	if c.Bool(flagKnee) {
-		if c.IsSet(flagShape) {
-			return cfg, misusef("there are both --%s and --%s; give one", flagKnee, flagShape)
-		}
-		cfg.Name, cfg.Step = "knee", c.Duration(flagStep)
-		cfg.Curve, err = load.Stairs(c.Float(flagRate), c.Duration(flagFor), cfg.Step)
-	} else {
-		cfg.Curve, err = load.NewCurve(c.String(flagShape), c.Float(flagRate), c.Duration(flagFor))
-	}
-	if err != nil {
-		return cfg, fmt.Errorf("--%s, --%s: %w", flagRate, flagFor, err)
+	if err := curveOf(c, s, &cfg); err != nil {
+		return cfg, err
 	}
 	if cfg.Mix, err = load.ParseMix(c.String(flagMix)); err != nil {
 		return cfg, fmt.Errorf("--%s: %w", flagMix, err)

@@ -184,15 +184,29 @@ func Stairs(rate float64, length, step time.Duration) (Curve, error) {
 	return c, c.Check()
 }
 
-// Faster is the curve with all rates so many times as high, and as long as length
-// says; 0 leaves it as long as it is.
-func (c Curve) Faster(times float64, length time.Duration) Curve {
+// Highest is the highest rate.
+func (c Curve) Highest() float64 {
+	highest := 0.0
+	for _, p := range c {
+		highest = max(highest, p.Rate)
+	}
+	return highest
+}
+
+// Faster is the curve with all rates so many times as high.
+func (c Curve) Faster(times float64) Curve {
 	out := slices.Clone(c)
 	for i := range out {
 		out[i].Rate *= times
-		if length > 0 {
-			out[i].At = time.Duration(float64(length) * (float64(c[i].At) / float64(c.Length())))
-		}
+	}
+	return out
+}
+
+// Lasting is the curve, as long as that.
+func (c Curve) Lasting(length time.Duration) Curve {
+	out := slices.Clone(c)
+	for i := range out {
+		out[i].At = time.Duration(float64(length) * (float64(c[i].At) / float64(c.Length())))
 	}
 	return out
 }

@@ -6,12 +6,13 @@
 // second makes everybody wait who came within that second, and the figures show it.
 // Load generators that wait for answers leave those out (coordinated omission).
 //
-//   - curve.go says how many requests begin when; mix.go what they are, by a seed.
+//   - curve.go says how many requests begin when; mix.go what they are, by a seed;
+//     scenario.go reads a load from a file.
 //   - load.go runs it all: send.go sends, record.go counts, follow.go follows a sample
 //     of the orders and asks in the end for each that was promised, watch.go reads
 //     the services' pages and looks at this process and this machine.
 //   - report.go is what came out, verdict.go what that is worth; text.go, html.go and
-//     report.html write it for people.
+//     report.html write it for people, compare.go compares two.
 package load
 
 import (
