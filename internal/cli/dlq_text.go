@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/urfave/cli/v3"
+
 	"github.com/vigie-dev/vigie/internal/deadletters"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/table"
@@ -245,4 +247,110 @@ func headersJSON(headers []record.Header) []jsonHeader {
 		}
 	}
 	return out
+}
+
+// maxFailures bounds the failures that are written one by one.
+const maxFailures = 20
+
+// resolving collects what becomes of letters and writes it.
+type resolving struct {
+	verb     string // replayed or purged
+	out      io.Writer
+	err      io.Writer
+	json     bool
+	done     int
+	failed   int
+	resolved int // before
+	decided  int // all the same
+	failures []string
+}
+
+func newResolving(c *cli.Command, verb string) *resolving {
+	return &resolving{verb: verb, out: c.Root().Writer, err: c.Root().ErrWriter, json: c.Bool(flagJSON)}
+}
+
+// pick leaves out the letters that wait for nobody, and counts ids that name no
+// letter as failures. Again has it take letters that have been replayed; one that
+// is named and purged is taken to be refused.
+func (s *resolving) pick(ids []record.Place, listed []deadletters.Letter, again bool) []deadletters.Letter {
+	found := map[record.Place]bool{}
+	var picked []deadletters.Letter
+	for _, l := range listed {
+		found[l.ID] = true
+		switch {
+		case l.Decided():
+			s.decided++
+			s.line(l, "already decided", nil)
+		case l.Resolved() && (!again || l.Purged() && len(ids) == 0):
+			s.resolved++
+			s.line(l, "already "+l.Resolution.Kind, nil)
+		default:
+			picked = append(picked, l)
+		}
+	}
+	for _, id := range ids {
+		if !found[id] {
+			found[id] = true // once, though it may be named twice
+			s.take(deadletters.Outcome{Letter: deadletters.Letter{ID: id}, Err: errNoLetter})
+		}
+	}
+	return picked
+}
+
+// take counts one letter's outcome.
+func (s *resolving) take(o deadletters.Outcome) {
+	if o.Err == nil {
+		s.done++
+		s.line(o.Letter, s.verb, nil)
+		return
+	}
+	s.failed++
+	s.line(o.Letter, "failed", o.Err)
+	if !s.json && len(s.failures) < maxFailures {
+		s.failures = append(s.failures, fmt.Sprintf("%s (%s): %s", o.Letter.ID, cell(o.Letter.Key), printable(plain(o.Err))))
+	}
+}
+
+// jsonOutcome is one letter's outcome for machines.
+type jsonOutcome struct {
+	ID      string `json:"id"`
+	Order   string `json:"order,omitempty"`
+	Outcome string `json:"outcome"`
+	Error   string `json:"error,omitempty"`
+}
+
+func (s *resolving) line(l deadletters.Letter, outcome string, err error) {
+	if !s.json {
+		return
+	}
+	o := jsonOutcome{ID: l.ID.String(), Order: l.Key, Outcome: outcome}
+	if err != nil {
+		o.Error = plain(err)
+	}
+	_ = writeJSON(s.out, o) // a closed pipe ends the summary too
+}
+
+// finish writes the summary. Its error says that not all went well.
+func (s *resolving) finish() error {
+	for _, text := range s.failures {
+		fmt.Fprintln(s.err, text)
+	}
+	if more := s.failed - len(s.failures); more > 0 && !s.json {
+		fmt.Fprintf(s.err, "… and %d more\n", more)
+	}
+	var err error
+	if s.json {
+		err = writeJSON(s.out, s.totals())
+	} else {
+		_, err = fmt.Fprintf(s.out, "%s %d, failed %d, already resolved %d, already decided %d\n", s.verb, s.done, s.failed, s.resolved, s.decided)
+	}
+	if s.failed > 0 {
+		return fmt.Errorf("%s not %s", plural(s.failed, "letter"), s.verb)
+	}
+	return err
+}
+
+// totals are the last line for machines.
+func (s *resolving) totals() map[string]int {
+	return map[string]int{s.verb: s.done, "failed": s.failed, "alreadyResolved": s.resolved, "alreadyDecided": s.decided}
 }

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vigie-dev/vigie/monitoring"
-
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
@@ -25,6 +23,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
+	"github.com/vigie-dev/vigie/monitoring"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"

@@ -1,17 +1,20 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
-
-	"github.com/IBM/sarama"
+	"unicode"
 
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/retry"
+	"github.com/vigie-dev/vigie/internal/storage"
 )
 
 // Class says what becomes of a record that could not simply be processed.
@@ -143,51 +146,81 @@ func Letter(topic, group string, r record.Record, err error) record.Message {
 	return record.Message{Topic: topic, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}
 }
 
-func (l *Loop[State, Change]) fitTo(ctx context.Context, letter record.Message, size int) (record.Message, bool) {
-	cut, err := record.Fit(letter, size)
-	if errors.Is(err, record.ErrNoRoom) {
-		origin, _, _ := record.ParseOrigin(record.Record{Headers: letter.Headers})
-		l.deps.Log.ErrorContext(ctx, "a dead letter has no room in its topic and is left out: raise its max.message.bytes with `vigie topics`",
-			"topic", letter.Topic, "bytes", size, "record", origin.Place.String())
-		return letter, false
+// logOf names a record that failed, the order that it is about, and how to see
+// the order's letter where the record becomes one.
+func (l *Loop[State, Change]) logOf(r record.Record, err error, try int) *slog.Logger {
+	c := ClassOf(err).consequences()
+	log := l.deps.Log.With("topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", try, "error", err)
+	if !readable(r.Key) {
+		return log
 	}
-	return cut, true
+	log = log.With("order_id", string(r.Key))
+	if c.deadLetter && try == c.tries {
+		log = log.With("letter", "vigie dlq list --order "+string(r.Key))
+	}
+	return log
 }
 
-// send publishes messages. Where Kafka finds some too large, or a batch that the
-// client made of them, each is sent alone, and dead letters are cut until they
-// fit: their topic may take less than it did when they were stored.
-func (l *Loop[State, Change]) send(ctx context.Context, messages []record.Message) error {
-	records := make([]*sarama.ProducerMessage, len(messages))
-	for i, m := range messages {
-		records[i] = kafka.Outgoing(m)
+// readable says whether a key reads like an order's id, and can be typed as one.
+func readable(key []byte) bool {
+	odd := func(r rune) bool {
+		return !strings.ContainsRune("-._", r) && (r > unicode.MaxASCII || !unicode.In(r, unicode.Letter, unicode.Digit))
 	}
-	err := l.deps.Publisher.PublishAll(ctx, records)
-	refused, ok := errors.AsType[*kafka.TooLargeError](err)
-	if !ok {
+	return len(key) > 0 && len(key) <= 128 && key[0] != '-' && bytes.IndexFunc(key, odd) < 0
+}
+
+// away is how to wait for surroundings that are away: for as long as it takes.
+func away(waiting func(err error, delay time.Duration)) retry.Policy {
+	return retry.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second, Waiting: waiting}
+}
+
+// errSessionOver ends a retry: the partition is no longer ours to wait for.
+var errSessionOver = errors.New("the session is over")
+
+// final says whether waiting cannot help: another owner has the partition, the
+// topic is another one by now or does not take what was decided, the database cannot
+// hold a value, or it is damaged.
+func final(err error) bool {
+	return errors.Is(err, storage.ErrFenced) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
+}
+
+// retry does work until it succeeds, until waiting cannot help, or until the
+// session is over.
+func (w *worker[State, Change]) retry(session context.Context, what string, work func() error) error {
+	waiting := func(err error, delay time.Duration) {
+		w.loop.deps.Log.WarnContext(session, "waiting to try again", "operation", what, "delay", delay, "error", err)
+	}
+	err := away(waiting).Do(session, func() error {
+		err := work()
+		if final(err) {
+			return retry.Stop(err)
+		}
 		return err
+	})
+	if err == nil {
+		return nil
 	}
-	for _, i := range refused.Records {
-		if err := l.sendAlone(ctx, messages[i]); err != nil {
-			return err
-		}
+	if final(err) {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	return nil
+	return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
 }
 
-func (l *Loop[State, Change]) sendAlone(ctx context.Context, m record.Message) error {
-	for {
-		err := l.deps.Publisher.PublishAll(ctx, []*sarama.ProducerMessage{kafka.Outgoing(m)})
-		if !errors.Is(err, kafka.ErrTooLarge) {
-			return err
+// grace is how long a batch may go on after its session has ended.
+const grace = 5 * time.Second
+
+// withGrace returns a context that ends a grace after its parent, so that
+// work under way can finish when a session ends.
+func (w *worker[State, Change]) withGrace(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() {
+		timer := time.NewTimer(w.grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-ctx.Done():
 		}
-		letter, ok := l.fitTo(ctx, m, l.deps.Sizes.Refused(m.Topic, m.Size()))
-		if !ok {
-			return nil
-		}
-		if letter.Size() == m.Size() { // no letter: what was decided cannot be left out
-			return fmt.Errorf("%s takes no record of %d bytes; raise its max.message.bytes with `vigie topics`: %w", m.Topic, m.Size(), err)
-		}
-		m = letter
-	}
+	})
+	return ctx, func() { stop(); cancel() }
 }

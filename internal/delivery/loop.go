@@ -5,9 +5,9 @@
 // loop.go has what a service gives and gets, and where partitions begin;
 // feed.go sees to it that a partition's records come, or that it is told that they
 // cannot; worker.go follows a record through the loop; failure.go says what becomes of
-// one that cannot be processed, or of what it causes that is too large;
-// tracecontext.go has how traces pass through; codec.go turns records into
-// events and back.
+// one that cannot be processed, and how to wait where waiting helps; messages.go turns
+// records into events and back, and has what goes out made ready and sent: with its
+// trace, and no larger than its topic takes.
 package delivery
 
 import (
@@ -162,11 +162,6 @@ func (l *Loop[State, Change]) Run(ctx context.Context) error {
 	return nil
 }
 
-// away is how to wait for surroundings that are away: for as long as it takes.
-func away(waiting func(err error, delay time.Duration)) retry.Policy {
-	return retry.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second, Waiting: waiting}
-}
-
 // Close leaves the group and ends the connections. Run has returned by then.
 func (l *Loop[State, Change]) Close() error {
 	if err := l.group.Close(); err != nil {
@@ -277,9 +272,6 @@ func (l *Loop[State, Change]) start(ctx context.Context, p record.Partition, com
 	}
 	return next, nil
 }
-
-// grace is how long a batch may go on after its session has ended.
-const grace = 5 * time.Second
 
 // ConsumeClaim processes one partition until the session ends.
 func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {

@@ -1,15 +1,11 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/trace"
@@ -18,7 +14,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
-	"github.com/vigie-dev/vigie/internal/retry"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
@@ -271,29 +266,6 @@ func (w *worker[State, Change]) handle(
 	return d, err
 }
 
-// logOf names a record that failed, the order that it is about, and how to see
-// the order's letter where the record becomes one.
-func (l *Loop[State, Change]) logOf(r record.Record, err error, try int) *slog.Logger {
-	c := ClassOf(err).consequences()
-	log := l.deps.Log.With("topic", r.Topic, "partition", r.ID, "offset", r.Offset, "class", c.name, "try", try, "error", err)
-	if !readable(r.Key) {
-		return log
-	}
-	log = log.With("order_id", string(r.Key))
-	if c.deadLetter && try == c.tries {
-		log = log.With("letter", "vigie dlq list --order "+string(r.Key))
-	}
-	return log
-}
-
-// readable says whether a key reads like an order's id, and can be typed as one.
-func readable(key []byte) bool {
-	odd := func(r rune) bool {
-		return !strings.ContainsRune("-._", r) && (r > unicode.MaxASCII || !unicode.In(r, unicode.Letter, unicode.Digit))
-	}
-	return len(key) > 0 && len(key) <= 128 && key[0] != '-' && bytes.IndexFunc(key, odd) < 0
-}
-
 // try has the handler see the record once, inside the record's process span:
 // the span covers this try and nothing else, and what the record causes
 // carries the context of the try that succeeded.
@@ -309,26 +281,6 @@ func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.
 	}
 	d.messages = l.complete(ctx, d.messages)
 	return d
-}
-
-// complete makes messages ready to be stored: they carry the process span's
-// context, and the dead letters among them fit into their topic.
-func (l *Loop[State, Change]) complete(ctx context.Context, messages []record.Message) []record.Message {
-	l.carryContext(ctx, messages)
-	return l.fit(ctx, messages)
-}
-
-// fit cuts dead letters to what their topic takes. One whose origin alone is too
-// large is left out, which the log says: its record stays where it stands, and
-// the partition goes on.
-func (l *Loop[State, Change]) fit(ctx context.Context, letters []record.Message) []record.Message {
-	fitting := letters[:0]
-	for _, m := range letters {
-		if m, ok := l.fitTo(ctx, m, l.deps.Sizes.Of(m.Topic)); ok {
-			fitting = append(fitting, m)
-		}
-	}
-	return fitting
 }
 
 // store commits the batch: changes, outgoing messages and position together.
@@ -541,52 +493,4 @@ func (w *worker[State, Change]) mark(session context.Context) error {
 	w.published = -1
 	w.loop.deps.Fault.At(fault.AfterMark)
 	return nil
-}
-
-// errSessionOver ends a retry: the partition is no longer ours to wait for.
-var errSessionOver = errors.New("the session is over")
-
-// final says whether waiting cannot help: another owner has the partition, the
-// topic is another one by now or does not take what was decided, the database cannot
-// hold a value, or it is damaged.
-func final(err error) bool {
-	return errors.Is(err, storage.ErrFenced) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrOutOfRange) || errors.Is(err, storage.ErrDamaged)
-}
-
-// retry does work until it succeeds, until waiting cannot help, or until the
-// session is over.
-func (w *worker[State, Change]) retry(session context.Context, what string, work func() error) error {
-	waiting := func(err error, delay time.Duration) {
-		w.loop.deps.Log.WarnContext(session, "waiting to try again", "operation", what, "delay", delay, "error", err)
-	}
-	err := away(waiting).Do(session, func() error {
-		err := work()
-		if final(err) {
-			return retry.Stop(err)
-		}
-		return err
-	})
-	if err == nil {
-		return nil
-	}
-	if final(err) {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, errSessionOver, err)
-}
-
-// withGrace returns a context that ends a grace after its parent, so that
-// work under way can finish when a session ends.
-func (w *worker[State, Change]) withGrace(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
-	stop := context.AfterFunc(parent, func() {
-		timer := time.NewTimer(w.grace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, func() { stop(); cancel() }
 }
