@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"path"
 	"regexp"
@@ -23,7 +24,9 @@ import (
 	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
 
+	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/promapi"
+	"github.com/vigie-dev/vigie/monitoring"
 )
 
 // Alert is one that fires, or will unless what it is about ends.
@@ -188,4 +191,32 @@ func linked(destination string) string {
 	}
 	base, _ := url.Parse(repository) // it is one
 	return base.ResolveReference(u).String()
+}
+
+// serveAlerts takes the requests that are about alerts.
+func (p *page) serveAlerts(router *httpapi.Router) {
+	texts := newRunbooks(monitoring.Files)
+	router.Handle("GET /alerts", p.alerts)
+	router.Handle("GET /runbooks/{name}", func(w http.ResponseWriter, r *http.Request) { p.runbook(w, r, texts) })
+}
+
+func (p *page) alerts(w http.ResponseWriter, r *http.Request) {
+	s := p.lookout.Now(r.Context())
+	w.Header().Set("Vary", "Accept")
+	if !httpapi.WantsPage(r) {
+		answer := map[string]any{"alerts": orEmpty(s.Alarms.Alerts), "rules": orEmpty(s.Alarms.Rules), "leftOut": orEmpty(p.around.LeftOut), "known": s.knows(partAlerts)}
+		httpapi.WriteJSON(w, http.StatusOK, answer)
+		return
+	}
+	p.show(w, r, http.StatusOK, "alerts", frame{Title: "Alerts", Body: p.look(s)})
+}
+
+func (p *page) runbook(w http.ResponseWriter, r *http.Request, texts *runbooks) {
+	name := r.PathValue("name")
+	text, err := texts.render(name)
+	if err != nil {
+		p.failed(w, r, http.StatusNotFound, "No such runbook", err)
+		return
+	}
+	p.show(w, r, http.StatusOK, "runbook", frame{Title: name, Here: "alerts", Body: text})
 }

@@ -171,3 +171,15 @@ func (g *graphs) of(ctx context.Context, span Span) []chart.Graph {
 	}
 	return all
 }
+
+// graphsView is the graphs of a span.
+type graphsView struct {
+	Span  Span
+	Spans []Span
+	All   []chart.Graph
+}
+
+func (p *page) graphsView(ctx context.Context, name string) graphsView {
+	span := spanOf(name)
+	return graphsView{span, spans(), p.graphs.of(ctx, span)}
+}

@@ -101,21 +101,3 @@ func (f figures) number(name figure, at place) number {
 	value, known := f.of(name, at)
 	return number{value, known}
 }
-
-// most is a figure's largest value over all its series.
-func (f figures) most(name figure) number {
-	n := number{}
-	for _, value := range f[name] {
-		n = number{max(n.Value, value), true}
-	}
-	return n
-}
-
-// sum adds a figure's series up.
-func (f figures) sum(name figure) number {
-	n := number{}
-	for _, value := range f[name] {
-		n = number{n.Value + value, true}
-	}
-	return n
-}

@@ -195,6 +195,12 @@ func (p *page) round() (r *groups.Round, why string) {
 	}
 }
 
+// serveGroups takes the requests that are about groups.
+func (p *page) serveGroups(router *httpapi.Router) {
+	router.Handle("GET /groups", p.groupList)
+	router.Handle("GET /groups/{group}", p.groupDetail)
+}
+
 // roundRetry is when to ask again for a look at the cluster.
 const roundRetry = 2 * time.Second
 

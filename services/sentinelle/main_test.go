@@ -20,7 +20,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
-	"github.com/vigie-dev/vigie/monitoring"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -255,7 +254,7 @@ func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	s.page = &page{
 		cluster: noCluster{},
 		around:  around, version: "1.2.3", lookout: look, peers: asked, graphs: &graphs{from: from, now: now},
-		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: log, now: now,
+		followed: &followed{}, views: views, log: log, now: now,
 	}
 	router := httpapi.NewRouter(httpapi.Config{Service: Name, Version: "1.2.3", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: log})
 	s.page.serve(router)

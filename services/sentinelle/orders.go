@@ -1,6 +1,7 @@
 package sentinelle
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -9,10 +10,11 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
@@ -20,89 +22,78 @@ import (
 	"github.com/vigie-dev/vigie/internal/traces"
 )
 
-// The services that take and show orders.
+// serveOrders takes the requests that are about orders.
+func (p *page) serveOrders(router *httpapi.Router) {
+	router.Handle("GET /orders", p.orderList, "status", "cursor", "id")
+	router.Handle("POST /orders", p.placeOrder)
+	router.Handle("GET /orders/{id}", p.order)
+	router.Handle("GET /orders/{id}/journey", p.journey)
+}
+
+// form is "place an order", as it was filled in.
+type form struct {
+	placement
+	Error string
+}
+
+func newForm() form {
+	return form{placement: placement{User: "user123", Amount: "100.50", Items: "item1, item2", Key: rand.Text()}}
+}
+
+// listed is the body of the list of orders.
+type listed struct {
+	orderList
+	Status   string
+	Statuses []banking.OrderStatus
+	Next     string // address of the next page
+	Form     form
+}
+
+// pageOrders is how many orders stand on a page of the list.
+const pageOrders = 25
+
+func (p *page) orderList(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	if id := strings.TrimSpace(query.Get("id")); id != "" {
+		w.Header().Set("Location", "/orders/"+url.PathEscape(id))
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
+	p.showOrders(w, r, http.StatusOK, newForm())
+}
+
+func (p *page) showOrders(w http.ResponseWriter, r *http.Request, status int, f form) {
+	query := r.URL.Query()
+	body := listed{Status: query.Get("status"), Statuses: banking.OrderStatuses(), Form: f}
+	ctx, cancel := context.WithTimeout(r.Context(), refreshTimeout)
+	defer cancel()
+	var err error
+	body.orderList, err = p.peers.orders(ctx, p.around, orderQuery{Status: body.Status, Cursor: query.Get("cursor"), Limit: pageOrders})
+	if err != nil && f.Error == "" {
+		p.failed(w, r, statusOf(err), "The orders cannot be shown", err)
+		return
+	}
+	if body.NextCursor != "" {
+		body.Next = "/orders?" + url.Values{"status": {body.Status}, "cursor": {body.NextCursor}}.Encode()
+	}
+	p.show(w, r, status, "orders", frame{Title: "Orders", Body: body})
+}
+
+// statusOf is how an answer is passed on: what a client did wrong is the client's,
+// everything else the service's that was asked.
+func statusOf(err error) int {
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.status < http.StatusInternalServerError {
+		return refused.status
+	}
+	return http.StatusBadGateway
+}
+
+// Bounds of placing an order.
 const (
-	taker  = "commande"
-	shower = "suivi"
+	placeTimeout = 6 * time.Second        // commande gives up before
+	placeWait    = 400 * time.Millisecond // for the order to become visible
+	placePoll    = 20 * time.Millisecond
 )
-
-// errNobody: no service to ask is known.
-var errNobody = errors.New("no service is known that does this")
-
-// orderQuery is which orders are asked for.
-type orderQuery struct {
-	Status, Cursor string
-	Limit          int
-}
-
-// orderList is a page of orders.
-type orderList struct {
-	Orders     []Order
-	TotalCount int
-	NextCursor string
-}
-
-// orders asks suivi for a page of orders.
-func (p *peers) orders(ctx context.Context, around service.Surroundings, q orderQuery) (orderList, error) {
-	var list orderList
-	from, known := peer(around, shower)
-	if !known {
-		return list, fmt.Errorf("list orders: %w", errNobody)
-	}
-	values := url.Values{"limit": {strconv.Itoa(q.Limit)}}
-	if q.Status != "" {
-		values.Set("status", q.Status)
-	}
-	if q.Cursor != "" {
-		values.Set("cursor", q.Cursor)
-	}
-	if err := p.get(ctx, from.URL+"/orders?"+values.Encode(), &list); err != nil {
-		return list, fmt.Errorf("%s cannot be asked for orders: %w", shower, err)
-	}
-	return list, nil
-}
-
-// Story is what is known of one order.
-type Story struct {
-	OrderID string `json:"orderId"`
-	Status  string `json:"status"`
-	Details struct {
-		UserID            string        `json:"userId"`
-		Amount            banking.Money `json:"amount"`
-		Items             []string      `json:"items"`
-		AuthorizationCode string        `json:"authorizationCode"`
-		RejectionReason   string        `json:"rejectionReason"`
-		FailureReason     string        `json:"failureReason"`
-	} `json:"details"`
-	Events []struct {
-		Type      string    `json:"type"`
-		Timestamp time.Time `json:"timestamp"`
-	} `json:"events"`
-	LastUpdated time.Time `json:"lastUpdated"`
-}
-
-// decided says whether its payment is, for good.
-func (s Story) decided() bool { return banking.OrderStatus(s.Status).Decided() }
-
-// errUnknownOrder: suivi knows no such order, or not yet.
-var errUnknownOrder = errors.New("no such order is known")
-
-// story asks suivi for one order.
-func (p *peers) story(ctx context.Context, around service.Surroundings, id string) (Story, error) {
-	var s Story
-	from, known := peer(around, shower)
-	if !known {
-		return s, fmt.Errorf("show an order: %w", errNobody)
-	}
-	err := p.get(ctx, from.URL+"/orders/"+url.PathEscape(id)+"/status", &s)
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound {
-		return s, errUnknownOrder
-	}
-	if err != nil {
-		return s, fmt.Errorf("%s cannot be asked for the order: %w", shower, err)
-	}
-	return s, nil
-}
 
 // placement is an order as somebody types it in.
 type placement struct {
@@ -136,6 +127,126 @@ func (p *peers) place(ctx context.Context, around service.Surroundings, o placem
 		return "", fmt.Errorf("%s did not take the order: %w", taker, err)
 	}
 	return answer.OrderID, nil
+}
+
+// post sends JSON under a key, so that it may be sent again.
+func (p *peers) post(ctx context.Context, address, key string, document, into any) error {
+	body, err := json.Marshal(document)
+	if err != nil {
+		return fmt.Errorf("encode for %s: %w", address, err)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", address, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Idempotency-Key", `"`+key+`"`)
+	return p.send(r, into)
+}
+
+// placeOrder takes the form, and leads to the order's page.
+func (p *page) placeOrder(w http.ResponseWriter, r *http.Request) {
+	f := form{placement: placement{
+		User: r.PostFormValue("user"), Amount: r.PostFormValue("amount"), Items: r.PostFormValue("items"), Key: r.PostFormValue("key"),
+	}}
+	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
+	defer cancel()
+	sent := p.now()
+	id, err := p.peers.place(follow(ctx, p.around.Traces), p.around, f.placement)
+	if err != nil {
+		status := statusOf(err)
+		p.log.InfoContext(r.Context(), "an order of the page was not taken", "status", status, "error", err)
+		f.Error = fmt.Sprint(err)
+		if wantsJSON(r) {
+			httpapi.WriteJSON(w, status, map[string]string{"detail": f.Error})
+			return
+		}
+		p.showOrders(w, r, status, f)
+		return
+	}
+	p.followed.add(id, hops{sent: sent, accepted: p.now().Sub(sent)})
+	p.log.InfoContext(r.Context(), "an order of the page was taken", "order_id", id)
+	p.await(ctx, id)
+	if wantsJSON(r) {
+		httpapi.WriteJSON(w, http.StatusCreated, map[string]string{"orderId": id, "nextKey": rand.Text()})
+		return
+	}
+	w.Header().Set("Location", "/orders/"+url.PathEscape(id))
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// wantsJSON says whether the page's script asks, which shows the answer itself.
+func wantsJSON(r *http.Request) bool { return r.Header.Get("Accept") == "application/json" }
+
+// await waits a moment for an order to become visible, so that its times are
+// those of the bank and not of a reader.
+func (p *page) await(parent context.Context, id string) {
+	ctx, cancel := context.WithTimeout(unsampled(parent), placeWait)
+	defer cancel()
+	for {
+		if s, err := p.peers.story(ctx, p.around, id); err == nil && s.decided() {
+			p.followed.seen(id, true, p.now())
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(placePoll):
+		}
+	}
+}
+
+// orderView is the body of an order's page.
+type orderView struct {
+	Journey Journey
+	Known   bool
+	Story   Story
+	Spans   []spanRow // of its trace, where that is kept
+}
+
+func (p *page) order(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	view, err := p.orderView(r.Context(), id)
+	f := frame{Title: "Order " + id, Here: "orders", Body: view}
+	_, here := p.followed.seen(id, false, p.now())
+	if errors.Is(err, errUnknownOrder) && !here {
+		p.failed(w, r, http.StatusNotFound, "No such order", fmt.Errorf("%s: %w", id, err))
+		return
+	}
+	if !view.Journey.Over {
+		f.Refresh = 2
+	}
+	p.show(w, r, http.StatusOK, "order", f)
+}
+
+func (p *page) orderView(ctx context.Context, id string) (orderView, error) {
+	ctx, cancel := context.WithTimeout(unsampled(ctx), refreshTimeout)
+	defer cancel()
+	s, err := p.peers.story(ctx, p.around, id)
+	return orderView{p.followed.journey(id, s, err, p.now()), err == nil, s, waterfall(ctx, p.around.Traces, id)}, err
+}
+
+// journey is the part of an order's page that changes, for its script.
+func (p *page) journey(w http.ResponseWriter, r *http.Request) {
+	view, _ := p.orderView(r.Context(), r.PathValue("id")) // what is wrong stands in it
+	p.write(w, r, http.StatusOK, p.views["order"].Lookup("journey"), view)
+}
+
+// follow has the trace of a request that is about to be sent kept, since somebody
+// wants to see it: also where so many begin that this one would be passed over.
+func follow(ctx context.Context, source traces.Source) context.Context {
+	keeper, ok := source.(interface{ Follow(id string) bool })
+	if !ok || trace.SpanFromContext(ctx).IsRecording() { // it is kept already
+		return ctx
+	}
+	var id trace.TraceID
+	var span trace.SpanID
+	_, _ = rand.Read(id[:]) // never fails
+	_, _ = rand.Read(span[:])
+	if !keeper.Follow(id.String()) {
+		return ctx
+	}
+	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: trace.FlagsSampled}))
 }
 
 // maxFollowed is how many of the orders placed here are remembered.

@@ -3,23 +3,18 @@ package sentinelle
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
 	"mime"
 	"net/http"
-	"net/url"
 	"path"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
-	"github.com/vigie-dev/vigie/internal/chart"
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
@@ -41,7 +36,6 @@ type page struct {
 	lookout  *lookout
 	peers    *peers
 	graphs   *graphs
-	runbooks *runbooks
 	followed *followed
 	views    map[string]*template.Template // by the page's name
 	log      *slog.Logger
@@ -62,26 +56,16 @@ func (p *page) serve(router *httpapi.Router) {
 	router.HandlePage(p.home, "range")
 	router.HandleStream("GET /events", maxViewers, p.events)
 	router.Handle("GET /assets/{version}/{file}", asset)
-	router.Handle("GET /groups", p.groupList)
-	router.Handle("GET /groups/{group}", p.groupDetail)
+	p.serveGroups(router)
 	p.serveFaults(router)
 	if hasBank(p.around) {
-		p.serveBank(router)
+		router.Handle("GET /state", p.state)
+		router.Handle("GET /graphs", p.graphParts, "range")
+		p.serveOrders(router)
 	}
 	if hasAlerts(p.around) {
-		router.Handle("GET /alerts", p.alerts)
-		router.Handle("GET /runbooks/{name}", p.runbook)
+		p.serveAlerts(router)
 	}
-}
-
-// serveBank takes the requests that are about the bank.
-func (p *page) serveBank(router *httpapi.Router) {
-	router.Handle("GET /state", p.state)
-	router.Handle("GET /graphs", p.graphParts, "range")
-	router.Handle("GET /orders", p.orderList, "status", "cursor", "id")
-	router.Handle("POST /orders", p.placeOrder)
-	router.Handle("GET /orders/{id}", p.order)
-	router.Handle("GET /orders/{id}/journey", p.journey)
 }
 
 // hasBank says whether there is a bank to look at, or only a cluster.
@@ -153,28 +137,6 @@ type overview struct {
 // Headline is one of the figures at the top.
 type Headline struct{ Name, Value, Note string }
 
-// form is "place an order", as it was filled in.
-type form struct {
-	placement
-	Error string
-}
-
-// graphsView is the graphs of a span.
-type graphsView struct {
-	Span  Span
-	Spans []Span
-	All   []chart.Graph
-}
-
-func (p *page) graphsView(ctx context.Context, name string) graphsView {
-	span := spanOf(name)
-	return graphsView{span, spans(), p.graphs.of(ctx, span)}
-}
-
-func newForm() form {
-	return form{placement: placement{User: "user123", Amount: "100.50", Items: "item1, item2", Key: rand.Text()}}
-}
-
 // look makes the body of the first page, but for its graphs and its form.
 func (p *page) look(s *Snapshot) overview {
 	return overview{
@@ -198,6 +160,24 @@ func headlines(s *Snapshot) []Headline {
 	}
 }
 
+// most is a figure's largest value over all its series.
+func (f figures) most(name figure) number {
+	n := number{}
+	for _, value := range f[name] {
+		n = number{max(n.Value, value), true}
+	}
+	return n
+}
+
+// sum adds a figure's series up.
+func (f figures) sum(name figure) number {
+	n := number{}
+	for _, value := range f[name] {
+		n = number{n.Value + value, true}
+	}
+	return n
+}
+
 func (p *page) home(w http.ResponseWriter, r *http.Request) {
 	body := p.look(p.lookout.Now(r.Context()))
 	body.Form = newForm()
@@ -218,32 +198,11 @@ func (p *page) state(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (p *page) alerts(w http.ResponseWriter, r *http.Request) {
-	s := p.lookout.Now(r.Context())
-	w.Header().Set("Vary", "Accept")
-	if !httpapi.WantsPage(r) {
-		answer := map[string]any{"alerts": orEmpty(s.Alarms.Alerts), "rules": orEmpty(s.Alarms.Rules), "leftOut": orEmpty(p.around.LeftOut), "known": s.knows(partAlerts)}
-		httpapi.WriteJSON(w, http.StatusOK, answer)
-		return
-	}
-	p.show(w, r, http.StatusOK, "alerts", frame{Title: "Alerts", Body: p.look(s)})
-}
-
 func orEmpty[T any](all []T) []T {
 	if all == nil {
 		return []T{}
 	}
 	return all
-}
-
-func (p *page) runbook(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	text, err := p.runbooks.render(name)
-	if err != nil {
-		p.failed(w, r, http.StatusNotFound, "No such runbook", err)
-		return
-	}
-	p.show(w, r, http.StatusOK, "runbook", frame{Title: name, Here: "alerts", Body: text})
 }
 
 func (p *page) graphParts(w http.ResponseWriter, r *http.Request) {
@@ -253,149 +212,6 @@ func (p *page) graphParts(w http.ResponseWriter, r *http.Request) {
 // fragment answers with a part of a page, for its script.
 func (p *page) fragment(w http.ResponseWriter, r *http.Request, name string, data any) {
 	p.write(w, r, http.StatusOK, p.views["home"].Lookup(name), data)
-}
-
-// listed is the body of the list of orders.
-type listed struct {
-	orderList
-	Status   string
-	Statuses []banking.OrderStatus
-	Next     string // address of the next page
-	Form     form
-}
-
-// pageOrders is how many orders stand on a page of the list.
-const pageOrders = 25
-
-func (p *page) orderList(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	if id := strings.TrimSpace(query.Get("id")); id != "" {
-		w.Header().Set("Location", "/orders/"+url.PathEscape(id))
-		w.WriteHeader(http.StatusSeeOther)
-		return
-	}
-	p.showOrders(w, r, http.StatusOK, newForm())
-}
-
-func (p *page) showOrders(w http.ResponseWriter, r *http.Request, status int, f form) {
-	query := r.URL.Query()
-	body := listed{Status: query.Get("status"), Statuses: banking.OrderStatuses(), Form: f}
-	ctx, cancel := context.WithTimeout(r.Context(), refreshTimeout)
-	defer cancel()
-	var err error
-	body.orderList, err = p.peers.orders(ctx, p.around, orderQuery{Status: body.Status, Cursor: query.Get("cursor"), Limit: pageOrders})
-	if err != nil && f.Error == "" {
-		p.failed(w, r, statusOf(err), "The orders cannot be shown", err)
-		return
-	}
-	if body.NextCursor != "" {
-		body.Next = "/orders?" + url.Values{"status": {body.Status}, "cursor": {body.NextCursor}}.Encode()
-	}
-	p.show(w, r, status, "orders", frame{Title: "Orders", Body: body})
-}
-
-// statusOf is how an answer is passed on: what a client did wrong is the client's,
-// everything else the service's that was asked.
-func statusOf(err error) int {
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.status < http.StatusInternalServerError {
-		return refused.status
-	}
-	return http.StatusBadGateway
-}
-
-// Bounds of placing an order.
-const (
-	placeTimeout = 6 * time.Second        // commande gives up before
-	placeWait    = 400 * time.Millisecond // for the order to become visible
-	placePoll    = 20 * time.Millisecond
-)
-
-// placeOrder takes the form, and leads to the order's page.
-func (p *page) placeOrder(w http.ResponseWriter, r *http.Request) {
-	f := form{placement: placement{
-		User: r.PostFormValue("user"), Amount: r.PostFormValue("amount"), Items: r.PostFormValue("items"), Key: r.PostFormValue("key"),
-	}}
-	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
-	defer cancel()
-	sent := p.now()
-	id, err := p.peers.place(follow(ctx, p.around.Traces), p.around, f.placement)
-	if err != nil {
-		status := statusOf(err)
-		p.log.InfoContext(r.Context(), "an order of the page was not taken", "status", status, "error", err)
-		f.Error = fmt.Sprint(err)
-		if wantsJSON(r) {
-			httpapi.WriteJSON(w, status, map[string]string{"detail": f.Error})
-			return
-		}
-		p.showOrders(w, r, status, f)
-		return
-	}
-	p.followed.add(id, hops{sent: sent, accepted: p.now().Sub(sent)})
-	p.log.InfoContext(r.Context(), "an order of the page was taken", "order_id", id)
-	p.await(ctx, id)
-	if wantsJSON(r) {
-		httpapi.WriteJSON(w, http.StatusCreated, map[string]string{"orderId": id, "nextKey": rand.Text()})
-		return
-	}
-	w.Header().Set("Location", "/orders/"+url.PathEscape(id))
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-// wantsJSON says whether the page's script asks, which shows the answer itself.
-func wantsJSON(r *http.Request) bool { return r.Header.Get("Accept") == "application/json" }
-
-// await waits a moment for an order to become visible, so that its times are
-// those of the bank and not of a reader.
-func (p *page) await(parent context.Context, id string) {
-	ctx, cancel := context.WithTimeout(unsampled(parent), placeWait)
-	defer cancel()
-	for {
-		if s, err := p.peers.story(ctx, p.around, id); err == nil && s.decided() {
-			p.followed.seen(id, true, p.now())
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(placePoll):
-		}
-	}
-}
-
-// orderView is the body of an order's page.
-type orderView struct {
-	Journey Journey
-	Known   bool
-	Story   Story
-	Spans   []spanRow // of its trace, where that is kept
-}
-
-func (p *page) order(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	view, err := p.orderView(r.Context(), id)
-	f := frame{Title: "Order " + id, Here: "orders", Body: view}
-	_, here := p.followed.seen(id, false, p.now())
-	if errors.Is(err, errUnknownOrder) && !here {
-		p.failed(w, r, http.StatusNotFound, "No such order", fmt.Errorf("%s: %w", id, err))
-		return
-	}
-	if !view.Journey.Over {
-		f.Refresh = 2
-	}
-	p.show(w, r, http.StatusOK, "order", f)
-}
-
-func (p *page) orderView(ctx context.Context, id string) (orderView, error) {
-	ctx, cancel := context.WithTimeout(unsampled(ctx), refreshTimeout)
-	defer cancel()
-	s, err := p.peers.story(ctx, p.around, id)
-	return orderView{p.followed.journey(id, s, err, p.now()), err == nil, s, waterfall(ctx, p.around.Traces, id)}, err
-}
-
-// journey is the part of an order's page that changes, for its script.
-func (p *page) journey(w http.ResponseWriter, r *http.Request) {
-	view, _ := p.orderView(r.Context(), r.PathValue("id")) // what is wrong stands in it
-	p.write(w, r, http.StatusOK, p.views["order"].Lookup("journey"), view)
 }
 
 // asset answers with a file that pages load.

@@ -20,6 +20,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
+	"github.com/vigie-dev/vigie/monitoring"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -320,7 +321,7 @@ func TestAlertsAndRunbooks(t *testing.T) {
 	if !said.Known || len(said.Alerts) != 1 || len(said.Rules) != 2 || len(said.LeftOut) != 1 {
 		t.Errorf("as JSON: %+v", said)
 	}
-	names := s.page.runbooks.names()
+	names := newRunbooks(monitoring.Files).names()
 	if len(names) < 10 {
 		t.Fatalf("only %d runbooks", len(names))
 	}

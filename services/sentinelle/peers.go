@@ -1,9 +1,7 @@
 package sentinelle
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -12,19 +10,24 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/service"
-	"github.com/vigie-dev/vigie/internal/traces"
 )
 
 const (
 	// maxAnswer bounds what is read of a service's answer, in bytes.
 	maxAnswer = 1 << 20
+	// tokenInterval is how old the token may be that the services are shown.
+	tokenInterval = 2 * time.Second
 	// idleTime is how long a connection is kept that nobody uses.
 	idleTime = 30 * time.Second
 )
@@ -50,6 +53,36 @@ type peers struct {
 	token  func() string
 }
 
+// openPeers makes a client of the services until sentinelle stops.
+func openPeers(b *service.Base, cfg Config) (*peers, error) {
+	token, err := openToken(b, cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	p := newPeers(cfg.Around.TLS, token)
+	b.Stack.OnStop("connections to the services", func(context.Context) error { p.client.CloseIdleConnections(); return nil })
+	return p, nil
+}
+
+// openToken reads the token from its file, and again when that changes.
+func openToken(b *service.Base, path string) (func() string, error) {
+	if path == "" {
+		return func() string { return "" }, nil
+	}
+	parsed, err := files.Open(func(contents [][]byte) (string, error) {
+		token := strings.TrimSpace(string(contents[0]))
+		if token == "" || strings.ContainsAny(token, " \t\r\n") {
+			return "", fmt.Errorf("%s: want one token", path)
+		}
+		return token, nil
+	}, path)
+	if err != nil {
+		return nil, fmt.Errorf("read the token for the services: %w", err)
+	}
+	b.Stack.Go("token", func(ctx context.Context) error { return parsed.Run(ctx, tokenInterval, b.Log) })
+	return parsed.Get, nil
+}
+
 // newPeers makes a client of the services. secured is [service.Surroundings.TLS].
 func newPeers(secured func() (*tls.Config, error), token func() string) *peers {
 	dialer := &net.Dialer{Timeout: time.Second}
@@ -69,29 +102,12 @@ func newPeers(secured func() (*tls.Config, error), token func() string) *peers {
 	}}
 }
 
-func (p *peers) close() { p.client.CloseIdleConnections() }
-
 // get reads JSON. An answer that says no is a refusal.
 func (p *peers) get(ctx context.Context, address string, into any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil) //nolint:gosec // the addresses are the operator's
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", address, err)
 	}
-	return p.send(r, into)
-}
-
-// post sends JSON under a key, so that it may be sent again.
-func (p *peers) post(ctx context.Context, address, key string, document, into any) error {
-	body, err := json.Marshal(document)
-	if err != nil {
-		return fmt.Errorf("encode for %s: %w", address, err)
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", address, err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Idempotency-Key", `"`+key+`"`)
 	return p.send(r, into)
 }
 
@@ -135,23 +151,6 @@ func refusalOf(response *http.Response, body []byte) error {
 	return &refusal{response.StatusCode, "It answers " + response.Status + "."}
 }
 
-// follow has the trace of a request that is about to be sent kept, since somebody
-// wants to see it: also where so many begin that this one would be passed over.
-func follow(ctx context.Context, source traces.Source) context.Context {
-	keeper, ok := source.(interface{ Follow(id string) bool })
-	if !ok || trace.SpanFromContext(ctx).IsRecording() { // it is kept already
-		return ctx
-	}
-	var id trace.TraceID
-	var span trace.SpanID
-	_, _ = rand.Read(id[:]) // never fails
-	_, _ = rand.Read(span[:])
-	if !keeper.Follow(id.String()) {
-		return ctx
-	}
-	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: trace.FlagsSampled}))
-}
-
 // unsampled is a context whose requests leave no traces: what is asked every
 // second would bury those of users.
 func unsampled(ctx context.Context) context.Context {
@@ -167,4 +166,88 @@ func peer(around service.Surroundings, name string) (service.Peer, bool) {
 		}
 	}
 	return service.Peer{}, false
+}
+
+// The services that take and show orders.
+const (
+	taker  = "commande"
+	shower = "suivi"
+)
+
+// errNobody: no service to ask is known.
+var errNobody = errors.New("no service is known that does this")
+
+// orderQuery is which orders are asked for.
+type orderQuery struct {
+	Status, Cursor string
+	Limit          int
+}
+
+// orderList is a page of orders.
+type orderList struct {
+	Orders     []Order
+	TotalCount int
+	NextCursor string
+}
+
+// orders asks suivi for a page of orders.
+func (p *peers) orders(ctx context.Context, around service.Surroundings, q orderQuery) (orderList, error) {
+	var list orderList
+	from, known := peer(around, shower)
+	if !known {
+		return list, fmt.Errorf("list orders: %w", errNobody)
+	}
+	values := url.Values{"limit": {strconv.Itoa(q.Limit)}}
+	if q.Status != "" {
+		values.Set("status", q.Status)
+	}
+	if q.Cursor != "" {
+		values.Set("cursor", q.Cursor)
+	}
+	if err := p.get(ctx, from.URL+"/orders?"+values.Encode(), &list); err != nil {
+		return list, fmt.Errorf("%s cannot be asked for orders: %w", shower, err)
+	}
+	return list, nil
+}
+
+// Story is what is known of one order.
+type Story struct {
+	OrderID string `json:"orderId"`
+	Status  string `json:"status"`
+	Details struct {
+		UserID            string        `json:"userId"`
+		Amount            banking.Money `json:"amount"`
+		Items             []string      `json:"items"`
+		AuthorizationCode string        `json:"authorizationCode"`
+		RejectionReason   string        `json:"rejectionReason"`
+		FailureReason     string        `json:"failureReason"`
+	} `json:"details"`
+	Events []struct {
+		Type      string    `json:"type"`
+		Timestamp time.Time `json:"timestamp"`
+	} `json:"events"`
+	LastUpdated time.Time `json:"lastUpdated"`
+}
+
+// decided says whether its payment is, for good.
+func (s Story) decided() bool { return banking.OrderStatus(s.Status).Decided() }
+
+// errUnknownOrder: suivi knows no such order, or not yet.
+var errUnknownOrder = errors.New("no such order is known")
+
+// story asks suivi for one order.
+func (p *peers) story(ctx context.Context, around service.Surroundings, id string) (Story, error) {
+	var s Story
+	from, known := peer(around, shower)
+	if !known {
+		return s, fmt.Errorf("show an order: %w", errNobody)
+	}
+	err := p.get(ctx, from.URL+"/orders/"+url.PathEscape(id)+"/status", &s)
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound {
+		return s, errUnknownOrder
+	}
+	if err != nil {
+		return s, fmt.Errorf("%s cannot be asked for the order: %w", shower, err)
+	}
+	return s, nil
 }

@@ -7,8 +7,8 @@
 //     by internal/groups, and journeys.go has internal/journeys follow the orders.
 //   - lookout.go looks at the bank, once for all who look at the page; what it
 //     finds is a snapshot, with figures.go from Prometheus and alerts.go from
-//     its rules, which also renders their runbooks. verdict.go says what that
-//     amounts to: well, trouble or unknown.
+//     its rules, which also shows them with their runbooks. verdict.go says what
+//     that amounts to: well, trouble or unknown.
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
 //   - faults.go breaks things on purpose, where somebody may.
@@ -21,20 +21,16 @@ package sentinelle
 import (
 	"context"
 	_ "embed" // for the document
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/faults"
-	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
-	"github.com/vigie-dev/vigie/monitoring"
 )
 
 //go:embed openapi.yaml
@@ -44,8 +40,6 @@ var openAPI []byte
 const Name = "sentinelle"
 
 const (
-	// tokenInterval is how old the token may be that the services are shown.
-	tokenInterval = 2 * time.Second
 	// prometheusAnswer bounds an answer of Prometheus, in bytes.
 	prometheusAnswer = 4 << 20
 )
@@ -81,12 +75,10 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 }
 
 func wire(b *service.Base, cfg Config) error {
-	token, err := openToken(b, cfg.TokenFile)
+	asked, err := openPeers(b, cfg)
 	if err != nil {
 		return err
 	}
-	asked := newPeers(cfg.Around.TLS, token)
-	b.Stack.OnStop("connections to the services", func(context.Context) error { asked.close(); return nil })
 	var from prometheus
 	if cfg.Around.PrometheusURL != "" {
 		client, err := promapi.New(promapi.Config{URL: cfg.Around.PrometheusURL, Timeout: refreshTimeout, MaxAnswer: prometheusAnswer})
@@ -115,7 +107,7 @@ func wire(b *service.Base, cfg Config) error {
 	p := &page{
 		cluster: watched,
 		around:  cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, now: time.Now},
-		runbooks: newRunbooks(monitoring.Files), followed: &followed{}, views: views, log: b.Log, now: time.Now,
+		followed: &followed{}, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
 	if err := measureFaults(b, cfg.Around.Faults); err != nil {
@@ -141,23 +133,4 @@ func watch(b *service.Base, cfg groups.Config) (*groups.Collector, error) {
 	}
 	b.Stack.Go("groups", watched.Run)
 	return watched, nil
-}
-
-// openToken reads the token from its file, and again when that changes.
-func openToken(b *service.Base, path string) (func() string, error) {
-	if path == "" {
-		return func() string { return "" }, nil
-	}
-	parsed, err := files.Open(func(contents [][]byte) (string, error) {
-		token := strings.TrimSpace(string(contents[0]))
-		if token == "" || strings.ContainsAny(token, " \t\r\n") {
-			return "", fmt.Errorf("%s: want one token", path)
-		}
-		return token, nil
-	}, path)
-	if err != nil {
-		return nil, fmt.Errorf("read the token for the services: %w", err)
-	}
-	b.Stack.Go("token", func(ctx context.Context) error { return parsed.Run(ctx, tokenInterval, b.Log) })
-	return parsed.Get, nil
 }
