@@ -24,14 +24,6 @@ type Instruments struct {
 	budgets map[string]*Budget
 }
 
-func newInstruments(meter metric.Meter, catalogue Catalogue) *Instruments {
-	byName := make(map[string]Metric, len(catalogue))
-	for _, m := range catalogue {
-		byName[m.Name] = m
-	}
-	return &Instruments{meter: meter, byName: byName, budgets: make(map[string]*Budget)}
-}
-
 // Int64Counter returns the counter of that name. It is an error if the catalogue has no counter of that name.
 // Add(ctx, 0, …) once per label set at start, so that the series exists before its first event.
 func (i *Instruments) Int64Counter(name string) (metric.Int64Counter, error) {

@@ -6,7 +6,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 )
 
@@ -124,22 +123,6 @@ func (m Metric) traced(ctx context.Context) context.Context {
 		return ctx
 	}
 	return context.Background()
-}
-
-// textAlone is the view of instruments that others make of [Telemetry.MeterProvider]: no catalogue declares their labels,
-// but those whose values are no UTF-8 are left out, of their exemplars too.
-func textAlone(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
-	if i.Scope.Name == scope {
-		return sdkmetric.Stream{}, false // held to the catalogue
-	}
-	return sdkmetric.Stream{
-		Name: i.Name, Description: i.Description, Unit: i.Unit,
-		AttributeFilter: func(label attribute.KeyValue) bool { return validText(label.Value) },
-		ExemplarReservoirProviderSelector: func(aggregation sdkmetric.Aggregation) exemplar.ReservoirProvider {
-			provider := sdkmetric.DefaultExemplarReservoirProviderSelector(aggregation)
-			return func(set attribute.Set) exemplar.Reservoir { return traceAlone{provider(set)} }
-		},
-	}, true
 }
 
 // traceAlone keeps the labels that were left out from coming back with an exemplar.

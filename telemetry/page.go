@@ -14,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/otlptranslator"
+	"go.opentelemetry.io/otel/attribute"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
@@ -154,4 +156,20 @@ func (l labelled) insert(labels []*dto.LabelPair) []*dto.LabelPair {
 	})
 	all := make([]*dto.LabelPair, 0, len(labels)+1)
 	return append(append(append(all, labels[:at]...), l.label), labels[at:]...)
+}
+
+// textAlone is the view of instruments that others make of [Telemetry.MeterProvider]: no catalogue declares their labels,
+// but those whose values are no UTF-8 are left out, of their exemplars too.
+func textAlone(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+	if i.Scope.Name == scope {
+		return sdkmetric.Stream{}, false // held to the catalogue
+	}
+	return sdkmetric.Stream{
+		Name: i.Name, Description: i.Description, Unit: i.Unit,
+		AttributeFilter: func(label attribute.KeyValue) bool { return validText(label.Value) },
+		ExemplarReservoirProviderSelector: func(aggregation sdkmetric.Aggregation) exemplar.ReservoirProvider {
+			provider := sdkmetric.DefaultExemplarReservoirProviderSelector(aggregation)
+			return func(set attribute.Set) exemplar.Reservoir { return traceAlone{provider(set)} }
+		},
+	}, true
 }

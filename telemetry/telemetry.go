@@ -15,7 +15,7 @@
 // telemetry.go has the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
 // common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded, labels.go holds what they
 // measure to the declared labels.
-// page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware, httpmetrics.go what it
+// page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware and what it
 // measures. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go writes
 // log lines, and outlet.go sends both away.
 package telemetry
@@ -219,6 +219,14 @@ func (t *Telemetry) addInstruments() (err error) {
 	}
 	t.http, err = newHTTPMetrics(t.instruments)
 	return err
+}
+
+func newInstruments(meter metric.Meter, catalogue Catalogue) *Instruments {
+	byName := make(map[string]Metric, len(catalogue))
+	for _, m := range catalogue {
+		byName[m.Name] = m
+	}
+	return &Instruments{meter: meter, byName: byName, budgets: make(map[string]*Budget)}
 }
 
 // addSpansAndLogs makes the tracer provider and the logger, and what takes spans and log records from them. Its error is

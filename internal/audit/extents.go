@@ -84,22 +84,6 @@ func (x *extents) take(r record.Record) micros {
 	return e.latest
 }
 
-// has says whether the record of that place was to be read.
-func (x *extents) has(at record.Place) bool {
-	e := x.all[at.Partition]
-	return e == nil || at.Offset >= e.start
-}
-
-// hides says whether one of the topics has records that cannot be read yet.
-func (x *extents) hides(topics ...string) bool {
-	for p, hidden := range x.hidden {
-		if hidden && slices.Contains(topics, p.Topic) {
-			return true
-		}
-	}
-	return false
-}
-
 // cut says whether a part of one of the topics was not read.
 func (x *extents) cut(topics ...string) bool {
 	for p, e := range x.all {
@@ -177,14 +161,4 @@ func (x *extents) tellsFrom() (from micros) {
 		}
 	}
 	return from
-}
-
-// forgotten is the time before which the services may have removed what is
-// decided: no later than so long before the newest record, whatever any clock
-// says. Zero stands for services that keep everything.
-func (x *extents) forgotten(retention time.Duration) micros {
-	if retention == 0 || x.newest == 0 {
-		return 0
-	}
-	return max(min(x.now, x.newest)-micros(retention.Microseconds()), 0)
 }

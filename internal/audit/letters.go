@@ -245,3 +245,9 @@ func oneOf(text string, known ...string) string {
 	}
 	return "other"
 }
+
+// has says whether the record of that place was to be read.
+func (x *extents) has(at record.Place) bool {
+	e := x.all[at.Partition]
+	return e == nil || at.Offset >= e.start
+}

@@ -39,8 +39,6 @@ func newLog(cfg Config, d decoder) *log {
 	}
 }
 
-func (l *log) sorters() []*extsort.Sorter { return []*extsort.Sorter{l.orders, l.letters, l.origins} }
-
 // add takes one record, in order within its partition.
 func (l *log) add(r record.Record) error {
 	id, f := l.decode(r)

@@ -465,3 +465,18 @@ func (r *reconciliation) lacksResultOf(o *order) bool {
 	}
 	return r.log.extents.mayLackOwn(o.id, o.row.processed, topic)
 }
+
+// hides says whether one of the topics has records that cannot be read yet.
+func (x *extents) hides(topics ...string) bool {
+	for p, hidden := range x.hidden {
+		if hidden && slices.Contains(topics, p.Topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// asNewAs says whether the state is known to be newer than the record.
+func (s State) asNewAs(at record.Place) bool {
+	return s.Since == nil || at.Offset < s.Since[at.Partition]
+}

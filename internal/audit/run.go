@@ -330,3 +330,18 @@ func (a *Auditor) read(ctx context.Context, spans []kafka.Span, now time.Time) e
 	}
 	return nil
 }
+
+// sorters are all that the rows are kept in.
+func (r *Rows) sorters() []*extsort.Sorter { return []*extsort.Sorter{r.orders, r.origins, r.minutes} }
+
+func (l *log) sorters() []*extsort.Sorter { return []*extsort.Sorter{l.orders, l.letters, l.origins} }
+
+// forgotten is the time before which the services may have removed what is
+// decided: no later than so long before the newest record, whatever any clock
+// says. Zero stands for services that keep everything.
+func (x *extents) forgotten(retention time.Duration) micros {
+	if retention == 0 || x.newest == 0 {
+		return 0
+	}
+	return max(min(x.now, x.newest)-micros(retention.Microseconds()), 0)
+}

@@ -40,11 +40,6 @@ type State struct {
 	Since map[record.Partition]int64
 }
 
-// asNewAs says whether the state is known to be newer than the record.
-func (s State) asNewAs(at record.Place) bool {
-	return s.Since == nil || at.Offset < s.Since[at.Partition]
-}
-
 // Paiement is paiement's state beside its ledger and its outbox.
 type Paiement struct{ Positions Positions }
 
@@ -191,9 +186,6 @@ func (r *Rows) Transaction(t Transaction) error {
 func (r *Rows) Minute(m Minute) error {
 	return put(r.minutes, minuteKey(m.Minute), &minute{stored: true, Sum: Sum{m.Count, CentsOf(m.Amount)}})
 }
-
-// sorters are all that the rows are kept in.
-func (r *Rows) sorters() []*extsort.Sorter { return []*extsort.Sorter{r.orders, r.origins, r.minutes} }
 
 // ledgerRow is a [LedgerRow] of a known order.
 type ledgerRow struct {

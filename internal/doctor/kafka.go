@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -162,13 +161,4 @@ func plural(n int64, what string) string {
 		return "1 " + what
 	}
 	return strconv.FormatInt(n, 10) + " " + what + "s"
-}
-
-// sources are the parts on whose figures dashboards rest.
-func (d *doctor) sources() []string {
-	names := []string{partKafka, partPrometheus, partJMX, partNode}
-	for _, s := range d.cfg.Services {
-		names = append(names, s.Name)
-	}
-	return slices.Concat(names, []string{partCertificates})
 }

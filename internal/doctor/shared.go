@@ -91,6 +91,13 @@ func ahead(date, asked, answered time.Time) time.Duration {
 	}
 }
 
+// checkShown looks at what all parts have shown by their answers.
+func (d *doctor) checkShown() (e exam) {
+	d.checkPresented(&e)
+	d.checkClocks(&e)
+	return e
+}
+
 // clockTolerance is how far clocks may be apart: what is ordered by them is then
 // still in order for people, and NTP keeps them far closer.
 const clockTolerance = 5 * time.Second

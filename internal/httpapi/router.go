@@ -12,9 +12,8 @@
 //   - listener.go listens: it bounds connections, and closes them so that a
 //     client which still sends gets its answer.
 //   - server.go serves with a time-out for every phase, over TLS where there is
-//     a certificate.
+//     a certificate, and sends events for as long as somebody listens.
 //   - page.go answers browsers at GET /.
-//   - stream.go sends events for as long as somebody listens.
 //   - tokens.go refuses clients that bring no valid token.
 //   - openapi.go puts a service's OpenAPI document together; common.yaml is
 //     what all documents share.

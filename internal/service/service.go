@@ -5,7 +5,7 @@
 //
 // Its files: service.go has the steps of a start, in order, and so of a stop;
 // store.go opens and watches a service's storage, prune.go removes what is old
-// from it; consume.go runs its consumer, unread.go watches for partitions that no
+// from it; consume.go runs its consumer, and watches for partitions that no
 // instance reads; join.go is how one from outside the bank consumes; settings.go has what can be set.
 package service
 
@@ -144,6 +144,13 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 	}
 	s.base.Log.DebugContext(ctx, "started", "url", s.URL())
 	return s, nil
+}
+
+// kafka is how a service reaches Kafka.
+func (s Settings) kafka(name string) kafka.Config {
+	return kafka.Config{
+		Brokers: s.Brokers, ClientID: name, SessionTimeout: s.KafkaSession, Security: s.KafkaSecurity, Patience: s.KafkaPatience,
+	}
 }
 
 // inside is a step of a start that only the bank's own services take.

@@ -142,13 +142,6 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
-// kafka is how a service reaches Kafka.
-func (s Settings) kafka(name string) kafka.Config {
-	return kafka.Config{
-		Brokers: s.Brokers, ClientID: name, SessionTimeout: s.KafkaSession, Security: s.KafkaSecurity, Patience: s.KafkaPatience,
-	}
-}
-
 func (s Settings) validate() error {
 	for address := range strings.SplitSeq(s.Address, ",") {
 		if _, _, err := net.SplitHostPort(strings.TrimSpace(address)); err != nil {

@@ -379,3 +379,20 @@ func (l *looked) loss(f *finding) string {
 	}
 	return ""
 }
+
+// members is how many the group has, -1 where that is not known.
+func (l *looked) members() int64 {
+	if members, known := l.last.group().Members.Get(); known {
+		return members
+	}
+	return -1
+}
+
+// peak is the highest commit of the timeline.
+func (l *looked) peak() (peak int64) {
+	for i := range l.samples {
+		committed, _ := l.samples[i].Committed.Get()
+		peak = max(peak, committed)
+	}
+	return peak
+}

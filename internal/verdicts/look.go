@@ -97,14 +97,6 @@ func (l *looked) committed() int64 {
 	return committed
 }
 
-// members is how many the group has, -1 where that is not known.
-func (l *looked) members() int64 {
-	if members, known := l.last.group().Members.Get(); known {
-		return members
-	}
-	return -1
-}
-
 // since returns the first of the newest samples that all are so, the newest at
 // the latest.
 func (l *looked) since(so func(*Sample) bool) *Sample {
@@ -146,15 +138,6 @@ func (l *looked) seenSince(at time.Time) (seen time.Duration) {
 		}
 	}
 	return seen
-}
-
-// peak is the highest commit of the timeline.
-func (l *looked) peak() (peak int64) {
-	for i := range l.samples {
-		committed, _ := l.samples[i].Committed.Get()
-		peak = max(peak, committed)
-	}
-	return peak
 }
 
 // lowest is the lowest commit since a time.

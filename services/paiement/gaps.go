@@ -9,7 +9,6 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
-	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -34,13 +33,6 @@ type gap struct {
 type gaps struct {
 	mu  sync.Mutex
 	all map[record.Partition]*gap
-}
-
-func newGaps() *gaps { return &gaps{all: map[record.Partition]*gap{}} }
-
-// hole notes offsets in a partition's middle that have no record any more.
-func (g *gaps) hole(s kafka.Span) {
-	g.add(&gap{partition: s.Partition, what: fmt.Sprintf("%s lacks offsets %d to %d", s.Partition, s.Start, s.End-1)})
 }
 
 func (g *gaps) add(found *gap) {

@@ -66,7 +66,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	missing := newGaps()
+	missing := &gaps{all: map[record.Partition]*gap{}}
 	spans, err := r.spans(ctx, known, inUse, missing)
 	if err != nil {
 		return err
@@ -264,6 +264,11 @@ func (g *gaps) cut(p record.Partition, start, known int64) {
 		what = fmt.Sprintf("%s is of a topic that was made again", p)
 	}
 	g.add(&gap{partition: p, what: what})
+}
+
+// hole notes offsets in a partition's middle that have no record any more.
+func (g *gaps) hole(s kafka.Span) {
+	g.add(&gap{partition: s.Partition, what: fmt.Sprintf("%s lacks offsets %d to %d", s.Partition, s.Start, s.End-1)})
 }
 
 // done stores that everything has been read, and the horizon, if any.

@@ -51,12 +51,6 @@ func (h header) next() int64 { return h.first() + int64(h.lastDelta()) + 1 }
 // size is that of the whole batch, in bytes.
 func (h header) size() int64 { return lengthEnd + int64(binary.BigEndian.Uint32(h[atLength:])) }
 
-// inTransaction says what kfake's index says of a batch: data of a transaction,
-// not the marker that ends it.
-func (h header) inTransaction() bool {
-	return h.attributes()&(attrTransactional|attrControl) == attrTransactional
-}
-
 // fault says what is wrong with a header, or "". A batch goes on where the one
 // before ended; where records were compacted away it may start later.
 func (h header) fault(expected int64, gaps bool) string {

@@ -228,3 +228,9 @@ func clusterID(dir string) (string, error) {
 	}
 	return id, nil
 }
+
+// held says what each log holds now.
+func (t *trimmer) held() (map[string]mark, error) {
+	logs, err := t.look()
+	return marks(logs, func(r reach) int64 { return r.start }), err
+}

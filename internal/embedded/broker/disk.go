@@ -125,13 +125,6 @@ func (d *disk) fail(err error) {
 	}
 }
 
-// abort is fail for callers without the lock.
-func (d *disk) abort(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fail(err)
-}
-
 // round syncs what has changed since the round before.
 func (d *disk) round() error {
 	if err := d.syncLogs(); err != nil {
@@ -347,4 +340,9 @@ func (d *disk) end(logs map[string]mark, clock int64) error {
 		left[name] = sum
 	}
 	return d.mark(func(s *seal) { s.Marks, s.Left, s.Clock = logs, left, max(s.Clock, clock) })
+}
+
+// stateFiles are the files that kfake replaces as a whole when what they say changes.
+func stateFiles() []string {
+	return []string{"meta.json", topicsFile, "acls.json", "sasl.json", configsFile, "quotas.json"}
 }

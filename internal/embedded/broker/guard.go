@@ -233,3 +233,10 @@ func (l *listener) tellFull(message string) {
 	l.told = time.Now()
 	l.log.Error("the broker's disk is full: what does not fit is not acknowledged", "message", message)
 }
+
+// abort is fail for callers without the lock.
+func (d *disk) abort(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail(err)
+}

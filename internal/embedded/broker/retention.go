@@ -132,12 +132,6 @@ func marks(logs []reach, start func(reach) int64) map[string]mark {
 	return all
 }
 
-// held says what each log holds now.
-func (t *trimmer) held() (map[string]mark, error) {
-	logs, err := t.look()
-	return marks(logs, func(r reach) int64 { return r.start }), err
-}
-
 // look says of each log what it holds and what is to be kept.
 func (t *trimmer) look() ([]reach, error) {
 	topics, limits, err := t.settings()

@@ -36,11 +36,6 @@ type mark struct {
 	Start, End int64
 }
 
-// stateFiles are the files that kfake replaces as a whole when what they say changes.
-func stateFiles() []string {
-	return []string{"meta.json", topicsFile, "acls.json", "sasl.json", configsFile, "quotas.json"}
-}
-
 const (
 	sealFile     = "seal"
 	logFolder    = "log"

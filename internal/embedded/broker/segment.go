@@ -160,3 +160,9 @@ func indexEntry(inTransaction bool, newest int64) []byte {
 	b[indexSum] = byte(crc32.Checksum(b[indexEpoch:], checksums()) & 0xff)
 	return b
 }
+
+// inTransaction says what kfake's index says of a batch: data of a transaction,
+// not the marker that ends it.
+func (h header) inTransaction() bool {
+	return h.attributes()&(attrTransactional|attrControl) == attrTransactional
+}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -382,4 +383,9 @@ func LagIsZero(all map[string]float64) error {
 		}
 	}
 	return nil
+}
+
+// buildFolder has what this test process builds; TestMain removes it.
+func buildFolder() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("vigie-test-%d", os.Getpid()))
 }

@@ -1,9 +1,6 @@
 package bank
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
@@ -32,9 +29,4 @@ func OnEach(t *testing.T, test func(t *testing.T, start Deployment)) {
 	for name, deploy := range deployments() {
 		t.Run(name, func(t *testing.T) { test(t, deploy(t)) })
 	}
-}
-
-// buildFolder has what this test process builds; TestMain removes it.
-func buildFolder() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("vigie-test-%d", os.Getpid()))
 }

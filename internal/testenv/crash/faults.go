@@ -240,9 +240,6 @@ func dieAtStep(ctx context.Context, r *round) error {
 // stepPoll is the time between two poison records on the way to a step.
 const stepPoll = 200 * time.Millisecond
 
-// quiet is no fault: what the round suffers it has suffered before.
-func quiet(context.Context, *round) error { return nil }
-
 func killDatabase(ctx context.Context, r *round) error {
 	return repeatedly(ctx, r, r.database.Kill, r.database.Restart)
 }

@@ -287,3 +287,6 @@ func (r *round) expect(orders []banking.OrderCreated, committed bool) {
 		})
 	}
 }
+
+// quiet is no fault: what the round suffers it has suffered before.
+func quiet(context.Context, *round) error { return nil }
