@@ -37,7 +37,7 @@ export PROFILES
 .PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster lint fmt bench fuzz docs slo \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
-	test-helm manifests pin
+	test-helm manifests pin vuln licences sbom reproducible
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -135,6 +135,25 @@ start: ## start everything in Docker, wait, and follow the logs (PROFILES="traci
 
 monitoring-up: ## start all but the services in Docker
 	@bash tools/stack.sh monitoring
+
+# Asks a database on the network about every module.
+vuln: ## look for known vulnerabilities that the code can reach
+	@for module in $$(sh tools/modules.sh); do \
+		echo "govulncheck in $$module"; \
+		vuln=$$(CGO_ENABLED=0 go tool -C tools/supply -n govulncheck) && (cd "$$module" && "$$vuln" $(ARGS) ./...) || exit 1; \
+	done
+
+licences: ## list the licences of all dependencies again, in docs/licences.md
+	@list=$$(mktemp) && go -C tools/supply run . >"$$list" && cat "$$list" >docs/licences.md; status=$$?; rm -f "$$list"; exit $$status
+
+sbom: ## write what bin/vigie is made of to bin/vigie.cdx.json (CycloneDX)
+	@CGO_ENABLED=0 go build -trimpath -o $(VIGIE) ./cmd/vigie
+	@sbom=$$(CGO_ENABLED=0 go tool -C tools/supply -n cyclonedx-gomod) && \
+		"$$sbom" bin -json -std -output $(VIGIE).cdx.json -version "$$($(VIGIE) version | awk '{ print $$3; exit }')" $(VIGIE)
+	@echo "$(VIGIE).cdx.json"
+
+reproducible: ## build the last commit twice, in other folders and caches, and compare
+	@sh tools/reproducible.sh
 
 pin: ## write docker-compose.pinned.yml, with every image by its digest
 	@bash tools/stack-pin.sh

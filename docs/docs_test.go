@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -296,6 +297,43 @@ func TestListsInTheDocumentsAreTheCodes(t *testing.T) {
 	}
 	if diff := cmp.Diff(slices.Sorted(slices.Values(delivery.Reasons())), slices.Sorted(slices.Values(reasons))); diff != "" {
 		t.Errorf("docs/dead-letters.md, the reasons in the table of classes (-code +document):\n%s", diff)
+	}
+}
+
+// Every module that the command is built from here has its licence listed; that the
+// licence is the module's own is checked by make lint.
+func TestLicencesNameEveryModule(t *testing.T) {
+	listed := read(t, "docs/licences.md")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not (or .Main .Replace)}}{{.Path}}{{end}}{{end}}", "./cmd/vigie")
+	cmd.Dir = root
+	modules, err := cmd.Output()
+	if err != nil || len(modules) == 0 {
+		t.Fatal(err)
+	}
+	for _, module := range slices.Compact(slices.Sorted(strings.FieldsSeq(string(modules)))) {
+		if !strings.Contains(listed, "\n- "+module+"\n") {
+			t.Errorf("docs/licences.md does not name %s: make licences writes it again", module)
+		}
+	}
+}
+
+// What runs on GitHub is named by commit: a tag can be moved.
+func TestActionsArePinned(t *testing.T) {
+	workflows, err := filepath.Glob(filepath.Join(root, ".github", "workflows", "*.yml"))
+	if err != nil || len(workflows) == 0 {
+		t.Fatalf("%d workflows, %v", len(workflows), err)
+	}
+	pinned := regexp.MustCompile(`^\S+@[0-9a-f]{40} # v\d`)
+	for _, file := range workflows {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, uses := range regexp.MustCompile(`uses: (.*)`).FindAllStringSubmatch(string(text), -1) {
+			if !pinned.MatchString(uses[1]) {
+				t.Errorf("%s uses %s", filepath.Base(file), uses[1])
+			}
+		}
 	}
 }
 

@@ -33,6 +33,21 @@ tidy() {
 	}
 }
 
+# What is in the cache is what go.sum says.
+verify() {
+	find . -name go.mod ! -path '*/testdata/*' -exec dirname {} \; | {
+		status=0
+		while IFS= read -r module; do
+			found=$(go -C "$module" mod verify 2>&1) || { printf '%s: %s\n' "$module" "$found"; status=1; }
+		done
+		return $status
+	}
+}
+
+licences() {
+	go -C tools/supply run . -check ../../docs/licences.md
+}
+
 golangci() {
 	linter=$(sh tools/golangci-lint.sh) || return 1
 	config=$PWD/.golangci.yml status=0
@@ -66,6 +81,8 @@ check tree sh tools/check-tree.sh
 check gofmt format
 check "go vet" vet
 check "go mod tidy" tidy
+check "go mod verify" verify
+check licences licences
 check deadcode dead
 check golangci-lint golangci "$@"
 
