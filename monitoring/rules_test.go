@@ -193,8 +193,10 @@ func TestAlertsAreTestedBothWays(t *testing.T) {
 	}
 }
 
-// Each runbook belongs to an alert, names it, and answers the same questions.
+// Each runbook belongs to an alert, names it, says in French what it is about,
+// and answers the same questions.
 func TestRunbooks(t *testing.T) {
+	french := regexp.MustCompile(`^# .*\n\n\*En français : [^*]+\.\*\n\n`)
 	users := map[string][]string{}
 	for name, alert := range alerts(t) {
 		page := path.Base(alert.Annotations["runbook_url"])
@@ -216,6 +218,9 @@ func TestRunbooks(t *testing.T) {
 			if !strings.Contains(string(text), "`"+alert+"`") && !strings.HasPrefix(string(text), "# "+alert+"\n") {
 				t.Errorf("%s does not name %s", file, alert)
 			}
+		}
+		if !french.Match(text) {
+			t.Errorf("%s: no paragraph under the title says in French what it is about, as *En français : …*", file)
 		}
 		headings := regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(text), -1)
 		var got []string

@@ -134,8 +134,8 @@ type runbooks struct {
 // Markdown says is shown.
 func newRunbooks(files fs.FS) *runbooks {
 	tables := extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignNone)) // no styles inline
-	return &runbooks{files, goldmark.New(goldmark.WithExtensions(tables),
-		goldmark.WithParserOptions(parser.WithAutoHeadingID(), parser.WithASTTransformers(util.Prioritized(links{}, 1))))}
+	transformers := parser.WithASTTransformers(util.Prioritized(links{}, 1), util.Prioritized(french{}, 2))
+	return &runbooks{files, goldmark.New(goldmark.WithExtensions(tables), goldmark.WithParserOptions(parser.WithAutoHeadingID(), transformers))}
 }
 
 // names returns the runbooks' names.
@@ -178,6 +178,19 @@ func (links) Transform(document *ast.Document, _ text.Reader, _ parser.Context) 
 		}
 		return ast.WalkContinue, nil
 	})
+}
+
+// french marks what a runbook says in French under its title as French, for those
+// who have the page read aloud or translated.
+type french struct{}
+
+// Transform implements [parser.ASTTransformer].
+func (french) Transform(document *ast.Document, reader text.Reader, _ parser.Context) {
+	for block := document.FirstChild(); block != nil; block = block.NextSibling() {
+		if block.Kind() == ast.KindParagraph && bytes.HasPrefix(block.Lines().Value(reader.Source()), []byte("*En français : ")) {
+			block.SetAttributeString("lang", []byte("fr"))
+		}
+	}
 }
 
 func linked(destination string) string {

@@ -328,6 +328,8 @@ func TestAlertsAndRunbooks(t *testing.T) {
 	for _, name := range names {
 		if text := s.read(t, "/runbooks/"+name, http.StatusOK); !strings.Contains(text, "<h2") || strings.Contains(text, "](") {
 			t.Errorf("runbook %s: %s", name, text)
+		} else if !strings.Contains(text, `<p lang="fr"><em>En français : `) {
+			t.Errorf("runbook %s does not mark what it says in French: %s", name, text)
 		}
 	}
 	for _, path := range []string{"/runbooks/README", "/runbooks/Nothing", "/runbooks/..%2fREADME"} {
