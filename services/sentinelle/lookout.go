@@ -42,7 +42,7 @@ func Catalogue() telemetry.Catalogue {
 		{
 			Name: looksTotal, Kind: telemetry.Counter, Labels: []string{"part", "outcome"},
 			Help:  "How often the page's parts were asked for, once for all who look, by what came of it.",
-			Bound: "4 parts (services, figures, alerts, orders), each ok or failed", MaxSeries: 8,
+			Bound: "5 parts (services, figures, alerts, orders, objectives), each ok or failed", MaxSeries: 10,
 		},
 		{
 			Name: pageViewers, Kind: telemetry.Gauge,
@@ -220,6 +220,8 @@ func (l *lookout) look(parent context.Context) {
 		partOrders:   {refreshInterval, l.askOrders},
 		partFigures:  {2 * refreshInterval, l.askFigures}, // scrapes are further apart
 		partAlerts:   {3 * refreshInterval, l.askAlarms},
+
+		partObjectives: {objectiveInterval, l.askObjectives},
 	}
 	found := map[Part]finding{}
 	var mu sync.Mutex
@@ -290,6 +292,8 @@ func (s *Snapshot) forget(part Part) {
 		s.Figures = nil
 	case partAlerts:
 		s.Alarms = alarms{}
+	case partObjectives:
+		s.Objectives = nil
 	case partOrders:
 		s.Orders, s.Total = nil, 0
 	case partServices: // each says for itself that it is away
@@ -369,9 +373,13 @@ const (
 	partFigures  Part = "figures"
 	partAlerts   Part = "alerts"
 	partOrders   Part = "orders"
+
+	partObjectives Part = "objectives"
 )
 
-func parts() []Part { return []Part{partServices, partFigures, partAlerts, partOrders} }
+func parts() []Part {
+	return []Part{partServices, partFigures, partAlerts, partOrders, partObjectives}
+}
 
 // Snapshot is what was seen of the bank at one moment.
 type Snapshot struct {
@@ -379,8 +387,10 @@ type Snapshot struct {
 	Services []Service
 	Figures  figures
 	Alarms   alarms
-	Orders   []Order
-	Total    int // orders that there are
+	// Objectives are what is promised about orders.
+	Objectives []Objective
+	Orders     []Order
+	Total      int // orders that there are
 	// Errors says of each part that is not known why it is not.
 	Errors map[Part]string
 }

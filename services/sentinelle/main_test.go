@@ -45,6 +45,8 @@ type bank struct {
 	values map[figure]map[place]float64
 	rules  []v1.RuleGroup
 	matrix model.Matrix
+
+	recorded model.Vector // of objectives
 }
 
 func healthyBank() *bank {
@@ -160,12 +162,15 @@ func (b *bank) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Vector, Matrix and Rules are Prometheus' answers.
-func (b *bank) Vector(context.Context, string, time.Time) (model.Vector, error) {
+func (b *bank) Vector(_ context.Context, query string, _ time.Time) (model.Vector, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked["vector"]++
 	if b.deaf {
 		return nil, errors.New("Prometheus at http://prometheus.test:9090 does not answer") //nolint:revive // as promapi writes it
+	}
+	if query == objectivesQuery {
+		return b.recorded, nil
 	}
 	var all model.Vector
 	for name, series := range b.values {

@@ -60,6 +60,7 @@ func (p *page) serve(router *httpapi.Router) {
 	p.serveFaults(router)
 	if hasBank(p.around) {
 		router.Handle("GET /state", p.state)
+		router.Handle("GET /slo", p.slo)
 		router.Handle("GET /graphs", p.graphParts, "range")
 		p.serveOrders(router)
 	}
@@ -234,7 +235,7 @@ const maxViewers = 64
 // liveParts are the parts of pages that follow the bank, each a template of its
 // own name.
 func liveParts() []string {
-	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster", "groups", "in-force"}
+	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster", "groups", "objectives", "in-force"}
 }
 
 // rendered is a snapshot as the parts of pages, made once for all who look.

@@ -7,8 +7,9 @@
 //     by internal/groups, and journeys.go has internal/journeys follow the orders.
 //   - lookout.go looks at the bank, once for all who look at the page; what it
 //     finds is a snapshot, with figures.go from Prometheus and alerts.go from
-//     its rules, which also shows them with their runbooks. verdict.go says what
-//     that amounts to: well, trouble or unknown.
+//     its rules, which also shows them with their runbooks. slo.go says what is left
+//     of the budgets of what is promised, verdict.go what all that amounts to: well,
+//     trouble or unknown.
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
 //   - faults.go breaks things on purpose, where somebody may.

@@ -71,7 +71,7 @@ func notReady(s *Snapshot) (reasons []string) {
 // missing is what is not known and would have to be.
 func missing(s *Snapshot) (reasons []string) {
 	for _, part := range parts() {
-		if why := s.Why(part); why != "" && part != partOrders && !slices.Contains(reasons, why) {
+		if why := s.Why(part); why != "" && part != partOrders && part != partObjectives && !slices.Contains(reasons, why) {
 			reasons = append(reasons, why)
 		}
 	}
