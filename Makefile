@@ -34,7 +34,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster lint fmt bench fuzz docs slo \
+.PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster faults lint fmt bench fuzz docs slo \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
 	test-helm manifests pin vuln licences sbom reproducible
@@ -90,6 +90,14 @@ crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or 
 
 crash-cluster: ## crash the nodes of a three-node Kafka under load, in N= rounds
 	@$(MAKE) --no-print-directory crash BROKER=cluster
+
+# FAULT takes several, with commas between; N= and SEED= choose otherwise.
+AT_ONCE = 3
+
+faults: ## break the system in every way, see each alert fire, and write docs/faults.md
+	@CGO_ENABLED=0 FAULT='$(FAULT)' N='$(if $(filter command line,$(origin N)),$(N))' SEED='$(if $(filter command line,$(origin SEED)),$(SEED))' \
+		FAULTS_AT_ONCE='$(AT_ONCE)' FAULTS_WRITE=1 \
+		go test -tags integration -count=1 -v -timeout 0 -parallel 64 -run TestFaults ./test/faults $(ARGS)
 
 lint: ## check format, modules, tree and code (ARGS go to golangci-lint)
 	@sh tools/lint.sh $(ARGS)

@@ -66,6 +66,7 @@ type Status struct {
 	Does    string    `json:"does"`
 	Alert   string    `json:"alert"` // "" where none has to fire
 	Within  float64   `json:"withinSeconds"`
+	Follows []string  `json:"follows,omitempty"` // further pages that come by right
 	Leaves  string    `json:"leaves,omitempty"`
 	InForce bool      `json:"inForce"`
 	Since   time.Time `json:"since,omitzero"`
@@ -113,7 +114,7 @@ func (s *Switches) InForce() []Status {
 }
 
 func (s *Switches) status(f Fault) Status {
-	status := Status{Name: f.Name, Does: f.Does, Alert: f.Alert, Within: f.Within.Seconds(), Leaves: f.Leaves}
+	status := Status{Name: f.Name, Does: f.Does, Alert: f.Alert, Within: f.Within.Seconds(), Follows: f.Follows, Leaves: f.Leaves}
 	if force := s.forces[f.Name]; force != nil {
 		status.InForce, status.Since, status.Until = true, force.since, force.until
 	}

@@ -62,7 +62,7 @@ func OfBroker(gate *Gate, broker Broker) []Fault {
 		},
 		{
 			Name: "lag-unknown", Does: "Nobody may ask what suivi's consumer group has committed.",
-			Alert: "LagUnknown", Within: 4 * time.Minute, Run: refuse(banking.GroupSuivi, kmsg.OffsetFetch),
+			Alert: "LagUnknown", Within: 4 * time.Minute, Follows: []string{"OrdersUnseen"}, Run: refuse(banking.GroupSuivi, kmsg.OffsetFetch),
 		},
 	}
 }
