@@ -53,6 +53,7 @@ func OfBroker(gate *Gate, broker Broker) []Fault {
 		},
 		{
 			Name: "kafka-slow", Does: "Kafka gives each of its answers a second later.",
+			Alert: "ConsumerFallingBehind", Within: 5 * time.Minute, Follows: []string{"OrdersNotDecided", "OrdersUnseen", "ConsumerStalled"},
 			Run: gate.hold(mode{delay: slowAnswers}),
 		},
 		{

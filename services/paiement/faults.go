@@ -113,7 +113,7 @@ func (a *Adjustable) Faults() []faults.Fault {
 		},
 		{
 			Name: "authoriser-down", Does: "The authoriser fails each time that it is asked.",
-			Alert: "PaymentsFailing", Within: 2 * time.Minute, Leaves: "the dead letters, until `vigie dlq replay --reason authoriser`",
+			Alert: "PaymentsFailing", Within: 4 * time.Minute, Leaves: "the dead letters, until `vigie dlq replay --reason authoriser`",
 			Run: a.hold(func(s *Simulation) { s.ErrorRate = 1 }),
 		},
 		{

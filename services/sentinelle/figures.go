@@ -32,6 +32,8 @@ const (
 	figOrders     figure = "orders"      // a second
 	figDecided    figure = "decided"     // a second, per status
 	figLatency    figure = "latency"     // 95% of POST /orders take less, seconds
+	figWaiting    figure = "waiting"     // how long the oldest order has waited that is not decided and visible, seconds
+	figUnseen     figure = "unseen"      // for how long nobody has seen what becomes of orders, seconds
 )
 
 // figuresQuery is one question for all of them: each series is labelled with the
@@ -51,6 +53,8 @@ func figuresQuery() string {
 		{figOrders, `sum(rate(orders_total[1m]))`},
 		{figDecided, `sum by (status) (rate(payments_total[1m]))`},
 		{figLatency, `histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="commande",route="/orders",status_code="201"}[5m])))`},
+		{figWaiting, `max(orders_oldest_waiting_seconds)`},
+		{figUnseen, `max(order_journeys_unseen_seconds)`},
 	}
 	parts := make([]string, len(all))
 	for i, f := range all {

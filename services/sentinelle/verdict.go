@@ -11,6 +11,9 @@ const (
 	staleFigures = 15 * time.Second
 	// staleRules is how long ago the rules may have been looked at: four rounds.
 	staleRules = time.Minute
+	// late is how long an order, or a record, may wait. Alerts are more patient: they
+	// call somebody.
+	late = 20 * time.Second
 )
 
 // State is the bank's, in a word.
@@ -31,11 +34,11 @@ type Verdict struct {
 }
 
 // judge says how the bank is. Trouble is what somebody saw: a service that is not
-// ready, an alert that fires. Well is what everybody confirmed: every service is
+// ready, an alert that fires, an order or a record that waits. Well is what everybody confirmed: every service is
 // ready, Prometheus has fresh figures of each, its rules were looked at lately and
 // none fires. Everything else is unknown, with what is missing.
 func judge(s *Snapshot) Verdict {
-	trouble := append(firingNow(s), notReady(s)...)
+	trouble := slices.Concat(firingNow(s), notReady(s), waiting(s.Figures))
 	unknown := missing(s)
 	switch {
 	case len(trouble) > 0:
@@ -68,6 +71,21 @@ func notReady(s *Snapshot) (reasons []string) {
 	return reasons
 }
 
+// waiting says what has waited for too long, long before an alert does.
+func waiting(f figures) (reasons []string) {
+	if oldest := f.most(figWaiting); oldest.Value > late.Seconds() {
+		reasons = append(reasons, "An order has waited "+oldest.seconds()+" for its decision.")
+	}
+	var behind []string
+	for at, age := range f[figLagSeconds] {
+		if age > late.Seconds() {
+			behind = append(behind, fmt.Sprintf("%s is %s behind on %s.", at.service, number{age, true}.seconds(), at.topic))
+		}
+	}
+	slices.Sort(behind)
+	return append(reasons, behind...)
+}
+
 // missing is what is not known and would have to be.
 func missing(s *Snapshot) (reasons []string) {
 	for _, part := range parts() {
@@ -80,6 +98,9 @@ func missing(s *Snapshot) (reasons []string) {
 	}
 	if len(s.Services) == 0 {
 		reasons = append(reasons, "No service is known to look at.")
+	}
+	if unseen := s.Figures.most(figUnseen); unseen.Value > late.Seconds() {
+		reasons = append(reasons, "Nobody has seen for "+unseen.seconds()+" what becomes of orders.")
 	}
 	if s.knows(partFigures) {
 		for _, service := range s.Services {
