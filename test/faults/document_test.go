@@ -25,7 +25,7 @@ const (
 )
 
 // write puts what was measured into docs/faults.md, and keeps the rows that were not.
-func write(t *testing.T, measured []result) {
+func write(t *testing.T, measured result) {
 	t.Helper()
 	path := repo.Path(t, "docs", "faults.md")
 	text, err := os.ReadFile(path)
@@ -43,9 +43,7 @@ func write(t *testing.T, measured []result) {
 			lines[name] = line
 		}
 	}
-	for _, r := range measured {
-		lines[r.row.name] = r.line()
-	}
+	lines[measured.row.name] = measured.line()
 	var new strings.Builder
 	for i, section := range []string{whatIs, isNot} {
 		new.WriteString("\n" + section)

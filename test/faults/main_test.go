@@ -54,24 +54,20 @@ func TestFaults(t *testing.T) {
 	}
 	chosen := choose(t, rows())
 	atOnce := make(chan struct{}, number(t, "FAULTS_AT_ONCE", 3))
-	var mu sync.Mutex
-	var measured []result
-	t.Run("rows", func(t *testing.T) {
-		for _, r := range chosen {
-			t.Run(r.name, func(t *testing.T) {
-				t.Parallel()
-				atOnce <- struct{}{}
-				defer func() { <-atOnce }()
-				found := r.run(t, binary)
-				mu.Lock()
-				defer mu.Unlock()
-				measured = append(measured, found)
-				t.Log(found)
-			})
-		}
-	})
-	if os.Getenv("FAULTS_WRITE") != "" {
-		write(t, measured)
+	var writing sync.Mutex
+	for _, r := range chosen {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			atOnce <- struct{}{}
+			defer func() { <-atOnce }()
+			found := r.run(t, binary)
+			t.Log(found)
+			if os.Getenv("FAULTS_WRITE") != "" { // at once: the whole takes long
+				writing.Lock()
+				defer writing.Unlock()
+				write(t, found)
+			}
+		})
 	}
 }
 
