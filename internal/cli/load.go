@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/duration"
+	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/load"
 	"github.com/vigie-dev/vigie/services"
@@ -78,7 +80,10 @@ func loadCommand(registry services.Registry) *cli.Command {
 			"checked all the same. Its orders stay: load no bank whose orders are somebody's.",
 		Flags: slices.Concat(
 			loadFlags(), wantFlags(), addrFlags(registry), askerFlags(), kafkaFlags(brokerOfInstance()), databaseFlags(),
-			[]cli.Flag{retentionFlag(), jsonFlag("print one JSON object")},
+			[]cli.Flag{retentionFlag(), jsonFlag("print one JSON object"), &cli.StringFlag{
+				Name: flagPage, Sources: cli.EnvVars(variablePageURL), Category: "Load", Validator: aURL,
+				Usage: "`URL` of the page that breaks what a scenario has broken (default: of the instance which runs in --" + flagData + ", else " + defaultSentinelle() + ")",
+			}},
 		),
 		Commands: []*cli.Command{{
 			Name: "compare", Usage: "say how two runs differ by more than noise", ArgsUsage: "BEFORE.json AFTER.json", HideHelpCommand: true,
@@ -332,7 +337,7 @@ func readReport(path string) (r load.Report, err error) {
 func loadConfig(c *cli.Command, s load.Scenario) (cfg load.Config, err error) {
 	cfg = load.Config{
 		Poisson: c.Bool(flagPoisson), Seed: c.Uint64(flagSeed), Users: c.Int(flagUsers), InFlight: c.Int(flagInFlight),
-		Timeout: c.Duration(flagTimeout), Patience: c.Duration(flagAuditPatience), Words: plain,
+		Faults: s.Faults, Timeout: c.Duration(flagTimeout), Patience: c.Duration(flagAuditPatience), Words: plain,
 		Objectives: load.Objectives{
 			Available: c.Float(flagAvailable), Fast: c.Float(flagFast), Latency: c.Duration(flagLatency),
 			InTime: c.Float(flagInTime), Visible: c.Duration(flagVisible), Growth: c.Float(flagGrowth),
@@ -356,13 +361,17 @@ func aimLoad(ctx context.Context, c *cli.Command, registry services.Registry, cf
 	}
 	targets := map[string][]load.Target{}
 	for _, s := range registry {
-		for _, url := range serviceURLs(c, s) {
-			if !c.Bool(flagAnyHost) && !load.IsLoopback(url) {
-				return nil, misusef("load: %s is not this machine; --%s says that it may be loaded all the same", url, flagAnyHost)
+		for _, target := range serviceURLs(c, s) {
+			if !c.Bool(flagAnyHost) && !load.IsLoopback(target) {
+				return nil, misusef("load: %s is not this machine; --%s says that it may be loaded all the same", target, flagAnyHost)
 			}
-			targets[s.Name] = append(targets[s.Name], load.Target{URL: url, Token: ask.token.Reveal()})
-			cfg.Pages = append(cfg.Pages, load.Page{Service: s.Name, URL: url})
+			targets[s.Name] = append(targets[s.Name], load.Target{URL: target, Token: ask.token.Reveal()})
+			cfg.Pages = append(cfg.Pages, load.Page{Service: s.Name, URL: target})
 		}
+	}
+	cfg.Break = func(ctx context.Context, f load.Fault) error {
+		var started faults.Status
+		return askFaults(ctx, c, http.MethodPost, "/faults/"+url.PathEscape(f.Name)+"/start", url.Values{"for": {f.For.String()}}, &started)
 	}
 	cfg.Commande, cfg.Suivi, cfg.Analyseur = targets[commande.Name], targets[suivi.Name], targets[analyseur.Name]
 	transport := ask.transport

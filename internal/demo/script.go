@@ -83,7 +83,7 @@ type Customers struct {
 
 // NewCustomers invents n customers, at least one, whose ids begin with a prefix.
 func NewCustomers(random *rand.Rand, prefix string, n int) *Customers {
-	return &Customers{random: random, users: rand.NewZipf(random, 1.3, 4, uint64(max(n, 1))-1), prefix: prefix} //nolint:gosec // above 0
+	return &Customers{random: random, users: rand.NewZipf(random, 1.3, 4, uint64(max(n, 1))-1), prefix: prefix}
 }
 
 // Script is what happens when. Two with the same seed are the same.

@@ -131,9 +131,8 @@ func CompareText(before, after Report) string {
 		all.Add(d.Figure, short(d.Before.Median), d.Before.between(), short(d.After.Median), d.After.between(), what, strconv.FormatFloat(d.P, 'f', 3, 64))
 	}
 	text := all.Plain() + "\nEach figure is the median over the run's intervals, between what it lies in with 95 % confidence. ~ is no more than noise.\n"
-	if before.Name != after.Name || before.Mix != after.Mix || before.Seed != after.Seed || math.Abs(before.SendingSeconds-after.SendingSeconds) > 1 {
-		text += fmt.Sprintf("The runs are not of the same load: %s, %s, seed %d, %.0f s; then %s, %s, seed %d, %.0f s.\n",
-			before.Name, before.Mix, before.Seed, before.SendingSeconds, after.Name, after.Mix, after.Seed, after.SendingSeconds)
+	if plannedOf(before) != plannedOf(after) || before.Name != after.Name || before.Mix != after.Mix || before.Seed != after.Seed || math.Abs(before.SendingSeconds-after.SendingSeconds) > 1 {
+		text += fmt.Sprintf("The runs are not of the same load: %s; then %s.\n", loadText(before), loadText(after))
 	}
 	for i, r := range []Report{before, after} {
 		for _, limit := range r.Limits {
@@ -141,6 +140,18 @@ func CompareText(before, after Report) string {
 		}
 	}
 	return text
+}
+
+// plannedOf is how many requests were due.
+func plannedOf(r Report) (due int64) {
+	for _, k := range r.Requests {
+		due += k.Due
+	}
+	return due
+}
+
+func loadText(r Report) string {
+	return fmt.Sprintf("%s, %s, seed %d, %d requests in %.0f s", r.Name, r.Mix, r.Seed, plannedOf(r), r.SendingSeconds)
 }
 
 func (e Estimate) between() string {

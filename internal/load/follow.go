@@ -238,7 +238,7 @@ func keep(ctx context.Context, cfg *Config, client *http.Client, kept *promises,
 	}
 	open := make([]int32, n)
 	for i := range open {
-		open[i] = int32(i) //nolint:gosec // at most maxPromises
+		open[i] = int32(i) // at most maxPromises
 	}
 	var why []fate
 	changed := time.Now()

@@ -2,6 +2,7 @@ package load
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"regexp"
 	"strings"
@@ -15,7 +16,7 @@ import (
 func TestThePageNeedsNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{takes: 5 * time.Millisecond, lost: 1}
-		cfg := b.base(t, Constant, 50, 10*time.Second)
+		cfg := b.base(t, 50, 10*time.Second)
 		cfg.Name, cfg.Patience = `a<b>&"c"`, time.Second
 		r := mustRun(t, t.Context(), cfg)
 		r.Knee = &Knee{Rate: 10, Steps: []Step{{Rate: 10, Held: true}, {Rate: 12.5}}}
@@ -57,7 +58,7 @@ func checkXML(t *testing.T, page string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(page))
 	for {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			t.Fatalf("%v in\n%s", err, page)

@@ -16,6 +16,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // The defaults of a [Config].
@@ -87,6 +91,9 @@ type Config struct {
 	Patience time.Duration
 
 	Objectives Objectives
+	// Faults are what breaks meanwhile; Break breaks it.
+	Faults []Fault
+	Break  func(context.Context, Fault) error
 	// Audit audits the bank afterwards; nil leaves that out.
 	Audit func(context.Context) (Audited, error)
 	// Words puts an error in words for people.
@@ -94,6 +101,13 @@ type Config struct {
 	// Progress is told what is done, of how much, while it goes on, a few times a
 	// second at most; it does not block.
 	Progress func(Progress)
+}
+
+// Fault is something that breaks at a time from the start, for some time.
+type Fault struct {
+	Name string        `yaml:"name"`
+	At   time.Duration `yaml:"at"`
+	For  time.Duration `yaml:"for"`
 }
 
 // Progress is how far a run is.
@@ -177,6 +191,7 @@ type run struct {
 	watch  *watcher
 
 	started time.Time
+	broken  []Broken      // what was broken, in the order of time
 	sent    time.Duration // how long requests began
 	whole   bool          // the schedule was sent to its end, or to the knee
 }
@@ -197,13 +212,32 @@ func (r *run) send(ctx context.Context) {
 	var watchers sync.WaitGroup
 	watchers.Go(func() { r.watch.run(watching, r.seen.every) })
 	watchers.Go(func() { r.show(watching) })
-	s.run(ctx, r.cfg.Curve.Schedule(random), r.seen.beyondKnee(r.follow))
+	watchers.Go(func() { r.breakThings(watching) })
+	ended := s.run(ctx, r.cfg.Curve.Schedule(random), r.seen.beyondKnee(r.follow))
 	r.whole = ctx.Err() == nil
 	r.sent = min(time.Since(r.started), r.cfg.Curve.Length())
+	if ended {
+		r.sent = r.cfg.Curve.Length() // the last request is due a little before
+	}
 	r.follow.all.Wait()
 	end()
 	watchers.Wait()
 	r.watch.look(context.WithoutCancel(ctx))
+}
+
+// breakThings breaks what is to be broken, when its time has come.
+func (r *run) breakThings(ctx context.Context) {
+	todo := slices.SortedFunc(slices.Values(r.cfg.Faults), func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+	for _, f := range todo {
+		if lifecycle.Sleep(ctx, time.Until(r.started.Add(f.At))) != nil {
+			return
+		}
+		b := Broken{Name: f.Name, At: f.At.Seconds(), For: f.For.Seconds()}
+		if err := r.cfg.Break(ctx, f); err != nil {
+			b.Problem = r.cfg.words(err)
+		}
+		r.broken = append(r.broken, b)
+	}
 }
 
 // finish asks what became of everything, and reports.
@@ -245,7 +279,9 @@ func (r *run) comeBack(ctx context.Context) map[Page]figures {
 			return now
 		}
 		r.progress(Progress{Stage: "waiting for memory to come back", Done: int64(past / time.Second), Total: int64(r.cfg.Patience / time.Second)})
-		time.Sleep(time.Second)
+		if lifecycle.Sleep(ctx, time.Second) != nil {
+			return now
+		}
 	}
 }
 

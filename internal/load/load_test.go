@@ -107,16 +107,16 @@ func (b *bank) order(r *http.Request) (int, string) {
 }
 
 // base is a load of the bank, whose start is now.
-func (b *bank) base(t *testing.T, shape string, rate float64, length time.Duration) Config {
+func (b *bank) base(t *testing.T, rate float64, length time.Duration) Config {
 	t.Helper()
 	b.start, b.placed, b.byKey = time.Now(), map[string]time.Time{}, map[string]string{}
-	curve, err := NewCurve(shape, rate, length)
+	curve, err := NewCurve(Constant, rate, length)
 	if err != nil {
 		t.Fatal(err)
 	}
 	one := []Target{{URL: "http://bank"}}
 	return Config{
-		Name: shape, Curve: curve, Mix: DefaultMix(), Seed: 1, Users: 10, Commande: one, Suivi: one, Analyseur: one,
+		Name: Constant, Curve: curve, Mix: DefaultMix(), Seed: 1, Users: 10, Commande: one, Suivi: one, Analyseur: one,
 		Pages: []Page{{"commande", "http://bank"}, {"suivi", "http://bank"}}, Transport: b, InFlight: DefaultInFlight, Timeout: DefaultTimeout,
 		Patience: 5 * time.Second, Objectives: DefaultObjectives(),
 		Audit: func(context.Context) (Audited, error) { return Audited{Clean: true, Detail: "clean"}, nil },
@@ -153,7 +153,7 @@ func mustRun(t *testing.T, ctx context.Context, cfg Config) Report {
 func TestABankThatIsWellPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{takes: 3 * time.Millisecond}
-		r := mustRun(t, t.Context(), b.base(t, Constant, 100, 20*time.Second))
+		r := mustRun(t, t.Context(), b.base(t, 100, 20*time.Second))
 		if !r.Passed || r.Interrupted || len(r.Answers) > 0 {
 			t.Fatalf("%s", r.Text())
 		}
@@ -185,7 +185,7 @@ func TestABankThatIsWellPasses(t *testing.T) {
 func TestAHangingBankIsSeenByAllWhoCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{hang: [2]time.Duration{5 * time.Second, 6 * time.Second}, takes: time.Millisecond}
-		cfg := b.base(t, Constant, 100, 10*time.Second)
+		cfg := b.base(t, 100, 10*time.Second)
 		cfg.Mix, cfg.InFlight = Mix{Order: 1}, 5
 		r := mustRun(t, t.Context(), cfg)
 		k := r.kind(Order)
@@ -212,7 +212,7 @@ func TestAHangingBankIsSeenByAllWhoCome(t *testing.T) {
 func TestWhatCannotBeSentIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{hang: [2]time.Duration{2 * time.Second, time.Hour}}
-		cfg := b.base(t, Constant, 50, 30*time.Second)
+		cfg := b.base(t, 50, 30*time.Second)
 		cfg.Mix, cfg.InFlight, cfg.Timeout = Mix{Order: 1}, 10, 5*time.Second
 		r := mustRun(t, t.Context(), cfg)
 		k := r.kind(Order)
@@ -231,7 +231,7 @@ func TestWhatCannotBeSentIsTold(t *testing.T) {
 func TestAnInterruptionEndsWithTheReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{takes: 30 * time.Millisecond}
-		cfg := b.base(t, Constant, 100, time.Hour)
+		cfg := b.base(t, 100, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(3*time.Second, cancel)
 		var stages []string
@@ -273,13 +273,14 @@ func TestABankThatFails(t *testing.T) {
 		}}, check: CheckPromised, want: Unknown, why: "did not say"},
 		"the audit finds something":  {change: func(c *Config) { c.Audit = audits(Audited{Detail: "order-4 is missing"}, nil) }, check: CheckAudit, want: Failed, why: "order-4 is missing"},
 		"the audit cannot be done":   {change: func(c *Config) { c.Audit = audits(Audited{}, errors.New("no broker")) }, check: CheckAudit, want: Failed, why: "could not be done: no broker"},
+		"something does not break":   {change: breaks(errors.New("there are no switches")), check: CheckFaults, want: Failed, why: "kafka-away could not be broken: there are no switches"},
 		"nobody knows about memory":  {change: func(c *Config) { c.Pages = nil }, check: CheckMemory, want: Unknown, why: "no service's page"},
 		"goroutines cannot be asked": {change: func(c *Config) { c.Pages = nil }, check: CheckGoroutines, want: Unknown, why: "no service's page"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := cmp.Or(tt.bank, &bank{})
-				cfg := b.base(t, Constant, 50, 10*time.Second)
+				cfg := b.base(t, 50, 10*time.Second)
 				cfg.Patience = time.Second
 				if tt.change != nil {
 					tt.change(&cfg)
@@ -296,6 +297,31 @@ func TestABankThatFails(t *testing.T) {
 	}
 }
 
+func breaks(err error) func(*Config) {
+	return func(c *Config) {
+		c.Faults = []Fault{{"kafka-away", 2 * time.Second, time.Second}}
+		c.Break = func(context.Context, Fault) error { return err }
+	}
+}
+
+// What is to be broken is broken when its time has come, in the order of time.
+func TestThingsAreBrokenInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bank{}
+		cfg := b.base(t, 50, 10*time.Second)
+		cfg.Faults = []Fault{{"second", 5 * time.Second, time.Second}, {"first", 2 * time.Second, 3 * time.Second}}
+		var when []string
+		cfg.Break = func(_ context.Context, f Fault) error {
+			when = append(when, fmt.Sprint(f.Name, time.Since(b.start)))
+			return nil
+		}
+		r := mustRun(t, t.Context(), cfg)
+		if !r.Passed || fmt.Sprint(when) != "[first2s second5s]" || len(r.Faults) != 2 || r.check(CheckFaults).State != Passed {
+			t.Errorf("%v\n%s", when, r.Text())
+		}
+	})
+}
+
 func audits(a Audited, err error) func(context.Context) (Audited, error) {
 	return func(context.Context) (Audited, error) { return a, err }
 }
@@ -304,7 +330,7 @@ func audits(a Audited, err error) func(context.Context) (Audited, error) {
 func TestTheKneeIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{takes: time.Millisecond}
-		cfg := b.base(t, Constant, 1, time.Second)
+		cfg := b.base(t, 1, time.Second)
 		var err error
 		if cfg.Curve, err = Stairs(40, time.Minute*5, 10*time.Second); err != nil {
 			t.Fatal(err)
@@ -334,7 +360,7 @@ func TestWrongConfigurations(t *testing.T) {
 		"no user":        func(c *Config) { c.Users = 0 },
 		"negative waits": func(c *Config) { c.Patience = -1 },
 	} {
-		cfg := (&bank{}).base(t, Constant, 1, time.Second)
+		cfg := (&bank{}).base(t, 1, time.Second)
 		change(&cfg)
 		if _, err := Run(t.Context(), cfg); err == nil {
 			t.Errorf("%s is taken", name)

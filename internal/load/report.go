@@ -24,6 +24,7 @@ type Report struct {
 	// Limits say what kept the load, or the bank, from more, in words.
 	Limits []string `json:"limits"`
 
+	Faults    []Broken  `json:"faults"`
 	Journeys  Journeys  `json:"journeys"`
 	Promised  Promised  `json:"promised"`
 	Audit     *Audited  `json:"audit"` // nil where it was not asked for
@@ -36,6 +37,15 @@ type Report struct {
 	// Interval is how long each moment is.
 	Interval float64  `json:"intervalSeconds"`
 	Timeline []Moment `json:"timeline"`
+}
+
+// Broken is something that was broken on purpose, from when on, and for how long, in
+// seconds. Problem says why it could not be.
+type Broken struct {
+	Name    string  `json:"name"`
+	At      float64 `json:"atSeconds"`
+	For     float64 `json:"forSeconds"`
+	Problem string  `json:"problem"`
 }
 
 // KindReport is what came of the requests of one kind. Good ones got what they were
@@ -132,7 +142,7 @@ func (r *run) report() Report {
 	defer seen.mu.Unlock()
 	out := Report{
 		Name: r.cfg.Name, Started: r.started.UTC(), SendingSeconds: r.sent.Seconds(), Interrupted: !r.whole, Seed: r.cfg.Seed, Mix: r.cfg.Mix.String(),
-		Lag: r.watch.lagOf(), Interval: seen.every.Seconds(), Limits: []string{}, Answers: []AnswerCount{}, Timeline: seen.timeline(r.cfg.Curve, r.sent),
+		Lag: r.watch.lagOf(), Interval: seen.every.Seconds(), Limits: []string{}, Faults: append([]Broken{}, r.broken...), Answers: []AnswerCount{}, Timeline: seen.timeline(r.cfg.Curve, r.sent),
 	}
 	for _, kind := range Kinds() {
 		if t := seen.kinds[kind]; t != nil {

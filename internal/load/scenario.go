@@ -15,6 +15,8 @@ type Scenario struct {
 	Description string `yaml:"description"`
 	// Points are the rate over time, in place of a shape.
 	Points []Point `yaml:"points"`
+	// Faults are what breaks meanwhile.
+	Faults []Fault `yaml:"faults"`
 	// Settings are values of the command's flags, by their names.
 	Settings map[string]string `yaml:",inline"`
 }
@@ -41,6 +43,11 @@ func ReadScenario(from io.Reader) (s Scenario, err error) {
 	}
 	if s.Description == "" {
 		return s, fmt.Errorf("%w: it has no description", ErrScenario)
+	}
+	for _, f := range s.Faults {
+		if f.Name == "" || f.At < 0 || f.For <= 0 {
+			return s, fmt.Errorf("%w: a fault has a name, a time at which it comes, and one for which it stays", ErrScenario)
+		}
 	}
 	if s.Points != nil {
 		return s, Curve(s.Points).Check()

@@ -56,22 +56,23 @@ func newSender(cfg *Config, client *http.Client, seen *record, follow *follower,
 
 // run sends until the schedule ends, or ctx does, and returns when every request
 // has its answer or its time is up.
-func (s *sender) run(ctx context.Context, schedule *Schedule, stop func(due time.Duration) bool) {
+// It says whether that was the schedule's end.
+func (s *sender) run(ctx context.Context, schedule *Schedule, stop func(due time.Duration) bool) (ended bool) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	under := context.WithoutCancel(ctx) // what is under way is finished, within its time-out
 	for {
 		due, ok := schedule.Next()
 		if !ok || stop(due) {
-			return
+			return !ok
 		}
 		if lifecycle.Sleep(ctx, time.Until(s.start.Add(due))) != nil {
-			return
+			return false
 		}
 		r := s.script.next()
 		if !s.slot(ctx, due) {
 			if ctx.Err() != nil {
-				return
+				return false
 			}
 			s.seen.unsent(r.Kind, due)
 			continue

@@ -36,6 +36,9 @@ func (r Report) Text() string {
 	if r.Knee != nil {
 		b.WriteString(r.Knee.table().Plain() + "\n")
 	}
+	for _, f := range r.Faults {
+		fmt.Fprintf(&b, "Broken on purpose: %s, %.0f s after the start, for %.0f s\n", f.Name, f.At, f.For)
+	}
 	for _, a := range r.Answers {
 		fmt.Fprintf(&b, "%d times %s\n", a.Count, a.Answer)
 	}

@@ -33,6 +33,7 @@ const (
 	CheckAudit      = "audit"      // every order is accounted for once
 	CheckMemory     = "memory"     // memory came back
 	CheckGoroutines = "goroutines" // and so did goroutines
+	CheckFaults     = "faults"     // what was to be broken was broken; only where something was
 	CheckGenerator  = "generator"  // the load was what it was meant to be
 )
 
@@ -71,6 +72,9 @@ func (r *Report) judge(cfg *Config) {
 		r.cameBack(CheckMemory, "memory", func(s *Sample) float64 { return s.Heap }, func(b float64) float64 { return heapAllowed(b, o) }, bytesText),
 		r.cameBack(CheckGoroutines, "goroutines", func(s *Sample) float64 { return s.Goroutines }, func(b float64) float64 { return goroutinesAllowed(b, o) }, countText),
 		r.generator())
+	if len(cfg.Faults) > 0 {
+		r.Checks = append(r.Checks, r.faults(len(cfg.Faults)))
+	}
 	r.Passed = true
 	for _, c := range r.Checks {
 		r.Passed = r.Passed && c.State == Passed
@@ -220,8 +224,19 @@ func (r *Report) generator() Check {
 	if due == 0 {
 		return Check{CheckGenerator, Unknown, "nothing was due before it was interrupted"}
 	}
-	return verdictOf(CheckGenerator, r.Knee != nil || share(sent, due) >= .999, "%d of %d requests that were due were sent; 99%% of them at most %.1f ms late",
+	return verdictOf(CheckGenerator, r.Knee != nil || share(sent, due) >= .999, "%d of %d requests that were due were sent; 99 %% of them at most %.1f ms late",
 		sent, due, r.Generator.Late.P99)
+}
+
+// faults says whether all that was to be broken was: a bank that was not tried has
+// proved nothing.
+func (r *Report) faults(wanted int) Check {
+	for _, f := range r.Faults {
+		if f.Problem != "" {
+			return Check{CheckFaults, Failed, fmt.Sprintf("%s could not be broken: %s", f.Name, f.Problem)}
+		}
+	}
+	return verdictOf(CheckFaults, len(r.Faults) == wanted, "%d of %d things that were to be broken were", len(r.Faults), wanted)
 }
 
 // limits says what kept the load or the bank from more.
@@ -232,7 +247,7 @@ func (r *Report) limits() (all []string) {
 		say("All %d places for requests were taken, %d times: requests waited in this generator for answers of the bank. Latencies contain that wait.", g.InFlight, g.Full)
 	}
 	if g.Late.P99 > lateMillis && g.Full == 0 {
-		say("The generator fell behind: 1%% of requests were sent more than %.0f ms after they were due. Latencies contain that; the bank may be faster.", g.Late.P99)
+		say("The generator fell behind: 1 %% of requests were sent more than %.0f ms after they were due. Latencies contain that; the bank may be faster.", g.Late.P99)
 	}
 	if g.MeanCPU != nil && *g.MeanCPU >= saturated*float64(g.Cores) {
 		say("The generator was the limit: it used %.2f of its %d cores.", *g.MeanCPU, g.Cores)
