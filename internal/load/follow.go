@@ -101,8 +101,8 @@ func (f *follower) offer(id string, accepted time.Time, due time.Duration) {
 	f.all.Go(func() { f.one(id, accepted, due, turn) })
 }
 
-// one follows an order. What is not visible by twice the objective is given up: it
-// is late in any case, and the end asks for it again.
+// one follows an order. What is not visible by twice the objective is given up, and
+// counts as having taken that: it is late in any case, and the end asks for it again.
 func (f *follower) one(id string, accepted time.Time, due time.Duration, turn int) {
 	ctx, cancel := context.WithDeadline(context.Background(), accepted.Add(2*f.cfg.Objectives.Visible))
 	defer cancel()
@@ -114,7 +114,7 @@ func (f *follower) one(id string, accepted time.Time, due time.Duration, turn in
 			return
 		}
 		if lifecycle.Sleep(ctx, pause) != nil {
-			f.end(view{}, longest, accepted, due)
+			f.end(view{}, time.Since(accepted), accepted, due)
 			return
 		}
 		pause = min(2*pause, longestLook)
