@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,7 +141,7 @@ func (s *sender) address(r request) (t Target, path string, ok bool) {
 		if len(s.latest) == 0 {
 			path = "/orders?limit=20" // nothing to ask about yet
 		} else {
-			path = "/orders/" + s.latest[r.pick%uint64(len(s.latest))] + "/status"
+			path = "/orders/" + url.PathEscape(s.latest[r.pick%uint64(len(s.latest))]) + "/status"
 		}
 		s.mu.Unlock()
 	}
