@@ -68,15 +68,19 @@ func TestLinksPointToFilesAndSections(t *testing.T) {
 func sections(t *testing.T, document string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(read(t, document), -1) {
-		name := dropped.ReplaceAllString(strings.ToLower(heading[1]), "")
-		names[strings.ReplaceAll(name, " ", "-")] = true
+		names[anchorOf(heading[1])] = true
 	}
 	for _, anchor := range regexp.MustCompile(`<a id="([^"]+)">`).FindAllStringSubmatch(read(t, document), -1) {
 		names[anchor[1]] = true
 	}
 	return names
+}
+
+// anchorOf returns the name by which a heading is linked.
+func anchorOf(heading string) string {
+	kept := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading), "")
+	return strings.ReplaceAll(kept, " ", "-")
 }
 
 func TestTargetsOfTheMakefileThatAreNamedExist(t *testing.T) {
@@ -419,7 +423,7 @@ func makeTargets(t *testing.T) map[string]bool {
 // root.
 func documents(t *testing.T) []string {
 	t.Helper()
-	found := []string{readme, "CONTRIBUTING.md", "MONITORING.md", "SECURITY.md"}
+	found := []string{readme, "README.fr.md", "CONTRIBUTING.md", "MONITORING.md", "MONITORING.fr.md", "SECURITY.md"}
 	for _, folder := range []string{"docs", "monitoring"} {
 		err := fs.WalkDir(os.DirFS(root), folder, func(path string, _ fs.DirEntry, err error) error {
 			if err == nil && filepath.Ext(path) == ".md" {
