@@ -37,7 +37,7 @@ export PROFILES
 .PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster faults lint fmt bench fuzz docs slo \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
-	test-helm manifests pin vuln licences sbom reproducible
+	test-helm test-kubernetes manifests pin vuln licences sbom reproducible
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -121,6 +121,12 @@ docs: ## write the generated documents again
 # requires; the first time compiles it, which takes minutes.
 test-helm: ## check the Helm chart, and that the manifests are what it renders
 	@CGO_ENABLED=0 go -C tools/helm test -count=1 ./... $(ARGS)
+
+# The first time builds a kube-apiserver and an etcd from their modules, into the
+# user's cache: many minutes.
+test-kubernetes: ## have a real API server take everything that the chart renders
+	@servers=$$(sh tools/kubernetes.sh) && CGO_ENABLED=0 VIGIE_KUBERNETES="$$servers" \
+		go -C tools/helm test -tags kubernetes -count=1 -v -timeout 30m -run TestAPIServer . $(ARGS)
 
 manifests: ## write the manifests in deploy/kubernetes again, from the chart
 	@CGO_ENABLED=0 go -C tools/helm test -count=1 -run '^TestRenders$$' . -update $(ARGS)

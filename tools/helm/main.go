@@ -10,8 +10,8 @@
 //   - render.go renders the chart.
 //
 // The tests render the chart's variants and compare them with testdata/ and with deploy/kubernetes, refuse what cannot be meant
-// so, and hold every object against Kubernetes' own types and its restricted security standard; with servers to do it
-// (VIGIE_KUBE_APISERVER, VIGIE_ETCD) a real API server takes all of them.
+// so, and hold every object against Kubernetes' own types and its restricted security standard. Those behind the build tag
+// kubernetes have a real API server take all of them.
 package main
 
 import (
