@@ -120,7 +120,7 @@ func message(r record.Record) *sarama.ConsumerMessage {
 func (w *worker[State, Change]) consumeClaim(session context.Context, claim <-chan *sarama.ConsumerMessage) error {
 	ctx, cancel := context.WithCancel(session)
 	f := &feed{
-		partition: w.partition, next: w.next, every: stillFor, missed: w.loop.deps.Control.Missed, out: make(chan *sarama.ConsumerMessage, cap(claim)),
+		partition: w.partition, next: w.next, every: w.loop.still, missed: w.loop.deps.Control.Missed, out: make(chan *sarama.ConsumerMessage, cap(claim)),
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.run(ctx, claim) }()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -23,7 +24,7 @@ func TestABatchThatCannotBeReadEndsTheConsumer(t *testing.T) {
 	t.Parallel()
 	for kind, batch := range testkafka.Unreadable(t) {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel() // each waits for the same interval
+			t.Parallel()
 			f := newFixture(t)
 			cfg, client := testkafka.Credulous(t)
 			f.at(t, cfg, client)
@@ -34,6 +35,7 @@ func TestABatchThatCannotBeReadEndsTheConsumer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			loop.still = 20 * time.Millisecond
 			err = loop.Run(t.Context())
 			unreadable, ok := errors.AsType[*kafka.UnreadableError](err)
 			if !ok || unreadable.Partition != f.partition || unreadable.Offset != 3 {

@@ -108,6 +108,7 @@ type Loop[State, Change any] struct {
 	handler Handler[State, Change]
 	client  sarama.Client
 	group   sarama.ConsumerGroup
+	still   time.Duration // as stillFor
 	errors  sync.WaitGroup
 	joined  atomic.Bool
 	broken  atomic.Pointer[error] // what ended a claim for good: see final
@@ -125,7 +126,7 @@ func NewLoop[State, Change any](ctx context.Context, cfg LoopConfig, deps Deps, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make consumer group %s: %w", cfg.Group, err), client.Close())
 	}
-	l := &Loop[State, Change]{cfg: cfg, deps: deps, handler: handler, client: client, group: group}
+	l := &Loop[State, Change]{cfg: cfg, deps: deps, handler: handler, client: client, group: group, still: stillFor}
 	l.errors.Go(func() {
 		for err := range group.Errors() {
 			deps.Log.WarnContext(ctx, "consumer group error", "group", cfg.Group, "error", err)
