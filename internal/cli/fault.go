@@ -20,7 +20,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/instance"
-	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/paiement"
@@ -40,14 +39,10 @@ var errNoSwitches = errors.New("faults can be started only where `vigie up` list
 
 func faultCommand() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
-		return append(append(httpClientFlags(), instanceFlag(),
+		return append(append(askerFlags(), instanceFlag(),
 			&cli.StringFlag{
 				Name: flagPage, Sources: cli.EnvVars(variablePageURL), Category: "Where to ask", Validator: aURL,
 				Usage: "`URL` of a running `vigie up`'s page (default: of the instance which runs in --" + flagData + ", else " + defaultSentinelle() + ")",
-			},
-			&cli.StringFlag{
-				Name: sentinelle.Name + flagTokens, Sources: env(sentinelle.Name + flagTokens), Category: "HTTP",
-				Usage: "`FILE` with tokens of sentinelle's, of which the first is sent (default: none is sent)",
 			},
 			&duration.Flag{Name: flagTimeout, Value: faultTimeout, Category: "Where to ask", Usage: "how long the answer may take", Validator: positiveDuration},
 			jsonFlag("print one JSON object")), more...)
@@ -168,12 +163,8 @@ func askFaults(ctx context.Context, c *cli.Command, method, path string, form ur
 	if base == "" {
 		base = defaultSentinelle()
 	}
-	token, err := firstToken(c, sentinelle.Name)
+	ask, err := newAsker(c)
 	if err != nil {
-		return err
-	}
-	ask := asker{token: secret.Of(token)}
-	if ask.transport, err = clientTransport(c); err != nil {
 		return err
 	}
 	defer ask.transport.CloseIdleConnections()

@@ -17,7 +17,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/instance"
-	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/services/sentinelle"
 )
@@ -47,14 +46,10 @@ func groupsCommand() *cli.Command {
 			"   vigie groups paiement-svc\n" +
 			"   vigie groups --kafka-brokers broker-1:9092 --look-for 2m\n" +
 			"   vigie groups --json | jq -e 'all(.groups[]; .state != \"stalled\")'",
-		Flags: append(append(kafkaFlags("none: a sentinelle is asked"), httpClientFlags()...), instanceFlag(),
+		Flags: append(append(kafkaFlags("none: a sentinelle is asked"), askerFlags()...), instanceFlag(),
 			&cli.StringFlag{
 				Name: flagPage, Sources: cli.EnvVars(variablePageURL), Category: where, Validator: aURL,
 				Usage: "`URL` of a running sentinelle (default: of the instance which runs in --" + flagData + ", else " + defaultSentinelle() + ")",
-			},
-			&cli.StringFlag{
-				Name: sentinelle.Name + flagTokens, Sources: env(sentinelle.Name + flagTokens), Category: "HTTP",
-				Usage: "`FILE` with tokens of sentinelle's, of which the first is sent (default: none is sent)",
 			},
 			&duration.Flag{Name: flagLookFor, Value: lookFor, Category: where, Usage: "how long to look at a cluster that is named", Validator: positiveDuration},
 			&duration.Flag{Name: flagTimeout, Value: groupsTimeout, Category: where, Usage: "how long each answer may take", Validator: positiveDuration},
@@ -175,12 +170,8 @@ func askSentinelle(ctx context.Context, c *cli.Command, path string, into any) e
 }
 
 func askForJSON(ctx context.Context, c *cli.Command, target string, into any) error {
-	token, err := firstToken(c, sentinelle.Name)
+	ask, err := newAsker(c)
 	if err != nil {
-		return err
-	}
-	ask := asker{token: secret.Of(token)}
-	if ask.transport, err = clientTransport(c); err != nil {
 		return err
 	}
 	defer ask.transport.CloseIdleConnections()

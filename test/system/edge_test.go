@@ -220,6 +220,20 @@ func (g *guardedSystem) servesThePage(t *testing.T) {
 			t.Errorf("trace with the token of %q: %d, %s%s", token, p.Status, text, p.Stderr)
 		}
 	}
+	asked = []string{"groups", "--page-url", page, "--http-tls-ca-file", g.authority.File, "--timeout", "10m"}
+	bank.Eventually(t, func() error { // the cluster may not have been looked at yet
+		p := bank.Launch(t, append(slices.Clone(asked), "--token-file", g.token)...)
+		<-p.Done
+		if text := p.Stdout.String(); p.Status != 0 || !strings.Contains(text, "paiement-svc") {
+			return fmt.Errorf("groups: %d, %s%s", p.Status, text, p.Stderr)
+		}
+		return nil
+	})
+	p := bank.Launch(t, asked...)
+	<-p.Done
+	if text := p.Stderr.String(); p.Status != 1 || !strings.Contains(text, "token") {
+		t.Errorf("groups without a token: %d, %s%s", p.Status, p.Stdout, text)
+	}
 }
 
 func (g *guardedSystem) isLookedAt(t *testing.T) {
