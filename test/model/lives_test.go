@@ -4,4 +4,4 @@ package model_test
 
 // runs is how many lives are lived unless -rapid.checks says otherwise: a few
 // seconds of them.
-const runs = "30"
+const runs = "24"

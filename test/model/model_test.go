@@ -16,6 +16,8 @@ package model_test
 import (
 	"context"
 	"flag"
+	"fmt"
+	"math"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -104,6 +106,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"prune":            w.pruneAll,
 		"forget":           w.forget,
 		"set clock":        w.setClock,
+		"begin anew":       w.beginAnew,
+		"stranger":         w.placeByStranger,
 		"commande":         w.restartDesk,
 		"reset":            func(*rapid.T) { w.tick(); w.reset() },
 		"back up":          func(*rapid.T) { w.tick(); w.copyLedger() },
@@ -245,4 +249,35 @@ func (w *world) restartDesk(t *rapid.T) {
 		w.used = nil
 	}
 	w.openDesk()
+}
+
+// beginAnew has commande lose its storage when retention has emptied orders.created,
+// or every topic: what ids were given stands in other topics then, or nowhere.
+func (w *world) beginAnew(t *rapid.T) {
+	w.consumeAll(t)
+	w.pass(time.Duration(rapid.SampledFrom([]int{8, 40}).Draw(t, "days")) * 24 * time.Hour)
+	w.look()
+	w.tick()
+	for _, topic := range banking.Topics() {
+		for id := range int32(banking.Partitions) {
+			w.age(record.Partition{Topic: topic.Name, ID: id}, 0)
+		}
+	}
+	w.closeDesk()
+	w.desks++
+	w.used = nil
+	w.openDesk()
+	w.placeOne(t)
+}
+
+// placeByStranger has somebody else publish an order under the id that commande
+// gives next, or under the largest that there is.
+func (w *world) placeByStranger(t *rapid.T) {
+	w.tick()
+	number := rapid.SampledFrom([]int64{w.given + 1, math.MaxInt64}).Draw(t, "number")
+	w.strangers++
+	w.publish(w.order(banking.OrderCreated{
+		EventID: fmt.Sprint("stranger-", w.strangers), OrderID: fmt.Sprint("order-", number), UserID: "stranger", Amount: 1,
+		CreatedAt: time.Now(), Status: banking.StatusCreated,
+	}))
 }

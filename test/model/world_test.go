@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -43,6 +45,8 @@ type world struct {
 	committed map[record.Partition]int64
 	used      []used
 	orders    map[string]*life
+	given     int64 // the number of the id that commande gave last
+	strangers int   // orders that others published
 
 	deskTime, ledgerTime clock
 	clockSet             bool          // has either been?
@@ -80,8 +84,8 @@ type life struct {
 	accepted bool                // its client got a 201
 	stored   bool                // a ledger has decided it; forgotten with a ledger whose decision nobody saw
 	results  map[string]struct{} // the values of its decisions, as published
-	lettered bool
-	purged   bool // before it was decided
+	ended    map[string]bool     // by event: it was decided, or is among the dead letters
+	purged   bool                // before it was decided
 }
 
 // authoriser changes its mind: deciding an order twice shows.
@@ -111,7 +115,7 @@ func (w *world) must(err error) {
 
 func (w *world) life(id string) *life {
 	if w.orders[id] == nil {
-		w.orders[id] = &life{results: map[string]struct{}{}}
+		w.orders[id] = &life{results: map[string]struct{}{}, ended: map[string]bool{}}
 	}
 	return w.orders[id]
 }
@@ -122,8 +126,11 @@ func (w *world) publish(m record.Message) {
 	switch m.Topic {
 	case banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected:
 		l.results[string(m.Value)] = struct{}{}
+		l.ended[record.Record{Headers: m.Headers}.Header(record.HeaderOriginalEventID)] = true
 	case banking.TopicOrdersDLQ:
-		l.lettered = true
+		if origin, _, err := record.ParseOrigin(record.Record{Headers: m.Headers}); err == nil {
+			l.ended[origin.EventID] = true
+		}
 	}
 	w.log.Append(m)
 }
@@ -146,6 +153,7 @@ func (w *world) place(client, key string, amount banking.Money, lost bool) {
 			} else {
 				l.event, l.ahead = e.EventID, l.ahead || e.CreatedAt.After(time.Now())
 			}
+			w.given, _ = strconv.ParseInt(strings.TrimPrefix(e.OrderID, "order-"), 10, 64) // it is one
 			w.use(used{client, key, amount, e.EventID, time.Now()})
 			w.publish(w.order(e))
 			if lost {
@@ -484,8 +492,8 @@ func (w *world) finish() {
 	}
 	w.check()
 	for id, l := range w.orders {
-		if l.accepted && len(l.results) == 0 && !l.lettered && !l.purged {
-			w.t.Fatalf("%s got its 201, and is neither decided nor dead-lettered nor purged", id)
+		if l.accepted && !l.ended[l.event] && !l.purged {
+			w.t.Fatalf("%s got its 201, and is neither decided nor dead-lettered nor purged: %v", id, l.ended)
 		}
 	}
 	w.stop()
