@@ -91,12 +91,14 @@ crash: ## crash the system in N= rounds from SEED= on BROKER=embedded, kafka or 
 crash-cluster: ## crash the nodes of a three-node Kafka under load, in N= rounds
 	@$(MAKE) --no-print-directory crash BROKER=cluster
 
-# FAULT takes several, with commas between; N= and SEED= choose otherwise.
+# FAULT takes several, with commas between; N= and SEED= choose otherwise. QUICK=1
+# looks less long, and writes nothing.
 AT_ONCE = 3
+QUICK =
 
 faults: ## break the system in every way, see each alert fire, and write docs/faults.md
 	@CGO_ENABLED=0 FAULT='$(FAULT)' N='$(if $(filter command line,$(origin N)),$(N))' SEED='$(if $(filter command line,$(origin SEED)),$(SEED))' \
-		FAULTS_AT_ONCE='$(AT_ONCE)' FAULTS_WRITE=1 \
+		FAULTS_AT_ONCE='$(AT_ONCE)' FAULTS_QUICK='$(QUICK)' FAULTS_WRITE='$(if $(QUICK),,1)' \
 		go test -tags integration -count=1 -v -timeout 0 -parallel 64 -run TestFaults ./test/faults $(ARGS)
 
 lint: ## check format, modules, tree and code (ARGS go to golangci-lint)

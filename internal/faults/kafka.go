@@ -45,15 +45,15 @@ func OfBroker(gate *Gate, broker Broker) []Fault {
 	return []Fault{
 		{
 			Name: "kafka-away", Does: "Kafka breaks its connections and takes none, as a broker that died.",
-			Alert: "KafkaDown", Within: time.Minute, Run: gate.hold(mode{away: true}),
+			Alert: "KafkaDown", Within: time.Minute, Follows: []string{"OrdersAvailabilityBurn"}, Run: gate.hold(mode{away: true}),
 		},
 		{
 			Name: "kafka-frozen", Does: "Kafka accepts connections and answers nothing.",
-			Alert: "KafkaDown", Within: time.Minute, Run: gate.hold(mode{frozen: true}),
+			Alert: "KafkaDown", Within: time.Minute, Follows: []string{"OrdersAvailabilityBurn"}, Run: gate.hold(mode{frozen: true}),
 		},
 		{
 			Name: "kafka-slow", Does: "Kafka gives each of its answers a second later.",
-			Alert: "ConsumerFallingBehind", Within: 5 * time.Minute, Follows: []string{"OrdersNotDecided", "OrdersUnseen", "ConsumerStalled"},
+			Alert: "ConsumerFallingBehind", Within: 5 * time.Minute, Follows: []string{"OrdersNotDecided", "OrdersFreshnessBurn", "OrdersUnseen", "ConsumerStalled"},
 			Run: gate.hold(mode{delay: slowAnswers}),
 		},
 		{
@@ -82,7 +82,7 @@ func OfStrangers(cluster kafka.Config) []Fault {
 		},
 		{
 			Name: "transaction-open", Does: "Somebody leaves a transaction open on a partition of " + banking.TopicOrdersCreated + ".",
-			Alert: "TransactionStuck", Within: 2 * time.Minute, Follows: []string{"OrdersNotDecided"}, Run: with(openTransaction),
+			Alert: "TransactionStuck", Within: 2 * time.Minute, Follows: []string{"OrdersNotDecided", "OrdersFreshnessBurn"}, Run: with(openTransaction),
 		},
 		{
 			Name: "stranger-in-group", Does: "A foreign member joins analyseur's consumer group and does nothing with its partitions.",

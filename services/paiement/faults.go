@@ -103,17 +103,17 @@ func (a *Adjustable) Faults() []faults.Fault {
 	return []faults.Fault{
 		{
 			Name: "authoriser-hangs", Does: "The authoriser does not answer: paiement waits in its handler for ever.",
-			Alert: "ConsumerStalled", Within: 2 * time.Minute, Follows: []string{"OrdersNotDecided"},
+			Alert: "ConsumerStalled", Within: 2 * time.Minute, Follows: []string{"OrdersNotDecided", "OrdersFreshnessBurn"},
 			Run: a.hold(func(s *Simulation) { s.Latency = forEver }),
 		},
 		{
 			Name: "authoriser-slow", Does: "The authoriser takes 40 seconds for each payment.",
-			Alert: "ConsumerFallingBehind", Within: 5 * time.Minute, Follows: []string{"OrdersNotDecided"},
+			Alert: "OrdersNotDecided", Within: 90 * time.Second, Follows: []string{"ConsumerStalled", "OrdersFreshnessBurn"},
 			Run: a.hold(func(s *Simulation) { s.Latency = slow }),
 		},
 		{
 			Name: "authoriser-down", Does: "The authoriser fails each time that it is asked.",
-			Alert: "PaymentsFailing", Within: 4 * time.Minute, Leaves: "the dead letters, until `vigie dlq replay --reason authoriser`",
+			Alert: "PaymentsFailing", Within: 4 * time.Minute, Follows: []string{"OrdersCoverageBurn"}, Leaves: "the dead letters, until `vigie dlq replay --reason authoriser`",
 			Run: a.hold(func(s *Simulation) { s.ErrorRate = 1 }),
 		},
 		{

@@ -34,16 +34,26 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
-const (
+// pace is how long a row takes.
+type pace struct {
 	// warmUp is how much load there is before anything is broken: most rules compare
 	// with the minutes before.
-	warmUp = 75 * time.Second
+	warmUp time.Duration
 	// aftermath is how long what else fires is watched for: while the fault goes on
 	// after its alert, and after all is well again.
-	aftermath = 60 * time.Second
-	// patience bounds a hang, beside a row's own time.
-	patience = 8 * time.Minute
-)
+	aftermath time.Duration
+}
+
+// paceOf is the usual one, or one that looks less long, for continuous integration.
+func paceOf() pace {
+	if os.Getenv("FAULTS_QUICK") != "" {
+		return pace{30 * time.Second, 20 * time.Second}
+	}
+	return pace{75 * time.Second, 60 * time.Second}
+}
+
+// patience bounds a hang, beside a row's own time.
+const patience = 8 * time.Minute
 
 // Every fault fires its alert within its time, the alert resolves after the fault has
 // ended, no other page fires, and what is no fault fires none.
@@ -125,9 +135,9 @@ func (r result) String() string {
 // run does a row on a system of its own.
 func (r row) run(t *testing.T, binary string) result {
 	t.Helper()
-	w := r.world(t, binary)
+	w, pace := r.world(t, binary), paceOf()
 	seen := watch(t, w)
-	pause(t, warmUp)
+	pause(t, pace.warmUp)
 	seen.await(t, patience, "all is well", func(s *state) bool { return len(s.pages) == 0 && s.page == "well" })
 	seen.forget()
 	began := time.Now()
@@ -139,7 +149,7 @@ func (r row) run(t *testing.T, binary string) result {
 	if r.alert != "" {
 		seen.await(t, r.within+patience, r.alert+" fires", func(s *state) bool { return s.firing[r.alert] })
 		found.fired = time.Since(began)
-		pause(t, aftermath)
+		pause(t, pace.aftermath)
 	} else {
 		pause(t, r.within)
 	}
@@ -151,7 +161,7 @@ func (r row) run(t *testing.T, binary string) result {
 		seen.await(t, patience, r.alert+" resolves", func(s *state) bool { return !s.firing[r.alert] })
 		found.resolved = time.Since(ended)
 	}
-	pause(t, aftermath)
+	pause(t, pace.aftermath)
 	found.pages, found.tickets = seen.others(r.alert)
 	found.page = seen.said(began)
 	r.judge(t, found, seen)

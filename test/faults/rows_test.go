@@ -70,7 +70,7 @@ func switches() (all []row) {
 // processes are what happens to processes.
 func processes() (all []row) {
 	for _, name := range append(system.Services(), sentinelle.Name) {
-		follows := []string{"OrdersNotDecided"}
+		follows := []string{"OrdersNotDecided", "OrdersFreshnessBurn"}
 		all = append(all,
 			row{
 				name: name + "-killed", does: name + " is killed.", alert: "ServiceDown", within: time.Minute, follows: follows, world: inMany,
@@ -90,14 +90,14 @@ func processes() (all []row) {
 	}
 	return append(all,
 		row{
-			name: "broker-killed", does: "The broker's process is killed.", alert: "KafkaDown", within: time.Minute, world: inMany,
+			name: "broker-killed", does: "The broker's process is killed.", alert: "KafkaDown", within: time.Minute, follows: []string{"OrdersAvailabilityBurn"}, world: inMany,
 			begin: func(_ context.Context, w *world) (func(context.Context) error, error) {
 				w.broker.Kill()
 				return w.broker.Restart, nil
 			},
 		},
 		row{
-			name: "broker-frozen", does: "The broker's process is stopped by SIGSTOP.", alert: "KafkaDown", within: time.Minute, world: inMany,
+			name: "broker-frozen", does: "The broker's process is stopped by SIGSTOP.", alert: "KafkaDown", within: time.Minute, follows: []string{"OrdersAvailabilityBurn"}, world: inMany,
 			begin: func(_ context.Context, w *world) (func(context.Context) error, error) {
 				p := w.broker.Process()
 				return func(context.Context) error { return p.Thaw() }, p.Freeze()

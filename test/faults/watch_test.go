@@ -28,13 +28,16 @@ const (
 	look = time.Second
 	// groupWait is how long Alertmanager waits before it calls somebody.
 	groupWait = 5 * time.Second
+	// muchLater is how many looks the page may be behind.
+	muchLater = 5
+	noAnswer  = "no answer"
 )
 
 // state is what was seen at one moment.
 type state struct {
 	firing map[string]bool      // by the alert's name
 	pages  map[string]time.Time // that would call somebody, with their labels, and since when
-	page   string               // the page's state, "" where it does not answer
+	page   string               // the page's state, or that it does not answer
 }
 
 // said is something that the page said, and when.
@@ -54,7 +57,8 @@ type watcher struct {
 	called  map[string]bool // pages that were sent
 	tickets map[string]bool
 	words   []said
-	isGreen bool // the page said that all is well while a page had been sent for a while
+	greens  int  // looks in a row in which the page said that all is well while a page had been sent for a while
+	isGreen bool // there were several
 	changed chan struct{}
 }
 
@@ -119,6 +123,7 @@ func (w *watcher) look(ctx context.Context, client *promapi.Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := state{firing: firing, pages: map[string]time.Time{}, page: page}
+	green := false
 	for _, a := range all {
 		name := short(a)
 		switch {
@@ -132,11 +137,16 @@ func (w *watcher) look(ctx context.Context, client *promapi.Client) {
 			now.pages[name] = since
 			if time.Since(since) >= groupWait {
 				w.called[name] = true
-				w.isGreen = w.isGreen || page == "well" && time.Since(since) > 3*groupWait
+				green = green || page == "well" && time.Since(since) > 3*groupWait
 			}
 		}
 	}
-	if n := len(w.words); page != "" && (n == 0 || w.words[n-1].state != page) {
+	w.greens++
+	if !green {
+		w.greens = 0
+	}
+	w.isGreen = w.isGreen || w.greens > muchLater
+	if n := len(w.words); n == 0 || w.words[n-1].state != page {
 		w.words = append(w.words, said{time.Now(), page, why})
 	}
 	w.now = now
@@ -189,15 +199,15 @@ func (w *watcher) askPage(ctx context.Context) (page, why string) {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.world.page+"/state", nil)
 	if err != nil {
-		return "", ""
+		return noAnswer, ""
 	}
 	response, err := w.world.client.Do(request)
 	if err != nil {
-		return "", ""
+		return noAnswer, ""
 	}
 	defer func() { _ = response.Body.Close() }()
 	if json.NewDecoder(response.Body).Decode(&answer) != nil {
-		return "", ""
+		return noAnswer, ""
 	}
 	return answer.Verdict.State, strings.Join(answer.Verdict.Reasons[:min(1, len(answer.Verdict.Reasons))], "")
 }
