@@ -20,6 +20,8 @@ import (
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/journeys"
+	"github.com/vigie-dev/vigie/internal/probe"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -57,6 +59,9 @@ type Run struct {
 	Around   service.Surroundings // of a service outside the bank; for others empty
 	// Authoriser is one that faults change; nil for one that nobody can.
 	Authoriser *paiement.Adjustable
+	// Probe is a credential that services of one process share, by which those outside place
+	// orders that are none; none where they are not started together.
+	Probe secret.Value
 	// OpenAudit connects a service outside the bank to what it audits, and returns
 	// what ends that.
 	OpenAudit func(context.Context) (audit.Config, func() error, error)
@@ -126,17 +131,28 @@ func withoutFlags(start func(context.Context, service.Settings) (*service.Servic
 	return func(ctx context.Context, run Run) (*service.Service, error) { return start(ctx, run.Settings) }
 }
 
-const ackTimeout = "commande-ack-timeout"
+const (
+	ackTimeout = "commande-ack-timeout"
+	takesProbe = "commande-probe-token-file"
+)
 
 func commandeFlags() []cli.Flag {
-	return []cli.Flag{&duration.Flag{
-		Name: ackTimeout, Sources: cli.EnvVars("COMMANDE_ACK_TIMEOUT"), Value: commande.DefaultAckTimeout, Category: commande.Name,
-		Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
-	}}
+	return []cli.Flag{
+		&duration.Flag{
+			Name: ackTimeout, Sources: cli.EnvVars("COMMANDE_ACK_TIMEOUT"), Value: commande.DefaultAckTimeout, Category: commande.Name,
+			Usage: "how long an order waits for Kafka's acknowledgement before it is answered with 503",
+		},
+		&cli.StringFlag{
+			Name: takesProbe, Sources: cli.EnvVars("COMMANDE_PROBE_TOKEN_FILE"), Category: commande.Name,
+			Usage: "`FILE` with the token by which sentinelle places its probes; read again when it changes (default: one that `vigie up` makes; else there are no probes)",
+		},
+	}
 }
 
 func startCommande(ctx context.Context, run Run) (*service.Service, error) {
-	return commande.Start(ctx, run.Settings, commande.Config{AckTimeout: run.Flags.Duration(ackTimeout)})
+	return commande.Start(ctx, run.Settings, commande.Config{
+		AckTimeout: run.Flags.Duration(ackTimeout), Probe: run.Probe, ProbeFile: run.Flags.String(takesProbe),
+	})
 }
 
 const (
@@ -209,6 +225,8 @@ const (
 	auditTempDir    = "sentinelle-audit-temp-dir"
 	hasBank         = "sentinelle-bank"
 	objective       = "sentinelle-objective"
+	probeInterval   = "sentinelle-probe-interval"
+	probeToken      = "sentinelle-probe-token-file"
 )
 
 func sentinelleFlags() []cli.Flag {
@@ -246,7 +264,7 @@ func sentinelleFlags() []cli.Flag {
 			Name: objective, Sources: cli.EnvVars("SENTINELLE_OBJECTIVE"), Value: journeys.DefaultObjective, Category: sentinelle.Name,
 			Usage: "within what time an order is to be decided and visible", Validator: longerThanItTakes,
 		},
-	}, auditFlags()...)
+	}, append(auditFlags(), probeFlags()...)...)
 }
 
 // auditFlags say how sentinelle audits the bank.
@@ -263,6 +281,20 @@ func auditFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: auditTempDir, Sources: cli.EnvVars("SENTINELLE_AUDIT_TEMP_DIR"), Category: sentinelle.Name,
 			Usage: "`FOLDER` for the audit's temporary files, about 600 bytes for each order (default: the system's)",
+		},
+	}
+}
+
+// probeFlags say how sentinelle probes the bank.
+func probeFlags() []cli.Flag {
+	return []cli.Flag{
+		&duration.Flag{
+			Name: probeInterval, Sources: cli.EnvVars("SENTINELLE_PROBE_INTERVAL"), Value: probe.DefaultInterval, Category: sentinelle.Name,
+			Usage: "how often to place a probe in each partition: an order that is none, to see whether the way is open; 0 for never",
+		},
+		&cli.StringFlag{
+			Name: probeToken, Sources: cli.EnvVars("SENTINELLE_PROBE_TOKEN_FILE"), Category: sentinelle.Name,
+			Usage: "`FILE` with commande's token for probes; read again when it changes (default: one that `vigie up` makes; else nothing is probed)",
 		},
 	}
 }
@@ -288,6 +320,7 @@ func startSentinelle(ctx context.Context, run Run) (*service.Service, error) {
 			Open: run.OpenAudit,
 		},
 		Journeys: sentinelle.Journeys{Bank: sentinelle.Bank(run.Flags.String(hasBank)), Objective: run.Flags.Duration(objective)},
+		Probe:    sentinelle.Probe{Interval: run.Flags.Duration(probeInterval), Token: run.Probe, TokenFile: run.Flags.String(probeToken)},
 	})
 }
 

@@ -212,8 +212,11 @@ func (d decoder) digestOf(texts []string) uint64 {
 }
 
 // decode reads one record of the log: a fact about the order of that id. What
-// cannot be read is a fact too.
+// cannot be read is a fact too; of a probe there is none.
 func (d decoder) decode(r record.Record) (orderID string, _ fact) {
+	if banking.IsProbe(string(r.Key)) {
+		return "", nil
+	}
 	if r.Topic == banking.TopicOrdersDLQ || r.Topic == banking.TopicPaymentsDLQ {
 		return d.decodeLetter(r)
 	}

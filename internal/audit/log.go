@@ -44,6 +44,8 @@ func (l *log) add(r record.Record) error {
 	id, f := l.decode(r)
 	seen := l.extents.take(r)
 	switch f := f.(type) {
+	case nil:
+		return nil
 	case *creation:
 		f.seen = seen
 		return put(l.orders, orderKey(id), f)

@@ -9,6 +9,6 @@
 //
 // money.go says what an amount is, order.go what a client may order, event.go
 // which events there are and how they are named, codec.go how they are written,
-// fields.go how foreign JSON is read, topics.go where events go, and status.go
-// which status of an order follows from them.
+// fields.go how foreign JSON is read, topics.go where events go, status.go which
+// status of an order follows from them, and probe.go which orders are none.
 package banking

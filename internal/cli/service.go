@@ -16,6 +16,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/profiling"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/paiement"
@@ -55,7 +56,7 @@ func serviceCommand(s services.Service, registry services.Registry) *cli.Command
 			if err != nil {
 				return err
 			}
-			running, err := startService(ctx, c, s, addresses, around, nil)
+			running, err := startService(ctx, c, s, addresses, around, nil, secret.Value{})
 			if err != nil {
 				return unlessStopped(ctx, err)
 			}
@@ -80,9 +81,11 @@ func ownFlags(registry ...services.Service) []cli.Flag {
 }
 
 // startService starts a service as a command's flags say, paiement with an
-// authoriser that faults change where there is one.
+// authoriser that faults change where there is one. The services of one process share the
+// probe's credential.
 func startService(
 	ctx context.Context, c *cli.Command, s services.Service, brokers []string, around service.Surroundings, authoriser *paiement.Adjustable,
+	probe secret.Value,
 ) (*service.Service, error) {
 	settings, err := settings(c, s, brokers)
 	if err != nil {
@@ -92,7 +95,7 @@ func startService(
 	if keeper, ok := around.Traces.(telemetry.Keeper); ok && !s.Outside {
 		settings.Keeper = keeper
 	}
-	run := services.Run{Settings: settings, Flags: c, Around: around, Authoriser: authoriser}
+	run := services.Run{Settings: settings, Flags: c, Around: around, Authoriser: authoriser, Probe: probe}
 	if s.Outside {
 		if run.OpenAudit, err = auditOpener(c, brokers, around.Within); err != nil {
 			return nil, err

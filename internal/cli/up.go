@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
 	"github.com/vigie-dev/vigie/monitoring"
@@ -67,7 +69,7 @@ func portBaseFlag() cli.Flag {
 func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
 	// The services share one writer: their lines must not mix.
 	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
-	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, around: service.Surroundings{
+	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, probe: secret.Of(rand.Text()), around: service.Surroundings{
 		Traces: traces.NewRecent(traces.Limits{}), Within: true,
 	}}
 	ctx, p.cancel = context.WithCancel(ctx)
@@ -97,6 +99,7 @@ type parts struct {
 	services   map[string]*service.Service // by name
 	prometheus *prometheus.Server          // nil: none of our own
 	around     service.Surroundings        // of those that look on
+	probe      secret.Value                // by which they place probes
 }
 
 // start starts the parts in the order in which they need each other. An error,
@@ -254,7 +257,7 @@ func (p *parts) startServices(ctx context.Context, registry services.Registry) e
 	var group errgroup.Group
 	for i, s := range registry {
 		group.Go(func() (err error) {
-			started[i], err = startService(ctx, p.c, s, p.brokers, p.around, p.authoriser)
+			started[i], err = startService(ctx, p.c, s, p.brokers, p.around, p.authoriser, p.probe)
 			return err
 		})
 	}

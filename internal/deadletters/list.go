@@ -240,7 +240,7 @@ func (l *listing) result() Listing {
 func Topics() []string { return []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} }
 
 // Filter chooses letters. What is set must all apply; the zero value chooses
-// every letter.
+// every letter. Those of probes are chosen by their id or order alone.
 type Filter struct {
 	IDs []record.Place
 	// Topic is a dead-letter topic or one that letters come from.
@@ -293,6 +293,9 @@ func (m matcher) matches(l Letter) bool {
 		if _, ok := m.ids[l.ID]; !ok {
 			return false
 		}
+	}
+	if banking.IsProbe(l.Key) && m.ids == nil && m.Order == "" {
+		return false // nobody waits for it
 	}
 	return is(m.Group, l.Group) && is(m.Reason, l.Reason) && is(m.Order, l.Key) &&
 		(is(m.Topic, l.ID.Topic) || m.Topic == l.Origin.Topic) &&

@@ -62,6 +62,9 @@ type Config struct {
 	Telemetry *telemetry.Telemetry
 	Clocks    storage.Clocks // nil for the system's
 	Log       *slog.Logger
+	// Probed is told of each decision on a probe that is read, perhaps more than once: a probe
+	// is no order, and followed by nobody here. It may be nil.
+	Probed func(orderID string)
 }
 
 // Ledger follows the orders. Its methods are safe for concurrent use, but for [Ledger.Run],
@@ -86,6 +89,9 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if cfg.Clocks == nil {
 		cfg.Clocks = storage.SystemClocks()
 	}
+	if cfg.Probed == nil {
+		cfg.Probed = func(string) {}
+	}
 	instruments := cfg.Telemetry.Instruments()
 	decision, err := instruments.Float64Histogram(DecisionSeconds)
 	if err != nil {
@@ -99,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		objective: micros(cmp.Or(cfg.Objective, DefaultObjective).Microseconds()), store: store{cfg.Store}, watch: newWatch(cfg.Clocks), log: cfg.Log,
 		visible: visible, wake: make(chan struct{}, 1), hollow: map[kafka.Span]bool{},
 	}
-	l.handler = &follower{store: l.store, watch: l.watch, decision: decision, woken: l.woken}
+	l.handler = &follower{store: l.store, watch: l.watch, decision: decision, woken: l.woken, probed: cfg.Probed}
 	l.figures.since = l.watch.now()
 	if err := l.count(ctx, 0); err != nil {
 		return nil, err

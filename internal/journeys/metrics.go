@@ -136,19 +136,37 @@ func (l *Ledger) count(ctx context.Context, seen micros) error {
 	return nil
 }
 
-// observe gives a scrape what was last found. What was counted stays true while nothing can be seen; what waits is then not known.
-func (l *Ledger) observe(_ context.Context, o telemetry.Observation) error {
+// Report is what a ledger says at one moment.
+type Report struct {
+	// Outcomes are the orders that were counted.
+	Outcomes map[Outcome]int64 `json:"outcomes"`
+	// UnseenSeconds is the age of the moment up to which everything was seen. Known says whether that
+	// is recent enough to tell what waits; where it is not, the rest is zero.
+	UnseenSeconds float64 `json:"unseenSeconds"`
+	Known         bool    `json:"known"`
+	// Waiting are orders, and Letters what was set aside; each with the age of the oldest.
+	Waiting              int64   `json:"waiting"`
+	OldestWaitingSeconds float64 `json:"oldestWaitingSeconds"`
+	Letters              int64   `json:"letters"`
+	OldestLetterSeconds  float64 `json:"oldestLetterSeconds"`
+
+	letters map[letterKind]waitingLetters
+}
+
+// Report says what was last found. What was counted stays true while nothing can be seen; what
+// waits is then not known.
+func (l *Ledger) Report() Report {
 	l.mu.Lock()
 	f := l.figures
 	l.mu.Unlock()
 	now := l.watch.now()
-	for _, outcome := range Outcomes() {
-		o.Counter(JourneysTotal, f.outcomes[outcome], metric.WithAttributes(attribute.String("outcome", string(outcome))))
-	}
 	unseen := now - max(f.seen, f.since)
-	o.Gauge(Unseen, unseen.seconds())
-	if f.seen == 0 || unseen > blindAfter {
-		return nil
+	r := Report{Outcomes: map[Outcome]int64{}, UnseenSeconds: unseen.seconds(), Known: f.seen != 0 && unseen <= blindAfter}
+	for _, outcome := range Outcomes() {
+		r.Outcomes[outcome] = f.outcomes[outcome]
+	}
+	if !r.Known {
+		return r
 	}
 	age := func(since micros) float64 {
 		if since == 0 {
@@ -156,18 +174,35 @@ func (l *Ledger) observe(_ context.Context, o telemetry.Observation) error {
 		}
 		return max(0, now-since).seconds()
 	}
-	o.Gauge(OrdersWaiting, float64(f.waiting))
-	o.Gauge(OrdersOldestWaiting, age(f.oldest))
 	var first micros
-	for _, topic := range []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} {
-		for _, reason := range append(slices.Clone(delivery.Reasons()), "other") {
-			w := f.letters[letterKind{topic, reason}]
-			o.Gauge(LettersWaiting, float64(w.count), metric.WithAttributes(attribute.String("topic", topic), attribute.String("reason", reason)))
-			if w.since != 0 && (first == 0 || w.since < first) {
-				first = w.since
-			}
+	for _, w := range f.letters {
+		r.Letters += w.count
+		if w.since != 0 && (first == 0 || w.since < first) {
+			first = w.since
 		}
 	}
-	o.Gauge(LettersOldest, age(first))
+	r.Waiting, r.OldestWaitingSeconds, r.OldestLetterSeconds, r.letters = f.waiting, age(f.oldest), age(first), f.letters
+	return r
+}
+
+// observe gives a scrape what was last found.
+func (l *Ledger) observe(_ context.Context, o telemetry.Observation) error {
+	r := l.Report()
+	for _, outcome := range Outcomes() {
+		o.Counter(JourneysTotal, r.Outcomes[outcome], metric.WithAttributes(attribute.String("outcome", string(outcome))))
+	}
+	o.Gauge(Unseen, r.UnseenSeconds)
+	if !r.Known {
+		return nil
+	}
+	o.Gauge(OrdersWaiting, float64(r.Waiting))
+	o.Gauge(OrdersOldestWaiting, r.OldestWaitingSeconds)
+	for _, topic := range []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} {
+		for _, reason := range append(slices.Clone(delivery.Reasons()), "other") {
+			w := r.letters[letterKind{topic, reason}]
+			o.Gauge(LettersWaiting, float64(w.count), metric.WithAttributes(attribute.String("topic", topic), attribute.String("reason", reason)))
+		}
+	}
+	o.Gauge(LettersOldest, r.OldestLetterSeconds)
 	return nil
 }

@@ -6,7 +6,7 @@
 // Its files: service.go has the steps of a start, in order, and so of a stop;
 // store.go opens and watches a service's storage, prune.go removes what is old
 // from it; consume.go runs its consumer, and watches for partitions that no
-// instance reads; join.go is how one from outside the bank consumes; settings.go has what can be set.
+// instance reads; join.go is how one from outside the bank consumes; token.go reads tokens of its own; settings.go has what can be set.
 package service
 
 import (

@@ -25,11 +25,14 @@ func (c *counter) Load(ctx context.Context, batch []record.Record) (counted, err
 	return c.store.Counted(ctx, record.Keys(batch))
 }
 
-// Handle reads a decided payment.
+// Handle reads a decided payment. That of a probe is none, and changes nothing.
 func (c *counter) Handle(_ context.Context, known counted, r record.Record) (Transaction, []record.Message, error) {
 	event, err := delivery.Decode(r)
 	if err != nil {
 		return Transaction{}, nil, err
+	}
+	if banking.IsProbe(event.Order()) {
+		return Transaction{}, nil, nil // no payment
 	}
 	tx := Transaction{EventID: event.ID(), OrderID: event.Order(), ProcessedAt: event.Time()}
 	switch e := event.(type) {
@@ -50,9 +53,11 @@ func (c *counter) Handle(_ context.Context, known counted, r record.Record) (Tra
 
 // Store stores the transactions and adds them to the sums.
 func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.Decided[Transaction]) error {
-	transactions := make([]Transaction, len(decided))
-	for i, d := range decided {
-		transactions[i] = d.Change
+	var transactions []Transaction
+	for _, d := range decided {
+		if d.Change.OrderID != "" {
+			transactions = append(transactions, d.Change)
+		}
 	}
 	return c.store.Add(ctx, tx, transactions)
 }
@@ -60,6 +65,8 @@ func (c *counter) Store(ctx context.Context, tx *storage.Tx, decided []delivery.
 // Stored logs what has been counted.
 func (c *counter) Stored(decided []delivery.Decided[Transaction]) {
 	for _, d := range decided {
-		c.log.DebugContext(d.Context, "payment counted", "order_id", d.Change.OrderID, "status", d.Change.Status)
+		if d.Change.OrderID != "" {
+			c.log.DebugContext(d.Context, "payment counted", "order_id", d.Change.OrderID, "status", d.Change.Status)
+		}
 	}
 }

@@ -91,3 +91,13 @@ func TestRecordsThatDoNotCount(t *testing.T) {
 		})
 	}
 }
+
+func TestAProbeIsNoPayment(t *testing.T) {
+	probe := authorizedEvent()
+	probe.OrderID = banking.NewProbeID(1)
+	c := &counter{}
+	got, out, err := c.Handle(t.Context(), counted{}, recordOf(t, banking.TopicPaymentsAuthorized, probe, nil))
+	if err != nil || out != nil || got != (Transaction{}) {
+		t.Errorf("%+v, %v, %v", got, out, err)
+	}
+}

@@ -5,15 +5,18 @@
 //   - http.go takes orders: POST /orders.
 //   - store.go gives orders their ids, and remembers them by their
 //     idempotency keys; named.go has ids go on after those that the topics name.
+//   - probe.go makes probes of the orders that bring a credential: they are no orders.
 //   - desk.go has both without Kafka and HTTP around them.
 package commande
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -53,6 +56,10 @@ type Config struct {
 	// AckTimeout is how long an order waits for Kafka's acknowledgement
 	// before it is answered with 503. Default 5 s.
 	AckTimeout time.Duration
+	// Probe is the credential by which an order is a probe; ProbeFile names a file with it,
+	// which is read again when it changes. With neither there are no probes.
+	Probe     secret.Value
+	ProbeFile string
 }
 
 // DefaultAckTimeout is how long an order may wait for Kafka's acknowledgement
@@ -78,7 +85,7 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 }
 
 func wire(ctx context.Context, b *service.Base, cfg Config) error {
-	known, err := openStore(ctx, b, cfg.AckTimeout)
+	known, numbers, err := openStore(ctx, b, cfg.AckTimeout)
 	if err != nil {
 		return err
 	}
@@ -88,7 +95,21 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	}
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
 	b.Ready.Add("writes to kafka", publisher.Check)
+	credential, err := b.OpenToken("the probe's credential", cfg.Probe, cfg.ProbeFile)
+	if err != nil {
+		return err
+	}
 	return serveOrders(ctx, b, &orders{
-		keys: known, publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
+		keys: known, probes: &probes{credential, numbers, func() (int32, error) { return partitionsOf(b.Control, banking.TopicOrdersCreated) }},
+		publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
 	})
+}
+
+// partitionsOf is how many partitions a topic has.
+func partitionsOf(client *kafka.Client, topic string) (int32, error) {
+	all, err := client.Partitions(topic)
+	if err != nil {
+		return 0, fmt.Errorf("look for the partitions of %s: %w", topic, err)
+	}
+	return int32(len(all)), nil //nolint:gosec // Kafka counts them so
 }

@@ -32,11 +32,12 @@ func OpenDesk(ctx context.Context, url string, topics kafka.Log, clocks storage.
 		return nil, err
 	}
 	silent := slog.New(slog.DiscardHandler)
-	if err := checkIDs(ctx, s, topics, silent); err != nil {
+	highest, err := checkIDs(ctx, s, topics, silent)
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	now := func() time.Time { return clocks().Wall }
-	known := &keys{store: s, ids: &ids{store: s}, log: silent, now: now, lease: DefaultAckTimeout + afterwards}
+	known := &keys{store: s, ids: &ids{store: s, highest: highest}, log: silent, now: now, lease: DefaultAckTimeout + afterwards}
 	return &Desk{store: s, keys: known, pruning: storage.Pruning{Store: s, Age: keptKeys, Newest: known.newest, Forget: forgetOldKeys}}, nil
 }
 
@@ -46,7 +47,7 @@ func (d *Desk) Place(
 	ctx context.Context, client, key string, request banking.OrderRequest, publish func(context.Context, banking.OrderCreated) error,
 ) (banking.OrderCreated, error) {
 	if key == "" {
-		event, err := d.keys.ids.draft(ctx, request, d.keys.now())
+		event, err := d.keys.draft(ctx, request)
 		if err != nil {
 			return event, fmt.Errorf("%w: %w", errUnpublished, err)
 		}

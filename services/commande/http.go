@@ -60,6 +60,7 @@ type publisher interface {
 // orders takes orders: POST /orders.
 type orders struct {
 	keys       *keys
+	probes     *probes // nil: there are none
 	publisher  publisher
 	instrument *otelkafka.Instrumentation
 	log        *slog.Logger
@@ -119,19 +120,30 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	known, isProbe := o.keys, o.probes.claimed(r)
+	if isProbe {
+		if known, err = o.probes.keysFor(r, known); err != nil {
+			refuse(w, err)
+			return
+		}
+		key = probeKey(key)
+	}
 	// A client that hangs up does not undo its order: the deadline is ours.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), o.ackTimeout)
 	defer cancel()
-	event, first, err := o.place(ctx, request, key)
+	event, first, err := o.place(ctx, known, request, key)
 	if err != nil {
 		o.fail(ctx, w, event, err)
 		return
 	}
-	if first {
+	switch {
+	case isProbe:
+		o.log.DebugContext(ctx, "probe taken", "order_id", event.OrderID)
+	case first:
 		o.total.Add(ctx, 1)
 		o.amounts.Record(ctx, event.Amount.Euros())
 		o.log.InfoContext(ctx, "order created", "order_id", event.OrderID)
-	} else {
+	default:
 		o.repeat(ctx, repeatReplayed)
 		w.Header().Set(headerReplayed, "true")
 		o.log.DebugContext(ctx, "answered from its key", "order_id", event.OrderID)
@@ -145,11 +157,13 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 // place returns without error when all in-sync replicas have the order, which
 // is first unless another request with its key had brought it there. An error
 // from before it was published is an [errUnpublished].
-func (o *orders) place(ctx context.Context, request banking.OrderRequest, key string) (event banking.OrderCreated, first bool, err error) {
+func (o *orders) place(
+	ctx context.Context, known *keys, request banking.OrderRequest, key string,
+) (event banking.OrderCreated, first bool, err error) {
 	if key != "" {
-		return o.keys.place(ctx, key, request, o.publish)
+		return known.place(ctx, key, request, o.publish)
 	}
-	event, err = o.keys.ids.draft(ctx, request, o.keys.now())
+	event, err = known.draft(ctx, request)
 	if err != nil {
 		return event, false, fmt.Errorf("%w: %w", errUnpublished, err)
 	}
@@ -206,6 +220,10 @@ func (o *orders) fail(ctx context.Context, w http.ResponseWriter, event banking.
 		})
 		return
 	}
+	if errors.Is(err, errPartition) {
+		refuse(w, errPartition)
+		return
+	}
 	if errors.Is(err, kafka.ErrTooLarge) {
 		o.log.ErrorContext(ctx, "order larger than its topic takes", "order_id", event.OrderID, "error", err)
 		httpapi.WriteProblem(w, httpapi.Problem{
@@ -241,6 +259,9 @@ func refuse(w http.ResponseWriter, err error) {
 	p := httpapi.Problem{Type: httpapi.InvalidRequest, Detail: "The body could not be read."}
 	if errors.Is(err, errKey) {
 		p.Detail = fmt.Sprintf("The header %s is to be one key of 1 to %d printable ASCII characters, in quotes or without.", headerKey, maxKey)
+	}
+	if errors.Is(err, errPartition) {
+		p.Detail = "The header " + banking.HeaderProbePartition + " is to be a partition of " + banking.TopicOrdersCreated + "."
 	}
 	if f, ok := errors.AsType[*banking.FieldError](err); ok {
 		p.Detail, p.Field, p.Problem, p.Accepted = f.Error(), f.Field, f.Problem, f.Accepted

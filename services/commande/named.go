@@ -27,6 +27,8 @@ const (
 	// margin is how far ids go on beyond what can be told, where records that
 	// named some have been deleted and the storage does not know them either.
 	margin = 1_000_000
+	// unknown stands for a highest id where some have been given that no record names.
+	unknown = -1
 	// unpublished is how many orders may have taken ids and not come to the log.
 	unpublished = 1000
 )
@@ -40,6 +42,7 @@ const (
 // named is what the topics say about the ids that have been given.
 type named struct {
 	highest   int64 // the highest number that a record names, 0 for none
+	told      bool  // a record says what it was: it names an order, or is a probe's
 	published int64 // how many records orders.created has had
 	cut       bool  // some of these have been deleted
 	foreign   int   // records that name a number which cannot have been given
@@ -78,7 +81,7 @@ func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
 		whole = whole && latest[i].Start == span.Start
 	}
 	found, err := n.scan(ctx, log, latest)
-	if err == nil && found.highest == 0 && !whole {
+	if err == nil && !found.told && !whole {
 		found, err = n.scan(ctx, log, all)
 	}
 	if err != nil {
@@ -100,20 +103,19 @@ func (n named) scan(ctx context.Context, log kafka.Log, spans []kafka.Span) (nam
 		if number > n.plausible() {
 			n.foreign++
 		} else {
-			n.highest = max(n.highest, number)
+			n.highest, n.told = max(n.highest, number), true
 		}
 		return nil
 	})
 	return n, err
 }
 
-// number returns the number in the id of the order that a record is about. Only
-// real events, letters and markers count: anybody may put a record with any key
+// number returns the number in the id of the order that a record is about, and of a probe
+// the one that its id names. Only real events, letters and markers count: anybody may put a record with any key
 // on a topic.
 func number(r record.Record) (int64, bool) {
-	text, ok := strings.CutPrefix(string(r.Key), "order-")
-	n, err := strconv.ParseInt(text, 10, 64)
-	if !ok || err != nil {
+	n, ok := numberIn(string(r.Key))
+	if !ok {
 		return 0, false
 	}
 	if _, err := record.ParseMarker(r); err == nil {
@@ -122,19 +124,29 @@ func number(r record.Record) (int64, bool) {
 	if _, original, err := record.ParseOrigin(r); err == nil {
 		r = original
 	}
-	_, err = delivery.Decode(r)
+	_, err := delivery.Decode(r)
 	return n, err == nil
+}
+
+func numberIn(orderID string) (int64, bool) {
+	if n, ok := banking.NamedByProbe(orderID); ok {
+		return n, true
+	}
+	text, ok := strings.CutPrefix(orderID, "order-")
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, ok && err == nil
 }
 
 // checkIDs refuses to start with a storage that is older than the topics: a
 // copy that was restored, or an empty folder on a cluster that has had orders.
 //
 // The log is read first: other instances take ids meanwhile, and an id is
-// taken from storage before it comes to the log.
-func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *slog.Logger) error {
+// taken from storage before it comes to the log. It returns the highest that is
+// known to have been given, or unknown.
+func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *slog.Logger) (highest int64, err error) {
 	n, err := idsNamed(ctx, topics, tail)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if n.foreign > 0 {
 		log.WarnContext(ctx, "records name orders that cannot have been taken here; their numbers are left out",
@@ -142,17 +154,20 @@ func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *
 	}
 	var next int64
 	if err := store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
-		return fmt.Errorf("read order ids: %w", err)
+		return 0, fmt.Errorf("read order ids: %w", err)
 	}
 	switch {
 	case n.highest >= next:
-		return fmt.Errorf("%w: the topics have order-%d, the storage would give order-%d next", ErrIDsBehind, n.highest, next)
-	case n.cut && next <= 1:
-		return fmt.Errorf("%w: orders have been deleted from %s, and the storage knows of none", ErrIDsBehind, banking.TopicOrdersCreated)
+		return 0, fmt.Errorf("%w: the topics have order-%d, the storage would give order-%d next", ErrIDsBehind, n.highest, next)
+	case n.cut && next <= 1 && !n.told:
+		return 0, fmt.Errorf("%w: orders have been deleted from %s, and the storage knows of none", ErrIDsBehind, banking.TopicOrdersCreated)
 	case next > n.plausible():
-		return fmt.Errorf("%w: the storage would give order-%d next, which so many orders cannot have used up", ErrIDsBehind, next)
+		return 0, fmt.Errorf("%w: the storage would give order-%d next, which so many orders cannot have used up", ErrIDsBehind, next)
 	}
-	return nil
+	if n.highest == 0 && next > 1 {
+		return unknown, nil // some have been given
+	}
+	return n.highest, nil
 }
 
 // SkipIDs has the ids go on after every order that the topics name, and binds

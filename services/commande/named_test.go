@@ -66,6 +66,9 @@ func TestWhichNumbersRecordsName(t *testing.T) {
 		"the largest":         {orderMessage(t, "order-9223372036854775807"), math.MaxInt64},
 		"no number of ours":   {orderMessage(t, "order-9223372036854775808"), 0},
 		"another kind of id":  {orderMessage(t, "cart-12"), 0},
+		"a probe":             {orderMessage(t, banking.NewProbeID(41)), 41},
+		"a probe set aside":   {letterOf(orderMessage(t, banking.NewProbeID(41))), 41},
+		"one that knows none": {orderMessage(t, banking.NewProbeID(unknown)), 0},
 		"no order":            {with(order, func(m *record.Message) { m.Value = []byte("{}") }), 0},
 		"no order, set aside": {letterOf(with(order, func(m *record.Message) { m.Value = []byte("{}") })), 0},
 		"another's key":       {with(order, func(m *record.Message) { m.Key = []byte("order-99") }), 0},
@@ -245,6 +248,27 @@ func TestIDsGoOnWhenOrdersAndStorageAreLost(t *testing.T) {
 				t.Errorf("after a reset %q, %v; want %s", id, err, tt.want)
 			}
 		})
+	}
+}
+
+// Where the log has been cut and holds probes alone, the first order is the first: nobody
+// has to know that by heart. Where they name an order, ids go on after it.
+func TestProbesSayWhereIDsGoOn(t *testing.T) {
+	for highest, want := range map[int64]string{0: "order-1", 700: fmt.Sprint("order-", 701+margin)} {
+		c := openCity(t)
+		c.publish(t, orderMessage(t, "cart-1"), orderMessage(t, "cart-2"), orderMessage(t, "cart-3"))
+		c.cut(t)
+		c.publish(t, orderMessage(t, banking.NewProbeID(highest)))
+		id, err := c.order(t)
+		if refused := errors.Is(err, ErrIDsBehind); refused != (highest > 0) {
+			t.Fatalf("%d: %q, %v", highest, id, err)
+		} else if refused {
+			c.skip(t)
+			id, err = c.order(t)
+		}
+		if err != nil || id != want {
+			t.Errorf("%d: %q, %v; want %s", highest, id, err, want)
+		}
 	}
 }
 

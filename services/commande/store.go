@@ -43,20 +43,21 @@ var errUnpublished = errors.New("the order was not published")
 
 // openStore checks the storage against the log and returns what gives orders
 // their ids, with and without a key.
-func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (*keys, error) {
-	if err := checkIDs(ctx, b.Store, kafka.Cluster{Config: b.Kafka, Client: b.Control}, b.Log); err != nil {
-		return nil, err
+func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (*keys, *ids, error) {
+	highest, err := checkIDs(ctx, b.Store, kafka.Cluster{Config: b.Kafka, Client: b.Control}, b.Log)
+	if err != nil {
+		return nil, nil, err
 	}
-	allocator := &ids{store: b.Store}
+	allocator := &ids{store: b.Store, highest: highest}
 	b.Stack.OnStop("order ids", allocator.release)
 	known := &keys{store: b.Store, ids: allocator, log: b.Log, now: time.Now}
 	if err := b.PruneAfter(keptKeys, known.newest, forgetOldKeys); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// A request has done with its key when its order has been waited for, and
 	// what became of it has been noted.
 	known.lease = ackTimeout + afterwards
-	return known, nil
+	return known, allocator, nil
 }
 
 // OpenStorage opens commande's storage for maintenance, while no instance of
@@ -97,6 +98,12 @@ type ids struct {
 
 	mu        sync.Mutex
 	next, end int64 // the rest of the block: next ≤ id < end
+	highest   int64 // that is known to have been given: here, or as the topics said at the start; or unknown
+}
+
+// identifier gives ids to orders.
+type identifier interface {
+	take(ctx context.Context) (string, error)
 }
 
 // take returns a new order id.
@@ -110,6 +117,7 @@ func (i *ids) take(ctx context.Context) (string, error) {
 	}
 	id := i.next
 	i.next++
+	i.highest = max(i.highest, id)
 	return "order-" + strconv.FormatInt(id, 10), nil
 }
 
@@ -124,13 +132,20 @@ func (i *ids) refill(ctx context.Context) error {
 	return nil
 }
 
+// known is the highest id that this instance knows to have been given.
+func (i *ids) known() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.highest
+}
+
 // draft gives an order its ids and its time.
-func (i *ids) draft(ctx context.Context, request banking.OrderRequest, at time.Time) (banking.OrderCreated, error) {
-	id, err := i.take(ctx)
+func (k *keys) draft(ctx context.Context, request banking.OrderRequest) (banking.OrderCreated, error) {
+	id, err := k.ids.take(ctx)
 	if err != nil {
 		return banking.OrderCreated{}, err
 	}
-	return newEvent(id, banking.NewEventID(), request, at.UTC().Truncate(time.Microsecond)), nil
+	return newEvent(id, banking.NewEventID(), request, k.now().UTC().Truncate(time.Microsecond)), nil
 }
 
 func newEvent(order, event string, request banking.OrderRequest, at time.Time) banking.OrderCreated {
@@ -187,11 +202,18 @@ const (
 // instance, it is the same event, which readers take once.
 type keys struct {
 	store *storage.Store
-	ids   *ids
+	ids   identifier
 	log   *slog.Logger
 	// lease is how long one request may be at it before another takes over.
 	lease time.Duration
 	now   func() time.Time
+}
+
+// with returns the same keys, whose orders get other ids.
+func (k *keys) with(ids identifier) *keys {
+	other := *k
+	other.ids = ids
+	return &other
 }
 
 // place places the order of a request with a key, and returns without error
@@ -241,7 +263,7 @@ func (k *keys) reserve(ctx context.Context, key string, request banking.OrderReq
 	err := k.find(k.store.QueryRow(ctx, findKey, key), request, digest, &r)
 	if storage.IsNotFound(err) {
 		// Not inside the transaction: ids come from a transaction of their own.
-		if r.event, err = k.ids.draft(ctx, request, k.now()); err != nil {
+		if r.event, err = k.draft(ctx, request); err != nil {
 			return r, err
 		}
 	} else if err != nil {

@@ -131,13 +131,15 @@ func placed(order banking.OrderCreated, r record.Record) time.Time {
 // purge is what a dead-letter topic's record ends, if anything.
 func (d *decider) purge(r record.Record) *LedgerRow {
 	order, event, ok := purgeOf(r)
-	if !ok {
+	if !ok || banking.IsProbe(order) {
 		return nil
 	}
 	return &LedgerRow{OrderID: order, EventID: event, Status: banking.StatusPurged, ProcessedAt: d.now()}
 }
 
-// decide has the authoriser decide an order that nothing is known of.
+// decide has the authoriser decide an order that nothing is known of. A probe leaves no
+// row in the ledger: no money moves, and were it decided again, it would be by the same
+// event and in the same way.
 func (d *decider) decide(ctx context.Context, order banking.OrderCreated) (*LedgerRow, []record.Message, error) {
 	verdict, err := d.authoriser.Authorise(ctx, order.OrderID, order.Amount)
 	if err != nil {
@@ -150,6 +152,9 @@ func (d *decider) decide(ctx context.Context, order banking.OrderCreated) (*Ledg
 	message, err := delivery.Encode(result, order.EventID)
 	if err != nil { // the order could be decoded, so it is the verdict that cannot be encoded
 		return nil, nil, delivery.Transient(delivery.ReasonAuthoriser, err)
+	}
+	if banking.IsProbe(order.OrderID) {
+		return nil, []record.Message{message}, nil
 	}
 	return &LedgerRow{
 		OrderID: order.OrderID, EventID: order.EventID, ResultEventID: result.ID(),

@@ -154,3 +154,31 @@ func TestAnAuthoriserThatAnswersNonsenseBlocksNothing(t *testing.T) {
 		}
 	}
 }
+
+// A probe is decided as an order is, and leaves nothing in the ledger; decided again it is decided
+// by the same event.
+func TestAProbeLeavesNothing(t *testing.T) {
+	probe := order("probe-7-A")
+	d := &decider{now: now, log: silent(), authoriser: verdicts(func(context.Context, string) (Verdict, error) {
+		return Verdict{Authorized: true, Code: "AUTH-1"}, nil
+	})}
+	var first []record.Message
+	for range 2 {
+		change, out, err := d.Handle(t.Context(), known{}, recordOf(t, probe, nil))
+		if err != nil || change != nil || len(out) != 1 || out[0].Topic != banking.TopicPaymentsAuthorized || string(out[0].Key) != probe.OrderID {
+			t.Fatalf("%+v, %v, %v", change, out, err)
+		}
+		if first == nil {
+			first = out
+		}
+		if diff := cmp.Diff(first, out); diff != "" {
+			t.Errorf("decided otherwise (-first +second):\n%s", diff)
+		}
+	}
+	d.Stored([]delivery.Decided[*LedgerRow]{{Context: t.Context()}}) // counts and logs nothing
+	marker := record.Marker{Letter: record.At(banking.TopicOrdersDLQ, 0, 3), Resolution: record.Purged, At: now(), EventID: "e"}
+	m := marker.Message([]byte(probe.OrderID))
+	if row := d.purge(record.Record{Place: record.At(m.Topic, 0, 4), Key: m.Key, Value: m.Value, Headers: m.Headers}); row != nil {
+		t.Errorf("a purge adds %+v", row)
+	}
+}

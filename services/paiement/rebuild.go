@@ -337,7 +337,7 @@ func (r *rebuild) read(
 		r.progress.step()
 		missing.event(record)
 		e, ok := entryOf(record)
-		if !ok {
+		if !ok || banking.IsProbe(e.OrderID) {
 			return nil
 		}
 		if batch = append(batch, e); len(batch) < rebuildBatch {

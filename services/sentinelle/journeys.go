@@ -38,8 +38,9 @@ type Journeys struct {
 }
 
 // followJourneys follows the orders in the background, where there is a bank. Whatever fails in it
-// is tried again: sentinelle goes on without.
-func followJourneys(b *service.Base, cfg Config) {
+// is tried again: sentinelle goes on without. The prober, where there is one, is told of the
+// decisions on its probes.
+func followJourneys(b *service.Base, cfg Config, known *way) {
 	if cfg.Journeys.Bank == BankOff || !b.Stores() {
 		return
 	}
@@ -52,7 +53,7 @@ func followJourneys(b *service.Base, cfg Config) {
 			if err := awaitBank(ctx, b, cfg); err != nil {
 				return err
 			}
-			return keepLedger(ctx, b, cfg)
+			return keepLedger(ctx, b, cfg, known)
 		}))
 	})
 }
@@ -94,7 +95,7 @@ func awaitBank(ctx context.Context, b *service.Base, cfg Config) (err error) {
 
 // keepLedger keeps the ledger of orders until ctx ends. What it has counted is exported also
 // while Kafka is away.
-func keepLedger(ctx context.Context, b *service.Base, cfg Config) (err error) {
+func keepLedger(ctx context.Context, b *service.Base, cfg Config, known *way) (err error) {
 	own, err := b.Join()
 	if err != nil {
 		return err
@@ -103,13 +104,18 @@ func keepLedger(ctx context.Context, b *service.Base, cfg Config) (err error) {
 	if err := own.OpenStore(ctx, journeys.Migrations()); err != nil {
 		return err
 	}
-	ledger, err := journeys.Open(ctx, journeys.Config{
+	following := journeys.Config{
 		Objective: cfg.Journeys.Objective, Store: own.Store, Telemetry: own.Telemetry, Clocks: own.Clocks(), Log: own.Log,
-	})
+	}
+	if known.prober != nil {
+		following.Probed = known.prober.Saw
+	}
+	ledger, err := journeys.Open(ctx, following)
 	if err != nil {
 		return err
 	}
-	own.Stack.OnStop("journeys", func(context.Context) error { return ledger.Close() })
+	known.orders.Store(ledger)
+	own.Stack.OnStop("journeys", func(context.Context) error { known.orders.Store(nil); return ledger.Close() })
 	if err := own.Prune(ledger.Forget); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
@@ -240,7 +241,7 @@ func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	t.Helper()
 	s := &site{Recorder: telemetrytest.New(t, Name, append(Catalogue(), httpapi.Catalogue()...)), bank: b, now: noon()}
 	log := httpapi.LogRequestIDs(s.Logger())
-	asked := newPeers(nil, func() string { return "a-token" })
+	asked := newPeers(nil, func() secret.Value { return secret.Of("a-token") })
 	asked.client.Transport = b
 	var from prometheus
 	if around.PrometheusURL != "" {
@@ -259,7 +260,7 @@ func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	s.page = &page{
 		cluster: noCluster{},
 		around:  around, version: "1.2.3", lookout: look, peers: asked, graphs: &graphs{from: from, now: now},
-		followed: &followed{}, views: views, log: log, now: now,
+		followed: &followed{}, way: &way{}, views: views, log: log, now: now,
 	}
 	router := httpapi.NewRouter(httpapi.Config{Service: Name, Version: "1.2.3", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: log})
 	s.page.serve(router)

@@ -122,15 +122,15 @@ func (p *peers) place(ctx context.Context, around service.Surroundings, o placem
 		o.Key = rand.Text()
 	}
 	var answer struct{ OrderID string }
-	err = p.post(ctx, to.URL+"/orders", o.Key, map[string]any{"userId": o.User, "amount": amount, "items": items}, &answer)
+	err = p.post(ctx, to.URL+"/orders", o.Key, map[string]any{"userId": o.User, "amount": amount, "items": items}, &answer, nil)
 	if err != nil {
 		return "", fmt.Errorf("%s did not take the order: %w", taker, err)
 	}
 	return answer.OrderID, nil
 }
 
-// post sends JSON under a key, so that it may be sent again.
-func (p *peers) post(ctx context.Context, address, key string, document, into any) error {
+// post sends JSON under a key, so that it may be sent again, with further headers.
+func (p *peers) post(ctx context.Context, address, key string, document, into any, headers map[string]string) error {
 	body, err := json.Marshal(document)
 	if err != nil {
 		return fmt.Errorf("encode for %s: %w", address, err)
@@ -141,6 +141,9 @@ func (p *peers) post(ctx context.Context, address, key string, document, into an
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Idempotency-Key", `"`+key+`"`)
+	for name, value := range headers {
+		r.Header.Set(name, value)
+	}
 	return p.send(r, into)
 }
 

@@ -37,6 +37,7 @@ type page struct {
 	peers    *peers
 	graphs   *graphs
 	followed *followed
+	way      *way
 	views    map[string]*template.Template // by the page's name
 	log      *slog.Logger
 	now      func() time.Time
@@ -122,6 +123,7 @@ type overview struct {
 	Bank     bool
 	Cluster  *groups.Round // nil before the first round
 	Groups   groupsView
+	Way      WayThrough
 	Verdict  Verdict
 	Snapshot *Snapshot
 	Headline []Headline
@@ -141,7 +143,7 @@ type Headline struct{ Name, Value, Note string }
 // look makes the body of the first page, but for its graphs and its form.
 func (p *page) look(s *Snapshot) overview {
 	return overview{
-		Bank: hasBank(p.around), Cluster: p.cluster.Latest(), Groups: p.groupsView(fewGroups),
+		Bank: hasBank(p.around), Cluster: p.cluster.Latest(), Groups: p.groupsView(fewGroups), Way: p.way.look(),
 		Verdict: judge(s), Snapshot: s, Headline: headlines(s), Map: drawMap(p.around, s), Firing: s.Alarms.firing(),
 		Statuses: banking.OrderStatuses(), Left: p.around.LeftOut, Metrics: p.around.PrometheusURL,
 		Faults: p.faultsInForce(),
@@ -195,7 +197,7 @@ func (p *page) state(w http.ResponseWriter, r *http.Request) {
 	}
 	httpapi.WriteJSON(w, http.StatusOK, map[string]any{
 		"verdict": judge(s), "at": s.At, "services": orEmpty(s.Services), "flows": orEmpty(ways(p.around, s.Figures)), "firing": s.Alarms.firing(), "missing": missing, "demo": p.around.Demo,
-		"faults": orEmpty(p.faultsInForce()),
+		"faults": orEmpty(p.faultsInForce()), "way": p.way.look(),
 	})
 }
 
@@ -235,7 +237,7 @@ const maxViewers = 64
 // liveParts are the parts of pages that follow the bank, each a template of its
 // own name.
 func liveParts() []string {
-	return []string{"state", "headline", "map", "latest", "services", "alerts", "cluster", "groups", "objectives", "in-force"}
+	return []string{"state", "headline", "map", "latest", "way", "services", "alerts", "cluster", "groups", "objectives", "in-force"}
 }
 
 // rendered is a snapshot as the parts of pages, made once for all who look.

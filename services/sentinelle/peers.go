@@ -11,23 +11,20 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/internal/banking"
-	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 )
 
 const (
 	// maxAnswer bounds what is read of a service's answer, in bytes.
 	maxAnswer = 1 << 20
-	// tokenInterval is how old the token may be that the services are shown.
-	tokenInterval = 2 * time.Second
 	// idleTime is how long a connection is kept that nobody uses.
 	idleTime = 30 * time.Second
 )
@@ -50,12 +47,12 @@ func (*refusal) Unwrap() error   { return errRefused }
 // peers asks the services, with the token that they want.
 type peers struct {
 	client *http.Client
-	token  func() string
+	token  func() secret.Value
 }
 
 // openPeers makes a client of the services until sentinelle stops.
 func openPeers(b *service.Base, cfg Config) (*peers, error) {
-	token, err := openToken(b, cfg.TokenFile)
+	token, err := b.OpenToken("the token for the services", secret.Value{}, cfg.TokenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -64,27 +61,8 @@ func openPeers(b *service.Base, cfg Config) (*peers, error) {
 	return p, nil
 }
 
-// openToken reads the token from its file, and again when that changes.
-func openToken(b *service.Base, path string) (func() string, error) {
-	if path == "" {
-		return func() string { return "" }, nil
-	}
-	parsed, err := files.Open(func(contents [][]byte) (string, error) {
-		token := strings.TrimSpace(string(contents[0]))
-		if token == "" || strings.ContainsAny(token, " \t\r\n") {
-			return "", fmt.Errorf("%s: want one token", path)
-		}
-		return token, nil
-	}, path)
-	if err != nil {
-		return nil, fmt.Errorf("read the token for the services: %w", err)
-	}
-	b.Stack.Go("token", func(ctx context.Context) error { return parsed.Run(ctx, tokenInterval, b.Log) })
-	return parsed.Get, nil
-}
-
 // newPeers makes a client of the services. secured is [service.Surroundings.TLS].
-func newPeers(secured func() (*tls.Config, error), token func() string) *peers {
+func newPeers(secured func() (*tls.Config, error), token func() secret.Value) *peers {
 	dialer := &net.Dialer{Timeout: time.Second}
 	transport := &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 4, IdleConnTimeout: idleTime}
 	if secured != nil {
@@ -118,8 +96,8 @@ func (p *peers) send(r *http.Request, into any) error {
 	if span := trace.SpanFromContext(r.Context()); span.IsRecording() || span.SpanContext().IsRemote() || !span.SpanContext().IsSampled() {
 		propagation.TraceContext{}.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
 	}
-	if token := p.token(); token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
+	if token := p.token(); token.Present() {
+		r.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	response, err := p.client.Do(r) //nolint:gosec // the addresses are the operator's
 	if err != nil {

@@ -13,7 +13,8 @@
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
 //   - faults.go breaks things on purpose, where somebody may.
-//   - audit.go audits the bank on a schedule.
+//   - audit.go audits the bank on a schedule, and probe.go has internal/probe probe it.
+//   - way.go puts together what the probes and the journeys say.
 //   - groups.go says how the consumer groups fare, as a page and to programs.
 //   - page.go answers browsers and keeps their pages up to date; map.go and
 //     chart.go draw, words.go has the templates and what they write for people.
@@ -29,6 +30,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/journeys"
+	"github.com/vigie-dev/vigie/internal/probe"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
@@ -58,13 +60,15 @@ type Config struct {
 	Audit AuditConfig
 	// Journeys says which orders to follow, and how long they may take.
 	Journeys Journeys
+	// Probe says how the bank is probed.
+	Probe Probe
 }
 
 // Definition is sentinelle.
 func Definition(cfg Config) service.Definition {
 	return service.Definition{
 		Name: Name, Does: "watch consumer groups and the bank, and show them as a page", Address: "127.0.0.1:3005",
-		Catalogue: slices.Concat(Catalogue(), auditCatalogue(), groups.Catalogue(), journeys.Catalogue(), traces.Catalogue(), faults.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
+		Catalogue: slices.Concat(Catalogue(), auditCatalogue(), groups.Catalogue(), journeys.Catalogue(), probe.Catalogue(), traces.Catalogue(), faults.Catalogue()), OpenAPI: openAPI, Outside: true, Browsed: true,
 		Group: banking.GroupSentinelle, Consumes: banking.ReadBy(banking.GroupSentinelle),
 		Wire: func(_ context.Context, b *service.Base) error { return wire(b, cfg) },
 	}
@@ -101,6 +105,11 @@ func wire(b *service.Base, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	prober, err := startProbe(b, cfg, asked, watched)
+	if err != nil {
+		return err
+	}
+	ways := &way{prober: prober}
 	views, err := parseViews()
 	if err != nil {
 		return err
@@ -108,13 +117,13 @@ func wire(b *service.Base, cfg Config) error {
 	p := &page{
 		cluster: watched,
 		around:  cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, now: time.Now},
-		followed: &followed{}, views: views, log: b.Log, now: time.Now,
+		followed: &followed{}, way: ways, views: views, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
 	if err := measureFaults(b, cfg.Around.Faults); err != nil {
 		return err
 	}
-	followJourneys(b, cfg)
+	followJourneys(b, cfg, ways)
 	if !hasBank(cfg.Around) {
 		return nil
 	}

@@ -131,10 +131,10 @@ func parseViews() (map[string]*template.Template, error) {
 	functions := template.FuncMap{
 		"status": statusText, "event": eventText, "clock": clock, "day": day, "moment": moment, "stamp": stamp, "link": linkTo,
 		"nothing": func() string { return nothing }, "plain": func(text string) string { return strings.ReplaceAll(text, " ", "-") },
-		"add":    func(a, b int) int { return a + b },
+		"add":     func(a, b int) int { return a + b },
+		"seconds": secondsText, "outcomes": outcomesText,
 		"number": NumberText, "span": SpanText, "catchUp": CatchUpText, "segment": url.PathEscape,
-		"seconds": func(s float64) string { return shortDuration(time.Duration(s * float64(time.Second))) },
-		"part":    func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
+		"part": func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
 	}
 	version, err := assetVersion()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -17,16 +18,18 @@ import (
 const (
 	columns = `order_id, user_id, amount, items, status, authorization_code, rejection_reason,
 failure_reason, created_at, processed_at, listed_at, updated_at, events, revision`
-	selectOrder     = `SELECT ` + columns + ` FROM orders WHERE order_id = $1`
-	selectOrders    = `SELECT ` + columns + ` FROM orders WHERE order_id IN $rows`
-	selectHistories = `SELECT order_id, events FROM orders WHERE order_id IN $rows`
+	// These are about orders or about probes: see [table].
+	selectOrder     = `SELECT ` + columns + ` FROM $table WHERE order_id = $1`
+	selectOrders    = `SELECT ` + columns + ` FROM $table WHERE order_id IN $rows`
+	selectHistories = `SELECT order_id, events FROM $table WHERE order_id IN $rows`
 	// What another instance has written since it was read stays as it is.
-	upsertOrders = `INSERT INTO orders (` + columns + `) VALUES $rows
+	upsertOrders = `INSERT INTO $table (` + columns + `) VALUES $rows
 ON CONFLICT (order_id) DO UPDATE SET user_id = excluded.user_id, amount = excluded.amount, items = excluded.items,
 status = excluded.status, authorization_code = excluded.authorization_code, rejection_reason = excluded.rejection_reason,
 failure_reason = excluded.failure_reason, created_at = excluded.created_at, processed_at = excluded.processed_at,
 listed_at = excluded.listed_at, updated_at = excluded.updated_at, events = excluded.events, revision = excluded.revision
-WHERE orders.revision = excluded.revision - 1`
+WHERE $table.revision = excluded.revision - 1`
+	deleteProbes = `DELETE FROM probes WHERE updated_at < $1`
 	selectNewest = `SELECT ` + columns + ` FROM orders
 WHERE (listed_at, order_id) < ($1, $2) ORDER BY listed_at DESC, order_id DESC LIMIT $3`
 	selectNewestOf = `SELECT ` + columns + ` FROM orders
@@ -45,6 +48,44 @@ RETURNING status`
 
 // store is suivi's state: a view of each order.
 type store struct{ *storage.Store }
+
+// table is where views are kept. Probes are kept apart, so that no list, no count and no
+// audit has one; they are shown by their ids, as orders are.
+type table string
+
+const (
+	orders table = "orders"
+	probes table = "probes"
+)
+
+// keptProbes is how long probes are kept, by the records' times: for who waits for them, and
+// for somebody who looks why one has failed.
+const keptProbes = time.Hour
+
+func tableOf(orderID string) table {
+	if banking.IsProbe(orderID) {
+		return probes
+	}
+	return orders
+}
+
+// query is a query about the table.
+func (t table) query(text string) string { return strings.ReplaceAll(text, "$table", string(t)) }
+
+// inTables calls do for each of the tables with those of the orders that are in it, in an order
+// that all keep.
+func inTables(orderIDs []string, do func(t table, ids []string) error) error {
+	for _, t := range []table{orders, probes} {
+		ids := slices.DeleteFunc(slices.Clone(orderIDs), func(id string) bool { return tableOf(id) != t })
+		if len(ids) == 0 {
+			continue
+		}
+		if err := do(t, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // scanner is a row to read from.
 type scanner interface{ Scan(dest ...any) error }
@@ -72,7 +113,7 @@ func scanView(row scanner) (view, error) {
 
 // Order returns one order; the error of an unknown one is [storage.IsNotFound].
 func (s store) Order(ctx context.Context, id string) (view, error) {
-	return scanView(s.QueryRow(ctx, selectOrder, id))
+	return scanView(s.QueryRow(ctx, tableOf(id).query(selectOrder), id))
 }
 
 // Count is how many orders of the status there are, "" for all.
@@ -112,31 +153,51 @@ func (s store) Page(ctx context.Context, l listing) (views []view, more bool, er
 
 // Add adds facts to the views of their orders, of each order at most one.
 func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
-	orders := make([]string, len(facts))
+	ids := make([]string, len(facts))
 	for i, f := range facts {
-		orders[i] = f.OrderID
+		ids[i] = f.OrderID
 	}
-	known, err := find(ctx, tx, orders)
+	known, err := find(ctx, tx, ids)
 	if err != nil {
 		return err
 	}
-	views := make([]view, len(facts))
+	views := map[table][]view{}
 	changes := map[banking.OrderStatus]int{}
-	for i, f := range facts {
+	for _, f := range facts {
 		before, ok := known[f.OrderID]
 		if stale(before.Events, f) {
 			return fmt.Errorf("%w: %s is known otherwise by now", storage.ErrFenced, f.OrderID)
 		}
+		after, in := project(before, f), tableOf(f.OrderID)
+		views[in] = append(views[in], after)
+		if in == probes {
+			continue
+		}
 		if ok {
 			changes[before.Status]--
 		}
-		views[i] = project(before, f)
-		changes[views[i].Status]++
+		changes[after.Status]++
 	}
-	if err := save(ctx, tx, views); err != nil {
+	if err := save(ctx, tx, orders, views[orders]); err != nil {
+		return err
+	}
+	if err := saveProbes(ctx, tx, views[probes]); err != nil {
 		return err
 	}
 	return count(ctx, tx, changes)
+}
+
+// saveProbes stores views of probes, and removes those that are of long before them.
+func saveProbes(ctx context.Context, tx *storage.Tx, views []view) error {
+	if len(views) == 0 {
+		return nil
+	}
+	if err := save(ctx, tx, probes, views); err != nil {
+		return err
+	}
+	newest := slices.MaxFunc(views, func(v, w view) int { return v.UpdatedAt.Compare(w.UpdatedAt) }).UpdatedAt
+	_, err := tx.Exec(ctx, deleteProbes, toMicros(newest.Add(-keptProbes)))
+	return err
 }
 
 // stale says whether the fact would not have been taken, or otherwise, if all
@@ -152,10 +213,12 @@ func stale(events []moment, f fact) bool {
 // them, and keeps them to it.
 func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]view, error) {
 	found := make(map[string]view, len(orderIDs))
-	err := tx.LockKeys(ctx, selectOrders, orderIDs, func(rows *sql.Rows) error {
-		v, err := scanView(rows)
-		found[v.OrderID] = v
-		return err
+	err := inTables(orderIDs, func(t table, ids []string) error {
+		return tx.LockKeys(ctx, t.query(selectOrders), ids, func(rows *sql.Rows) error {
+			v, err := scanView(rows)
+			found[v.OrderID] = v
+			return err
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read orders: %w", err)
@@ -166,7 +229,7 @@ func find(ctx context.Context, tx *storage.Tx, orderIDs []string) (map[string]vi
 // save stores views, each order's at most once. It returns
 // [storage.ErrConflict] where somebody has written one since it was found: an
 // order that nobody knew then cannot be kept to a transaction.
-func save(ctx context.Context, tx *storage.Tx, views []view) error {
+func save(ctx context.Context, tx *storage.Tx, in table, views []view) error {
 	rows := make([][]any, len(views))
 	for i, v := range views {
 		items, err := json.Marshal(v.Items)
@@ -185,7 +248,7 @@ func save(ctx context.Context, tx *storage.Tx, views []view) error {
 	}
 	// One order after the other, as everybody takes them.
 	slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(string), b[0].(string)) })
-	n, err := tx.InsertRowsCounting(ctx, upsertOrders, rows)
+	n, err := tx.InsertRowsCounting(ctx, in.query(upsertOrders), rows)
 	if err != nil {
 		return err
 	}
@@ -212,17 +275,19 @@ func count(ctx context.Context, tx *storage.Tx, changes map[banking.OrderStatus]
 // Histories returns the events of those of the orders that are known.
 func (s store) Histories(ctx context.Context, orderIDs []string) (histories, error) {
 	known := make(histories, len(orderIDs))
-	err := s.SelectKeys(ctx, selectHistories, orderIDs, func(rows *sql.Rows) error {
-		var id, text string
-		if err := rows.Scan(&id, &text); err != nil {
-			return err
-		}
-		var events []moment
-		if err := json.Unmarshal([]byte(text), &events); err != nil {
-			return fmt.Errorf("decode events of %s: %w: %w", id, storage.ErrDamaged, err)
-		}
-		known[id] = events
-		return nil
+	err := inTables(orderIDs, func(t table, ids []string) error {
+		return s.SelectKeys(ctx, t.query(selectHistories), ids, func(rows *sql.Rows) error {
+			var id, text string
+			if err := rows.Scan(&id, &text); err != nil {
+				return err
+			}
+			var events []moment
+			if err := json.Unmarshal([]byte(text), &events); err != nil {
+				return fmt.Errorf("decode events of %s: %w: %w", id, storage.ErrDamaged, err)
+			}
+			known[id] = events
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read histories: %w", err)

@@ -1,6 +1,7 @@
 package suivi
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -131,7 +132,7 @@ func testOrdersOfBeforeAreCountedByStatus(t *testing.T, empty maker) {
 		t.Fatal(err)
 	}
 	views := []view{project(view{}, created("order-1", 1)), project(view{}, authorized("order-2", 2)), project(view{}, authorized("order-3", 3))}
-	if err := old.Update(t.Context(), func(tx *storage.Tx) error { return save(t.Context(), tx, views) }); err != nil {
+	if err := old.Update(t.Context(), func(tx *storage.Tx) error { return save(t.Context(), tx, orders, views) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Close(); err != nil {
@@ -158,9 +159,11 @@ func TestQueriesUseAnIndex(t *testing.T) {
 		query string
 		args  []any
 	}{
-		{selectOrder, []any{"order-1"}},
-		{strings.Replace(selectOrders, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
-		{strings.Replace(selectHistories, "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
+		{orders.query(selectOrder), []any{"order-1"}},
+		{probes.query(selectOrder), []any{"probe-1"}},
+		{deleteProbes, []any{int64(1)}},
+		{strings.Replace(orders.query(selectOrders), "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
+		{strings.Replace(orders.query(selectHistories), "$rows", "($1, $2)", 1), []any{"order-1", "order-2"}},
 		{selectNewest, []any{newest("").listedAt, "", 51}},
 		{selectNewestOf, []any{newest("").listedAt, "", 51, "ORDER_CREATED"}},
 		{selectCountOf, []any{"ORDER_CREATED"}},
@@ -187,6 +190,44 @@ func TestQueriesUseAnIndex(t *testing.T) {
 		}
 		if err := rows.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A probe is shown by its id, as an order is, and stands in no list, no count and no audit.
+// It goes when probes of long after it have come.
+func TestProbesAreKeptApart(t *testing.T) { onEach(t, testProbesAreKeptApart) }
+
+func testProbesAreKeptApart(t *testing.T, empty maker) {
+	tr := openTracker(t, empty)
+	storeAll(t, tr, created("order-1", 1), created("probe-1-A", 1))
+	storeAll(t, tr, authorized("order-1", 2), rejected("probe-1-A", 2))
+	for id, want := range map[string]banking.OrderStatus{"order-1": banking.OrderStatusAuthorized, "probe-1-A": banking.OrderStatusRejected} {
+		if v, err := tr.store.Order(t.Context(), id); err != nil || v.Status != want || len(v.Events) != 2 {
+			t.Errorf("%s is %+v, %v", id, v, err)
+		}
+		if known, err := tr.store.Histories(t.Context(), []string{id}); err != nil || len(known[id]) != 2 {
+			t.Errorf("of %s there is %v, %v", id, known, err)
+		}
+	}
+	checkCounts(t, tr, map[banking.OrderStatus]int64{"": 1, banking.OrderStatusAuthorized: 1, banking.OrderStatusRejected: 0})
+	for _, status := range []banking.OrderStatus{"", banking.OrderStatusAuthorized, banking.OrderStatusRejected} {
+		views, more, err := tr.store.Page(t.Context(), listing{limit: 10, after: newest(status)})
+		if err != nil || more || slices.ContainsFunc(views, func(v view) bool { return v.OrderID != "order-1" }) {
+			t.Errorf("the list of %q has %v, %v", status, views, err)
+		}
+	}
+	storeAll(t, tr, created("probe-1-B", 61))
+	if _, err := tr.store.Order(t.Context(), "probe-1-A"); err != nil {
+		t.Errorf("gone too early: %v", err)
+	}
+	storeAll(t, tr, created("probe-1-C", 63))
+	if _, err := tr.store.Order(t.Context(), "probe-1-A"); !storage.IsNotFound(err) {
+		t.Errorf("still there: %v", err)
+	}
+	for _, id := range []string{"order-1", "probe-1-B", "probe-1-C"} {
+		if _, err := tr.store.Order(t.Context(), id); err != nil {
+			t.Errorf("%s: %v", id, err)
 		}
 	}
 }

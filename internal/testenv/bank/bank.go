@@ -172,6 +172,7 @@ func FreePorts(registry services.Registry) []string {
 	args := []string{"up", "--broker-addr", "127.0.0.1:0", "--log-format", "json", "--paiement-latency", "1ms",
 		"--commande-ack-timeout", "1h", "--stop-timeout", "10m", // a slow machine is no failure
 		"--prometheus-addr", "",
+		"--sentinelle-probe-interval", "0s", // tests count records
 	}
 	for _, s := range registry {
 		args = append(args, "--"+s.Name+"-addr", "127.0.0.1:0")

@@ -17,14 +17,29 @@
   // The parts that follow the bank.
   const parts = new Map();
   document.querySelectorAll("[data-part]").forEach((e) => parts.set(e.dataset.part, e));
+  // A page that follows one of the parts as a whole is asked for again when that changes.
+  const fresh = document.querySelector("[data-fresh]");
+  let asking = false;
+  const refresh = async () => {
+    if (asking) return;
+    asking = true;
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-fresh]");
+      if (next) put(fresh, next.innerHTML);
+    } finally {
+      asking = false;
+    }
+  };
   let source = null;
   const listen = () => {
-    if (source || parts.size === 0 || document.hidden) return;
+    if (source || (parts.size === 0 && !fresh) || document.hidden) return;
     source = new EventSource("/events");
     source.addEventListener("part", (event) => {
       const { part, html } = JSON.parse(event.data);
       const element = parts.get(part);
       if (element) put(element, html);
+      if (fresh?.dataset.fresh === part) refresh().catch(() => {});
     });
   };
   const rest = () => {

@@ -1,0 +1,90 @@
+package commande
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/secret"
+)
+
+// probes makes probes of orders: those that are placed with the probe's credential.
+type probes struct {
+	credential func() secret.Value // none: there are no probes
+	ids        *ids                // of the orders beside them
+	partitions func() (int32, error)
+}
+
+// claimed says whether a request brings the credential. The time that it takes reveals nothing
+// about that; a wrong one is no error, and its order is one like any other.
+func (p *probes) claimed(r *http.Request) bool {
+	brought := r.Header.Values(banking.HeaderProbe)
+	if p == nil || len(brought) != 1 {
+		return false
+	}
+	own := p.credential()
+	want, got := sha256.Sum256([]byte(own.Reveal())), sha256.Sum256([]byte(brought[0]))
+	return own.Present() && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// errPartition: a probe is to take a partition that there is not.
+var errPartition = errors.New("bad " + banking.HeaderProbePartition)
+
+// keysFor are keys whose orders are probes: with ids that lead to the partition which the
+// request names, or to any.
+func (p *probes) keysFor(r *http.Request, known *keys) (*keys, error) {
+	way := probeWay{probes: p, partition: anyPartition}
+	if text := r.Header.Get(banking.HeaderProbePartition); text != "" {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < 0 {
+			return nil, errPartition
+		}
+		way.partition = int32(n)
+	}
+	return known.with(way), nil
+}
+
+const (
+	anyPartition = -1
+	// maxDraws bounds how many ids are drawn for one partition: so many miss it less often than
+	// anything else fails.
+	maxDraws = 1 << 16
+)
+
+// probeWay gives ids that lead to a partition.
+type probeWay struct {
+	*probes
+	partition int32
+}
+
+// take implements [identifier].
+func (w probeWay) take(context.Context) (string, error) {
+	count, err := w.partitions()
+	if err != nil {
+		return "", err
+	}
+	if w.partition >= count {
+		return "", fmt.Errorf("%w: %d of %d", errPartition, w.partition, count)
+	}
+	for range maxDraws {
+		id := banking.NewProbeID(w.ids.known())
+		if partition, err := kafka.PartitionOf(id, count); err != nil || partition == w.partition || w.partition == anyPartition {
+			return id, err
+		}
+	}
+	return "", fmt.Errorf("no id leads to partition %d of %d", w.partition, count)
+}
+
+// probeKey keeps the keys of probes from those of clients.
+func probeKey(key string) string {
+	if key == "" {
+		return ""
+	}
+	return hash("probe\n" + key)
+}
