@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -72,22 +73,24 @@ func TestRenders(t *testing.T) {
 				t.Skip("it is held against the types alone")
 			}
 			out := renderVariant(t, v.name)
-			compare(t, v.golden, slices.Concat([]byte(head), withoutMonitoring(t, out.document())))
+			compare(t, v.golden, slices.Concat([]byte(head), withoutMonitoring(t, out)))
 			compare(t, filepath.Join("testdata", v.name+".notes.golden.txt"), []byte(out.notes))
 		})
 	}
 }
 
-// withoutMonitoring has each file of monitoring/ by its name alone: it may change
-// without this. TestMonitoringIsThatOfMonitoring holds that it is the file.
-func withoutMonitoring(t *testing.T, document []byte) []byte {
+// withoutMonitoring has of the rules and of the dashboards one each, by its file's name
+// alone: files come and change without this. TestMonitoringIsThatOfMonitoring holds
+// that all are there, and whole.
+func withoutMonitoring(t *testing.T, out rendered) []byte {
 	t.Helper()
-	for folder, indent := range map[string]string{ruleFiles: "  ", boards: "    "} {
-		for _, file := range files(t, folder) {
-			whole := indented(string(read(t, file)), indent)
-			whole = strings.ReplaceAll(whole, "http://localhost:3000", "https://grafana.example.com")
-			document = bytes.ReplaceAll(document, []byte(whole), []byte(indent+"# "+filepath.Base(file)+", whole"))
-		}
+	several := regexp.MustCompile(`(?m)^kind: PrometheusRule$|^    grafana_dashboard: `)
+	shown := regexp.MustCompile(`(?m)^  name: vigie-(services|dashboard-overview)$`)
+	out.objects = slices.DeleteFunc(out.objects, func(o string) bool { return several.MatchString(o) && !shown.MatchString(o) })
+	document := out.document()
+	for file, indent := range map[string]string{ruleFiles + "/services.yml": "  ", boards + "/overview.json": "    "} {
+		whole := strings.ReplaceAll(indented(string(read(t, file)), indent), "http://localhost:3000", "https://grafana.example.com")
+		document = bytes.ReplaceAll(document, []byte(whole), []byte(indent+"# "+filepath.Base(file)+", whole"))
 	}
 	return document
 }
