@@ -185,7 +185,7 @@ func TestAlertmanagerConfigurations(t *testing.T) {
 			}
 		}
 		for _, receiver := range c.Receivers {
-			if len(receiver.WebhookConfigs) != 1 {
+			if receiver.Name != "watchdog" && len(receiver.WebhookConfigs) != 1 {
 				t.Errorf("%s: %s does not log", name, receiver.Name)
 			}
 		}
@@ -255,7 +255,7 @@ func TestAmtoolChecksTheConfigurations(t *testing.T) {
 // Alerts reach whom their severity says, and none is lost.
 func TestAmtoolRoutesAlerts(t *testing.T) {
 	amtool := servers.Tool(t, servers.Amtool)
-	for severity, want := range map[string]string{"critical": "critical", "warning": "warning", "unheard-of": "log"} {
+	for severity, want := range map[string]string{"critical": "critical", "warning": "warning", "none": "watchdog", "unheard-of": "log"} {
 		for _, file := range alertmanagerFiles(t) {
 			output, err := exec.CommandContext(t.Context(), amtool, "config", "routes", "test", "--config.file="+file,
 				"alertname=ServiceDown", "service=paiement", "severity="+severity).CombinedOutput()

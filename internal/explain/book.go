@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/vigie-dev/vigie/internal/promapi"
 )
 
 // Alert is an alert as the rules declare it, with its runbook.
@@ -85,7 +87,7 @@ func Read(files fs.FS) (Book, error) {
 		}
 		for _, group := range rules.Groups {
 			for _, r := range group.Rules {
-				if r.Alert == "" {
+				if r.Alert == "" || r.Labels["severity"] == promapi.SeverityNone {
 					continue
 				}
 				alert := Alert{

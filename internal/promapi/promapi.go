@@ -112,12 +112,17 @@ func (c *Client) Rules(ctx context.Context) ([]v1.RuleGroup, error) {
 	return result.Groups, nil
 }
 
-// Alerting are the alerting rules among the groups', each with its group's name.
+// SeverityNone is the severity of alerts that say nothing of the system: the one that
+// always fires, so that somebody outside notices when it stops.
+const SeverityNone = "none"
+
+// Alerting are the alerting rules among the groups', each with its group's name, but for
+// those of [SeverityNone].
 func Alerting(groups []v1.RuleGroup) iter.Seq2[string, v1.AlertingRule] {
 	return func(yield func(string, v1.AlertingRule) bool) {
 		for _, group := range groups {
 			for _, any := range group.Rules {
-				if rule, ok := any.(v1.AlertingRule); ok && !yield(group.Name, rule) {
+				if rule, ok := any.(v1.AlertingRule); ok && rule.Labels["severity"] != SeverityNone && !yield(group.Name, rule) {
 					return
 				}
 			}

@@ -49,7 +49,8 @@ func TestVectorIsTheValueAtOneMoment(t *testing.T) {
 
 func TestRulesHaveTheirAlerts(t *testing.T) {
 	client := fake(t, http.StatusOK, `{"status":"success","data":{"groups":[{"name":"g","file":"f","interval":15,"rules":[
-		{"type":"alerting","name":"ServiceDown","query":"up == 0","duration":30,"health":"ok","alerts":[]}]}]}}`)
+		{"type":"alerting","name":"ServiceDown","query":"up == 0","duration":30,"health":"ok","alerts":[]},
+		{"type":"alerting","name":"Watchdog","query":"vector(1)","labels":{"severity":"none"},"health":"ok","alerts":[]}]}]}}`)
 	groups, err := client.Rules(t.Context())
 	if err != nil || len(groups) != 1 || len(groups[0].Rules) != 1 {
 		t.Errorf("%v, %v", groups, err)

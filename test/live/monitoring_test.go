@@ -226,7 +226,7 @@ func alertmanagerIsKnown(t *testing.T, s *stack.Stack) {
 
 // ofTheSystem selects the alerts about what the test runs: how full this
 // machine's disks are is no matter of it.
-const ofTheSystem = `alertname!~"HostDiskSpace.*"`
+const ofTheSystem = `alertname!~"HostDisk.*|Watchdog"`
 
 // Pending counts as well: what waits now would fire later. A scrape may fail
 // once on a loaded machine, so not at every moment.

@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
+
+	"github.com/vigie-dev/vigie/internal/promapi"
 )
 
 // makeRules makes the rule manager, without those left out.
@@ -294,7 +296,7 @@ func newAlertLog(log *slog.Logger, next rules.NotifyFunc) *alertLog {
 // notify is a rules.NotifyFunc.
 func (l *alertLog) notify(ctx context.Context, expr string, alerts ...*rules.Alert) {
 	for _, a := range alerts {
-		if l.changed(a) {
+		if a.Labels.Get("severity") != promapi.SeverityNone && l.changed(a) {
 			l.write(ctx, a)
 		}
 	}
