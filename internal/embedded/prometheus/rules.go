@@ -273,7 +273,8 @@ func (p *parts) lacks(selector *parser.VectorSelector) string {
 	}) {
 		return selector.String()
 	}
-	if name == "" || p.metrics == nil || p.metrics[name] || p.recorded[name] || strings.HasPrefix(name, "prometheus_") {
+	if name == "" || p.metrics == nil || p.metrics[name] || p.recorded[name] || strings.HasPrefix(name, "prometheus_") ||
+		strings.HasPrefix(name, "alertmanager_") && slices.Contains(p.jobs, jobAlertmanagers) {
 		return ""
 	}
 	return name
