@@ -349,6 +349,27 @@ func TestTheKneeIsFound(t *testing.T) {
 	})
 }
 
+// One step that does not hold is no knee: two in a row are, or the last.
+func TestALoneStepIsNoKnee(t *testing.T) {
+	for steps, want := range map[string]Knee{
+		"-++-+--+": {Rate: 5, Found: true}, "++++": {Rate: 4}, "+++-": {Rate: 3, Found: true}, "--+": {Found: true}, "-": {Found: true},
+	} {
+		cfg := Config{Objectives: DefaultObjectives(), Step: time.Second}
+		for i := range steps {
+			at, rate := time.Duration(i)*time.Second, float64(i+1)
+			cfg.Curve = append(cfg.Curve, Point{at, rate}, Point{at + time.Second, rate})
+		}
+		r := newRecord(&cfg)
+		for i, held := range steps {
+			result := map[rune]result{'+': good, '-': failed}[held]
+			r.add(outcome{kind: Order, due: time.Duration(i) * time.Second, result: result})
+		}
+		if k := r.knee(newFollower(&cfg, nil)); k.Rate != want.Rate || k.Found != want.Found {
+			t.Errorf("%s: the knee is %v, %v; want %v, %v", steps, k.Rate, k.Found, want.Rate, want.Found)
+		}
+	}
+}
+
 func TestWrongConfigurations(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no curve":       func(c *Config) { c.Curve = nil },

@@ -116,7 +116,8 @@ type Moment struct {
 }
 
 // Knee is the highest rate of a climb at which the objectives held, in requests a
-// second; 0 where none did. Found says that a higher one did not hold.
+// second, before two steps in a row at which they did not, or a last one; 0 where
+// there is none. Found says that there were such steps.
 type Knee struct {
 	Rate  float64 `json:"rate"`
 	Found bool    `json:"found"`
@@ -216,7 +217,7 @@ func (r *record) knee(f *follower) *Knee {
 	if r.stepLength == 0 {
 		return nil
 	}
-	k := &Knee{Steps: []Step{}}
+	k, missed := &Knee{Steps: []Step{}}, 0
 	for i, t := range r.steps {
 		followed, late := f.step(i)
 		from := time.Duration(i) * r.stepLength
@@ -226,10 +227,12 @@ func (r *record) knee(f *follower) *Knee {
 		}
 		k.Steps = append(k.Steps, s)
 		switch {
-		case !s.Held:
-			k.Found = true
-		case !k.Found: // a rate that holds above one that does not is luck
-			k.Rate = s.Rate
+		case k.Found: // what is above the knee and holds is luck
+		case s.Held:
+			k.Rate, missed = s.Rate, 0
+		default: // one step alone may have met something else of the machine
+			missed++
+			k.Found = missed == 2 || i == len(r.steps)-1
 		}
 	}
 	return k
