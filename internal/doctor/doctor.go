@@ -152,6 +152,14 @@ func (d *doctor) checkService(ctx context.Context, e *exam, s Service) {
 	for _, match := range regexp.MustCompile(`(?m)^fault_in_force\{fault="([\w-]+)"[^}]*\} 1$`).FindAllStringSubmatch(body, -1) {
 		e.wrong(partFaults, "the fault "+match[1]+" is in force: something is broken on purpose", "It ends by itself; `vigie fault stop "+match[1]+"` ends it now.")
 	}
+	var closed []string
+	for _, match := range regexp.MustCompile(`(?m)^probe_success\{partition="(\d+)"[^}]*\} 0$`).FindAllStringSubmatch(body, -1) {
+		closed = append(closed, match[1])
+	}
+	if len(closed) > 0 {
+		e.wrong("probe", "the last probe of orders.created/"+strings.Join(closed, ", /")+" did not come through",
+			"The page at "+s.URL+" says at which step it failed; docs/journeys.md says what that means.")
+	}
 }
 
 const partFaults = "faults"

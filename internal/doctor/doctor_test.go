@@ -150,6 +150,10 @@ func TestEachFaultIsNamed(t *testing.T) {
 			return service(t, with(healthyService(), "/metrics", "process_uptime_seconds{service=\"commande\"} 5\n"+
 				"fault_in_force{fault=\"poison\",service=\"commande\"} 0\nfault_in_force{fault=\"kafka-away\",service=\"commande\"} 1\n"))
 		}, "faults", "kafka-away is in force"},
+		{"a probe that fails", func(t *testing.T) doctor.Config {
+			return service(t, with(healthyService(), "/metrics", "process_uptime_seconds{service=\"commande\"} 5\n"+
+				"probe_success{partition=\"0\",service=\"sentinelle\"} 0\nprobe_success{partition=\"1\",service=\"sentinelle\"} 1\nprobe_success{partition=\"2\",service=\"sentinelle\"} 0\n"))
+		}, "probe", "orders.created/0, /2 did not come through"},
 		{"exporter without Kafka", func(t *testing.T) doctor.Config {
 			return doctor.Config{JMX: serve(t, part{"/": "jmx_scrape_error 1.0\nkafka_server_x 1\n"})}
 		}, "JMX exporter", "Kafka does not answer"},
