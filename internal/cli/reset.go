@@ -34,14 +34,14 @@ func resetCommand(registry services.Registry) *cli.Command {
 		Flags: append(kafkaFlags("the embedded broker, run from the data folder"),
 			append(databaseFlags(), brokerAddrFlag(), yesFlag(), jsonFlag("print one JSON object; needs --"+flagYes))...,
 		),
-		Action: func(ctx context.Context, c *cli.Command) error { return reset(ctx, c, registry.Consumers()) },
+		Action: func(ctx context.Context, c *cli.Command) error { return reset(ctx, c, registry) },
 	}
 }
 
 // reset clears what the consumers have stored, but for the ledger, and where their
 // groups are. It asks once nothing stands in its way: the broker answers, the
 // storages are locked, and no group has members.
-func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (err error) {
+func reset(ctx context.Context, c *cli.Command, registry services.Registry) (err error) {
 	if c.Bool(flagJSON) && !c.Bool(flagYes) {
 		return misusef("reset: --%s cannot ask a question; confirm with --%s", flagJSON, flagYes)
 	}
@@ -70,13 +70,14 @@ func reset(ctx context.Context, c *cli.Command, consumers services.Registry) (er
 	if _, err := kafka.EnsureTopics(ctx, client, banking.Topics()); err != nil {
 		return err
 	}
-	return resetOn(ctx, c, consumers, client, cfg, database)
+	return resetOn(ctx, c, registry, client, cfg, database)
 }
 
 // resetOn resets on a cluster that answers.
 func resetOn(
-	ctx context.Context, c *cli.Command, consumers services.Registry, client *kafka.Client, cfg kafka.Config, database string,
+	ctx context.Context, c *cli.Command, registry services.Registry, client *kafka.Client, cfg kafka.Config, database string,
 ) (err error) {
+	consumers := registry.Consumers()
 	ids, err := commande.OpenStorage(ctx, database)
 	if err != nil {
 		return err
@@ -110,16 +111,29 @@ func resetOn(
 	if err != nil {
 		return err
 	}
-	if err := confirm(c, p.question(views, storage.Redacted(database))); err != nil {
+	// Who looks on goes on where it was, unless what it has counted was of other topics.
+	var others services.Registry
+	if len(p.ReplacedTopics) > 0 {
+		others = registry.Outside()
+	}
+	if err := kafka.CheckIdle(client, groupsOf(others)...); err != nil {
+		return err
+	}
+	theirs, err := storage.Lock(ctx, database, others.Names()...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, theirs.Unlock()) }()
+	if err := confirm(c, p.question(append(views, others.Names()...), storage.Redacted(database))); err != nil {
 		return err
 	}
 	bar := newBar(c.Root().ErrWriter, "clearing")
 	defer bar.finish()
-	if p.ForeignRecords, err = clearAll(ctx, ids, ledger, locked, client, cfg, groupsOf(consumers), bar.draw); err != nil {
+	if p.ForeignRecords, err = clearAll(ctx, ids, ledger, []*storage.Locked{locked, theirs}, client, cfg, groupsOf(append(consumers, others...)), bar.draw); err != nil {
 		return err
 	}
 	bar.finish()
-	p.Cleared = consumers.Names()
+	p.Cleared = append(consumers.Names(), others.Names()...)
 	if c.Bool(flagJSON) {
 		return writeJSON(c.Root().Writer, p)
 	}
@@ -185,7 +199,7 @@ func stampsOf(ctx context.Context, database, service string) (stamps map[string]
 // an older copy, and none must be left that they no longer stand beside. It
 // returns what [commande.SkipIDs] does.
 func clearAll(
-	ctx context.Context, ids *storage.Store, ledger *paiement.Reset, locked *storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
+	ctx context.Context, ids *storage.Store, ledger *paiement.Reset, locked []*storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
 	draw func(done, total int64),
 ) (foreign int, err error) {
 	steps := []func() error{
@@ -194,7 +208,14 @@ func clearAll(
 			return err
 		},
 		func() error { return ledger.Do(ctx) },
-		func() error { return locked.Clear(ctx) },
+		func() error {
+			for _, l := range locked {
+				if err := l.Clear(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 		func() error { return kafka.DeleteGroups(client, groups...) },
 	}
 	for i, step := range steps {

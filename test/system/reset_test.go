@@ -13,6 +13,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
@@ -293,7 +294,7 @@ func TestAResetAfterATopicWasReplaced(t *testing.T) {
 	question := bank.Launch(t, "reset", "--data", data, "--broker-addr", "127.0.0.1:0")
 	<-question.Done
 	for _, want := range []string{
-		"Not those that the services began with: payments.rejected.", "The ledger has all of it, so nothing is decided again",
+		"This clears what suivi, analyseur and sentinelle have stored", "Not those that the services began with: payments.rejected.", "The ledger has all of it, so nothing is decided again",
 		"commande's storage is new: which idempotency keys were used is lost.",
 	} {
 		if !strings.Contains(question.Stdout.String(), want) {
@@ -311,6 +312,17 @@ func TestAResetAfterATopicWasReplaced(t *testing.T) {
 	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); got != 0 {
 		t.Errorf("%d decisions published, want none", got)
 	}
+	bank.Eventually(t, func() error { // sentinelle too began anew, on the topics that there are
+		_, all := bank.Scrape(t, s.URLs["sentinelle"])
+		counted := 0.0
+		for _, outcome := range journeys.Outcomes() {
+			counted += all[fmt.Sprintf(`%s{outcome=%q,service="sentinelle"}`, journeys.JourneysTotal, outcome)]
+		}
+		if counted != n {
+			return fmt.Errorf("%v journeys, want %d", counted, n)
+		}
+		return nil
+	})
 }
 
 // replace deletes a topic and makes it again.
