@@ -276,8 +276,10 @@ func (w *world) placeByStranger(t *rapid.T) {
 	w.tick()
 	number := rapid.SampledFrom([]int64{w.given + 1, math.MaxInt64}).Draw(t, "number")
 	w.strangers++
+	id := fmt.Sprint("order-", number)
+	w.life(id).shared = true
 	w.publish(w.order(banking.OrderCreated{
-		EventID: fmt.Sprint("stranger-", w.strangers), OrderID: fmt.Sprint("order-", number), UserID: "stranger", Amount: 1,
+		EventID: fmt.Sprint("stranger-", w.strangers), OrderID: id, UserID: "stranger", Amount: 1,
 		CreatedAt: time.Now(), Status: banking.StatusCreated,
 	}))
 }
