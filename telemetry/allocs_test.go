@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // The options of each label set are kept: measuring a request makes no new ones.
@@ -30,7 +32,7 @@ func TestRecordingARequestAllocatesNothing(t *testing.T) {
 	if allocated != 0 {
 		t.Errorf("%v allocations for one request", allocated)
 	}
-	for _, name := range []string{HTTPRequestDurationSeconds, HTTPServerRequestDuration} {
+	for _, name := range []string{catalogue.HTTPRequestDurationSeconds, catalogue.HTTPServerRequestDuration} {
 		if got := measurements(t, tel, name); got != recorded {
 			t.Errorf("%s has %d measurements, want %d", name, got, recorded)
 		}

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // A whole service: its own metric declared as data, one route, /metrics, and one request.
@@ -93,13 +94,13 @@ func ExampleHTTPMiddleware() {
 	// /loaves has a trace: true
 }
 
-// The reference of a service's own metrics, as a part of a document. [telemetry.Sections] are the library's parts.
+// The reference of a service's own metrics, as a part of a document. [catalogue.Sections] are the library's parts.
 func ExampleDocument() {
-	own := telemetry.Section{Title: "The bakery", Catalogue: telemetry.Catalogue{{
+	own := catalogue.Section{Title: "The bakery", Catalogue: telemetry.Catalogue{{
 		Name: "loaves_total", Kind: telemetry.Counter, Help: "Loaves baked.",
 		Labels: []string{"grain"}, Bound: "wheat and rye", MaxSeries: 2,
 	}}}
-	text := telemetry.Document(append(telemetry.Sections(), own)...)
+	text := catalogue.Document(append(catalogue.Sections(), own)...)
 	_, bakery, _ := strings.Cut(text, "## The bakery")
 	fmt.Print("## The bakery" + bakery)
 	// Output:

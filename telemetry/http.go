@@ -19,6 +19,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
@@ -281,11 +282,8 @@ func (s *statusRecorder) status() int {
 	return s.code
 }
 
-// Values of the labels route, method and status_code for what has no value of its own.
-const (
-	RouteUnmatched = "unmatched" // no registered pattern matched
-	LabelOther     = "_OTHER"    // outside the known values
-)
+// RouteUnmatched is the label route of requests that no registered pattern matched.
+const RouteUnmatched = "unmatched"
 
 // RoutePattern returns the pattern that [http.ServeMux] matched, without its method and host: "/orders/{id}" for
 // "GET /orders/{id}". It returns "" if nothing matched.
@@ -340,11 +338,11 @@ type httpOptions struct {
 }
 
 func newHTTPMetrics(instruments *Instruments) (*httpMetrics, error) {
-	requests, err := instruments.Int64Counter(HTTPRequestsTotal)
+	requests, err := instruments.Int64Counter(catalogue.HTTPRequestsTotal)
 	if err != nil {
 		return nil, err
 	}
-	duration, err := instruments.Float64Histogram(HTTPRequestDurationSeconds)
+	duration, err := instruments.Float64Histogram(catalogue.HTTPRequestDurationSeconds)
 	if err != nil {
 		return nil, err
 	}
@@ -352,7 +350,7 @@ func newHTTPMetrics(instruments *Instruments) (*httpMetrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	budget := instruments.Budget(HTTPRequestsTotal, httpSpare)
+	budget := instruments.Budget(catalogue.HTTPRequestsTotal, httpSpare)
 	admit := func(s httpSeries) bool { return budget.Admit(s.method, statusLabel(s.status), s.route) }
 	return &httpMetrics{
 		requests: requests, duration: duration, series: labels.NewCache(admit, newHTTPOptions), convention: convention,
@@ -364,8 +362,8 @@ func (m *httpMetrics) record(ctx context.Context, method, route string, status i
 	if route == "" {
 		route = RouteUnmatched
 	}
-	method = knownMethod(method, LabelOther)
-	options := m.series.GetOr(httpSeries{method, route, knownStatus(status)}, httpSeries{method, LabelOther, 0})
+	method = knownMethod(method, catalogue.LabelOther)
+	options := m.series.GetOr(httpSeries{method, route, knownStatus(status)}, httpSeries{method, catalogue.LabelOther, 0})
 	m.requests.Add(ctx, 1, options.add...)
 	m.duration.Record(ctx, took.Seconds(), options.record...)
 }
@@ -389,7 +387,7 @@ func knownStatus(status int) int {
 
 func statusLabel(status int) string {
 	if status == 0 {
-		return LabelOther
+		return catalogue.LabelOther
 	}
 	return strconv.Itoa(status)
 }
@@ -409,11 +407,11 @@ type httpConventionSeries struct {
 }
 
 func newHTTPConventions(instruments *Instruments) (*httpConventions, error) {
-	duration, err := instruments.Float64Histogram(HTTPServerRequestDuration)
+	duration, err := instruments.Float64Histogram(catalogue.HTTPServerRequestDuration)
 	if err != nil {
 		return nil, err
 	}
-	budget := instruments.Budget(HTTPServerRequestDuration, 2*httpSpare)
+	budget := instruments.Budget(catalogue.HTTPServerRequestDuration, 2*httpSpare)
 	admit := func(k httpConventionSeries) bool {
 		return budget.Admit(k.method, k.scheme, k.version, strconv.Itoa(k.status), strconv.FormatBool(k.panicked), k.route)
 	}
@@ -425,13 +423,13 @@ func newHTTPConventions(instruments *Instruments) (*httpConventions, error) {
 
 func (h *httpConventions) record(r *http.Request, route string, status int, panicked bool, took time.Duration) {
 	key := httpConventionSeries{
-		method: knownMethod(r.Method, LabelOther), scheme: "http", route: route,
+		method: knownMethod(r.Method, catalogue.LabelOther), scheme: "http", route: route,
 		version: httpVersion(r), status: knownStatus(status), panicked: panicked,
 	}
 	if r.TLS != nil {
 		key.scheme = "https"
 	}
-	shared := httpConventionSeries{method: key.method, scheme: key.scheme, route: LabelOther}
+	shared := httpConventionSeries{method: key.method, scheme: key.scheme, route: catalogue.LabelOther}
 	h.duration.Record(r.Context(), took.Seconds(), h.series.GetOr(key, shared)...)
 }
 

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -115,13 +116,13 @@ func TestHTTPMiddlewareLabels(t *testing.T) {
 				method = test.method
 			}
 			labels := map[string]string{"method": method, "route": test.route, "status_code": test.status, "service": "shop"}
-			if got := r.Metric(telemetry.HTTPRequestsTotal, labels); got != 1 {
+			if got := r.Metric(catalogue.HTTPRequestsTotal, labels); got != 1 {
 				t.Errorf("counted %v, want 1", got)
 			}
-			if got := r.Metric(telemetry.HTTPRequestDurationSeconds, labels); got != 1 {
+			if got := r.Metric(catalogue.HTTPRequestDurationSeconds, labels); got != 1 {
 				t.Errorf("timed %v, want 1", got)
 			}
-			if n := r.Series(telemetry.HTTPRequestsTotal, nil); n != 1 {
+			if n := r.Series(catalogue.HTTPRequestsTotal, nil); n != 1 {
 				t.Errorf("%d series, want 1", n)
 			}
 			span := r.Span(test.span)
@@ -162,7 +163,7 @@ func TestHTTPOwnRouteFunction(t *testing.T) {
 		return "/mine"
 	})(next)
 	ask(h, request("GET", "/x"))
-	if got := r.Metric(telemetry.HTTPRequestsTotal, map[string]string{"route": "/mine"}); got != 1 {
+	if got := r.Metric(catalogue.HTTPRequestsTotal, map[string]string{"route": "/mine"}); got != 1 {
 		t.Errorf("counted %v, want 1", got)
 	}
 }
@@ -191,15 +192,15 @@ func TestHostileRequestsKeepSeriesBounded(t *testing.T) {
 	h := telemetry.HTTPMiddleware(r.Telemetry, nil)(routes())
 	const n = 1200
 	hostile(h, n)
-	if got := r.Metric(telemetry.HTTPRequestsTotal, nil); got != 4*n {
+	if got := r.Metric(catalogue.HTTPRequestsTotal, nil); got != 4*n {
 		t.Errorf("counted %v requests, want %d", got, 4*n)
 	}
 	// 500 codes of /status/{code}, _OTHER, and a few for the rest: the registered routes bound the series.
-	if got := r.Series(telemetry.HTTPRequestsTotal, nil); got > 520 {
+	if got := r.Series(catalogue.HTTPRequestsTotal, nil); got > 520 {
 		t.Errorf("%d series", got)
 	}
 	// net/http panics for codes outside 100 to 999, which counts as 500: those from 600 on are left to fold.
-	if got := r.Metric(telemetry.HTTPRequestsTotal, map[string]string{"status_code": "_OTHER"}); got != 400 {
+	if got := r.Metric(catalogue.HTTPRequestsTotal, map[string]string{"status_code": "_OTHER"}); got != 400 {
 		t.Errorf("%v requests have a folded status, want 400", got)
 	}
 	r.CheckCatalogue()
@@ -213,10 +214,10 @@ func TestUnboundedRouteFunctionKeepsSeriesBounded(t *testing.T) {
 	for i := range n {
 		ask(h, request(http.MethodGet, "/"+chosen(i)))
 	}
-	if got := r.Series(telemetry.HTTPRequestsTotal, nil); got != 1001 {
+	if got := r.Series(catalogue.HTTPRequestsTotal, nil); got != 1001 {
 		t.Errorf("%d series, want the first 1,000 and one for the rest", got)
 	}
-	if got := r.Metric(telemetry.HTTPRequestsTotal, map[string]string{"method": "GET"}); got != n {
+	if got := r.Metric(catalogue.HTTPRequestsTotal, map[string]string{"method": "GET"}); got != n {
 		t.Errorf("counted %v, want %d", got, n)
 	}
 	r.CheckCatalogue()
@@ -262,7 +263,7 @@ func TestHTTPDurationIsTheHandlers(t *testing.T) {
 		ask(telemetry.HTTPMiddleware(r.Telemetry, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			<-time.After(1500 * time.Millisecond) // the bubble's
 		})), request("GET", "/"))
-		if got := r.HistogramSum(telemetry.HTTPRequestDurationSeconds, nil); got != 1.5 {
+		if got := r.HistogramSum(catalogue.HTTPRequestDurationSeconds, nil); got != 1.5 {
 			t.Errorf("recorded %v s for a handler that took 1.5 s", got)
 		}
 	})
@@ -340,7 +341,7 @@ func TestMonitorsStartNoTrace(t *testing.T) {
 			if named := answer.Header().Get(telemetry.TraceResponse) != ""; named != (test.spans > 0) {
 				t.Errorf("a trace is named: %v", named)
 			}
-			if got := r.Metric(telemetry.HTTPRequestsTotal, nil); got != 1 {
+			if got := r.Metric(catalogue.HTTPRequestsTotal, nil); got != 1 {
 				t.Errorf("counted %v, want 1", got)
 			}
 		})

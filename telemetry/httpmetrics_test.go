@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func TestHTTPConventionsAreOffByDefault(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)
 	ask(telemetry.HTTPMiddleware(r.Telemetry, nil)(routes()), request("GET", "/early"))
-	if n := r.Series(telemetry.HTTPServerRequestDuration, nil); n != 0 {
+	if n := r.Series(catalogue.HTTPServerRequestDuration, nil); n != 0 {
 		t.Errorf("%d series without the option", n)
 	}
 }
@@ -71,10 +72,10 @@ func TestHTTPConventions(t *testing.T) {
 			}
 			ask(telemetry.HTTPMiddleware(r.Telemetry, nil, telemetry.WithConventions())(routes()), req)
 			test.want["service"] = "shop"
-			if got := labelsOf(t, r, telemetry.HTTPServerRequestDuration); fmt.Sprint(got) != fmt.Sprint(test.want) {
+			if got := labelsOf(t, r, catalogue.HTTPServerRequestDuration); fmt.Sprint(got) != fmt.Sprint(test.want) {
 				t.Errorf("attributes %v, want %v", got, test.want)
 			}
-			if r.Metric(telemetry.HTTPServerRequestDuration, nil) != 1 || r.Metric(telemetry.HTTPRequestDurationSeconds, nil) != 1 {
+			if r.Metric(catalogue.HTTPServerRequestDuration, nil) != 1 || r.Metric(catalogue.HTTPRequestDurationSeconds, nil) != 1 {
 				t.Error("the convention's metric and the documented one are to be recorded once each")
 			}
 			r.CheckCatalogue()
@@ -128,10 +129,10 @@ func TestHostileRequestsStayWithinTheCatalogue(t *testing.T) {
 			ask(h, req)
 		}
 	}
-	if got := r.Metric(telemetry.HTTPServerRequestDuration, nil); got != 2*n {
+	if got := r.Metric(catalogue.HTTPServerRequestDuration, nil); got != 2*n {
 		t.Errorf("recorded %v requests, want %d", got, 2*n)
 	}
-	if got := r.Metric(telemetry.HTTPRequestsTotal, nil); got != 2*n {
+	if got := r.Metric(catalogue.HTTPRequestsTotal, nil); got != 2*n {
 		t.Errorf("counted %v requests, want %d", got, 2*n)
 	}
 	r.CheckCatalogue()

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -52,20 +53,20 @@ func TestInstrumentsRefuseWhatTheCatalogueDoesNotSay(t *testing.T) {
 func TestObservableGauge(t *testing.T) {
 	r := telemetrytest.New(t, "a", nil)
 	labels := metric.WithAttributes()
-	whole, err := r.Instruments().Int64ObservableGauge(telemetry.KafkaConsumerLag,
+	whole, err := r.Instruments().Int64ObservableGauge(catalogue.KafkaConsumerLag,
 		func(_ context.Context, o metric.Int64Observer) error { o.Observe(5, labels); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
-	part, err := r.Instruments().Float64ObservableGauge(telemetry.KafkaConsumerLagSeconds,
+	part, err := r.Instruments().Float64ObservableGauge(catalogue.KafkaConsumerLagSeconds,
 		func(_ context.Context, o metric.Float64Observer) error { o.Observe(0.5, labels); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Metric(telemetry.KafkaConsumerLag, nil); got != 5 {
+	if got := r.Metric(catalogue.KafkaConsumerLag, nil); got != 5 {
 		t.Errorf("whole gauge is %v, want 5", got)
 	}
-	if got := r.Metric(telemetry.KafkaConsumerLagSeconds, nil); got != 0.5 {
+	if got := r.Metric(catalogue.KafkaConsumerLagSeconds, nil); got != 0.5 {
 		t.Errorf("fractional gauge is %v, want 0.5", got)
 	}
 	for _, registration := range []metric.Registration{whole, part} {
@@ -73,7 +74,7 @@ func TestObservableGauge(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := r.Series(telemetry.KafkaConsumerLag, nil) + r.Series(telemetry.KafkaConsumerLagSeconds, nil); n != 0 {
+	if n := r.Series(catalogue.KafkaConsumerLag, nil) + r.Series(catalogue.KafkaConsumerLagSeconds, nil); n != 0 {
 		t.Errorf("%d series are left after Unregister", n)
 	}
 }
@@ -81,7 +82,7 @@ func TestObservableGauge(t *testing.T) {
 func TestProcessMetrics(t *testing.T) {
 	r := telemetrytest.New(t, "a", nil)
 	memory := func(kind string) float64 {
-		return r.Metric(telemetry.ProcessMemoryUsageBytes, map[string]string{"type": kind})
+		return r.Metric(catalogue.ProcessMemoryUsageBytes, map[string]string{"type": kind})
 	}
 	const tooMuch = 1 << 40
 	for _, kind := range []string{"rss", "heapTotal", "heapUsed", "external"} {
@@ -89,7 +90,7 @@ func TestProcessMetrics(t *testing.T) {
 			t.Errorf("%s is %v bytes", kind, got)
 		}
 	}
-	if r.Series(telemetry.ProcessMemoryUsageBytes, nil) != 4 {
+	if r.Series(catalogue.ProcessMemoryUsageBytes, nil) != 4 {
 		t.Error("want exactly four types of memory")
 	}
 	runtime.GC() // so that what others left does not go between the two readings
@@ -99,15 +100,15 @@ func TestProcessMetrics(t *testing.T) {
 		t.Errorf("heapUsed went from %v to %v with %d bytes more", before, after, len(block))
 	}
 	block[len(block)-1] = 1 // keeps the block alive until here
-	first := r.Metric(telemetry.ProcessUptimeSeconds, nil)
-	if second := r.Metric(telemetry.ProcessUptimeSeconds, nil); first < 0 || second <= first || second > 3600 {
+	first := r.Metric(catalogue.ProcessUptimeSeconds, nil)
+	if second := r.Metric(catalogue.ProcessUptimeSeconds, nil); first < 0 || second <= first || second > 3600 {
 		t.Errorf("uptime went from %v to %v", first, second)
 	}
 }
 
 func TestObserveSeveral(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)
-	names := []string{telemetry.KafkaClientRecordsSentTotal, telemetry.KafkaClientRequestsInFlight}
+	names := []string{catalogue.KafkaClientRecordsSentTotal, catalogue.KafkaClientRequestsInFlight}
 	client := metric.WithAttributes(attribute.String("client", "c"))
 	broker := metric.WithAttributes(attribute.String("client", "c"), attribute.String("broker", "1"))
 	read := func(_ context.Context, o telemetry.Observation) error {
@@ -145,13 +146,13 @@ func TestObserveSeveral(t *testing.T) {
 func TestObserveRefusesWhatTheCatalogueDoesNotSay(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)
 	for name, want := range map[string]string{
-		"orders_lost_total": "not in the catalogue", telemetry.KafkaMessageProcessingDuration: "is a histogram",
+		"orders_lost_total": "not in the catalogue", catalogue.KafkaMessageProcessingDuration: "is a histogram",
 	} {
 		if _, err := r.Instruments().Observe([]string{name}, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, want)
 		}
 	}
-	if _, err := r.Instruments().Int64ObservableSum(telemetry.HTTPRequestsTotal, nil); err == nil {
+	if _, err := r.Instruments().Int64ObservableSum(catalogue.HTTPRequestsTotal, nil); err == nil {
 		t.Error("a counter can be registered as a gauge")
 	}
 }
@@ -160,14 +161,14 @@ func TestObservableSumAddsUp(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)
 	topic := metric.WithAttributes(attribute.String("topic", "in"))
 	for _, n := range []int64{2, 3} {
-		_, err := r.Instruments().Int64ObservableSum(telemetry.KafkaConsumerAssignedPartitions,
+		_, err := r.Instruments().Int64ObservableSum(catalogue.KafkaConsumerAssignedPartitions,
 			func(_ context.Context, o metric.Int64Observer) error { o.Observe(n, topic); return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 2 { // a reading does not change the next
-		if got := r.Metric(telemetry.KafkaConsumerAssignedPartitions, nil); got != 5 {
+		if got := r.Metric(catalogue.KafkaConsumerAssignedPartitions, nil); got != 5 {
 			t.Errorf("sources of 2 and 3 make %v, want 5", got)
 		}
 	}
@@ -179,7 +180,7 @@ func TestGaugesKeepToTheirSeries(t *testing.T) {
 	label := func(i int) metric.ObserveOption {
 		return metric.WithAttributes(attribute.String("topic", "in"), attribute.Int("partition", i))
 	}
-	_, err := r.Instruments().Int64ObservableGauge(telemetry.KafkaConsumerLag, func(_ context.Context, o metric.Int64Observer) error {
+	_, err := r.Instruments().Int64ObservableGauge(catalogue.KafkaConsumerLag, func(_ context.Context, o metric.Int64Observer) error {
 		for i := range 3000 {
 			o.Observe(int64(i), label(i))
 		}
@@ -188,7 +189,7 @@ func TestGaugesKeepToTheirSeries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.Instruments().Float64ObservableGauge(telemetry.KafkaConsumerLagSeconds, func(_ context.Context, o metric.Float64Observer) error {
+	_, err = r.Instruments().Float64ObservableGauge(catalogue.KafkaConsumerLagSeconds, func(_ context.Context, o metric.Float64Observer) error {
 		for i := range 3000 {
 			o.Observe(float64(i), label(i))
 		}
@@ -198,7 +199,7 @@ func TestGaugesKeepToTheirSeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		for _, name := range []string{telemetry.KafkaConsumerLag, telemetry.KafkaConsumerLagSeconds} {
+		for _, name := range []string{catalogue.KafkaConsumerLag, catalogue.KafkaConsumerLagSeconds} {
 			if n := r.Series(name, nil); n != 1500 {
 				t.Errorf("%s has %d series, want 1500", name, n)
 			}
@@ -231,14 +232,14 @@ func TestBudgetAdmitsTheFirst(t *testing.T) {
 }
 
 func TestBudgetRefusesMalformedValues(t *testing.T) {
-	b := telemetrytest.New(t, "shop", nil).Instruments().Budget(telemetry.HTTPRequestsTotal, 0)
+	b := telemetrytest.New(t, "shop", nil).Instruments().Budget(catalogue.HTTPRequestsTotal, 0)
 	if b.Admit("GET", "\xff\xfe") || b.Admit(strings.Repeat("x", 1025)) {
 		t.Error("a value that Prometheus could not show, or of any length, is admitted")
 	}
 }
 
 func TestBudgetHoldsUnderConcurrency(t *testing.T) {
-	b := telemetrytest.New(t, "shop", nil).Instruments().Budget(telemetry.KafkaMessagesProducedTotal, 1)
+	b := telemetrytest.New(t, "shop", nil).Instruments().Budget(catalogue.KafkaMessagesProducedTotal, 1)
 	var admitted atomic.Int64
 	var wait sync.WaitGroup
 	for worker := range 4 {

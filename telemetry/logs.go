@@ -18,6 +18,9 @@ import (
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // newLogger returns the service's logger, which writes by local, and the provider that takes the same lines as log records
@@ -42,7 +45,7 @@ func newLocalHandler(config Config) slog.Handler {
 	var handler slog.Handler
 	if config.LogFormat == LogJSON {
 		handler = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: config.LogLevel}).
-			WithAttrs([]slog.Attr{slog.String(ServiceLabel, config.Service)})
+			WithAttrs([]slog.Attr{slog.String(catalogue.ServiceLabel, config.Service)})
 	} else {
 		handler = newTextHandler(w, config.Service, config.LogLevel, config.LogFormat == LogColored)
 	}
@@ -243,7 +246,7 @@ func (h *exportHandler) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (h *exportHandler) Handle(ctx context.Context, record slog.Record) error {
-	message := cut(escapeControls(record.Message, true), maxLogText)
+	message := labels.Cut(escapeControls(record.Message, true), maxLogText)
 	clean := slog.NewRecord(record.Time, record.Level, message, record.PC)
 	record.Attrs(func(a slog.Attr) bool {
 		clean.AddAttrs(exportable(a))
@@ -264,14 +267,14 @@ func (h *exportHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	return &exportHandler{h.level, h.next.WithGroup(repaired(name))}
+	return &exportHandler{h.level, h.next.WithGroup(labels.Repaired(name))}
 }
 
 // exportable returns the attribute as text of bounded length, cleaned as in the service's own log; numbers and
 // truth values stay what they are. It leaves otelslog no error, which it would move to another name, and nothing
 // whose methods could panic. The text is UTF-8: one record with other text would cost its whole batch.
 func exportable(attr slog.Attr) slog.Attr {
-	attr.Key = repaired(attr.Key)
+	attr.Key = labels.Repaired(attr.Key)
 	attr.Value = attr.Value.Resolve()
 	switch attr.Value.Kind() {
 	case slog.KindGroup:
@@ -282,16 +285,16 @@ func exportable(attr slog.Attr) slog.Attr {
 		}
 		attr.Value = slog.GroupValue(clean...)
 	case slog.KindString:
-		attr.Value = slog.StringValue(cut(escapeControls(attr.Value.String(), false), maxLogText))
+		attr.Value = slog.StringValue(labels.Cut(escapeControls(attr.Value.String(), false), maxLogText))
 	case slog.KindTime:
 		attr.Value = slog.StringValue(attr.Value.Time().Format(time.RFC3339Nano))
 	case slog.KindAny:
 		switch v := attr.Value.Any().(type) {
 		case nil: // an empty attribute is left out, and nil stays nil
 		case []byte:
-			attr.Value = slog.StringValue(cut(string(v), maxLogText))
+			attr.Value = slog.StringValue(labels.Cut(string(v), maxLogText))
 		default:
-			attr.Value = slog.StringValue(cut(escapeControls(textOf(v), false), maxLogText))
+			attr.Value = slog.StringValue(labels.Cut(escapeControls(textOf(v), false), maxLogText))
 		}
 	}
 	return attr

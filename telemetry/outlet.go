@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // addOutlets returns what sends spans and log records to each of the configuration's exporters. Losses are
@@ -112,7 +114,7 @@ func (o *outlet) report(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
-		o.failure = cut(err.Error(), maxReportedError)
+		o.failure = labels.Cut(err.Error(), maxReportedError)
 	}
 	if o.closing.Err() == nil && (o.reported.IsZero() || time.Since(o.reported) >= reportInterval) {
 		o.logLosses()
@@ -343,53 +345,32 @@ func encodable(spans []sdktrace.ReadOnlySpan) []sdktrace.ReadOnlySpan {
 }
 
 func isEncodable(span sdktrace.ReadOnlySpan) bool {
-	if !utf8.ValidString(span.Name()) || !utf8.ValidString(span.Status().Description) || !validTexts(span.Attributes()) {
+	if !utf8.ValidString(span.Name()) || !utf8.ValidString(span.Status().Description) || !labels.ValidAttributes(span.Attributes()) {
 		return false
 	}
 	for _, e := range span.Events() {
-		if !utf8.ValidString(e.Name) || !validTexts(e.Attributes) {
+		if !utf8.ValidString(e.Name) || !labels.ValidAttributes(e.Attributes) {
 			return false
 		}
 	}
 	for _, l := range span.Links() {
-		if !validTexts(l.Attributes) {
+		if !labels.ValidAttributes(l.Attributes) {
 			return false
 		}
 	}
 	return true
 }
 
-func validTexts(attrs []attribute.KeyValue) bool {
-	return !slices.ContainsFunc(attrs, func(a attribute.KeyValue) bool {
-		return !utf8.ValidString(string(a.Key)) || !validText(a.Value)
-	})
-}
-
-func validText(v attribute.Value) bool {
-	switch v.Type() {
-	case attribute.STRING:
-		return utf8.ValidString(v.AsString())
-	case attribute.STRINGSLICE:
-		return !slices.ContainsFunc(v.AsStringSlice(), func(s string) bool { return !utf8.ValidString(s) })
-	case attribute.SLICE:
-		return !slices.ContainsFunc(v.AsSlice(), func(v attribute.Value) bool { return !validText(v) })
-	case attribute.MAP:
-		return validTexts(v.AsMap())
-	default:
-		return true
-	}
-}
-
 // repairedSpan is a span whose text is UTF-8.
 type repairedSpan struct{ sdktrace.ReadOnlySpan }
 
 // Name implements [sdktrace.ReadOnlySpan].
-func (s repairedSpan) Name() string { return repaired(s.ReadOnlySpan.Name()) }
+func (s repairedSpan) Name() string { return labels.Repaired(s.ReadOnlySpan.Name()) }
 
 // Status implements [sdktrace.ReadOnlySpan].
 func (s repairedSpan) Status() sdktrace.Status {
 	status := s.ReadOnlySpan.Status()
-	status.Description = repaired(status.Description)
+	status.Description = labels.Repaired(status.Description)
 	return status
 }
 
@@ -402,7 +383,7 @@ func (s repairedSpan) Attributes() []attribute.KeyValue {
 func (s repairedSpan) Events() []sdktrace.Event {
 	events := slices.Clone(s.ReadOnlySpan.Events())
 	for i := range events {
-		events[i].Name, events[i].Attributes = repaired(events[i].Name), repairedAll(events[i].Attributes)
+		events[i].Name, events[i].Attributes = labels.Repaired(events[i].Name), repairedAll(events[i].Attributes)
 	}
 	return events
 }
@@ -419,7 +400,7 @@ func (s repairedSpan) Links() []sdktrace.Link {
 func repairedAll(attrs []attribute.KeyValue) []attribute.KeyValue {
 	out := make([]attribute.KeyValue, len(attrs))
 	for i, a := range attrs {
-		out[i] = attribute.KeyValue{Key: attribute.Key(repaired(string(a.Key))), Value: repairedValue(a.Value)}
+		out[i] = attribute.KeyValue{Key: attribute.Key(labels.Repaired(string(a.Key))), Value: repairedValue(a.Value)}
 	}
 	return out
 }
@@ -427,11 +408,11 @@ func repairedAll(attrs []attribute.KeyValue) []attribute.KeyValue {
 func repairedValue(v attribute.Value) attribute.Value {
 	switch v.Type() {
 	case attribute.STRING:
-		return attribute.StringValue(repaired(v.AsString()))
+		return attribute.StringValue(labels.Repaired(v.AsString()))
 	case attribute.STRINGSLICE:
 		texts := v.AsStringSlice()
 		for i := range texts {
-			texts[i] = repaired(texts[i])
+			texts[i] = labels.Repaired(texts[i])
 		}
 		return attribute.StringSliceValue(texts)
 	case attribute.SLICE:
@@ -445,14 +426,4 @@ func repairedValue(v attribute.Value) attribute.Value {
 	default:
 		return v
 	}
-}
-
-func repaired(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-
-// cut returns at most limit bytes of s, as UTF-8.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return repaired(s)
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

@@ -17,6 +17,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -70,7 +71,7 @@ var signals = []struct {
 	record        func(t *testing.T, tel *telemetry.Telemetry)
 }{
 	{
-		"traces", telemetry.SpansDroppedTotal,
+		"traces", catalogue.SpansDroppedTotal,
 		func(s *sink) telemetry.Config {
 			return telemetry.Config{SpanExporters: []sdktrace.SpanExporter{spanSink{s}}}
 		},
@@ -80,7 +81,7 @@ var signals = []struct {
 		},
 	},
 	{
-		"logs", telemetry.LogRecordsDroppedTotal,
+		"logs", catalogue.LogRecordsDroppedTotal,
 		func(s *sink) telemetry.Config { return telemetry.Config{LogExporters: []sdklog.Exporter{logSink{s}}} },
 		func(t *testing.T, tel *telemetry.Telemetry) { tel.Logger().InfoContext(t.Context(), "work") },
 	},
@@ -331,7 +332,7 @@ func TestUnsampledSpansAreNotCounted(t *testing.T) {
 	signals[0].record(t, tel)
 	flush(t, tel)
 	defer stop(t, tel, time.Minute)
-	if lost := dropped(t, tel, telemetry.SpansDroppedTotal); s.taken != 0 || lost["queue_full"]+lost["export_failed"] != 0 {
+	if lost := dropped(t, tel, catalogue.SpansDroppedTotal); s.taken != 0 || lost["queue_full"]+lost["export_failed"] != 0 {
 		t.Errorf("%d taken, %v lost", s.taken, lost)
 	}
 }

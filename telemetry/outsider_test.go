@@ -82,6 +82,22 @@ func TestAnOutsiderCanUseIt(t *testing.T) {
 	}
 }
 
+// TestAnOutsiderKeepsItsOwnSDK gives the library another team's providers: its spans and metrics arrive there, under
+// their names in OpenTelemetry and with that team's service.name, and no more than these.
+func TestAnOutsiderKeepsItsOwnSDK(t *testing.T) {
+	goCommand := outsider(t, read(t, filepath.Join("testdata", "ownsdk", "main.go")), libraryPath)
+	const want = `span: send greetings producer child: false
+span: process greetings consumer child: true
+service.name: greeter
+kafka.messages.produced topic=greetings 1
+kafka.messages.consumed topic=greetings 0
+kafka.message.processing.duration s topic=greetings 1 [0.001 0.005 0.01 0.05 0.1 0.5 1 2 5]
+`
+	if got := goCommand("run", "."); got != want {
+		t.Errorf("the program printed\n%swant\n%s", got, want)
+	}
+}
+
 // importer is a module that imports one package of the library and nothing else.
 type importer struct {
 	compiled  []string // the modules whose packages it compiles
@@ -111,19 +127,26 @@ func TestWhatAnImporterGets(t *testing.T) {
 	for _, test := range []struct {
 		path     string
 		requires []string
+		adds     bool // to what telemetry compiles
+		apiAlone bool // of OpenTelemetry's, and nothing of Prometheus'
 	}{
-		{libraryPath, []string{libraryPath}},
-		{otelkafkaPath, []string{libraryPath}},
-		{otlpPath, []string{libraryPath, otlpPath}},
+		{path: libraryPath, requires: []string{libraryPath}},
+		{path: otelkafkaPath, requires: []string{libraryPath}, apiAlone: true},
+		{path: otlpPath, requires: []string{libraryPath, otlpPath}, adds: true},
 	} {
 		got := importerOf(t, test.path, test.requires...)
+		for _, m := range got.compiled {
+			if test.apiAlone && (strings.HasPrefix(m, "go.opentelemetry.io/otel/sdk") || strings.Contains(m, "/exporters/") || strings.Contains(m, "/prometheus/")) {
+				t.Errorf("who imports %s compiles %s", test.path, m)
+			}
+		}
 		for _, m := range got.buildList {
 			if what := unwanted(m); what != "" {
 				t.Errorf("who imports %s gets %s, which is %s", test.path, m, what)
 			}
 		}
 		telemetrytest.Golden(t, "buildlist-"+filepath.Base(test.path)+".txt", strings.Join(got.buildList, "\n")+"\n")
-		more := slices.DeleteFunc(got.compiled, func(m string) bool { return slices.Contains(base, m) })
+		more := slices.DeleteFunc(got.compiled, func(m string) bool { return test.adds && slices.Contains(base, m) })
 		if list := "```\n" + strings.Join(more, "\n") + "\n```"; !strings.Contains(document, list) {
 			t.Errorf("docs/telemetry.md does not list what who imports %s compiles:\n%s", test.path, list)
 		}

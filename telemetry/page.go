@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -19,6 +21,10 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
+
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // defaultScrapes bounds the scrapes served at once.
@@ -107,7 +113,7 @@ type labelled struct {
 }
 
 func newLabelled(service string, own, others *prometheus.Registry) labelled {
-	name := ServiceLabel
+	name := catalogue.ServiceLabel
 	return labelled{own: own, others: others, label: &dto.LabelPair{Name: &name, Value: &service}}
 }
 
@@ -150,12 +156,12 @@ func (l labelled) gatherOwn() ([]*dto.MetricFamily, error) {
 }
 
 // insert returns a copy, for metrics may share their labels, with the label at its place in the order of names.
-func (l labelled) insert(labels []*dto.LabelPair) []*dto.LabelPair {
-	at, _ := slices.BinarySearchFunc(labels, ServiceLabel, func(pair *dto.LabelPair, name string) int {
+func (l labelled) insert(pairs []*dto.LabelPair) []*dto.LabelPair {
+	at, _ := slices.BinarySearchFunc(pairs, catalogue.ServiceLabel, func(pair *dto.LabelPair, name string) int {
 		return strings.Compare(pair.GetName(), name)
 	})
-	all := make([]*dto.LabelPair, 0, len(labels)+1)
-	return append(append(append(all, labels[:at]...), l.label), labels[at:]...)
+	all := make([]*dto.LabelPair, 0, len(pairs)+1)
+	return append(append(append(all, pairs[:at]...), l.label), pairs[at:]...)
 }
 
 // textAlone is the view of instruments that others make of [Telemetry.MeterProvider]: no catalogue declares their labels,
@@ -166,10 +172,18 @@ func textAlone(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	}
 	return sdkmetric.Stream{
 		Name: i.Name, Description: i.Description, Unit: i.Unit,
-		AttributeFilter: func(label attribute.KeyValue) bool { return validText(label.Value) },
+		AttributeFilter: func(label attribute.KeyValue) bool { return labels.ValidText(label.Value) },
 		ExemplarReservoirProviderSelector: func(aggregation sdkmetric.Aggregation) exemplar.ReservoirProvider {
 			provider := sdkmetric.DefaultExemplarReservoirProviderSelector(aggregation)
 			return func(set attribute.Set) exemplar.Reservoir { return traceAlone{provider(set)} }
 		},
 	}, true
+}
+
+// traceAlone keeps the labels that were left out from coming back with an exemplar.
+type traceAlone struct{ exemplar.Reservoir }
+
+// Offer implements [exemplar.Reservoir].
+func (r traceAlone) Offer(ctx context.Context, at time.Time, value exemplar.Value, _ []attribute.KeyValue) {
+	r.Reservoir.Offer(ctx, at, value, nil)
 }

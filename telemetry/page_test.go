@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -134,17 +135,17 @@ func TestMarkdown(t *testing.T) {
 	own := append(ownMetrics(), telemetry.Metric{
 		Name: "odd", Kind: telemetry.Gauge, Help: "Text | with a pipe.", Labels: []string{"l"}, Bound: "a|b",
 	})
-	telemetrytest.Golden(t, "metrics.md", telemetry.Markdown(telemetry.Common(), own, telemetry.Common()))
+	telemetrytest.Golden(t, "metrics.md", catalogue.Markdown(catalogue.Common(), own, catalogue.Common()))
 }
 
 func TestDocumentSetsOptionalMetricsApart(t *testing.T) {
-	text := telemetry.Document(telemetry.Sections()...)
+	text := catalogue.Document(catalogue.Sections()...)
 	telemetrytest.Golden(t, "reference.md", text)
 	common, optional, found := strings.Cut(text, "\n## By option")
 	if !found {
 		t.Fatal("no heading for what is optional")
 	}
-	for _, m := range telemetry.Optional() {
+	for _, m := range catalogue.Optional() {
 		if row := "| `" + m.Name + "` "; strings.Contains(common, row) || strings.Count(optional, row) != 1 {
 			t.Errorf("%s does not stand once under the headings of what is optional", m.Name)
 		}
@@ -357,14 +358,14 @@ func TestExemplarsAreOfTheTraceAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			histogram, err := r.Instruments().Float64Histogram(telemetry.KafkaConsumerRebalanceDuration)
+			histogram, err := r.Instruments().Float64Histogram(catalogue.KafkaConsumerRebalanceDuration)
 			if err != nil {
 				t.Fatal(err)
 			}
 			counter.Add(ctx, 1, metric.WithAttributes(attribute.String("status", test.attribute)))
 			histogram.Record(ctx, 3)
 			found := exemplars(t, r.OpenMetricsPage())
-			for _, series := range []string{"payments_total", telemetry.KafkaConsumerRebalanceDuration + "_bucket"} {
+			for _, series := range []string{"payments_total", catalogue.KafkaConsumerRebalanceDuration + "_bucket"} {
 				n := 0
 				for s, labels := range found {
 					if !strings.HasPrefix(s, series+"{") {
@@ -420,7 +421,7 @@ func TestUnsampledTracesAreNoExemplars(t *testing.T) {
 	r := telemetrytest.New(t, "shop", ownMetrics())
 	ctx, span := r.TracerProvider().Tracer("test").Start(t.Context(), "work")
 	defer span.End()
-	histogram, err := r.Instruments().Float64Histogram(telemetry.KafkaConsumerRebalanceDuration)
+	histogram, err := r.Instruments().Float64Histogram(catalogue.KafkaConsumerRebalanceDuration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,12 +436,12 @@ func TestExemplarsWithoutExporters(t *testing.T) {
 	tel, _, _ := withTaker(t, telemetry.Config{Catalogue: ownMetrics()})
 	ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "work")
 	defer span.End()
-	histogram, err := tel.Instruments().Float64Histogram(telemetry.KafkaConsumerRebalanceDuration)
+	histogram, err := tel.Instruments().Float64Histogram(catalogue.KafkaConsumerRebalanceDuration)
 	if err != nil {
 		t.Fatal(err)
 	}
 	histogram.Record(ctx, 3)
-	labels := exemplars(t, openMetricsPage(t, tel))[telemetry.KafkaConsumerRebalanceDuration+`_bucket{service="shop",le="5.0"}`]
+	labels := exemplars(t, openMetricsPage(t, tel))[catalogue.KafkaConsumerRebalanceDuration+`_bucket{service="shop",le="5.0"}`]
 	if labels["trace_id"] != span.SpanContext().TraceID().String() {
 		t.Errorf("exemplar %v, want trace %v", labels, span.SpanContext().TraceID())
 	}

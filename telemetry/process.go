@@ -7,12 +7,14 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // observeProcess registers process_uptime_seconds and process_memory_usage_bytes.
 func observeProcess(instruments *Instruments) error {
 	setup, before := time.Now(), processAge()
-	_, err := instruments.Float64ObservableGauge(ProcessUptimeSeconds, func(_ context.Context, o metric.Float64Observer) error {
+	_, err := instruments.Float64ObservableGauge(catalogue.ProcessUptimeSeconds, func(_ context.Context, o metric.Float64Observer) error {
 		o.Observe((before + time.Since(setup)).Seconds())
 		return nil
 	})
@@ -23,7 +25,7 @@ func observeProcess(instruments *Instruments) error {
 		return metric.WithAttributeSet(attribute.NewSet(attribute.String("type", kind)))
 	}
 	rss, total, used, external := as("rss"), as("heapTotal"), as("heapUsed"), as("external")
-	_, err = instruments.Int64ObservableGauge(ProcessMemoryUsageBytes, func(_ context.Context, o metric.Int64Observer) error {
+	_, err = instruments.Int64ObservableGauge(catalogue.ProcessMemoryUsageBytes, func(_ context.Context, o metric.Int64Observer) error {
 		m := readMemory()
 		o.Observe(m.rss, rss)
 		o.Observe(m.heapTotal, total)

@@ -12,9 +12,7 @@
 // The package keeps no state of its own and neither sets nor reads OpenTelemetry's global providers, so two
 // services in one process have two registries, two tracer providers and two loggers.
 //
-// telemetry.go has the set-up and the shutdown. catalogue.go says how a metric is declared, checked and documented,
-// common.go declares the library's own, instruments.go makes instruments of declarations and keeps their series bounded, labels.go holds what they
-// measure to the declared labels.
+// telemetry.go has the set-up and the shutdown.
 // page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware and what it
 // measures. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go writes
 // log lines, and outlet.go sends both away.
@@ -42,6 +40,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Formats of the log, for [Config.LogFormat].
@@ -58,7 +58,7 @@ type Config struct {
 	Service string
 	// Version becomes the resource attribute service.version. Default "dev".
 	Version string
-	// Catalogue holds the service's own metrics, added to [Common].
+	// Catalogue holds the service's own metrics, added to [catalogue.Common].
 	Catalogue Catalogue
 	// MaxScrapes bounds the scrapes of [Telemetry.MetricsHandler] at once; more are answered 503. Default 8; below 0
 	// there is no bound, for a handler that stands behind one.
@@ -74,8 +74,8 @@ type Config struct {
 	// SpanExporters and LogExporters send spans and log records away, in batches and in the background; package
 	// [github.com/vigie-dev/vigie/telemetry/otlp] makes them from the standard variables. At most
 	// OTEL_BSP_MAX_QUEUE_SIZE spans and OTEL_BLRP_MAX_QUEUE_SIZE records (2048 each) wait; what comes while they do
-	// is dropped, so that no caller ever waits. What is lost is counted in [SpansDroppedTotal] and
-	// [LogRecordsDroppedTotal], and logged at most once a minute. [Telemetry.Shutdown] shuts them down.
+	// is dropped, so that no caller ever waits. What is lost is counted in [catalogue.SpansDroppedTotal] and
+	// [catalogue.LogRecordsDroppedTotal], and logged at most once a minute. [Telemetry.Shutdown] shuts them down.
 	SpanExporters []sdktrace.SpanExporter
 	LogExporters  []sdklog.Exporter
 	// SpanProcessors and LogProcessors receive spans and log records as they come: recorders in tests, mostly. They
@@ -90,8 +90,24 @@ type Config struct {
 	Keeper Keeper
 }
 
-// scope is the name of this package's meter.
-const scope = "github.com/vigie-dev/vigie/telemetry"
+// scope is the name of this package's tracer and logger.
+const scope = catalogue.Scope
+
+// What declares and makes metrics stands in package catalogue, which needs no SDK.
+type (
+	Kind        = catalogue.Kind
+	Metric      = catalogue.Metric
+	Catalogue   = catalogue.Catalogue
+	Instruments = catalogue.Instruments
+	Observation = catalogue.Observation
+)
+
+// The kinds of metric.
+const (
+	Counter   = catalogue.Counter
+	Gauge     = catalogue.Gauge
+	Histogram = catalogue.Histogram
+)
 
 // Telemetry is one service's metrics, traces and logs. All methods are safe for concurrent use.
 type Telemetry struct {
@@ -123,12 +139,12 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("set up telemetry: %w", err)
 	}
-	catalogue := slices.Concat(Common(), Optional(), config.Catalogue)
-	if err := catalogue.Validate(); err != nil {
+	declared := slices.Concat(catalogue.Common(), catalogue.Optional(), config.Catalogue)
+	if err := declared.Validate(); err != nil {
 		return nil, fmt.Errorf("set up telemetry of %s: %w", config.Service, err)
 	}
 	t := &Telemetry{
-		config: config, catalogue: catalogue,
+		config: config, catalogue: declared,
 		propagator: propagation.NewCompositeTextMapPropagator(traceContext{}, silentBaggage{}),
 	}
 	resource, missing := newResource(ctx, config)
@@ -207,26 +223,18 @@ func newResource(ctx context.Context, config Config) (*resource.Resource, error)
 
 // addInstruments makes the instruments that this package itself feeds.
 func (t *Telemetry) addInstruments() (err error) {
-	t.instruments = newInstruments(t.meters.Meter(scope), t.catalogue)
+	t.instruments = catalogue.NewInstruments(t.meters, t.catalogue)
 	if err := observeProcess(t.instruments); err != nil {
 		return err
 	}
-	if t.losses.spans, err = newLossCounter(t.instruments, SpansDroppedTotal); err != nil {
+	if t.losses.spans, err = newLossCounter(t.instruments, catalogue.SpansDroppedTotal); err != nil {
 		return err
 	}
-	if t.losses.records, err = newLossCounter(t.instruments, LogRecordsDroppedTotal); err != nil {
+	if t.losses.records, err = newLossCounter(t.instruments, catalogue.LogRecordsDroppedTotal); err != nil {
 		return err
 	}
 	t.http, err = newHTTPMetrics(t.instruments)
 	return err
-}
-
-func newInstruments(meter metric.Meter, catalogue Catalogue) *Instruments {
-	byName := make(map[string]Metric, len(catalogue))
-	for _, m := range catalogue {
-		byName[m.Name] = m
-	}
-	return &Instruments{meter: meter, byName: byName, budgets: make(map[string]*Budget)}
 }
 
 // addSpansAndLogs makes the tracer provider and the logger, and what takes spans and log records from them. Its error is
@@ -277,7 +285,7 @@ func (t *Telemetry) Service() string { return t.config.Service }
 // Version returns the service's version.
 func (t *Telemetry) Version() string { return t.config.Version }
 
-// Catalogue returns a copy of the list of metrics that the service may have: [Common] and its own.
+// Catalogue returns a copy of the list of metrics that the service may have: [catalogue.Common] and its own.
 func (t *Telemetry) Catalogue() Catalogue { return append(Catalogue(nil), t.catalogue...) }
 
 // MeterProvider returns the provider behind [Telemetry.Instruments], for libraries that want one. What they

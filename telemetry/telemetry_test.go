@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -29,7 +30,7 @@ func TestSetupRefuses(t *testing.T) {
 		{"name too long", telemetry.Config{Service: strings.Repeat("a", 64)}, "service name"},
 		{"log format", telemetry.Config{Service: "a", LogFormat: "xml"}, `log format "xml"`},
 		{"nil processor", telemetry.Config{Service: "a", SpanProcessors: []sdktrace.SpanProcessor{nil}}, "span processor 0"},
-		{"metric of Common again", telemetry.Config{Service: "a", Catalogue: telemetry.Common()[:1]}, "declared twice"},
+		{"metric of Common again", telemetry.Config{Service: "a", Catalogue: catalogue.Common()[:1]}, "declared twice"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -47,13 +48,13 @@ func TestTwoServicesShareNothing(t *testing.T) {
 	_, span := a.TracerProvider().Tracer("test").Start(t.Context(), "work")
 	span.End()
 	a.Logger().Info("hello")
-	if n := b.Series(telemetry.KafkaMessagesProducedTotal, nil); n != 0 {
+	if n := b.Series(catalogue.KafkaMessagesProducedTotal, nil); n != 0 {
 		t.Errorf("b shows %d series of a", n)
 	}
 	if len(b.Spans()) != 0 || len(b.Logs()) != 0 {
 		t.Errorf("b has spans %v and logs %v of a", b.Spans(), b.Logs())
 	}
-	if got := a.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"service": "a"}); got != 3 {
+	if got := a.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"service": "a"}); got != 3 {
 		t.Errorf("a counts %v, want 3", got)
 	}
 }

@@ -114,7 +114,7 @@ func startDemo(
 		return err
 	}
 	stack.OnStop("telemetry", t.Shutdown)
-	instrument, err := otelkafka.New(t, otelkafka.Options{})
+	instrument, err := otelkafka.New(otelkafka.WithTelemetry(t))
 	if err != nil {
 		return err
 	}

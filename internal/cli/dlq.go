@@ -368,7 +368,7 @@ func withResolver(ctx context.Context, c *cli.Command, source letterSource, work
 			fmt.Fprintf(c.Root().ErrWriter, "the spans of this command did not all reach the collector: %s\n", printable(plain(lost)))
 		}
 	}()
-	inst, err := otelkafka.New(t, otelkafka.Options{})
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(t))
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/services"
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated documents")
@@ -85,18 +85,18 @@ func metricsDocument() string {
 	b.WriteString("# Metrics\n\nEvery metric that the services record, as `/metrics` shows it. ")
 	b.WriteString("Beside these the pages carry the Go runtime's (`go_*`) and the process's (`process_*`) own metrics.\n")
 	b.WriteString("\n")
-	common := telemetry.Sections()
+	common := catalogue.Sections()
 	common[0].Catalogue = append(common[0].Catalogue, service.Common()...)
 	sections := slices.Clone(common[:1])
 	for _, s := range services.All() {
 		if len(s.Catalogue) > 0 {
-			sections = append(sections, telemetry.Section{Title: s.Name, Catalogue: s.Catalogue})
+			sections = append(sections, catalogue.Section{Title: s.Name, Catalogue: s.Catalogue})
 		}
 	}
-	sections = append(sections, telemetry.Section{Title: "Services that consume", Catalogue: service.ConsumerCatalogue()})
-	sections = append(sections, telemetry.Section{Title: "Storage in PostgreSQL", Catalogue: service.PostgresCatalogue()})
+	sections = append(sections, catalogue.Section{Title: "Services that consume", Catalogue: service.ConsumerCatalogue()})
+	sections = append(sections, catalogue.Section{Title: "Storage in PostgreSQL", Catalogue: service.PostgresCatalogue()})
 	sections = append(sections, common[1:]...)
-	b.WriteString(telemetry.Document(sections...))
+	b.WriteString(catalogue.Document(sections...))
 	return b.String()
 }
 

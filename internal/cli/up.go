@@ -29,6 +29,7 @@ import (
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/paiement"
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 const (
@@ -454,7 +455,7 @@ func (p *parts) scrape(context.Context) error {
 // metricsOf are the metrics that services have.
 func metricsOf(registry services.Registry) []string {
 	names := slices.Concat(service.Common().Names(), service.ConsumerCatalogue().Names(), service.PostgresCatalogue().Names())
-	for _, section := range telemetry.Sections() {
+	for _, section := range catalogue.Sections() {
 		names = append(names, section.Catalogue.Names()...)
 	}
 	for _, s := range registry {

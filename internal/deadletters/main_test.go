@@ -65,7 +65,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.publisher.Close() })
-	inst, err := otelkafka.New(f.telemetry.Telemetry, otelkafka.Options{})
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(f.telemetry.Telemetry))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,13 +158,13 @@ func newFixture(t *testing.T) *fixture {
 		handler: &scripted{tries: map[string]int{}}, partition: record.Partition{Topic: source, ID: 0},
 	}
 	f.store, f.reader = openStorage(t, t)
-	inst, err := otelkafka.New(f.telemetry.Telemetry, otelkafka.Options{
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(f.telemetry.Telemetry), otelkafka.Options{
 		ConsumerGroup: group, Consumes: []string{source}, Produces: []string{target, banking.TopicOrdersDLQ},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	failures, err := otelkafka.NewFailures(f.telemetry.Telemetry, []string{source, banking.TopicPaymentsRejected}, Reasons())
+	failures, err := otelkafka.NewFailures(inst, []string{source, banking.TopicPaymentsRejected}, Reasons())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func TestOnlyOldLettersOfItsOwnOrdersAreReplayed(t *testing.T) {
 		letter("order-3", UserPrefix+"customer-002", "authoriser", noon.Add(time.Second)),
 		letter("order-4", UserPrefix+"customer-002", "contradictory", noon.Add(-time.Minute)),
 		record.Message{Topic: banking.TopicOrdersDLQ, Key: []byte("order-5"), Value: []byte("a stranger's")})
-	instrument, err := otelkafka.New(telemetrytest.New(t, "vigie-demo", nil).Telemetry, otelkafka.Options{})
+	instrument, err := otelkafka.New(otelkafka.WithTelemetry(telemetrytest.New(t, "vigie-demo", nil).Telemetry))
 	if err != nil {
 		t.Fatal(err)
 	}

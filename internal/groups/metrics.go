@@ -16,6 +16,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/verdicts"
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Names of the metrics by which the collector tells of itself.
@@ -267,9 +268,9 @@ type exporter struct {
 }
 
 func newExporter(c *Collector, service string) *exporter {
-	e := &exporter{c: c, descs: map[string]*prometheus.Desc{}, own: pair(telemetry.ServiceLabel, service)}
+	e := &exporter{c: c, descs: map[string]*prometheus.Desc{}, own: pair(catalogue.ServiceLabel, service)}
 	for _, m := range shown() {
-		e.descs[m.Name] = prometheus.NewDesc(m.Name, m.Help, m.Labels, prometheus.Labels{telemetry.ServiceLabel: service})
+		e.descs[m.Name] = prometheus.NewDesc(m.Name, m.Help, m.Labels, prometheus.Labels{catalogue.ServiceLabel: service})
 	}
 	return e
 }
@@ -349,7 +350,7 @@ func (e *exporter) labels(of ...string) []*dto.LabelPair {
 		}
 		all = append(all, p)
 	}
-	at := slices.IndexFunc(all, func(p *dto.LabelPair) bool { return p.GetName() > telemetry.ServiceLabel })
+	at := slices.IndexFunc(all, func(p *dto.LabelPair) bool { return p.GetName() > catalogue.ServiceLabel })
 	if at < 0 {
 		at = len(all)
 	}

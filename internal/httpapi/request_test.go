@@ -10,6 +10,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // A target without a path is refused, and never redirected; the absolute form
@@ -30,10 +31,10 @@ func TestTargetsWithoutAPathAreRefused(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", line, r.status, r.body, want)
 		}
 	}
-	if got := recorder.Metric(telemetry.HTTPRequestsTotal, nil); got != float64(requests) {
+	if got := recorder.Metric(catalogue.HTTPRequestsTotal, nil); got != float64(requests) {
 		t.Errorf("%v requests are counted, want %d", got, requests)
 	}
-	if got := recorder.Metric(telemetry.HTTPRequestsTotal, map[string]string{"route": telemetry.RouteUnmatched, "status_code": "400"}); got != 7 {
+	if got := recorder.Metric(catalogue.HTTPRequestsTotal, map[string]string{"route": telemetry.RouteUnmatched, "status_code": "400"}); got != 7 {
 		t.Errorf("%v refusals are counted, want 7", got)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 func TestRoutes(t *testing.T) {
@@ -268,7 +269,7 @@ func TestAPanicIsCountedAndTraced(t *testing.T) {
 	if got := recorder.Metric(httpapi.PanicsTotal, nil); got != 1 {
 		t.Errorf("%v panics are counted", got)
 	}
-	if got := recorder.Metric(telemetry.HTTPRequestsTotal, map[string]string{"route": "/things", "status_code": "500"}); got != 1 {
+	if got := recorder.Metric(catalogue.HTTPRequestsTotal, map[string]string{"route": "/things", "status_code": "500"}); got != 1 {
 		t.Errorf("%v requests are counted with 500", got)
 	}
 	if span := recorder.Span("POST /things"); span.Status.Code != codes.Error || span.SpanContext.TraceID().String() != traceID {

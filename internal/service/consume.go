@@ -50,7 +50,7 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 		return nil, err
 	}
 	b.Stack.OnStop("rebalances", func(context.Context) error { return rebalances.Close() })
-	failures, err := otelkafka.NewFailures(b.Telemetry, cfg.Topics, delivery.Reasons())
+	failures, err := otelkafka.NewFailures(b.Instrument, cfg.Topics, delivery.Reasons())
 	if err != nil {
 		return nil, err
 	}

@@ -232,7 +232,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 
 // instrument makes what records are measured with.
 func (b *Base) instrument(linked bool) (*otelkafka.Instrumentation, error) {
-	return otelkafka.New(b.Telemetry, otelkafka.Options{
+	return otelkafka.New(otelkafka.WithTelemetry(b.Telemetry), otelkafka.Options{
 		ConsumerGroup: b.Definition.Group, Produces: b.Definition.Produces, Consumes: b.Definition.Consumes, LinkRecords: linked,
 	})
 }
@@ -410,7 +410,7 @@ func (g *gate) before(router *httpapi.Router, next http.Handler) http.Handler {
 // readyMetric is the name of the metric that says whether a service can do its work.
 const readyMetric = "service_ready"
 
-// Common returns the metrics that every service has beside [telemetry.Common].
+// Common returns the metrics that every service has beside [catalogue.Common].
 func Common() telemetry.Catalogue {
 	return slices.Concat(telemetry.Catalogue{{
 		Name: readyMetric, Kind: telemetry.Gauge,

@@ -13,9 +13,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
-	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // logs of seven records each.
@@ -54,7 +54,7 @@ func (g *group) look() ([]record.Partition, bool, error) {
 func TestUnreadPartitionsAreSeenSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := telemetrytest.New(t, "shop", slices.Concat(Common(), ConsumerCatalogue()))
-		inst, err := otelkafka.New(r.Telemetry, otelkafka.Options{ConsumerGroup: "shop-svc", Consumes: []string{"sales", "returns"}})
+		inst, err := otelkafka.New(otelkafka.WithTelemetry(r.Telemetry), otelkafka.Options{ConsumerGroup: "shop-svc", Consumes: []string{"sales", "returns"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,9 +88,9 @@ func TestUnreadPartitionsAreSeenSoon(t *testing.T) {
 					t.Errorf("%s: %v partitions of %s are unread, want %v", when, got, topic, n)
 				}
 			}
-			if got := r.Series(telemetry.KafkaConsumerLag, map[string]string{}); float64(got) != sales+returns {
+			if got := r.Series(catalogue.KafkaConsumerLag, map[string]string{}); float64(got) != sales+returns {
 				t.Errorf("%s: lag of %v partitions, want %v", when, got, sales+returns)
-			} else if got > 0 && r.Metric(telemetry.KafkaConsumerLag, nil) != 7*float64(got) {
+			} else if got > 0 && r.Metric(catalogue.KafkaConsumerLag, nil) != 7*float64(got) {
 				t.Errorf("%s: not all records wait", when)
 			}
 		}

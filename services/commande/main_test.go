@@ -24,6 +24,7 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // postgres is the server of all tests here, where there is one.
@@ -119,7 +120,7 @@ func openShopFor(t *testing.T, clients ...string) *shop {
 	store := reopen(t, "sqlite:"+t.TempDir())
 	t.Cleanup(func() { closed(t, store) })
 	s := &shop{Recorder: telemetrytest.New(t, Name, Catalogue()), broker: &broker{}}
-	instrument, err := otelkafka.New(s.Telemetry, otelkafka.Options{Produces: []string{banking.TopicOrdersCreated}})
+	instrument, err := otelkafka.New(otelkafka.WithTelemetry(s.Telemetry), otelkafka.Options{Produces: []string{banking.TopicOrdersCreated}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +166,8 @@ func (s *shop) counts(t *testing.T, n int, cents int64, answers map[int]int) {
 	if got := s.Metric(ordersTotal, nil); got != float64(n) {
 		t.Errorf("%s is %v, want %d", ordersTotal, got, n)
 	}
-	if got := s.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": banking.TopicOrdersCreated}); got != float64(n) {
-		t.Errorf("%s is %v, want %d", telemetry.KafkaMessagesProducedTotal, got, n)
+	if got := s.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": banking.TopicOrdersCreated}); got != float64(n) {
+		t.Errorf("%s is %v, want %d", catalogue.KafkaMessagesProducedTotal, got, n)
 	}
 	if s.Series(orderAmountsEuros, nil) == 0 { // nothing was measured
 		if n != 0 {
@@ -182,7 +183,7 @@ func (s *shop) counts(t *testing.T, n int, cents int64, answers map[int]int) {
 	}
 	for status, want := range answers {
 		labels := map[string]string{"route": "/orders", "method": "POST", "status_code": fmt.Sprint(status)}
-		if got := s.Metric(telemetry.HTTPRequestsTotal, labels); got != float64(want) {
+		if got := s.Metric(catalogue.HTTPRequestsTotal, labels); got != float64(want) {
 			t.Errorf("%v answers are %d, want %d", got, status, want)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -21,7 +21,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{
 		ConsumerGroup: "g", Produces: []string{"out"}, Consumes: []string{"in"}, Conventions: true,
 	})
-	failures, err := NewFailures(r.Telemetry, []string{"in"}, []string{"malformed"})
+	failures, err := NewFailures(inst, []string{"in"}, []string{"malformed"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,9 +45,9 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 		}
 	}
 	for name, least := range map[string]float64{
-		telemetry.KafkaMessagesProducedTotal: 2002, telemetry.KafkaMessagesConsumedTotal: 1001,
-		telemetry.KafkaMessageProcessingDuration: 1001, telemetry.MessagingProcessDuration: 2002,
-		telemetry.MessagingClientOperationDuration: 2002, telemetry.KafkaDuplicatesTotal: 1001,
+		catalogue.KafkaMessagesProducedTotal: 2002, catalogue.KafkaMessagesConsumedTotal: 1001,
+		catalogue.KafkaMessageProcessingDuration: 1001, catalogue.MessagingProcessDuration: 2002,
+		catalogue.MessagingClientOperationDuration: 2002, catalogue.KafkaDuplicatesTotal: 1001,
 	} {
 		if got := r.Metric(name, nil); got != least {
 			t.Errorf("%s has %v recordings, want %v", name, got, least)
@@ -60,7 +60,7 @@ func TestConventionsAllocateNothingMore(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	cost := func(conventions bool) (send, process float64) {
 		r := telemetrytest.New(t, "shop", nil)
-		inst, err := New(r.Telemetry, Options{Conventions: conventions})
+		inst, err := New(WithTelemetry(r.Telemetry), Options{Conventions: conventions})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // processed makes the spans of n records, each in a trace of its own.
@@ -187,7 +187,7 @@ func TestBatchHandlerLinks(t *testing.T) {
 	if !slices.Equal(sizes, []int{3, 2}) || !slices.Equal(session.marked, []int64{3, 5}) {
 		t.Errorf("batches of %v marked %v, want 3 and 2, marked 3 and 5", sizes, session.marked)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 5 {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 5 {
 		t.Errorf("consumed %v, want 5", got)
 	}
 	spans := r.Spans()
@@ -223,7 +223,7 @@ func TestBatchHandlerFails(t *testing.T) {
 	if spans := r.Spans(); len(spans) != 2 || spans[1].Status.Code != codes.Error || spans[1].Status.Description != "reject" {
 		t.Errorf("%d spans, want the second to fail", len(spans))
 	}
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 4 || !slices.Equal(session.marked, []int64{4}) {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 4 || !slices.Equal(session.marked, []int64{4}) {
 		t.Errorf("consumed %v and marked %v, want 4", got, session.marked)
 	}
 }
@@ -260,7 +260,7 @@ func TestRecordsHandledConcurrently(t *testing.T) {
 			wantAttributes(t, span, attribute.Int("messaging.kafka.offset", offset))
 			traces[span.SpanContext.TraceID()] = true
 		}
-		if got := r.Metric(telemetry.KafkaMessageProcessingDuration, nil); got != 8 || len(traces) != 8 {
+		if got := r.Metric(catalogue.KafkaMessageProcessingDuration, nil); got != 8 || len(traces) != 8 {
 			t.Errorf("%v records timed in %d traces, want 8", got, len(traces))
 		}
 	})

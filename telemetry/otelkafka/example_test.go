@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -35,7 +36,7 @@ func shopPage(spans ...trace.SpanProcessor) (*telemetry.Telemetry, *otelkafka.In
 	if err != nil {
 		log.Fatal(err)
 	}
-	inst, err := otelkafka.New(tel, otelkafka.Options{
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(tel), otelkafka.Options{
 		ConsumerGroup: "shop-svc", Produces: []string{"orders.created"}, Consumes: []string{"orders.created"},
 	})
 	if err != nil {
@@ -315,7 +316,7 @@ func ExampleObserveSarama() {
 		log.Fatal(err)
 	}
 	metrics.GetOrRegisterMeter("record-send-rate", config.MetricRegistry).Mark(3) // sarama does this
-	printPage(tel, telemetry.KafkaClientRecordsSentTotal)
+	printPage(tel, catalogue.KafkaClientRecordsSentTotal)
 	if err := unregister(); err != nil {
 		log.Fatal(err)
 	}
@@ -343,7 +344,7 @@ func Example_rebalances() {
 	if err := handler.Setup(session{}); err != nil {
 		log.Fatal(err)
 	}
-	printPage(tel, telemetry.KafkaConsumerAssignedPartitions)
+	printPage(tel, catalogue.KafkaConsumerAssignedPartitions)
 	if err := handler.Cleanup(session{}); err != nil {
 		log.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
@@ -23,12 +23,12 @@ type Failures struct {
 // failureLabels is a label set; without a reason it is one of kafka_duplicates_total.
 type failureLabels struct{ topic, reason string }
 
-// NewFailures returns the counters for the topics that t's service consumes and the closed set of reasons for
+// NewFailures returns the counters for the topics that the service consumes and the closed set of reasons for
 // which a record may fail. All of their series are exported as zero from the start.
-func NewFailures(t *telemetry.Telemetry, topics, reasons []string) (*Failures, error) {
+func NewFailures(i *Instrumentation, topics, reasons []string) (*Failures, error) {
 	f := &Failures{reasons: make(map[string]struct{}, len(reasons))}
-	alone := t.Instruments().Budget(telemetry.KafkaDuplicatesTotal, 1)
-	reasoned := t.Instruments().Budget(telemetry.KafkaMessagesFailedTotal, 1)
+	alone := i.instruments.Budget(catalogue.KafkaDuplicatesTotal, 1)
+	reasoned := i.instruments.Budget(catalogue.KafkaMessagesFailedTotal, 1)
 	f.series = labels.NewCache(func(k failureLabels) bool {
 		if k.reason == "" {
 			return alone.Admit(k.topic)
@@ -36,11 +36,11 @@ func NewFailures(t *telemetry.Telemetry, topics, reasons []string) (*Failures, e
 		return reasoned.Admit(k.topic, k.reason)
 	}, failureLabels.newOptions)
 	var errs [3]error
-	f.failed, errs[0] = t.Instruments().Int64Counter(telemetry.KafkaMessagesFailedTotal)
-	f.deadLetters, errs[1] = t.Instruments().Int64Counter(telemetry.KafkaDeadLettersTotal)
-	f.duplicates, errs[2] = t.Instruments().Int64Counter(telemetry.KafkaDuplicatesTotal)
+	f.failed, errs[0] = i.instruments.Int64Counter(catalogue.KafkaMessagesFailedTotal)
+	f.deadLetters, errs[1] = i.instruments.Int64Counter(catalogue.KafkaDeadLettersTotal)
+	f.duplicates, errs[2] = i.instruments.Int64Counter(catalogue.KafkaDuplicatesTotal)
 	if err := errors.Join(errs[:]...); err != nil {
-		return nil, fmt.Errorf("count failures for %s: %w", t.Service(), err)
+		return nil, fmt.Errorf("count failures: %w", err)
 	}
 	for _, reason := range reasons {
 		f.reasons[reason] = struct{}{}
@@ -74,16 +74,16 @@ func (f *Failures) CountDuplicate(ctx context.Context, topic string) {
 // known folds reasons outside the set into one value, so that the series stay bounded.
 func (f *Failures) known(reason string) string {
 	if _, ok := f.reasons[reason]; !ok {
-		return telemetry.LabelOther
+		return catalogue.LabelOther
 	}
 	return reason
 }
 
 // options returns those of a label set. Past the budget, a set not seen before is counted under _OTHER.
 func (f *Failures) options(topic, reason string) []metric.AddOption {
-	shared := failureLabels{topic: telemetry.LabelOther}
+	shared := failureLabels{topic: catalogue.LabelOther}
 	if reason != "" {
-		shared.reason = telemetry.LabelOther
+		shared.reason = catalogue.LabelOther
 	}
 	return f.series.GetOr(failureLabels{topic, reason}, shared)
 }

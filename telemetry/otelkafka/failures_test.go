@@ -3,18 +3,17 @@ package otelkafka
 import (
 	"testing"
 
-	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 func TestFailures(t *testing.T) {
-	r := telemetrytest.New(t, "shop", nil)
-	f, err := NewFailures(r.Telemetry, []string{"in"}, []string{"malformed"})
+	r, inst := newInstrumentation(t, Options{})
+	f, err := NewFailures(inst, []string{"in"}, []string{"malformed"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		telemetry.KafkaMessagesFailedTotal, telemetry.KafkaDeadLettersTotal, telemetry.KafkaDuplicatesTotal,
+		catalogue.KafkaMessagesFailedTotal, catalogue.KafkaDeadLettersTotal, catalogue.KafkaDuplicatesTotal,
 	} {
 		if got := r.Metric(name, map[string]string{"topic": "in"}); got != 0 {
 			t.Errorf("%s starts at %v", name, got)
@@ -24,13 +23,13 @@ func TestFailures(t *testing.T) {
 	f.CountDeadLettered(t.Context(), "in", "user-7 did it")
 	f.CountDuplicate(t.Context(), "in")
 	for name, reason := range map[string]string{
-		telemetry.KafkaMessagesFailedTotal: "malformed", telemetry.KafkaDeadLettersTotal: telemetry.LabelOther,
+		catalogue.KafkaMessagesFailedTotal: "malformed", catalogue.KafkaDeadLettersTotal: catalogue.LabelOther,
 	} {
 		if got := r.Metric(name, map[string]string{"topic": "in", "reason": reason}); got != 1 {
 			t.Errorf("%s counts %v, want 1", name, got)
 		}
 	}
-	if got := r.Metric(telemetry.KafkaDuplicatesTotal, nil); got != 1 {
+	if got := r.Metric(catalogue.KafkaDuplicatesTotal, nil); got != 1 {
 		t.Errorf("duplicates %v, want 1", got)
 	}
 	r.CheckCatalogue()

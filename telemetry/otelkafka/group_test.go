@@ -8,7 +8,7 @@ import (
 	"github.com/IBM/sarama"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Under load, 1,000 claim exits with records still buffered leave no goroutine, and as many spans end as started.
@@ -44,10 +44,10 @@ func TestClaimExitsLeaveNothing(t *testing.T) {
 			if got := len(r.Spans()); got != 3*exits {
 				t.Errorf("%d spans ended, want %d", got, 3*exits)
 			}
-			if got := r.Metric(telemetry.KafkaMessageProcessingDuration, nil); got != 3*exits {
+			if got := r.Metric(catalogue.KafkaMessageProcessingDuration, nil); got != 3*exits {
 				t.Errorf("%v records timed, want %d", got, 3*exits)
 			}
-			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 2*exits {
+			if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 2*exits {
 				t.Errorf("consumed %v, want %d", got, 2*exits)
 			}
 		})
@@ -72,7 +72,7 @@ func TestWrappedLoopThatMarksNothing(t *testing.T) {
 		}
 		return nil
 	})
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); err != nil || got != 5 || len(r.Spans()) != 5 {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); err != nil || got != 5 || len(r.Spans()) != 5 {
 		t.Errorf("%v: consumed %v with %d spans, want 5", err, got, len(r.Spans()))
 	}
 }
@@ -98,7 +98,7 @@ func TestWrappedLoopThatMarksOffsets(t *testing.T) {
 		}
 		return nil
 	})
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); err != nil || got != 50 || len(r.Spans()) != 50 {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); err != nil || got != 50 || len(r.Spans()) != 50 {
 		t.Errorf("%v: consumed %v with %d spans, want 50", err, got, len(r.Spans()))
 	}
 }
@@ -111,7 +111,7 @@ func TestWrappedLoopThatIsFaster(t *testing.T) {
 	h.offer(msg)
 	h.mark("in", 2, 8)
 	h.receive(msg)
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 1 || len(r.Spans()) != 1 {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 1 || len(r.Spans()) != 1 {
 		t.Errorf("consumed %v with %d spans, want 1", got, len(r.Spans()))
 	}
 }
@@ -125,7 +125,7 @@ func TestWrappedHandlerThatUsesRecords(t *testing.T) {
 		}
 		return nil
 	})
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); err != nil || got != 5 || len(r.Spans()) != 5 {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); err != nil || got != 5 || len(r.Spans()) != 5 {
 		t.Errorf("%v: consumed %v with %d spans, want 5", err, got, len(r.Spans()))
 	}
 	if err := wrapped(t, inst, 1, func(sarama.ConsumerGroupSession, sarama.ConsumerGroupClaim) error { return nil }); err != nil {

@@ -34,12 +34,17 @@ func (i *Instrumentation) Inject(ctx context.Context, msg *sarama.ProducerMessag
 }
 
 // Fields returns the names of the headers that [Instrumentation.Inject] writes. The slice is not to be changed.
-func (i *Instrumentation) Fields() []string { return i.fields }
+func (i *Instrumentation) Fields() []string {
+	if len(i.fields) == 0 { // of a global propagator that is yet to be set
+		return i.propagator.Fields()
+	}
+	return i.fields
+}
 
 // isContext says whether a header of that name carries trace context. Comparing here, and not by package slices,
 // makes no string of the name.
 func (i *Instrumentation) isContext(name []byte) bool {
-	for _, field := range i.fields {
+	for _, field := range i.Fields() {
 		if string(name) == field {
 			return true
 		}

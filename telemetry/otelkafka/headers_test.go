@@ -401,7 +401,7 @@ func newQuiet(t testing.TB) *Instrumentation {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = tel.Shutdown(t.Context()) })
-	inst, err := New(tel, Options{})
+	inst, err := New(WithTelemetry(tel), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,10 @@
 // It exists because a record's trace must survive a system that works in batches: the process span of a record
 // covers its handler and nothing else and is always a child of the context in the record's headers, while work
 // done for many records at once has a span of its own that links them. The metrics are those of
-// [telemetry.Common]; their topics are exported as zero from the start, so that rate() sees the first record.
+// [catalogue.Common]; their topics are exported as zero from the start, so that rate() sees the first record.
+//
+// It needs OpenTelemetry's API alone: [New] takes the providers that there are, the global ones by default, or those of
+// package telemetry's Setup.
 //
 // A service wraps its producers with [WrapSyncProducer] or [WrapAsyncProducer], sets with [WithContext] in which
 // context a record is sent, and handles records through [NewHandler] or [NewBatchHandler]; a handler of its own goes
@@ -34,18 +37,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // scope is the name of this package's tracer.
 const scope = "github.com/vigie-dev/vigie/telemetry/otelkafka"
+
+// Option says something to [New]: where telemetry goes, by [WithTelemetry], [WithTracerProvider], [WithMeterProvider],
+// [WithPropagators] and [WithLogger], or, as [Options], what the service does with Kafka.
+type Option interface{ apply(config *config) }
 
 // Options is what the service does with Kafka.
 type Options struct {
@@ -55,7 +65,7 @@ type Options struct {
 	ClientID string
 	// Produces and Consumes are topics. Their counters are exported as zero from the start.
 	Produces, Consumes []string
-	// Conventions records the metrics of [telemetry.Conventions] that are about messages, beside the documented ones.
+	// Conventions records the metrics of [catalogue.Conventions] that are about messages, beside the documented ones.
 	Conventions bool
 	// LinkRecords has a process span continue the trace of the context it is started in, or start one, and link the
 	// span that sent the record. By default it is that span's child, so that one trace follows a record from service
@@ -63,6 +73,101 @@ type Options struct {
 	LinkRecords bool
 	// BodySize adds messaging.message.body.size, which the conventions leave to be asked for, to all spans.
 	BodySize bool
+}
+
+func (o Options) apply(c *config) { c.Options = o }
+
+// config is what the options say.
+type config struct {
+	Options
+	tracers     trace.TracerProvider
+	meters      metric.MeterProvider
+	propagator  propagation.TextMapPropagator
+	logger      *slog.Logger
+	version     string
+	instruments *catalogue.Instruments // of others, in place of meters
+	errs        []error
+}
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+// Telemetry is what [WithTelemetry] takes: *telemetry.Telemetry, or another thing that has these.
+type Telemetry interface {
+	TracerProvider() trace.TracerProvider
+	Instruments() *catalogue.Instruments
+	Propagator() propagation.TextMapPropagator
+	Logger() *slog.Logger
+	Version() string
+}
+
+// WithTelemetry has spans, metrics, trace context and log lines go where t's go.
+func WithTelemetry(t Telemetry) Option {
+	return optionFunc(func(c *config) {
+		if v := reflect.ValueOf(t); !v.IsValid() || (v.Kind() == reflect.Pointer && v.IsNil()) {
+			c.errs = append(c.errs, errors.New("telemetry is nil"))
+			return
+		}
+		c.tracers, c.instruments, c.propagator = t.TracerProvider(), t.Instruments(), t.Propagator()
+		c.logger, c.version = t.Logger(), t.Version()
+	})
+}
+
+// WithTracerProvider has spans made by p. The default, also for nil, is OpenTelemetry's global provider.
+func WithTracerProvider(p trace.TracerProvider) Option {
+	return optionFunc(func(c *config) { c.tracers = p })
+}
+
+// WithMeterProvider has the metrics of [catalogue.Common] recorded with p, under their names in OpenTelemetry
+// ([catalogue.Metric.InstrumentName]): kafka.messages.produced, say. The default, also for nil, is OpenTelemetry's
+// global provider. The service's name is the resource's, service.name.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return optionFunc(func(c *config) { c.meters, c.instruments = p, nil })
+}
+
+// WithPropagators has trace context written into records' headers and read from them by p. The default, also for nil,
+// is OpenTelemetry's global propagator, which does nothing until otel.SetTextMapPropagator gave it something to do.
+func WithPropagators(p propagation.TextMapPropagator) Option {
+	return optionFunc(func(c *config) { c.propagator = p })
+}
+
+// WithLogger has what goes wrong beside the records, such as a broker that does not say where a log ends, logged by l.
+// The default, also for nil, is slog's.
+func WithLogger(l *slog.Logger) Option {
+	return optionFunc(func(c *config) { c.logger = l })
+}
+
+func newConfig(options []Option) (config, error) {
+	var c config
+	for _, option := range options {
+		if option == nil {
+			c.errs = append(c.errs, errors.New("an option is nil"))
+			continue
+		}
+		option.apply(&c)
+	}
+	for _, topic := range slices.Concat(c.Produces, c.Consumes) {
+		if topic == "" {
+			c.errs = append(c.errs, errors.New("a topic has no name"))
+		}
+	}
+	if c.tracers == nil {
+		c.tracers = otel.GetTracerProvider()
+	}
+	if c.meters == nil {
+		c.meters = otel.GetMeterProvider()
+	}
+	if c.instruments == nil {
+		c.instruments = catalogue.NewInstruments(c.meters, slices.Concat(catalogue.Common(), catalogue.Optional()))
+	}
+	if c.propagator == nil {
+		c.propagator = otel.GetTextMapPropagator()
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	return c, errors.Join(c.errs...)
 }
 
 // Instrumentation makes the spans and feeds the metrics of one service's records. All methods are safe for
@@ -73,7 +178,7 @@ type Instrumentation struct {
 	propagator  propagation.TextMapPropagator
 	fields      []string
 	logger      *slog.Logger
-	instruments *telemetry.Instruments
+	instruments *catalogue.Instruments
 	produced    metric.Int64Counter
 	consumed    metric.Int64Counter
 	duration    metric.Float64Histogram
@@ -82,24 +187,23 @@ type Instrumentation struct {
 	observed    observedClients
 }
 
-// New returns the instrumentation of the service that t belongs to, and exports its topics' counters as zero.
-// It fails if a topic's name is empty.
-func New(t *telemetry.Telemetry, options Options) (*Instrumentation, error) {
+// New returns the instrumentation of one service's records, and exports its topics' counters as zero. Without options
+// it records with OpenTelemetry's global providers. It fails if a topic's name is empty, or what it is given is nil.
+func New(options ...Option) (*Instrumentation, error) {
+	c, err := newConfig(options)
+	if err != nil {
+		return nil, fmt.Errorf("instrument Kafka: %w", err)
+	}
 	i := &Instrumentation{
-		options:     options,
-		tracer:      t.TracerProvider().Tracer(scope, trace.WithInstrumentationVersion(t.Version()), trace.WithSchemaURL(schemaURL)),
-		propagator:  t.Propagator(),
-		fields:      t.Propagator().Fields(),
-		logger:      t.Logger(),
-		instruments: t.Instruments(),
+		options:     c.Options,
+		tracer:      c.tracers.Tracer(scope, trace.WithInstrumentationVersion(c.version), trace.WithSchemaURL(schemaURL)),
+		propagator:  c.propagator,
+		fields:      c.propagator.Fields(),
+		logger:      c.logger,
+		instruments: c.instruments,
 	}
 	if err := i.addInstruments(); err != nil {
-		return nil, fmt.Errorf("instrument Kafka for %s: %w", t.Service(), err)
-	}
-	for _, topic := range append(append([]string(nil), options.Produces...), options.Consumes...) {
-		if topic == "" {
-			return nil, fmt.Errorf("instrument Kafka for %s: a topic has no name", t.Service())
-		}
+		return nil, fmt.Errorf("instrument Kafka: %w", err)
 	}
 	i.startAtZero(context.Background())
 	return i, nil
@@ -107,9 +211,9 @@ func New(t *telemetry.Telemetry, options Options) (*Instrumentation, error) {
 
 func (i *Instrumentation) addInstruments() error {
 	var errs [4]error
-	i.produced, errs[0] = i.instruments.Int64Counter(telemetry.KafkaMessagesProducedTotal)
-	i.consumed, errs[1] = i.instruments.Int64Counter(telemetry.KafkaMessagesConsumedTotal)
-	i.duration, errs[2] = i.instruments.Float64Histogram(telemetry.KafkaMessageProcessingDuration)
+	i.produced, errs[0] = i.instruments.Int64Counter(catalogue.KafkaMessagesProducedTotal)
+	i.consumed, errs[1] = i.instruments.Int64Counter(catalogue.KafkaMessagesConsumedTotal)
+	i.duration, errs[2] = i.instruments.Float64Histogram(catalogue.KafkaMessageProcessingDuration)
 	if i.options.Conventions {
 		i.convention, errs[3] = newConventions(i.instruments, i.options.ConsumerGroup)
 	}
@@ -170,9 +274,9 @@ type topicTable struct {
 	kept       *labels.Cache[string, *topicOptions]
 }
 
-func newTopicTable(instruments *telemetry.Instruments, spans spanAttributes, convention *conventions) *topicTable {
+func newTopicTable(instruments *catalogue.Instruments, spans spanAttributes, convention *conventions) *topicTable {
 	t := &topicTable{spans: spans, convention: convention}
-	budget := instruments.Budget(telemetry.KafkaMessagesProducedTotal, 1)
+	budget := instruments.Budget(catalogue.KafkaMessagesProducedTotal, 1)
 	t.kept = labels.NewCache(func(topic string) bool { return budget.Admit(topic) },
 		func(topic string) *topicOptions { return t.make(topic, topic) })
 	return t
@@ -184,7 +288,7 @@ func (t *topicTable) get(topic string) *topicOptions {
 	if kept, ok := t.kept.Get(topic); ok {
 		return kept
 	}
-	return t.make(topic, telemetry.LabelOther)
+	return t.make(topic, catalogue.LabelOther)
 }
 
 func (t *topicTable) make(topic, label string) *topicOptions {

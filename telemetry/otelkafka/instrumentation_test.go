@@ -17,14 +17,14 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func newInstrumentation(t testing.TB, options Options) (*telemetrytest.Recorder, *Instrumentation) {
 	t.Helper()
 	r := telemetrytest.New(t, "shop", nil)
-	inst, err := New(r.Telemetry, options)
+	inst, err := New(WithTelemetry(r.Telemetry), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +55,8 @@ func wantAttributes(t *testing.T, span tracetest.SpanStub, want ...attribute.Key
 func TestCountersStartAtZero(t *testing.T) {
 	r, _ := newInstrumentation(t, Options{Produces: []string{"out", "dlq"}, Consumes: []string{"in"}})
 	for name, topics := range map[string][]string{
-		telemetry.KafkaMessagesProducedTotal: {"out", "dlq"},
-		telemetry.KafkaMessagesConsumedTotal: {"in"},
+		catalogue.KafkaMessagesProducedTotal: {"out", "dlq"},
+		catalogue.KafkaMessagesConsumedTotal: {"in"},
 	} {
 		for _, topic := range topics {
 			if got := r.Metric(name, map[string]string{"topic": topic, "service": "shop"}); got != 0 {
@@ -73,7 +73,7 @@ func TestCountersStartAtZero(t *testing.T) {
 func TestNewRefusesANamelessTopic(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)
 	for _, options := range []Options{{Produces: []string{""}}, {Consumes: []string{"in", ""}}} {
-		if _, err := New(r.Telemetry, options); err == nil || !strings.Contains(err.Error(), "no name") {
+		if _, err := New(WithTelemetry(r.Telemetry), options); err == nil || !strings.Contains(err.Error(), "no name") {
 			t.Errorf("%+v: error %v", options, err)
 		}
 	}
@@ -84,10 +84,10 @@ func TestCounts(t *testing.T) {
 	inst.CountProduced(t.Context(), "out", 3)
 	inst.CountProduced(t.Context(), "out", 2)
 	inst.CountConsumed(t.Context(), "in", 7)
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 5 {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 5 {
 		t.Errorf("produced %v, want 5", got)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, map[string]string{"topic": "in"}); got != 7 {
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, map[string]string{"topic": "in"}); got != 7 {
 		t.Errorf("consumed %v, want 7", got)
 	}
 }
@@ -99,10 +99,10 @@ func TestTopicsAreBounded(t *testing.T) {
 	for i := range n {
 		inst.CountProduced(t.Context(), fmt.Sprintf("t%d", i), 1)
 	}
-	if got := r.Series(telemetry.KafkaMessagesProducedTotal, nil); got != maxTopics+1 {
+	if got := r.Series(catalogue.KafkaMessagesProducedTotal, nil); got != maxTopics+1 {
 		t.Errorf("%d series, want %d", got, maxTopics+1)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != n {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != n {
 		t.Errorf("counted %v, want %d", got, n)
 	}
 }
@@ -132,7 +132,7 @@ func TestSend(t *testing.T) {
 			if span.SpanKind != trace.SpanKindProducer || span.Parent.SpanID() != request.SpanContext().SpanID() {
 				t.Errorf("span of kind %v under %v", span.SpanKind, span.Parent)
 			}
-			if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != test.count {
+			if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != test.count {
 				t.Errorf("counted %v, want %v", got, test.count)
 			}
 			wantAttributes(t, span,
@@ -199,7 +199,7 @@ func TestProcessIsAChildOfTheRecord(t *testing.T) {
 		attribute.String("messaging.destination.partition.id", "2"),
 		attribute.Int("messaging.kafka.offset", 41),
 		attribute.String("messaging.kafka.message.key", "order-1"))
-	if got := r.Metric(telemetry.KafkaMessageProcessingDuration, map[string]string{"topic": "in"}); got != 1 {
+	if got := r.Metric(catalogue.KafkaMessageProcessingDuration, map[string]string{"topic": "in"}); got != 1 {
 		t.Errorf("timed %v, want 1", got)
 	}
 	if span.InstrumentationScope.Name != scope || span.InstrumentationScope.SchemaURL != schemaURL {
@@ -253,7 +253,7 @@ func TestProcessErrors(t *testing.T) {
 			if span.Status.Code != codes.Error || strings.Contains(fmt.Sprintf("%+v", span), "user-7") {
 				t.Errorf("span %+v: want an error without its text", span)
 			}
-			if got := r.Metric(telemetry.KafkaMessageProcessingDuration, nil); got != 1 {
+			if got := r.Metric(catalogue.KafkaMessageProcessingDuration, nil); got != 1 {
 				t.Errorf("timed %v, want 1", got)
 			}
 		})
@@ -295,13 +295,17 @@ func TestHostileInputsStayWithinTheCatalogue(t *testing.T) {
 	for i := range reasons {
 		reasons[i] = fmt.Sprint("reason", i)
 	}
-	failures, err := NewFailures(r.Telemetry, []string{"in"}, reasons)
+	first, err := New(WithTelemetry(r.Telemetry))
+	if err != nil {
+		t.Fatal(err)
+	}
+	failures, err := NewFailures(first, []string{"in"}, reasons)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const groups = 10 // more instrumentations than a service has any use for
 	for group := range groups {
-		inst, err := New(r.Telemetry, Options{
+		inst, err := New(WithTelemetry(r.Telemetry), Options{
 			ConsumerGroup: hostileText(group), Produces: []string{"out"}, Consumes: []string{"in"}, Conventions: true,
 		})
 		if err != nil {
@@ -364,7 +368,7 @@ func driveGroup(t *testing.T, inst *Instrumentation, group int) {
 	}
 	registry := metrics.NewRegistry()
 	if _, err := ObserveSarama(inst, fmt.Sprint("client", group), registry); err != nil {
-		if group < telemetry.MaxSaramaClients {
+		if group < catalogue.MaxSaramaClients {
 			t.Error(err)
 		}
 		return
@@ -390,7 +394,7 @@ func driveGroup(t *testing.T, inst *Instrumentation, group int) {
 // driveLag assigns more partitions than one instance has series for.
 func driveLag(t *testing.T, r *telemetrytest.Recorder, n int) {
 	t.Helper()
-	inst, err := New(r.Telemetry, Options{})
+	inst, err := New(WithTelemetry(r.Telemetry), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Bounds of the time that one step of a poll may take: the interval, within these.
@@ -84,12 +84,12 @@ func NewLagFrom(inst *Instrumentation, source OffsetSource, interval time.Durati
 		logger: inst.logger, now: time.Now, wake: make(chan struct{}, 1), parts: make(map[TopicPartition]*progress),
 	}
 	l.finder, _ = source.(RecordFinder)
-	records, err := inst.instruments.Int64ObservableGauge(telemetry.KafkaConsumerLag, l.observeRecords)
+	records, err := inst.instruments.Int64ObservableGauge(catalogue.KafkaConsumerLag, l.observeRecords)
 	if err != nil {
 		return nil, fmt.Errorf("track lag: %w", err)
 	}
 	l.gauges = append(l.gauges, records)
-	seconds, err := inst.instruments.Float64ObservableGauge(telemetry.KafkaConsumerLagSeconds, l.observeSeconds)
+	seconds, err := inst.instruments.Float64ObservableGauge(catalogue.KafkaConsumerLagSeconds, l.observeSeconds)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("track lag: %w", err), l.Close())
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -102,7 +102,7 @@ func (l *lagTest) seen(after time.Duration, end int64) {
 func (l *lagTest) page(step string, records, seconds float64) {
 	l.t.Helper()
 	labels := map[string]string{"topic": "t", "partition": "0"}
-	for name, want := range map[string]float64{telemetry.KafkaConsumerLag: records, telemetry.KafkaConsumerLagSeconds: seconds} {
+	for name, want := range map[string]float64{catalogue.KafkaConsumerLag: records, catalogue.KafkaConsumerLagSeconds: seconds} {
 		switch n := l.r.Series(name, labels); {
 		case want < 0 && n != 0:
 			l.t.Errorf("%s: %s is on the page", step, name)
@@ -272,7 +272,7 @@ func TestLagAgeIsBounded(t *testing.T) {
 	last := float64(polls)
 	for next := int64(1); next < polls; next += 7 {
 		l.Advance("t", 0, next, time.Time{})
-		age := l.r.Metric(telemetry.KafkaConsumerLagSeconds, nil)
+		age := l.r.Metric(catalogue.KafkaConsumerLagSeconds, nil)
 		if exact := float64(polls - 1 - next); age > last || age > exact {
 			t.Fatalf("at %d the age is %v; it was %v and is %v to the record", next, age, last, exact)
 		}
@@ -317,7 +317,7 @@ func TestLagTakesPartOfAnAnswer(t *testing.T) {
 		t.Error("the poll's error is lost")
 	}
 	l.page("known half", 2, 0)
-	if n := l.r.Series(telemetry.KafkaConsumerLag, nil); n != 1 {
+	if n := l.r.Series(catalogue.KafkaConsumerLag, nil); n != 1 {
 		t.Errorf("%d partitions are on the page, want 1", n)
 	}
 }

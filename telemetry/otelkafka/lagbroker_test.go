@@ -11,7 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -116,7 +116,7 @@ func TestLagCostsRequestsByBroker(t *testing.T) {
 		offsets, fetches = offsets+o, fetches+f
 	}
 	cost("records left", 2*brokers, brokers)
-	if got := r.Metric(telemetry.KafkaConsumerLag, nil); got != partitions {
+	if got := r.Metric(catalogue.KafkaConsumerLag, nil); got != partitions {
 		t.Errorf("lag %v over all partitions, want %d", got, partitions)
 	}
 	cost("standing still", 2*brokers, 0)
@@ -128,7 +128,7 @@ func TestLagCostsRequestsByBroker(t *testing.T) {
 		t.Errorf("%d requests for metadata, want none", n)
 	}
 	for range 100 {
-		r.Metric(telemetry.KafkaConsumerLag, nil)
+		r.Metric(catalogue.KafkaConsumerLag, nil)
 	}
 	if n := requests[*sarama.OffsetRequest](cluster) + requests[*sarama.FetchRequest](cluster) - offsets - fetches; n != 0 {
 		t.Errorf("%d requests by scrapes", n)
@@ -146,7 +146,7 @@ func TestLagSurvivesTheBroker(t *testing.T) {
 	if err := l.poll(t.Context()); err == nil {
 		t.Error("a poll without a broker succeeds")
 	}
-	if got := r.Metric(telemetry.KafkaConsumerLag, nil); got != 3 {
+	if got := r.Metric(catalogue.KafkaConsumerLag, nil); got != 3 {
 		t.Errorf("lag %v without a broker, want the last, 3", got)
 	}
 }
@@ -158,7 +158,7 @@ func TestLagOfAnUnknownTopicIsAnError(t *testing.T) {
 	if err := l.poll(t.Context()); err == nil {
 		t.Error("a partition without leader is not reported")
 	}
-	if got := r.Metric(telemetry.KafkaConsumerLag, map[string]string{"topic": "t"}); got != 1 {
+	if got := r.Metric(catalogue.KafkaConsumerLag, map[string]string{"topic": "t"}); got != 1 {
 		t.Errorf("lag %v of the partition that is there, want 1", got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // stubSession is a consumer group's session that remembers what was marked.
@@ -143,10 +143,10 @@ func TestSpansCoverTheirOwnRecord(t *testing.T) {
 					}
 					wantAttributes(t, span, attribute.Int("messaging.kafka.offset", n))
 				}
-				if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, map[string]string{"topic": "in"}); got != 5 {
+				if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, map[string]string{"topic": "in"}); got != 5 {
 					t.Errorf("consumed %v, want 5", got)
 				}
-				if sum := r.HistogramSum(telemetry.KafkaMessageProcessingDuration, nil); math.Abs(sum-5*work.Seconds()) > 1e-9 {
+				if sum := r.HistogramSum(catalogue.KafkaMessageProcessingDuration, nil); math.Abs(sum-5*work.Seconds()) > 1e-9 {
 					t.Errorf("handling took %v s in all, want %v", sum, 5*work.Seconds())
 				}
 				r.CheckCatalogue()
@@ -176,7 +176,7 @@ func TestHandlersFail(t *testing.T) {
 			if !slices.Equal(session.marked, []int64{1, 2, 3}) {
 				t.Errorf("marked %v, want 1 to 3", session.marked)
 			}
-			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != 3 {
+			if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 3 {
 				t.Errorf("consumed %v, want 3", got)
 			}
 		})

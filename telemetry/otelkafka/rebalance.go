@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Rebalances counts and times the rebalances of one consumer group's member, by cause, and says how many partitions
@@ -58,15 +58,15 @@ type memberSession struct {
 func NewRebalances(inst *Instrumentation) (*Rebalances, error) {
 	r := &Rebalances{inst: inst, now: time.Now, counts: make(map[string]int64)}
 	var err error
-	if r.duration, err = inst.instruments.Float64Histogram(telemetry.KafkaConsumerRebalanceDuration); err != nil {
+	if r.duration, err = inst.instruments.Float64Histogram(catalogue.KafkaConsumerRebalanceDuration); err != nil {
 		return nil, fmt.Errorf("watch rebalances: %w", err)
 	}
-	total, err := inst.instruments.Observe([]string{telemetry.KafkaConsumerRebalancesTotal}, r.observeCounts)
+	total, err := inst.instruments.Observe([]string{catalogue.KafkaConsumerRebalancesTotal}, r.observeCounts)
 	if err != nil {
 		return nil, fmt.Errorf("watch rebalances: %w", err)
 	}
 	r.registrations = append(r.registrations, total)
-	assigned, err := inst.instruments.Int64ObservableSum(telemetry.KafkaConsumerAssignedPartitions, r.observeAssigned)
+	assigned, err := inst.instruments.Int64ObservableSum(catalogue.KafkaConsumerAssignedPartitions, r.observeAssigned)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("watch rebalances: %w", err), r.Close())
 	}
@@ -266,7 +266,7 @@ const (
 func causes() []string {
 	return []string{
 		causeJoined, causeGroupChanged, causePartitionsChanged, causeSessionLost, causeCoordinatorLost,
-		causeRevocationTimeout, causeClaimExited, telemetry.LabelOther,
+		causeRevocationTimeout, causeClaimExited, catalogue.LabelOther,
 	}
 }
 
@@ -290,7 +290,7 @@ func causeOf(err error) string {
 	case isConnectionFailure(err):
 		return causeCoordinatorLost
 	case errors.As(err, &code):
-		return telemetry.LabelOther
+		return catalogue.LabelOther
 	default:
 		return ""
 	}
@@ -315,13 +315,13 @@ func isAny(err error, targets ...error) bool {
 	return false
 }
 
-func (r *Rebalances) observeCounts(_ context.Context, o telemetry.Observation) error {
+func (r *Rebalances) observeCounts(_ context.Context, o catalogue.Observation) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.countGenerations()
 	for _, cause := range causes() {
 		set := metric.WithAttributeSet(attribute.NewSet(attribute.String("cause", cause)))
-		o.Counter(telemetry.KafkaConsumerRebalancesTotal, r.counts[cause], set)
+		o.Counter(catalogue.KafkaConsumerRebalancesTotal, r.counts[cause], set)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -73,7 +73,7 @@ func (f *rebalanceTest) finish(s *scriptedSession, cause error) {
 func (f *rebalanceTest) want(counts map[string]float64) {
 	f.t.Helper()
 	for _, cause := range causes() {
-		if got := f.r.Metric(telemetry.KafkaConsumerRebalancesTotal, map[string]string{"cause": cause}); got != counts[cause] {
+		if got := f.r.Metric(catalogue.KafkaConsumerRebalancesTotal, map[string]string{"cause": cause}); got != counts[cause] {
 			f.t.Errorf("%v rebalances by %s, want %v", got, cause, counts[cause])
 		}
 	}
@@ -81,7 +81,7 @@ func (f *rebalanceTest) want(counts map[string]float64) {
 
 func (f *rebalanceTest) wantAssigned(topic string, n float64) {
 	f.t.Helper()
-	if got := f.r.Metric(telemetry.KafkaConsumerAssignedPartitions, map[string]string{"topic": topic}); got != n {
+	if got := f.r.Metric(catalogue.KafkaConsumerAssignedPartitions, map[string]string{"topic": topic}); got != n {
 		f.t.Errorf("%v partitions of %s, want %v", got, topic, n)
 	}
 }
@@ -94,7 +94,7 @@ func TestRebalancesStartAtZero(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n := f.r.Series(telemetry.KafkaConsumerRebalancesTotal, nil) + f.r.Series(telemetry.KafkaConsumerAssignedPartitions, nil); n != 0 {
+	if n := f.r.Series(catalogue.KafkaConsumerRebalancesTotal, nil) + f.r.Series(catalogue.KafkaConsumerAssignedPartitions, nil); n != 0 {
 		t.Errorf("%d series are left after Close", n)
 	}
 }
@@ -113,8 +113,8 @@ func TestEagerRebalanceIsCountedAndTimed(t *testing.T) {
 	f.begin(second)
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 1})
 	f.wantAssigned("in", 1)
-	if n, sum := f.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil),
-		f.r.HistogramSum(telemetry.KafkaConsumerRebalanceDuration, nil); n != 1 || sum != 2.5 {
+	if n, sum := f.r.Metric(catalogue.KafkaConsumerRebalanceDuration, nil),
+		f.r.HistogramSum(catalogue.KafkaConsumerRebalanceDuration, nil); n != 1 || sum != 2.5 {
 		t.Errorf("%v rebalances took %v s, want one of 2.5 s", n, sum)
 	}
 	f.finish(second, nil)
@@ -137,7 +137,7 @@ func TestCausesOfRebalances(t *testing.T) {
 		},
 		causeRevocationTimeout: {sarama.ErrRebalanceTimedOut},
 		causeClaimExited:       {sarama.ErrSessionConsumeClaimExited},
-		telemetry.LabelOther:   {sarama.ErrGroupAuthorizationFailed},
+		catalogue.LabelOther:   {sarama.ErrGroupAuthorizationFailed},
 	} {
 		for _, err := range list {
 			if got := causeOf(err); got != want {
@@ -206,8 +206,8 @@ func TestStrategyCountsCooperativeRebalances(t *testing.T) {
 	lead(0, 1, 2)
 	join(3*time.Second, 3)
 	f.want(map[string]float64{causeJoined: 1, causeGroupChanged: 1, causePartitionsChanged: 1})
-	if n, sum := f.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil),
-		f.r.HistogramSum(telemetry.KafkaConsumerRebalanceDuration, nil); n != 2 || sum != 5 {
+	if n, sum := f.r.Metric(catalogue.KafkaConsumerRebalanceDuration, nil),
+		f.r.HistogramSum(catalogue.KafkaConsumerRebalanceDuration, nil); n != 2 || sum != 5 {
 		t.Errorf("%v rebalances took %v s, want two of 5 s", n, sum)
 	}
 	_, _ = strategy.SubscriptionUserData(nil)

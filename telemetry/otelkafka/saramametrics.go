@@ -13,10 +13,10 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
-// ObserveSarama puts what sarama itself measures of one client on the page: the metrics of [telemetry.SaramaMetrics],
+// ObserveSarama puts what sarama itself measures of one client on the page: the metrics of [catalogue.SaramaMetrics],
 // read from the client's registry (sarama.Config.MetricRegistry) while the page is made. client names the client
 // in the label of that name ("producer", "consumer"). It starts no goroutine and nothing is measured twice.
 // The function returned takes the series off the page.
@@ -24,13 +24,13 @@ import (
 // Counters do not go back when a connection closes: sarama then takes a broker's figures out of the registry and
 // starts new ones from zero, and what they had counted is kept here. Only a connection that opens and closes again
 // between two scrapes is not seen.
-// Percentiles are sarama's own, of a sample that favours the last five minutes: see [telemetry.SaramaMetrics].
+// Percentiles are sarama's own, of a sample that favours the last five minutes: see [catalogue.SaramaMetrics].
 //
 // Give each client a registry of its own, with sarama.Config.MetricRegistry = metrics.NewRegistry(). Where clients
 // share one, as they do with a shared Config, the connection that closes first stops the counters of the others
 // until they connect again; sarama does that, and the registry does not show it.
 //
-// It is an error to observe more than [telemetry.MaxSaramaClients] names in one service, or one name twice at a time.
+// It is an error to observe more than [catalogue.MaxSaramaClients] names in one service, or one name twice at a time.
 func ObserveSarama(i *Instrumentation, client string, registry metrics.Registry) (unregister func() error, err error) {
 	fail := func(err error) (func() error, error) {
 		return nil, fmt.Errorf("observe sarama client %q: %w", client, err)
@@ -38,14 +38,14 @@ func ObserveSarama(i *Instrumentation, client string, registry metrics.Registry)
 	if registry == nil {
 		return fail(errors.New("no registry"))
 	}
-	if client == "" || !i.instruments.Budget(telemetry.KafkaClientRecordsSentTotal, 0).Admit(client) {
-		return fail(fmt.Errorf("want a name, and at most %d of them", telemetry.MaxSaramaClients))
+	if client == "" || !i.instruments.Budget(catalogue.KafkaClientRecordsSentTotal, 0).Admit(client) {
+		return fail(fmt.Errorf("want a name, and at most %d of them", catalogue.MaxSaramaClients))
 	}
 	if !i.observed.add(client) {
 		return fail(errors.New("it is observed already"))
 	}
-	reader := newSaramaReader(client, registry, i.instruments.Budget(telemetry.KafkaClientRequestsTotal, telemetry.MaxSaramaClients))
-	registration, err := i.instruments.Observe(telemetry.SaramaMetrics().Names(), reader.read)
+	reader := newSaramaReader(client, registry, i.instruments.Budget(catalogue.KafkaClientRequestsTotal, catalogue.MaxSaramaClients))
+	registration, err := i.instruments.Observe(catalogue.SaramaMetrics().Names(), reader.read)
 	if err != nil {
 		i.observed.remove(client)
 		return fail(err)
@@ -103,7 +103,7 @@ type saramaCounter struct {
 	series saramaSeries
 }
 
-func newSaramaReader(client string, registry metrics.Registry, brokers *telemetry.Budget) *saramaReader {
+func newSaramaReader(client string, registry metrics.Registry, brokers *catalogue.Budget) *saramaReader {
 	return &saramaReader{
 		registry: registry, labels: newSaramaLabels(client, brokers), rules: saramaRules(),
 		totals: make(map[saramaSeries]int64), live: make(map[saramaFigure]saramaCounter),
@@ -112,7 +112,7 @@ func newSaramaReader(client string, registry metrics.Registry, brokers *telemetr
 
 // read gives every figure in the registry to o. A figure that is gone keeps its last count for ever, as a counter's
 // series must; a gauge goes.
-func (r *saramaReader) read(_ context.Context, o telemetry.Observation) error {
+func (r *saramaReader) read(_ context.Context, o catalogue.Observation) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	gauges := make(map[saramaSeries]float64)
@@ -159,7 +159,7 @@ func (r *saramaReader) retire(present map[saramaFigure]struct{}) {
 	}
 }
 
-func (r *saramaReader) observe(o telemetry.Observation, gauges map[saramaSeries]float64) {
+func (r *saramaReader) observe(o catalogue.Observation, gauges map[saramaSeries]float64) {
 	totals := maps.Clone(r.totals)
 	for _, c := range r.live {
 		totals[c.series] += c.count()
@@ -211,19 +211,19 @@ func saramaRules() map[string][]saramaRule {
 		return saramaRule{metric: name, gauge: percentilesOf(unit)}
 	}
 	return map[string][]saramaRule{
-		"request-rate-for-broker":          counter(telemetry.KafkaClientRequestsTotal),
-		"consumer-fetch-rate-for-broker":   counter(telemetry.KafkaClientFetchesTotal),
-		"throttle-time-in-ms-for-broker":   counter(telemetry.KafkaClientThrottledResponsesTotal),
-		"outgoing-byte-rate-for-broker":    counter(telemetry.KafkaClientSentBytesTotal),
-		"incoming-byte-rate-for-broker":    counter(telemetry.KafkaClientReceivedBytesTotal),
-		"requests-in-flight-for-broker":    {{metric: telemetry.KafkaClientRequestsInFlight, gauge: sumOf}},
-		"request-latency-in-ms-for-broker": {sample(telemetry.KafkaClientRequestLatencySeconds, 1e-3)},
-		"record-send-rate":                 counter(telemetry.KafkaClientRecordsSentTotal),
-		"batch-size":                       append(counter(telemetry.KafkaClientBatchesSentTotal), sample(telemetry.KafkaClientBatchSizeBytes, 1)),
-		"records-per-request":              {sample(telemetry.KafkaClientRecordsPerRequest, 1)},
-		"compression-ratio":                {sample(telemetry.KafkaClientCompressionRatio, 1e-2)},
-		"consumer-group-join-total":        counter(telemetry.KafkaClientGroupJoinsTotal),
-		"consumer-group-join-failed":       counter(telemetry.KafkaClientGroupJoinFailuresTotal),
+		"request-rate-for-broker":          counter(catalogue.KafkaClientRequestsTotal),
+		"consumer-fetch-rate-for-broker":   counter(catalogue.KafkaClientFetchesTotal),
+		"throttle-time-in-ms-for-broker":   counter(catalogue.KafkaClientThrottledResponsesTotal),
+		"outgoing-byte-rate-for-broker":    counter(catalogue.KafkaClientSentBytesTotal),
+		"incoming-byte-rate-for-broker":    counter(catalogue.KafkaClientReceivedBytesTotal),
+		"requests-in-flight-for-broker":    {{metric: catalogue.KafkaClientRequestsInFlight, gauge: sumOf}},
+		"request-latency-in-ms-for-broker": {sample(catalogue.KafkaClientRequestLatencySeconds, 1e-3)},
+		"record-send-rate":                 counter(catalogue.KafkaClientRecordsSentTotal),
+		"batch-size":                       append(counter(catalogue.KafkaClientBatchesSentTotal), sample(catalogue.KafkaClientBatchSizeBytes, 1)),
+		"records-per-request":              {sample(catalogue.KafkaClientRecordsPerRequest, 1)},
+		"compression-ratio":                {sample(catalogue.KafkaClientCompressionRatio, 1e-2)},
+		"consumer-group-join-total":        counter(catalogue.KafkaClientGroupJoinsTotal),
+		"consumer-group-join-failed":       counter(catalogue.KafkaClientGroupJoinFailuresTotal),
 	}
 }
 
@@ -260,11 +260,11 @@ type saramaSeries struct{ metric, broker, percentile string }
 // saramaLabels keeps the label sets of one client.
 type saramaLabels struct {
 	client  string
-	brokers *telemetry.Budget
+	brokers *catalogue.Budget
 	made    map[saramaSeries][]metric.ObserveOption
 }
 
-func newSaramaLabels(client string, brokers *telemetry.Budget) *saramaLabels {
+func newSaramaLabels(client string, brokers *catalogue.Budget) *saramaLabels {
 	return &saramaLabels{client: client, brokers: brokers, made: make(map[saramaSeries][]metric.ObserveOption)}
 }
 
@@ -272,7 +272,7 @@ func newSaramaLabels(client string, brokers *telemetry.Budget) *saramaLabels {
 func (l *saramaLabels) series(name string, entry saramaEntry) saramaSeries {
 	series := saramaSeries{metric: name, broker: entry.broker}
 	if entry.broker != "" && !l.brokers.Admit(l.client, entry.broker) {
-		series.broker = telemetry.LabelOther
+		series.broker = catalogue.LabelOther
 	}
 	return series
 }

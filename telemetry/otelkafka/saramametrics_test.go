@@ -7,7 +7,7 @@ import (
 
 	"github.com/rcrowley/go-metrics"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 func mark(registry metrics.Registry, name string, n int64) {
@@ -64,30 +64,30 @@ func TestSaramaMetricsAreInBaseUnits(t *testing.T) {
 		labels map[string]string
 		value  float64
 	}{
-		{telemetry.KafkaClientRequestsTotal, broker, 7},
-		{telemetry.KafkaClientFetchesTotal, broker, 3},
-		{telemetry.KafkaClientSentBytesTotal, broker, 1000},
-		{telemetry.KafkaClientReceivedBytesTotal, broker, 2000},
-		{telemetry.KafkaClientRequestsInFlight, broker, 2},
-		{telemetry.KafkaClientRequestLatencySeconds, map[string]string{"broker": "1", "percentile": "50"}, 0.25},
-		{telemetry.KafkaClientThrottledResponsesTotal, broker, 2},
-		{telemetry.KafkaClientBatchesSentTotal, client, 2},
-		{telemetry.KafkaClientBatchSizeBytes, p99, 4096},
-		{telemetry.KafkaClientRecordsPerRequest, p99, 50},
-		{telemetry.KafkaClientCompressionRatio, p99, 4.3},
-		{telemetry.KafkaClientRecordsSentTotal, client, 50},
-		{telemetry.KafkaClientGroupJoinsTotal, client, 3},
-		{telemetry.KafkaClientGroupJoinFailuresTotal, client, 1},
+		{catalogue.KafkaClientRequestsTotal, broker, 7},
+		{catalogue.KafkaClientFetchesTotal, broker, 3},
+		{catalogue.KafkaClientSentBytesTotal, broker, 1000},
+		{catalogue.KafkaClientReceivedBytesTotal, broker, 2000},
+		{catalogue.KafkaClientRequestsInFlight, broker, 2},
+		{catalogue.KafkaClientRequestLatencySeconds, map[string]string{"broker": "1", "percentile": "50"}, 0.25},
+		{catalogue.KafkaClientThrottledResponsesTotal, broker, 2},
+		{catalogue.KafkaClientBatchesSentTotal, client, 2},
+		{catalogue.KafkaClientBatchSizeBytes, p99, 4096},
+		{catalogue.KafkaClientRecordsPerRequest, p99, 50},
+		{catalogue.KafkaClientCompressionRatio, p99, 4.3},
+		{catalogue.KafkaClientRecordsSentTotal, client, 50},
+		{catalogue.KafkaClientGroupJoinsTotal, client, 3},
+		{catalogue.KafkaClientGroupJoinFailuresTotal, client, 1},
 	} {
 		if got := r.Metric(want.name, want.labels); got != want.value {
 			t.Errorf("%s%v is %v, want %v", want.name, want.labels, got, want.value)
 		}
 	}
-	if n := r.Series(telemetry.KafkaClientRequestLatencySeconds, nil); n != 3 {
+	if n := r.Series(catalogue.KafkaClientRequestLatencySeconds, nil); n != 3 {
 		t.Errorf("%d percentiles of latency, want 3: a broker without requests has none", n)
 	}
 	r.CheckCatalogue()
-	for _, m := range telemetry.SaramaMetrics() {
+	for _, m := range catalogue.SaramaMetrics() {
 		if r.Series(m.Name, nil) == 0 {
 			t.Errorf("%s is declared and never on the page", m.Name)
 		}
@@ -103,8 +103,8 @@ func TestSaramaCountersOutliveConnections(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{})
 	registry, _ := observe(t, inst, "producer")
 	const name = "request-rate-for-broker-1"
-	requests := func() float64 { t.Helper(); return r.Metric(telemetry.KafkaClientRequestsTotal, nil) }
-	inFlight := func() int { return r.Series(telemetry.KafkaClientRequestsInFlight, nil) }
+	requests := func() float64 { t.Helper(); return r.Metric(catalogue.KafkaClientRequestsTotal, nil) }
+	inFlight := func() int { return r.Series(catalogue.KafkaClientRequestsInFlight, nil) }
 	mark(registry, name, 5)
 	metrics.GetOrRegisterCounter("requests-in-flight-for-broker-1", registry).Inc(1)
 	if requests() != 5 || inFlight() != 1 {
@@ -143,17 +143,17 @@ func TestSaramaBrokersAreBounded(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		telemetry.KafkaClientRequestsTotal: 2 * n, telemetry.KafkaClientRequestsInFlight: 2 * n,
-		telemetry.KafkaClientGroupJoinsTotal: 2 * n,
+		catalogue.KafkaClientRequestsTotal: 2 * n, catalogue.KafkaClientRequestsInFlight: 2 * n,
+		catalogue.KafkaClientGroupJoinsTotal: 2 * n,
 	} {
 		if got := r.Metric(name, nil); got != want {
 			t.Errorf("%s is %v over all, want %v", name, got, want)
 		}
 	}
-	if got := r.Series(telemetry.KafkaClientRequestsTotal, nil); got != 502 {
+	if got := r.Series(catalogue.KafkaClientRequestsTotal, nil); got != 502 {
 		t.Errorf("%d series, want the first 500 brokers and one more for each client", got)
 	}
-	slowest := r.Metric(telemetry.KafkaClientRequestLatencySeconds, map[string]string{"client": "a", "broker": "_OTHER", "percentile": "99"})
+	slowest := r.Metric(catalogue.KafkaClientRequestLatencySeconds, map[string]string{"client": "a", "broker": "_OTHER", "percentile": "99"})
 	if slowest < 2 || slowest > 3 {
 		t.Errorf("the others' latency is %v, want the slowest broker's", slowest)
 	}
@@ -177,7 +177,7 @@ func TestObserveSaramaRefusals(t *testing.T) {
 		t.Error("a client without a registry is observed")
 	}
 	unregister()
-	for i := range telemetry.MaxSaramaClients {
+	for i := range catalogue.MaxSaramaClients {
 		if err := try(fmt.Sprint("c", i), registry); err != nil {
 			t.Errorf("client %d: %v", i, err)
 		}

@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
@@ -110,13 +110,13 @@ func errorType(err error) attribute.KeyValue {
 	}
 }
 
-// conventions records the metrics of [telemetry.Conventions] that are about messages.
+// conventions records the metrics of [catalogue.Conventions] that are about messages.
 type conventions struct {
 	operation, process metric.Float64Histogram
 	sends, deliveries  metric.Int64Counter
 	group              string
-	sendBudget         *telemetry.Budget
-	processBudget      *telemetry.Budget
+	sendBudget         *catalogue.Budget
+	processBudget      *catalogue.Budget
 
 	failures *labels.Cache[failedSeries, *conventionOptions]
 
@@ -133,19 +133,19 @@ type conventionOptions struct {
 	record []metric.RecordOption
 }
 
-func newConventions(instruments *telemetry.Instruments, group string) (*conventions, error) {
+func newConventions(instruments *catalogue.Instruments, group string) (*conventions, error) {
 	c := &conventions{
 		group: group, kinds: make(map[string]struct{}),
-		sendBudget:    instruments.Budget(telemetry.MessagingClientSentMessages, 2),
-		processBudget: instruments.Budget(telemetry.MessagingProcessDuration, 2),
+		sendBudget:    instruments.Budget(catalogue.MessagingClientSentMessages, 2),
+		processBudget: instruments.Budget(catalogue.MessagingProcessDuration, 2),
 	}
 	bounded := func(failedSeries) bool { return true } // by its topic, which is a label, and its kind
 	c.failures = labels.NewCache(bounded, c.newFailure)
 	var errs [4]error
-	c.operation, errs[0] = instruments.Float64Histogram(telemetry.MessagingClientOperationDuration)
-	c.process, errs[1] = instruments.Float64Histogram(telemetry.MessagingProcessDuration)
-	c.sends, errs[2] = instruments.Int64Counter(telemetry.MessagingClientSentMessages)
-	c.deliveries, errs[3] = instruments.Int64Counter(telemetry.MessagingClientConsumedMessages)
+	c.operation, errs[0] = instruments.Float64Histogram(catalogue.MessagingClientOperationDuration)
+	c.process, errs[1] = instruments.Float64Histogram(catalogue.MessagingProcessDuration)
+	c.sends, errs[2] = instruments.Int64Counter(catalogue.MessagingClientSentMessages)
+	c.deliveries, errs[3] = instruments.Int64Counter(catalogue.MessagingClientConsumedMessages)
 	return c, errors.Join(errs[:]...)
 }
 
@@ -153,7 +153,7 @@ func newConventions(instruments *telemetry.Instruments, group string) (*conventi
 // returns its attributes: those of _OTHER once the budget is used up.
 func (c *conventions) admitSend(topic, kind string) *conventionOptions {
 	if !c.sendBudget.Admit(topic, kind) {
-		topic, kind = telemetry.LabelOther, otherKind(kind)
+		topic, kind = catalogue.LabelOther, otherKind(kind)
 	}
 	list := commonAttributes(operationSend, topic, kind)
 	return &conventionOptions{
@@ -168,7 +168,7 @@ func (c *conventions) admitSend(topic, kind string) *conventionOptions {
 func (c *conventions) admitProcess(topic, kind string) *conventionOptions {
 	group := c.group
 	if !c.processBudget.Admit(topic, kind, group) {
-		topic, kind, group = telemetry.LabelOther, otherKind(kind), telemetry.LabelOther
+		topic, kind, group = catalogue.LabelOther, otherKind(kind), catalogue.LabelOther
 	}
 	list := commonAttributes(operationProcess, topic, kind)
 	if group != "" {
@@ -182,7 +182,7 @@ func otherKind(kind string) string {
 	if kind == "" {
 		return ""
 	}
-	return telemetry.LabelOther
+	return catalogue.LabelOther
 }
 
 func commonAttributes(operation, topic, kind string) []attribute.KeyValue {
@@ -218,12 +218,12 @@ const (
 func (c *conventions) kind(err error) string {
 	name := errorType(err).Value.AsString()
 	if len(name) > maxErrorKind || !utf8.ValidString(name) {
-		return telemetry.LabelOther
+		return catalogue.LabelOther
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.kinds[name]; !known && len(c.kinds) >= maxErrorKinds {
-		return telemetry.LabelOther
+		return catalogue.LabelOther
 	}
 	c.kinds[name] = struct{}{}
 	return name

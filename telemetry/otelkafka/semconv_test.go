@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -112,8 +112,8 @@ func TestConventionDurationsAreTheDocumentedOnes(t *testing.T) {
 	r, inst := newInstrumentation(t, Options{Conventions: true})
 	_, process := inst.StartProcess(t.Context(), &sarama.ConsumerMessage{Topic: "in"})
 	process.End(errors.New("any"))
-	if one, other := r.HistogramSum(telemetry.MessagingProcessDuration, nil),
-		r.HistogramSum(telemetry.KafkaMessageProcessingDuration, nil); one != other || one <= 0 {
+	if one, other := r.HistogramSum(catalogue.MessagingProcessDuration, nil),
+		r.HistogramSum(catalogue.KafkaMessageProcessingDuration, nil); one != other || one <= 0 {
 		t.Errorf("messaging.process.duration %v, the documented metric %v", one, other)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 func TestSendersContext(t *testing.T) {
@@ -68,7 +68,7 @@ func TestSyncProducerFails(t *testing.T) {
 	if span := r.Span("send out"); span.Status.Code != codes.Error || span.Status.Description != "kafka.19" {
 		t.Errorf("status %+v", span.Status)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != 0 {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != 0 {
 		t.Errorf("counted %v, want 0", got)
 	}
 	if err := p.Close(); err != nil {
@@ -85,7 +85,7 @@ func TestSyncProducerOfMocksFailsAsAWhole(t *testing.T) {
 	if !errors.Is(err, sarama.ErrOutOfBrokers) {
 		t.Errorf("error %v", err)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != 0 || len(r.Spans()) != 2 {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != 0 || len(r.Spans()) != 2 {
 		t.Errorf("counted %v with %d spans; a producer that does not say which failed has none acknowledged", got, len(r.Spans()))
 	}
 	if err := mock.Close(); err != nil {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otlp"
 )
 
@@ -284,7 +285,7 @@ func dropped(t *testing.T, tel *telemetry.Telemetry) (sum int) {
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if f.GetName() == telemetry.SpansDroppedTotal {
+			if f.GetName() == catalogue.SpansDroppedTotal {
 				sum += int(m.GetCounter().GetValue())
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Metric returns the value of a metric, summed over the series that have all the labels given (nil for every
@@ -92,7 +93,7 @@ func (r *Recorder) CheckCatalogue() {
 		if n := len(family.GetMetric()); declared.MaxSeries > 0 && n > declared.MaxSeries {
 			r.t.Errorf("%s has %d series on the page, at most %d in the catalogue", declared.Name, n, declared.MaxSeries)
 		}
-		want := append([]string{telemetry.ServiceLabel}, declared.Labels...)
+		want := append([]string{catalogue.ServiceLabel}, declared.Labels...)
 		slices.Sort(want)
 		for _, m := range family.GetMetric() {
 			if got := labelNames(m); !slices.Equal(withConditional(got, declared), want) {

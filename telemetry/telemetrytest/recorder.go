@@ -35,7 +35,7 @@ type Recorder struct {
 	logs  *buffer
 }
 
-// New returns the telemetry of a service with the metrics of [telemetry.Common] and cat, logging JSON from debug
+// New returns the telemetry of a service with the metrics of [catalogue.Common] and cat, logging JSON from debug
 // level on. It is shut down when the test ends.
 func New(t testing.TB, service string, cat telemetry.Catalogue) *Recorder {
 	t.Helper()

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/goleak"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,14 +51,14 @@ func failed(t *testing.T, r *Recorder, assertion func()) string {
 func filled(t *testing.T) *Recorder {
 	t.Helper()
 	r := New(t, "shop", nil)
-	requests, err := r.Instruments().Int64Counter(telemetry.KafkaMessagesProducedTotal)
+	requests, err := r.Instruments().Int64Counter(catalogue.KafkaMessagesProducedTotal)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for topic, n := range map[string]int64{"a": 2, "b": 3} {
 		requests.Add(t.Context(), n, metric.WithAttributes(attribute.String("topic", topic)))
 	}
-	duration, err := r.Instruments().Float64Histogram(telemetry.KafkaMessageProcessingDuration)
+	duration, err := r.Instruments().Float64Histogram(catalogue.KafkaMessageProcessingDuration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,15 +69,15 @@ func filled(t *testing.T) *Recorder {
 
 func TestMetricSumsWhatMatches(t *testing.T) {
 	r := filled(t)
-	if all, one := r.Metric(telemetry.KafkaMessagesProducedTotal, nil),
-		r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "b", "service": "shop"}); all != 5 || one != 3 {
+	if all, one := r.Metric(catalogue.KafkaMessagesProducedTotal, nil),
+		r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "b", "service": "shop"}); all != 5 || one != 3 {
 		t.Errorf("all %v and one %v, want 5 and 3", all, one)
 	}
-	if n, sum := r.Metric(telemetry.KafkaMessageProcessingDuration, nil),
-		r.HistogramSum(telemetry.KafkaMessageProcessingDuration, nil); n != 2 || sum != 0.75 {
+	if n, sum := r.Metric(catalogue.KafkaMessageProcessingDuration, nil),
+		r.HistogramSum(catalogue.KafkaMessageProcessingDuration, nil); n != 2 || sum != 0.75 {
 		t.Errorf("histogram of %v measurements, sum %v, want 2 and 0.75", n, sum)
 	}
-	if r.Series("nothing_total", nil) != 0 || r.Series(telemetry.KafkaMessagesProducedTotal, nil) != 2 {
+	if r.Series("nothing_total", nil) != 0 || r.Series(catalogue.KafkaMessagesProducedTotal, nil) != 2 {
 		t.Error("series are miscounted")
 	}
 	r.CheckCatalogue()
@@ -90,7 +90,7 @@ func TestAssertionsFail(t *testing.T) {
 		_, span := tracer.Start(t.Context(), "twice")
 		span.End()
 	}
-	wrong, err := r.Instruments().Int64Counter(telemetry.KafkaMessagesConsumedTotal)
+	wrong, err := r.Instruments().Int64Counter(catalogue.KafkaMessagesConsumedTotal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +101,8 @@ func TestAssertionsFail(t *testing.T) {
 		want      string
 	}{
 		{"no metric", func() { r.Metric("nothing_total", nil) }, "no series nothing_total"},
-		{"no such value", func() { r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "c"}) }, `topic="a"`},
-		{"no such label", func() { r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"x": "y"}) }, "no series"},
+		{"no such value", func() { r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "c"}) }, `topic="a"`},
+		{"no such label", func() { r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"x": "y"}) }, "no series"},
 		{"no histogram", func() { r.HistogramSum("nothing_seconds", nil) }, "no series"},
 		{"no span", func() { r.Span("once") }, "0 spans"},
 		{"two spans", func() { r.Span("twice") }, "2 spans"},

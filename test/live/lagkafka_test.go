@@ -15,9 +15,9 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/testenv/kafka"
-	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 const lagPartitions = 3
@@ -171,7 +171,7 @@ type tracker struct {
 func newTracker(t *testing.T, config *sarama.Config, address string) *tracker {
 	t.Helper()
 	page := telemetrytest.New(t, "lag", nil)
-	inst, err := otelkafka.New(page.Telemetry, otelkafka.Options{})
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(page.Telemetry))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,12 +224,12 @@ func (l *tracker) series(t *testing.T, name string) map[int32]float64 {
 
 func (l *tracker) records(t *testing.T) map[int32]float64 {
 	t.Helper()
-	return l.series(t, telemetry.KafkaConsumerLag)
+	return l.series(t, catalogue.KafkaConsumerLag)
 }
 
 func (l *tracker) seconds(t *testing.T) map[int32]float64 {
 	t.Helper()
-	return l.series(t, telemetry.KafkaConsumerLagSeconds)
+	return l.series(t, catalogue.KafkaConsumerLagSeconds)
 }
 
 // member is one instance of a consumer group. It has records in progress as

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestAnOrdersLife(t *testing.T) {
-	instrument, err := otelkafka.New(telemetrytest.New(t, "vigie-dlq", nil).Telemetry, otelkafka.Options{})
+	instrument, err := otelkafka.New(otelkafka.WithTelemetry(telemetrytest.New(t, "vigie-dlq", nil).Telemetry))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func benchInstrumentation(b *testing.B) (*telemetry.Telemetry, *otelkafka.Instru
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
-	inst, err := otelkafka.New(tel, otelkafka.Options{ConsumerGroup: "g", Produces: []string{"out"}, Consumes: []string{"out"}})
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(tel), otelkafka.Options{ConsumerGroup: "g", Produces: []string{"out"}, Consumes: []string{"out"}})
 	if err != nil {
 		b.Fatal(err)
 	}

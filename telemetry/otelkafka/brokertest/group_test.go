@@ -7,7 +7,7 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -92,7 +92,7 @@ func TestHandlersInAGroup(t *testing.T) {
 			if err := group.Close(); err != nil {
 				t.Error(err)
 			}
-			if got := r.Metric(telemetry.KafkaMessagesConsumedTotal, nil); got != n || len(r.Spans()) != 2*n {
+			if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != n || len(r.Spans()) != 2*n {
 				t.Errorf("consumed %v with %d spans, want %d with %d", got, len(r.Spans()), n, 2*n)
 			}
 			want := map[int32]int64{}

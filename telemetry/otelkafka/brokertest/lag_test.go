@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -96,7 +96,7 @@ func (w *watched) polled() {
 	for range 2 {
 		w.Assign("witness", 0, sarama.OffsetNewest)
 		eventually(w.t, "polled", func() bool {
-			return w.r.Series(telemetry.KafkaConsumerLag, map[string]string{"topic": "witness"}) == 1
+			return w.r.Series(catalogue.KafkaConsumerLag, map[string]string{"topic": "witness"}) == 1
 		})
 	}
 }
@@ -106,7 +106,7 @@ func (w *watched) want(step, partition string, want float64) {
 	w.t.Helper()
 	labels := map[string]string{"topic": "t", "partition": partition}
 	eventually(w.t, fmt.Sprintf("%s: lag of partition %s is %v", step, partition, want), func() bool {
-		return w.r.Series(telemetry.KafkaConsumerLag, labels) == 1 && w.r.Metric(telemetry.KafkaConsumerLag, labels) == want
+		return w.r.Series(catalogue.KafkaConsumerLag, labels) == 1 && w.r.Metric(catalogue.KafkaConsumerLag, labels) == want
 	})
 }
 

@@ -20,7 +20,7 @@ import (
 func newInstrumentation(t testing.TB, options otelkafka.Options) (*telemetrytest.Recorder, *otelkafka.Instrumentation) {
 	t.Helper()
 	r := telemetrytest.New(t, "shop", nil)
-	inst, err := otelkafka.New(r.Telemetry, options)
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(r.Telemetry), options)
 	if err != nil {
 		t.Fatal(err)
 	}

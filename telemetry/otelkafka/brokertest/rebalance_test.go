@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -81,12 +81,12 @@ func startMember(t *testing.T, addrs []string, cooperative bool) *member {
 
 func (m *member) count(cause string) float64 {
 	m.t.Helper()
-	return m.r.Metric(telemetry.KafkaConsumerRebalancesTotal, map[string]string{"cause": cause})
+	return m.r.Metric(catalogue.KafkaConsumerRebalancesTotal, map[string]string{"cause": cause})
 }
 
 func (m *member) assigned() float64 {
 	m.t.Helper()
-	return m.r.Metric(telemetry.KafkaConsumerAssignedPartitions, map[string]string{"topic": "t"})
+	return m.r.Metric(catalogue.KafkaConsumerAssignedPartitions, map[string]string{"topic": "t"})
 }
 
 func groupCluster(t *testing.T) *kfake.Cluster {
@@ -120,7 +120,7 @@ func TestRebalancesOfAGroup(t *testing.T) {
 				t.Error("the first member has not seen the other go")
 			}
 			total := one.count("group_changed")
-			if timed := one.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil); timed != total {
+			if timed := one.r.Metric(catalogue.KafkaConsumerRebalanceDuration, nil); timed != total {
 				t.Errorf("%v of %v rebalances are timed", timed, total)
 			}
 			if one.count("joined") != 1 || two.count("joined") != 1 || two.assigned() != 0 {
@@ -150,7 +150,7 @@ func TestPartitionCountChangeIsACause(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "all six assigned", func() bool { return m.assigned() == 6 })
-			if m.count("partitions_changed") != 1 || m.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil) != 1 {
+			if m.count("partitions_changed") != 1 || m.r.Metric(catalogue.KafkaConsumerRebalanceDuration, nil) != 1 {
 				t.Errorf("counted %v, want 1, timed once", m.count("partitions_changed"))
 			}
 		})
@@ -175,7 +175,7 @@ func TestLostSessionIsACause(t *testing.T) {
 			if !refused.Load() || m.count("joined") != 1 {
 				t.Errorf("refused %v, joined %v", refused.Load(), m.count("joined"))
 			}
-			if timed := m.r.Metric(telemetry.KafkaConsumerRebalanceDuration, nil); timed < 1 {
+			if timed := m.r.Metric(catalogue.KafkaConsumerRebalanceDuration, nil); timed < 1 {
 				t.Errorf("%v rebalances are timed", timed)
 			}
 		})
@@ -207,7 +207,7 @@ func TestAMemberIsOnThePage(t *testing.T) {
 	defer stop()
 	look := func(sarama.ConsumerGroupSession) error {
 		for name, want := range map[string]float64{
-			telemetry.KafkaClientGroupJoinsTotal: 2, telemetry.KafkaConsumerAssignedPartitions: 4, telemetry.KafkaConsumerRebalancesTotal: 1,
+			catalogue.KafkaClientGroupJoinsTotal: 2, catalogue.KafkaConsumerAssignedPartitions: 4, catalogue.KafkaConsumerRebalancesTotal: 1,
 		} {
 			if got := r.Metric(name, nil); got != want {
 				t.Errorf("%s is %v, want %v", name, got, want)
@@ -226,7 +226,7 @@ func TestAMemberIsOnThePage(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, name := range []string{telemetry.KafkaClientGroupJoinsTotal, telemetry.KafkaConsumerAssignedPartitions} {
+	for _, name := range []string{catalogue.KafkaClientGroupJoinsTotal, catalogue.KafkaConsumerAssignedPartitions} {
 		if n := r.Series(name, nil); n != 0 {
 			t.Errorf("%d series of %s are left", n, name)
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -44,11 +44,11 @@ func TestObserveSaramaOnABroker(t *testing.T) {
 	}
 	check := func(when string) {
 		t.Helper()
-		if got := r.Metric(telemetry.KafkaClientRecordsSentTotal, nil); got != n {
+		if got := r.Metric(catalogue.KafkaClientRecordsSentTotal, nil); got != n {
 			t.Errorf("%s: %v records sent, want %d", when, got, n)
 		}
 		for name, least := range map[string]float64{
-			telemetry.KafkaClientRequestsTotal: n, telemetry.KafkaClientSentBytesTotal: n * 50, telemetry.KafkaClientReceivedBytesTotal: n * 20,
+			catalogue.KafkaClientRequestsTotal: n, catalogue.KafkaClientSentBytesTotal: n * 50, catalogue.KafkaClientReceivedBytesTotal: n * 20,
 		} {
 			if got := r.Metric(name, nil); got < least || r.Series(name, nil) != 2 {
 				t.Errorf("%s: %s is %v in %d series, want at least %v of 2 brokers", when, name, got, r.Series(name, nil), least)
@@ -57,14 +57,14 @@ func TestObserveSaramaOnABroker(t *testing.T) {
 		r.CheckCatalogue()
 	}
 	check("connected")
-	if ratio := r.Metric(telemetry.KafkaClientCompressionRatio, map[string]string{"percentile": "50"}); ratio < 2 {
+	if ratio := r.Metric(catalogue.KafkaClientCompressionRatio, map[string]string{"percentile": "50"}); ratio < 2 {
 		t.Errorf("compression ratio %v of what repeats itself", ratio)
 	}
 	if err := producer.Close(); err != nil {
 		t.Fatal(err)
 	}
 	check("closed")
-	if got := r.Series(telemetry.KafkaClientRequestLatencySeconds, nil); got != 0 {
+	if got := r.Series(catalogue.KafkaClientRequestLatencySeconds, nil); got != 0 {
 		t.Errorf("%d series of latency are left after the client closed", got)
 	}
 	if err := unregister(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -39,7 +39,7 @@ func TestSyncProducerSends(t *testing.T) {
 	}
 	wantAttributes(t, span, attribute.String("messaging.kafka.message.key", "k"),
 		attribute.Int("messaging.kafka.offset", int(offset)))
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 1 {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 1 {
 		t.Errorf("counted %v, want 1", got)
 	}
 	read := readAll(t, cluster, 1)[0]
@@ -71,7 +71,7 @@ func TestSyncProducerSendsMessages(t *testing.T) {
 	if err := p.SendMessages(msgs); !errors.As(err, &failed) || len(failed) != 2 {
 		t.Fatalf("error %v, want two failures", err)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 8 {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 8 {
 		t.Errorf("counted %v, want 8", got)
 	}
 	byError := map[codes.Code]int{}
@@ -144,10 +144,10 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 			if len(given) != 0 || len(failed) != tooLarge {
 				t.Errorf("%d records did not come back; %d failed, want %d", len(given), len(failed), tooLarge)
 			}
-			if got := r.Metric(telemetry.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != n-tooLarge {
+			if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != n-tooLarge {
 				t.Errorf("counted %v, want %d", got, n-tooLarge)
 			}
-			if got := r.Metric(telemetry.MessagingClientOperationDuration, nil); got != n {
+			if got := r.Metric(catalogue.MessagingClientOperationDuration, nil); got != n {
 				t.Errorf("%v sends timed, want %d, whether sampled or not", got, n)
 			}
 			byStatus := map[codes.Code]int{}
@@ -199,7 +199,7 @@ func TestAsyncProducerClose(t *testing.T) {
 	if !errors.As(err, &failed) || len(failed) != 25 {
 		t.Errorf("Close says %v, want 25 failures", err)
 	}
-	if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != 25 || len(r.Spans()) != 50 {
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != 25 || len(r.Spans()) != 50 {
 		t.Errorf("counted %v with %d spans, want 25 with 50", got, len(r.Spans()))
 	}
 }
@@ -238,7 +238,7 @@ func TestAsyncProducerWithoutResults(t *testing.T) {
 				t.Error(err)
 			}
 			readAll(t, cluster, test.n)
-			if got := r.Metric(telemetry.KafkaMessagesProducedTotal, nil); got != test.counted || len(r.Spans()) != test.n {
+			if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != test.counted || len(r.Spans()) != test.n {
 				t.Errorf("counted %v with %d spans, want %v with %d", got, len(r.Spans()), test.counted, test.n)
 			}
 		})

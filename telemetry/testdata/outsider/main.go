@@ -29,7 +29,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = t.Shutdown(ctx) }()
-	inst, err := otelkafka.New(t, otelkafka.Options{Produces: []string{"greetings"}})
+	inst, err := otelkafka.New(otelkafka.WithTelemetry(t), otelkafka.Options{Produces: []string{"greetings"}})
 	if err != nil {
 		return err
 	}

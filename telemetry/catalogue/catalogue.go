@@ -1,4 +1,12 @@
-package telemetry
+// Package catalogue declares metrics as data and makes OpenTelemetry's instruments of the declarations.
+//
+// It exists apart from package telemetry so that who has a meter provider already gets the documented metrics from it
+// without an SDK, an exporter or Prometheus: it needs OpenTelemetry's API and nothing else.
+//
+// catalogue.go says how a metric is declared, checked and documented; common.go declares the library's own;
+// instruments.go makes instruments of declarations and keeps their series bounded; labels.go holds what they measure to
+// the declared labels.
+package catalogue
 
 import (
 	"errors"
@@ -33,6 +41,9 @@ func (k Kind) String() string {
 	}
 }
 
+// LabelOther is the value of a label whose own is outside the known ones, or beyond those that there is room for.
+const LabelOther = "_OTHER"
+
 // ServiceLabel is the label that every series carries and that no caller sets: the registry adds it.
 const ServiceLabel = "service"
 
@@ -51,7 +62,7 @@ type Metric struct {
 	Buckets     []float64 // upper bounds, ascending, without +Inf; histograms only
 	Bound       string    // why the label values are bounded; required when there are labels
 	MaxSeries   int       // the most label sets there can be in one service; 0 if it is not stated
-	Instrument  string    // the instrument's name in OpenTelemetry, where it is not Name: "http.server.request.duration"
+	Instrument  string    // its name in OpenTelemetry, where that does not follow from Name; see InstrumentName
 	Documented  bool      // its name is a contract: renaming it breaks users
 }
 
@@ -81,6 +92,7 @@ func (c Catalogue) Validate() error {
 	var errs []error
 	seen := make(map[string]bool, len(c))
 	taken := make(map[string]string, len(c))
+	instruments := make(map[string]string, len(c))
 	for _, m := range c {
 		if seen[m.Name] {
 			errs = append(errs, fmt.Errorf("metric %s is declared twice", m.Name))
@@ -93,6 +105,10 @@ func (c Catalogue) Validate() error {
 			}
 			taken[name] = m.Name
 		}
+		if other, ok := instruments[m.InstrumentName()]; ok {
+			errs = append(errs, fmt.Errorf("metric %s clashes with %s: both are %s in OpenTelemetry", m.Name, other, m.InstrumentName()))
+		}
+		instruments[m.InstrumentName()] = m.Name
 		if err := m.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("metric %q: %w", m.Name, err))
 		}

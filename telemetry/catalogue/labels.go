@@ -1,12 +1,12 @@
-package telemetry
+package catalogue
 
 import (
 	"context"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/sdk/metric/exemplar"
+
+	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
 // maxLabelValue bounds a label's value, in bytes.
@@ -24,17 +24,17 @@ func (m Metric) hold(set attribute.Set) (held attribute.Set, asIs bool) {
 	if asIs {
 		return set, true
 	}
-	var labels []attribute.KeyValue
+	var list []attribute.KeyValue
 	for _, label := range set.ToSlice() {
 		if !m.declares(label.Key) {
 			continue
 		}
 		if !isLabelValue(label.Value) {
-			label.Value = attribute.StringValue(cut(label.Value.String(), maxLabelValue))
+			label.Value = attribute.StringValue(labels.Cut(label.Value.String(), maxLabelValue))
 		}
-		labels = append(labels, label)
+		list = append(list, label)
 	}
-	return attribute.NewSet(labels...), false
+	return attribute.NewSet(list...), false
 }
 
 // declares says whether the catalogue has the label, under its name on the page: that of an attribute of the semantic
@@ -59,7 +59,7 @@ func isPageName(label, key string) bool {
 }
 
 func isLabelValue(v attribute.Value) bool {
-	return validText(v) && (v.Type() != attribute.STRING || len(v.AsString()) <= maxLabelValue)
+	return labels.ValidText(v) && (v.Type() != attribute.STRING || len(v.AsString()) <= maxLabelValue)
 }
 
 // heldInt64Counter is a counter whose measurements have the labels of its declaration, and that only goes up.
@@ -123,12 +123,4 @@ func (m Metric) traced(ctx context.Context) context.Context {
 		return ctx
 	}
 	return context.Background()
-}
-
-// traceAlone keeps the labels that were left out from coming back with an exemplar.
-type traceAlone struct{ exemplar.Reservoir }
-
-// Offer implements [exemplar.Reservoir].
-func (r traceAlone) Offer(ctx context.Context, at time.Time, value exemplar.Value, _ []attribute.KeyValue) {
-	r.Reservoir.Offer(ctx, at, value, nil)
 }

@@ -1,4 +1,4 @@
-package telemetry
+package catalogue
 
 import (
 	"context"
@@ -12,6 +12,10 @@ import (
 	"go.opentelemetry.io/otel/metric/embedded"
 )
 
+// Scope is the name of the meter that all instruments of a catalogue belong to, whoever makes them: a provider then has
+// each of them once.
+const Scope = "github.com/vigie-dev/vigie/telemetry"
+
 // Instruments builds OpenTelemetry instruments from the catalogue. Asking twice for one name gives the same
 // instrument. All methods are safe for concurrent use.
 //
@@ -24,6 +28,16 @@ type Instruments struct {
 	budgets map[string]*Budget
 }
 
+// NewInstruments returns the instruments of the catalogue, made of a meter of any provider: the histograms' buckets are
+// hints that a view of the provider may overrule. [Catalogue.Validate] says whether the catalogue is sound.
+func NewInstruments(provider metric.MeterProvider, catalogue Catalogue) *Instruments {
+	byName := make(map[string]Metric, len(catalogue))
+	for _, m := range catalogue {
+		byName[m.Name] = m
+	}
+	return &Instruments{meter: provider.Meter(Scope), byName: byName, budgets: make(map[string]*Budget)}
+}
+
 // Int64Counter returns the counter of that name. It is an error if the catalogue has no counter of that name.
 // Add(ctx, 0, …) once per label set at start, so that the series exists before its first event.
 func (i *Instruments) Int64Counter(name string) (metric.Int64Counter, error) {
@@ -31,7 +45,7 @@ func (i *Instruments) Int64Counter(name string) (metric.Int64Counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := i.meter.Int64Counter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	c, err := i.meter.Int64Counter(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
@@ -45,7 +59,7 @@ func (i *Instruments) Float64Counter(name string) (metric.Float64Counter, error)
 	if err != nil {
 		return nil, err
 	}
-	c, err := i.meter.Float64Counter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	c, err := i.meter.Float64Counter(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make counter %s: %w", name, err)
 	}
@@ -62,7 +76,7 @@ func (i *Instruments) Float64Histogram(name string) (metric.Float64Histogram, er
 	if err != nil {
 		return nil, err
 	}
-	h, err := i.meter.Float64Histogram(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()),
+	h, err := i.meter.Float64Histogram(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()),
 		metric.WithExplicitBucketBoundaries(m.Buckets...))
 	if err != nil {
 		return nil, fmt.Errorf("make histogram %s: %w", name, err)
@@ -82,12 +96,20 @@ func (i *Instruments) find(name string, kind Kind) (Metric, error) {
 	return m, nil
 }
 
-// instrument returns the name to give to OpenTelemetry, from which the Prometheus exporter makes Name.
-func (m Metric) instrument() string {
-	if m.Instrument != "" {
+// InstrumentName returns the metric's name in OpenTelemetry, from which the Prometheus exporter makes Name. It is
+// Instrument or, without one, Name with dots and without what that exporter appends: "kafka.messages.produced" for
+// kafka_messages_produced_total. A gauge keeps its unit, for it often stands beside one of the same name without.
+func (m Metric) InstrumentName() string {
+	name := m.Name
+	switch {
+	case m.Instrument != "":
 		return m.Instrument
+	case m.Kind == Counter:
+		name = strings.TrimSuffix(strings.TrimSuffix(name, "_total"), suffix(m.Unit))
+	case m.Kind == Histogram:
+		name = strings.TrimSuffix(name, suffix(m.Unit))
 	}
-	return m.Name
+	return strings.ReplaceAll(name, "_", ".")
 }
 
 // otelUnit returns the unit to give to OpenTelemetry. The Prometheus exporter appends a unit's name unless the
@@ -203,7 +225,7 @@ func (i *Instruments) Observe(
 // observable makes the instrument that the catalogue says and files it in o.
 func (i *Instruments) observable(name string, o Observation) (metric.Observable, error) {
 	if m, err := i.find(name, Counter); err == nil {
-		c, err := i.meter.Int64ObservableCounter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+		c, err := i.meter.Int64ObservableCounter(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 		if err != nil {
 			return nil, fmt.Errorf("make counter %s: %w", name, err)
 		}
@@ -214,7 +236,7 @@ func (i *Instruments) observable(name string, o Observation) (metric.Observable,
 	if err != nil {
 		return nil, err
 	}
-	g, err := i.meter.Float64ObservableGauge(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	g, err := i.meter.Float64ObservableGauge(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
@@ -229,7 +251,7 @@ func (i *Instruments) Int64ObservableSum(name string, observe metric.Int64Callba
 	if err != nil {
 		return nil, err
 	}
-	sum, err := i.meter.Int64ObservableUpDownCounter(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	sum, err := i.meter.Int64ObservableUpDownCounter(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
@@ -251,7 +273,7 @@ func (i *Instruments) Int64ObservableGauge(name string, observe metric.Int64Call
 	if err != nil {
 		return nil, err
 	}
-	gauge, err := i.meter.Int64ObservableGauge(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	gauge, err := i.meter.Int64ObservableGauge(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
@@ -270,7 +292,7 @@ func (i *Instruments) Float64ObservableGauge(name string, observe metric.Float64
 	if err != nil {
 		return nil, err
 	}
-	gauge, err := i.meter.Float64ObservableGauge(m.instrument(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
+	gauge, err := i.meter.Float64ObservableGauge(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
 		return nil, fmt.Errorf("make gauge %s: %w", name, err)
 	}
