@@ -34,10 +34,10 @@ const defaultScrapes = 8
 // own collectors of the Go runtime and the process, and a registry for others' collectors.
 func (t *Telemetry) addMetrics(res *resource.Resource) error {
 	own := prometheus.NewRegistry()
-	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
+	runtime := []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
+	for _, c := range runtime {
 		if err := own.Register(c); err != nil {
 			return fmt.Errorf("register the runtime's metrics: %w", err)
 		}
@@ -53,9 +53,29 @@ func (t *Telemetry) addMetrics(res *resource.Resource) error {
 	}
 	t.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res), sdkmetric.WithView(textAlone))
 	t.registry = prometheus.NewRegistry()
+	if err := t.registry.Register(reserved{runtime}); err != nil {
+		return fmt.Errorf("reserve the library's names: %w", err)
+	}
 	t.gatherer = newLabelled(t.config.Service, own, t.registry)
 	return nil
 }
+
+// reserved keeps the names of the library's own metrics and of the runtime's from others' collectors. Two families of one
+// name cannot both be on a page: who would add the second learns of it when it is registered, not by a gap at a scrape.
+type reserved struct{ runtime []prometheus.Collector }
+
+// Describe implements [prometheus.Collector].
+func (r reserved) Describe(names chan<- *prometheus.Desc) {
+	for _, m := range slices.Concat(catalogue.Common(), catalogue.Optional()) {
+		names <- prometheus.NewDesc(m.Name, "A metric of the package telemetry.", nil, nil)
+	}
+	for _, c := range r.runtime {
+		c.Describe(names)
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (reserved) Collect(chan<- prometheus.Metric) {}
 
 // newMetricsHandler serves what can be gathered even if part of it fails, and logs the failure: a page with a
 // gap helps more than none. It bounds the scrapes at once where maxScrapes is above 0.

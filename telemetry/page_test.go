@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
@@ -454,4 +455,21 @@ func openMetricsPage(t *testing.T, tel *telemetry.Telemetry) string {
 	answer := httptest.NewRecorder()
 	tel.MetricsHandler().ServeHTTP(answer, request)
 	return answer.Body.String()
+}
+
+// A name that the page has already is refused when it is registered.
+func TestClashesWithTheLibraryAreRefusedAtOnce(t *testing.T) {
+	r := telemetrytest.New(t, "shop", nil)
+	for name, c := range map[string]prometheus.Collector{
+		"a documented name":     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "process_uptime_seconds", Help: "How long we are up."}, nil),
+		"one with labels":       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kafka_messages_consumed_total", Help: "Ours."}, []string{"topic"}),
+		"the runtime's metrics": collectors.NewGoCollector(),
+	} {
+		if err := r.Registry().Register(c); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if got := strings.Count(r.Page(), "\ngo_goroutines{"); got != 1 {
+		t.Errorf("go_goroutines is on the page %d times", got)
+	}
 }

@@ -29,6 +29,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/log"
@@ -251,6 +252,9 @@ func (t *Telemetry) addSpansAndLogs(resource *resource.Resource) (wrong error) {
 // stopper is what has to be stopped in its time.
 type stopper interface{ Shutdown(context.Context) error }
 
+// lastFlush bounds a shutdown whose context has ended before it began.
+const lastFlush = 5 * time.Second
+
 // shutdownOnce returns the function that stops everything the first time it is called and gives that call's
 // result ever after.
 func (t *Telemetry) shutdownOnce() func(context.Context) error {
@@ -258,6 +262,11 @@ func (t *Telemetry) shutdownOnce() func(context.Context) error {
 	var result error
 	return func(ctx context.Context) error {
 		once.Do(func() {
+			if ctx.Err() != nil {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+				defer cancel()
+			}
 			err := errors.Join(stopSideBySide(ctx, t.outlets),
 				t.tracers.Shutdown(ctx), t.records.Shutdown(ctx), t.meters.Shutdown(ctx))
 			if err != nil {
@@ -312,6 +321,8 @@ func (t *Telemetry) MetricsHandler() http.Handler { return t.page }
 
 // Registry returns a registry for Prometheus collectors of others. What they collect is on the page, without the
 // label service; but for a family that has the name of a counter without its _total, which OpenMetrics cannot tell apart.
+// It refuses a collector that has a name of the library's own metrics, or of the Go runtime's and the process's, which the
+// page has already.
 func (t *Telemetry) Registry() *prometheus.Registry { return t.registry }
 
 // Gatherer returns what /metrics gathers from.
@@ -320,6 +331,6 @@ func (t *Telemetry) Gatherer() prometheus.Gatherer { return t.gatherer }
 // Instruments gives the instruments of the catalogue by name.
 func (t *Telemetry) Instruments() *Instruments { return t.instruments }
 
-// Shutdown flushes and stops exporters, processors and metrics, within ctx. What a collector does not take in that
-// time is lost, which is logged and is no error. Further calls return what the first one did.
+// Shutdown flushes and stops exporters, processors and metrics, within ctx; where that has ended already, as the context
+// of a service that a signal stops has, within five seconds. What a collector does not take in that time is lost, which is logged and is no error. Further calls return what the first one did.
 func (t *Telemetry) Shutdown(ctx context.Context) error { return t.shutdown(ctx) }

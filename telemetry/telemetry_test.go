@@ -140,3 +140,34 @@ func TestShutdownOnce(t *testing.T) {
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A service's own context has ended when a signal stops it: what its last seconds left is sent all the same.
+func TestShutdownFlushesThoughTheContextHasEnded(t *testing.T) {
+	exporter := &countingExporter{}
+	ctx, stop := context.WithCancel(t.Context())
+	tel, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: "shop", LogWriter: io.Discard, SpanExporters: []sdktrace.SpanExporter{exporter},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		_, span := tel.TracerProvider().Tracer("test").Start(ctx, "work")
+		span.End()
+	}
+	stop()
+	if err := tel.Shutdown(ctx); err != nil || exporter.spans != 100 {
+		t.Errorf("%d of 100 spans are exported, error %v", exporter.spans, err)
+	}
+}
+
+type countingExporter struct{ spans int }
+
+func (e *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	if ctx.Err() == nil {
+		e.spans += len(spans)
+	}
+	return ctx.Err()
+}
+
+func (*countingExporter) Shutdown(context.Context) error { return nil }

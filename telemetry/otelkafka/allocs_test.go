@@ -6,6 +6,7 @@ package otelkafka
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -77,5 +78,19 @@ func TestConventionsAllocateNothingMore(t *testing.T) {
 	send, process := cost(false)
 	if s, p := cost(true); s != send || p != process {
 		t.Errorf("allocations %v and %v with the conventions, %v and %v without", s, p, send, process)
+	}
+}
+
+// A topic that the metrics have no room for costs a record no more than another.
+func TestTopicsBeyondTheBoundAreAsCheap(t *testing.T) {
+	_, inst := newInstrumentation(t, Options{})
+	for n := range 250 {
+		inst.topics.get(fmt.Sprint("t", n))
+	}
+	if inst.topics.get("t249").label != catalogue.LabelOther {
+		t.Fatal("the topic has a label of its own")
+	}
+	if got := testing.AllocsPerRun(100, func() { inst.topics.get("t249") }); got != 0 {
+		t.Errorf("%v allocations a record", got)
 	}
 }

@@ -35,17 +35,30 @@ func DiscardSuccesses() AsyncOption {
 //
 // The channels have a buffer of 256 records each. Where Producer.Return.Successes or Return.Errors is off, sarama
 // does not say what became of a record: its span then ends as it is handed over, without partition and offset, and
-// with Return.Successes off nothing is counted. See [DiscardSuccesses].
+// with Return.Successes off no acknowledged record is counted, which a line of the log says here. What sarama does say
+// is counted and, as a failure, has a span of its own below the record's. See [DiscardSuccesses].
+//
+// Where the configuration's Version is below V0_11_0_0, Kafka knows no headers, and records get none. A producer that is
+// wrapped already is returned as it is. It panics if p or i is nil. Close the wrapper and leave p alone: records that p,
+// closed first, no longer takes fail as sarama's own would.
 func WrapAsyncProducer(
 	p sarama.AsyncProducer, config *sarama.Config, i *Instrumentation, options ...AsyncOption,
 ) sarama.AsyncProducer {
+	if p == nil || i == nil {
+		panic("otelkafka: WrapAsyncProducer: the producer or the instrumentation is nil")
+	}
+	if _, wrapped := p.(*asyncProducer); wrapped {
+		return p
+	}
 	if config == nil {
 		config = sarama.NewConfig()
 	}
+	i.reportUnseen(config)
 	w := &asyncProducer{
 		AsyncProducer: p,
 		inst:          i,
 		returnsErrors: config.Producer.Return.Errors,
+		headers:       config.Version.IsAtLeast(sarama.V0_11_0_0),
 		tracked:       config.Producer.Return.Successes && config.Producer.Return.Errors,
 		input:         make(chan *sarama.ProducerMessage, asyncBuffer),
 		successes:     make(chan *sarama.ProducerMessage, asyncBuffer),
@@ -63,13 +76,26 @@ func WrapAsyncProducer(
 	return w
 }
 
+// reportUnseen logs what an asynchronous producer with that configuration leaves unsaid.
+func (i *Instrumentation) reportUnseen(config *sarama.Config) {
+	if !config.Producer.Return.Successes {
+		i.logger.Warn("acknowledged records of this producer are not counted: Producer.Return.Successes is off")
+	}
+	if !config.Producer.Return.Errors {
+		i.logger.Warn("failed records of this producer are not seen: Producer.Return.Errors is off")
+	}
+	if !config.Version.IsAtLeast(sarama.V0_11_0_0) {
+		i.logger.Warn("records carry no trace context: the protocol's version has no headers", "version", config.Version.String())
+	}
+}
+
 // asyncProducer has three goroutines: feed takes records from input to sarama, two others bring results back. They
 // end when sarama's producer has ended.
 type asyncProducer struct {
 	sarama.AsyncProducer
 	inst                   *Instrumentation
 	returnsErrors, tracked bool
-	discard                bool
+	discard, headers       bool
 
 	input     chan *sarama.ProducerMessage
 	successes chan *sarama.ProducerMessage
@@ -112,26 +138,56 @@ func (p *asyncProducer) Errors() <-chan *sarama.ProducerError { return p.errors 
 
 // feed passes records on in their order until the producer is closed.
 func (p *asyncProducer) feed() {
+	if msg, closed := p.pass(); closed {
+		asked := true // the mark of stopping is on its way
+		p.stop.Do(func() { asked = false })
+		p.refuse(msg)
+		p.drain(asked)
+		return
+	}
+	select {
+	case <-p.returned:
+	default:
+		p.AsyncProducer.AsyncClose()
+	}
+	p.drain(false)
+}
+
+// pass passes records on until it is told to stop or sarama's producer, closed by somebody else, takes no more: it then
+// returns the record that was left.
+func (p *asyncProducer) pass() (current *sarama.ProducerMessage, closed bool) {
+	sending := false
+	defer func() {
+		if sending && recover() != nil { // of a send on a closed channel, and of nothing else
+			closed = true
+		}
+	}()
 	next := p.AsyncProducer.Input()
-	for msg := range p.input {
-		switch msg {
+	for current = range p.input {
+		switch current {
 		case p.flushMark:
 			p.flushed <- struct{}{}
+			continue
 		case p.stopMark:
-			p.shutDown()
-			return
+			return nil, false
 		case nil: // sarama logs it
-			next <- nil
 		default:
-			p.startSpan(msg)
-			next <- msg
+			p.startSpan(current)
 		}
+		sending = true
+		next <- current
+		sending = false
 	}
+	return nil, false
 }
 
 // startSpan starts the record's span, and ends it where nothing more will be heard of the record.
 func (p *asyncProducer) startSpan(msg *sarama.ProducerMessage) {
+	headers := msg.Headers
 	span := p.inst.newSend(p.inst.takeContext(msg), msg)
+	if !p.headers {
+		msg.Headers = headers
+	}
 	if !p.tracked || (p.inst.convention == nil && !span.SpanContext().IsSampled()) {
 		span.span.End()
 		return
@@ -166,7 +222,8 @@ func (p *asyncProducer) passErrors() {
 	}
 }
 
-// endSpan ends the record's span, if it has one, and counts the record if it was acknowledged.
+// endSpan ends the record's span, if it has one, and counts the record if it was acknowledged. A record whose span has
+// ended when it was handed over fails in a span below that one.
 func (p *asyncProducer) endSpan(msg *sarama.ProducerMessage, err error) {
 	p.spansMu.Lock()
 	span := p.spans[msg]
@@ -177,13 +234,18 @@ func (p *asyncProducer) endSpan(msg *sarama.ProducerMessage, err error) {
 		span.End(msg.Partition, msg.Offset, err)
 	case err == nil:
 		p.inst.CountProduced(context.Background(), msg.Topic, 1)
+	case !p.tracked:
+		failed := *msg // its headers stay what sarama was given
+		span := p.inst.newSend(p.inst.takeContext(&failed), &failed)
+		span.End(0, 0, err)
 	}
 }
 
-// flush waits until sarama has all records that were put into input before.
+// flush waits until sarama has all records that were put into input before. Of a closed producer it has them.
 func (p *asyncProducer) flush() {
 	p.flushing.Lock()
 	defer p.flushing.Unlock()
+	defer func() { _ = recover() }() // of a send on a closed channel: what the call is for is then sarama's to refuse
 	p.input <- p.flushMark
 	<-p.flushed
 }
@@ -233,34 +295,31 @@ func (p *asyncProducer) Close() error {
 	return nil
 }
 
-// shutDown closes sarama's producer. Until it is closed, records that come too late fail as sarama fails them;
-// after that, sending panics as it does with sarama.
-func (p *asyncProducer) shutDown() {
-	select {
-	case <-p.returned:
-	default:
-		p.AsyncProducer.AsyncClose()
-	}
-	for {
+// drain waits until sarama's producer is closed. Until then, records that come too late fail as sarama fails them; after
+// that, sending panics as it does with sarama. asked says that the mark of stopping is still to come.
+func (p *asyncProducer) drain(asked bool) {
+	for returned := p.returned; returned != nil || asked; {
 		select {
 		case msg := <-p.input:
+			asked = asked && msg != p.stopMark
 			p.refuse(msg)
-		case <-p.returned:
-			close(p.input)
-			for msg := range p.input {
-				p.refuse(msg)
-			}
-			p.abandonSpans()
-			close(p.errors)
-			return
+		case <-returned:
+			returned = nil
 		}
 	}
+	close(p.input)
+	for msg := range p.input {
+		p.refuse(msg)
+	}
+	p.abandonSpans()
+	close(p.errors)
 }
 
 func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
 	switch {
 	case msg == p.flushMark:
 		p.flushed <- struct{}{}
+	case msg == p.stopMark:
 	case msg != nil && p.returnsErrors:
 		if s, ok := msg.Metadata.(*sending); ok {
 			msg.Metadata = s.metadata

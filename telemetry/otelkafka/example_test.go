@@ -87,7 +87,7 @@ func ExampleWrapSyncProducer() {
 	// error: <nil>
 	// error: kafka server: Messages are rejected since there are fewer in-sync replicas than required
 	// send orders.created
-	// send orders.created failed: kafka.19
+	// send orders.created failed: NOT_ENOUGH_REPLICAS
 }
 
 func ExampleWithContext() {
@@ -219,7 +219,7 @@ func ExampleFail() {
 	// marked 1
 	// marked 2
 	// process orders.created
-	// process orders.created failed: kafka.2
+	// process orders.created failed: CORRUPT_MESSAGE
 	// process orders.created
 }
 

@@ -39,6 +39,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -267,23 +268,33 @@ type topicOptions struct {
 	sent, processed                   *conventionOptions // nil without the conventions
 }
 
-// topicTable keeps the options of each topic seen, as many as the metrics have room for.
+// topicTable keeps the options of each topic seen, as many as the metrics have room for, and some more.
 type topicTable struct {
 	spans      spanAttributes
 	convention *conventions // nil if off
 	kept       *labels.Cache[string, *topicOptions]
 }
 
+// maxOtherTopics bounds the topics that are _OTHER in metrics and have options kept all the same.
+const maxOtherTopics = 2000
+
 func newTopicTable(instruments *catalogue.Instruments, spans spanAttributes, convention *conventions) *topicTable {
 	t := &topicTable{spans: spans, convention: convention}
 	budget := instruments.Budget(catalogue.KafkaMessagesProducedTotal, 1)
-	t.kept = labels.NewCache(func(topic string) bool { return budget.Admit(topic) },
-		func(topic string) *topicOptions { return t.make(topic, topic) })
+	var others atomic.Int64
+	t.kept = labels.NewCache(
+		func(topic string) bool { return budget.Admit(topic) || others.Add(1) <= maxOtherTopics },
+		func(topic string) *topicOptions {
+			if budget.Admit(topic) {
+				return t.make(topic, topic)
+			}
+			return t.make(topic, catalogue.LabelOther)
+		})
 	return t
 }
 
 // get returns the topic's options. A topic beyond those that the metrics have room for is _OTHER there; its spans still
-// carry its name, and its options are made again for each record.
+// carry its name. Options of topics beyond [maxOtherTopics] are made again for each record.
 func (t *topicTable) get(topic string) *topicOptions {
 	if kept, ok := t.kept.Get(topic); ok {
 		return kept

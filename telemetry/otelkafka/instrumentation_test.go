@@ -115,7 +115,7 @@ func TestSend(t *testing.T) {
 		kind  string
 	}{
 		{"acknowledged", nil, 1, ""},
-		{"refused", fmt.Errorf("send: %w", sarama.ErrNotEnoughReplicas), 0, "kafka.19"},
+		{"refused", fmt.Errorf("send: %w", sarama.ErrNotEnoughReplicas), 0, "NOT_ENOUGH_REPLICAS"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestProcessErrors(t *testing.T) {
 		want string
 	}{
 		{"class", fmt.Errorf("decide: %w", classed{}), "reject"},
-		{"kafka", fmt.Errorf("publish: %w", sarama.ErrUnknownProducerID), "kafka.59"},
+		{"kafka", fmt.Errorf("publish: %w", sarama.ErrUnknownProducerID), "UNKNOWN_PRODUCER_ID"},
 		{"cancelled", fmt.Errorf("store: %w", context.Canceled), "context.Canceled"},
 		{"deadline", fmt.Errorf("store: %w", context.DeadlineExceeded), "context.DeadlineExceeded"},
 		{"plain", errors.New("amount 12.50 of user-7"), "*errors.errorString"},

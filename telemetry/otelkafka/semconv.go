@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -90,8 +91,8 @@ func valueAttributes(absent bool, size int, sized bool) []attribute.KeyValue {
 	return attributes
 }
 
-// errorType names the kind of error with few different values: its ErrorType method if it has one, Kafka's code
-// ("kafka.19"), the context's end ("context.Canceled", "context.DeadlineExceeded"), else its Go type. An error's
+// errorType names the kind of error with few different values: its ErrorType method if it has one, the name of Kafka's
+// code ("NOT_ENOUGH_REPLICAS"), sarama's own ("sarama.ErrOutOfBrokers"), the context's end ("context.Canceled", "context.DeadlineExceeded"), else its Go type. An error's
 // text stays out of spans and metrics, for it can hold anything.
 func errorType(err error) attribute.KeyValue {
 	var typed interface{ ErrorType() string }
@@ -100,14 +101,59 @@ func errorType(err error) attribute.KeyValue {
 	case errors.As(err, &typed):
 		return semconv.ErrorType(err)
 	case errors.As(err, &code):
-		return semconv.ErrorTypeKey.String("kafka." + strconv.Itoa(int(code)))
+		return semconv.ErrorTypeKey.String(codeName(code))
 	case errors.Is(err, context.Canceled):
 		return semconv.ErrorTypeKey.String("context.Canceled")
 	case errors.Is(err, context.DeadlineExceeded):
 		return semconv.ErrorTypeKey.String("context.DeadlineExceeded")
-	default:
-		return semconv.ErrorType(err)
 	}
+	if name := saramaName(err); name != "" {
+		return semconv.ErrorTypeKey.String(name)
+	}
+	return semconv.ErrorType(err)
+}
+
+// saramaName returns the name of an error that sarama itself gives, and whose type says nothing.
+func saramaName(err error) string {
+	for name, known := range map[string]error{
+		"sarama.ErrOutOfBrokers": sarama.ErrOutOfBrokers, "sarama.ErrClosedClient": sarama.ErrClosedClient,
+		"sarama.ErrNotConnected": sarama.ErrNotConnected, "sarama.ErrShuttingDown": sarama.ErrShuttingDown,
+		"sarama.ErrIncompleteResponse": sarama.ErrIncompleteResponse, "sarama.ErrMessageTooLarge": sarama.ErrMessageTooLarge,
+	} {
+		if errors.Is(err, known) {
+			return name
+		}
+	}
+	return ""
+}
+
+// codeNames are the names of Kafka's error codes from 1 on, as the protocol's documentation has them.
+const codeNames = "OFFSET_OUT_OF_RANGE CORRUPT_MESSAGE UNKNOWN_TOPIC_OR_PARTITION INVALID_FETCH_SIZE LEADER_NOT_AVAILABLE " +
+	"NOT_LEADER_OR_FOLLOWER REQUEST_TIMED_OUT BROKER_NOT_AVAILABLE REPLICA_NOT_AVAILABLE MESSAGE_TOO_LARGE " +
+	"STALE_CONTROLLER_EPOCH OFFSET_METADATA_TOO_LARGE NETWORK_EXCEPTION COORDINATOR_LOAD_IN_PROGRESS " +
+	"COORDINATOR_NOT_AVAILABLE NOT_COORDINATOR INVALID_TOPIC_EXCEPTION RECORD_LIST_TOO_LARGE NOT_ENOUGH_REPLICAS " +
+	"NOT_ENOUGH_REPLICAS_AFTER_APPEND INVALID_REQUIRED_ACKS ILLEGAL_GENERATION INCONSISTENT_GROUP_PROTOCOL INVALID_GROUP_ID " +
+	"UNKNOWN_MEMBER_ID INVALID_SESSION_TIMEOUT REBALANCE_IN_PROGRESS INVALID_COMMIT_OFFSET_SIZE TOPIC_AUTHORIZATION_FAILED " +
+	"GROUP_AUTHORIZATION_FAILED CLUSTER_AUTHORIZATION_FAILED INVALID_TIMESTAMP UNSUPPORTED_SASL_MECHANISM ILLEGAL_SASL_STATE " +
+	"UNSUPPORTED_VERSION TOPIC_ALREADY_EXISTS INVALID_PARTITIONS INVALID_REPLICATION_FACTOR INVALID_REPLICA_ASSIGNMENT " +
+	"INVALID_CONFIG NOT_CONTROLLER INVALID_REQUEST UNSUPPORTED_FOR_MESSAGE_FORMAT POLICY_VIOLATION " +
+	"OUT_OF_ORDER_SEQUENCE_NUMBER DUPLICATE_SEQUENCE_NUMBER INVALID_PRODUCER_EPOCH INVALID_TXN_STATE " +
+	"INVALID_PRODUCER_ID_MAPPING INVALID_TRANSACTION_TIMEOUT CONCURRENT_TRANSACTIONS TRANSACTION_COORDINATOR_FENCED " +
+	"TRANSACTIONAL_ID_AUTHORIZATION_FAILED SECURITY_DISABLED OPERATION_NOT_ATTEMPTED KAFKA_STORAGE_ERROR LOG_DIR_NOT_FOUND " +
+	"SASL_AUTHENTICATION_FAILED UNKNOWN_PRODUCER_ID"
+
+// codeName returns the name of an error code, and its number for those that a client hardly meets.
+func codeName(code sarama.KError) string {
+	n := int(code)
+	for name := range strings.SplitSeq(codeNames, " ") {
+		if n--; n == 0 {
+			return name
+		}
+	}
+	if code == sarama.ErrProducerFenced {
+		return "PRODUCER_FENCED"
+	}
+	return "kafka." + strconv.Itoa(int(code))
 }
 
 // conventions records the metrics of [catalogue.Conventions] that are about messages.

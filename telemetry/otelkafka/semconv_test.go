@@ -1,6 +1,7 @@
 package otelkafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -137,6 +138,23 @@ func TestLinkedRecordsHaveTracesOfTheirOwn(t *testing.T) {
 		}
 		if len(span.Links) != 1 || span.Links[0].SpanContext.SpanID() != link.SpanID() {
 			t.Errorf("linked %v: links %v, want one to %v", linked, span.Links, link.SpanID())
+		}
+	}
+}
+
+func TestErrorTypesCanBeRead(t *testing.T) {
+	for want, err := range map[string]error{
+		"NOT_ENOUGH_REPLICAS":    fmt.Errorf("send: %w", sarama.ErrNotEnoughReplicas),
+		"REQUEST_TIMED_OUT":      sarama.ErrRequestTimedOut,
+		"UNKNOWN_PRODUCER_ID":    sarama.KError(59),
+		"PRODUCER_FENCED":        sarama.ErrProducerFenced,
+		"kafka.-1":               sarama.ErrUnknown,
+		"kafka.1000":             sarama.KError(1000),
+		"sarama.ErrOutOfBrokers": fmt.Errorf("%w: three tried", sarama.ErrOutOfBrokers),
+		"context.Canceled":       context.Canceled,
+	} {
+		if got := errorType(err).Value.AsString(); got != want {
+			t.Errorf("%v is %s, want %s", err, got, want)
 		}
 	}
 }

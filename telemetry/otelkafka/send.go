@@ -51,7 +51,7 @@ func (i *Instrumentation) outgoingAttributes(msg *sarama.ProducerMessage) []attr
 	if msg.Value != nil {
 		size = msg.Value.Length()
 	}
-	attributes := valueAttributes(msg.Value == nil, size, i.options.BodySize)
+	attributes := valueAttributes(isTombstone(msg.Value, size), size, i.options.BodySize)
 	if msg.Key == nil {
 		return attributes
 	}
@@ -61,6 +61,15 @@ func (i *Instrumentation) outgoingAttributes(msg *sarama.ProducerMessage) []attr
 		}
 	}
 	return attributes
+}
+
+// isTombstone reports whether Kafka gets no value, as it does not from an encoder that gives nil either.
+func isTombstone(value sarama.Encoder, size int) bool {
+	if value == nil || size > 0 {
+		return value == nil
+	}
+	encoded, err := value.Encode()
+	return err == nil && encoded == nil
 }
 
 // End ends the span. With a nil error the record stands at that place in the log and counts in
@@ -140,7 +149,15 @@ func (i *Instrumentation) takeContext(msg *sarama.ProducerMessage) context.Conte
 // it was given, but for the headers that carry its trace context; the wrapper starts no goroutine.
 //
 // Kafka must know headers: sarama's Config.Version must be V0_11_0_0 or newer, as its default is.
+//
+// A producer that is wrapped already is returned as it is, so that no record counts twice. It panics if p or i is nil.
 func WrapSyncProducer(p sarama.SyncProducer, i *Instrumentation) sarama.SyncProducer {
+	if p == nil || i == nil {
+		panic("otelkafka: WrapSyncProducer: the producer or the instrumentation is nil")
+	}
+	if _, wrapped := p.(*syncProducer); wrapped {
+		return p
+	}
 	return &syncProducer{SyncProducer: p, inst: i}
 }
 

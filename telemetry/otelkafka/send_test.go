@@ -65,7 +65,7 @@ func TestSyncProducerFails(t *testing.T) {
 	if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "out"}); !errors.Is(err, sarama.ErrNotEnoughReplicas) {
 		t.Errorf("error %v", err)
 	}
-	if span := r.Span("send out"); span.Status.Code != codes.Error || span.Status.Description != "kafka.19" {
+	if span := r.Span("send out"); span.Status.Code != codes.Error || span.Status.Description != "NOT_ENOUGH_REPLICAS" {
 		t.Errorf("status %+v", span.Status)
 	}
 	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != 0 {
@@ -90,5 +90,29 @@ func TestSyncProducerOfMocksFailsAsAWhole(t *testing.T) {
 	}
 	if err := mock.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// An encoder that gives nil makes a tombstone, as no encoder does; an empty value is none.
+func TestTombstonesAreWhatKafkaGetsNoValueOf(t *testing.T) {
+	for name, test := range map[string]struct {
+		value sarama.Encoder
+		want  bool
+	}{
+		"no encoder":        {nil, true},
+		"an encoder of nil": {sarama.ByteEncoder(nil), true},
+		"an empty value":    {sarama.ByteEncoder{}, false},
+		"empty text":        {sarama.StringEncoder(""), false},
+	} {
+		r, inst := newInstrumentation(t, Options{})
+		_, span := inst.StartSend(t.Context(), &sarama.ProducerMessage{Topic: "out", Value: test.value})
+		span.End(0, 0, nil)
+		got := false
+		for _, a := range r.Span("send out").Attributes {
+			got = got || a.Key == "messaging.kafka.message.tombstone" && a.Value.AsBool()
+		}
+		if got != test.want {
+			t.Errorf("%s: tombstone %v, want %v", name, got, test.want)
+		}
 	}
 }
