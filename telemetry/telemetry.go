@@ -94,12 +94,17 @@ type Config struct {
 // scope is the name of this package's tracer and logger.
 const scope = catalogue.Scope
 
-// What declares and makes metrics stands in package catalogue, which needs no SDK.
+// What declares and makes metrics stands in package catalogue, which needs no SDK; these are its types.
 type (
-	Kind        = catalogue.Kind
-	Metric      = catalogue.Metric
-	Catalogue   = catalogue.Catalogue
+	// Kind is [catalogue.Kind].
+	Kind = catalogue.Kind
+	// Metric is [catalogue.Metric].
+	Metric = catalogue.Metric
+	// Catalogue is [catalogue.Catalogue].
+	Catalogue = catalogue.Catalogue
+	// Instruments is [catalogue.Instruments].
 	Instruments = catalogue.Instruments
+	// Observation is [catalogue.Observation].
 	Observation = catalogue.Observation
 )
 

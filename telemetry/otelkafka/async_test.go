@@ -102,7 +102,9 @@ func TestAsyncProducerCountsWhatSaramaTells(t *testing.T) {
 		p.Input() <- &sarama.ProducerMessage{Topic: "out"}
 		failed := <-inner.input
 		inner.errors <- &sarama.ProducerError{Msg: failed, Err: sarama.ErrNotEnoughReplicas}
-		<-p.Errors()
+		if got := <-p.Errors(); got.Msg != failed {
+			t.Errorf("another record comes back: %+v", got)
+		}
 	}
 	inner.finish()
 	for range p.Errors() { // until it is closed
