@@ -9,8 +9,8 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 // A target without a path is refused, and never redirected; the absolute form

@@ -19,8 +19,8 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry"
-	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func TestRoutes(t *testing.T) {

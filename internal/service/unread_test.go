@@ -13,9 +13,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
-	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // logs of seven records each.

@@ -22,9 +22,9 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
-	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // postgres is the server of all tests here, where there is one.

@@ -15,9 +15,9 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/internal/testenv/kafka"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
-	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 const lagPartitions = 3
