@@ -44,7 +44,7 @@ type pace struct {
 	aftermath time.Duration
 }
 
-// paceOf is the usual one, or one that looks less long, for continuous integration.
+// paceOf is the usual one, or one that looks less long.
 func paceOf() pace {
 	if os.Getenv("FAULTS_QUICK") != "" {
 		return pace{30 * time.Second, 20 * time.Second}
