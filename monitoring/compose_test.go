@@ -219,7 +219,7 @@ func TestNetworksAreApart(t *testing.T) {
 			_, in := s.Networks[name]
 			published = published || in && len(s.Ports) > 0 && len(s.Networks) == 1
 		}
-		if holdsData := name == "database" || name == "logging"; bool(n.Internal) != holdsData || published && holdsData {
+		if holdsData := name == "database" || name == "logging"; n.Internal != holdsData || published && holdsData {
 			t.Errorf("network %s is internal: %v", name, n.Internal)
 		}
 	}

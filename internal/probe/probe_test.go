@@ -99,7 +99,7 @@ func TestReasons(t *testing.T) {
 					tt.bank.place = func(context.Context, int32) (string, error) {
 						id := banking.NewProbeID(0)
 						s.Saw(id)
-						time.Sleep(time.Millisecond)
+						<-time.After(time.Millisecond)
 						return id, nil
 					}
 				}
@@ -154,7 +154,7 @@ func TestSteps(t *testing.T) {
 				began := time.Now()
 				b := &town{shown: func(context.Context) (banking.OrderStatus, error) {
 					if time.Since(began) < 30*time.Millisecond {
-						time.Sleep(10 * time.Millisecond)
+						<-time.After(10 * time.Millisecond)
 					}
 					return banking.OrderStatusAuthorized, nil
 				}}
@@ -164,7 +164,7 @@ func TestSteps(t *testing.T) {
 					if tt.saw > 0 {
 						time.AfterFunc(tt.saw, func() { s.Saw(id) })
 					}
-					time.Sleep(20 * time.Millisecond)
+					<-time.After(20 * time.Millisecond)
 					return id, nil
 				}
 				s.round(t.Context())
@@ -212,14 +212,14 @@ func TestEveryPartitionInIntervals(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
-		time.Sleep(4*DefaultInterval + DefaultInterval/2)
+		<-time.After(4*DefaultInterval + DefaultInterval/2)
 		mu.Lock()
 		if diff := cmp.Diff(map[int32]int{0: 5, 1: 5, 2: 5}, seen); diff != "" {
 			t.Errorf("probes (-want +got):\n%s", diff)
 		}
 		partitions = 1
 		mu.Unlock()
-		time.Sleep(DefaultInterval)
+		<-time.After(DefaultInterval)
 		if got := slices.Collect(maps.Keys(s.results)); !slices.Equal(got, []int32{0}) {
 			t.Errorf("partitions %v", got)
 		}
@@ -230,7 +230,7 @@ func TestEveryPartitionInIntervals(t *testing.T) {
 		if s.Series(Success, nil) != 1 || s.Metric(IntervalSeconds, nil) != 10 {
 			t.Errorf("%d series", s.Series(Success, nil))
 		}
-		time.Sleep(3*DefaultInterval + Patience)
+		<-time.After(3*DefaultInterval + Patience)
 		if s.Series(Success, nil) != 0 || s.Series(LastSuccess, nil) != 0 || len(s.Latest()) != 0 {
 			t.Errorf("old results are shown: %+v", s.Latest())
 		}

@@ -150,15 +150,18 @@ func (o Objective) burn(window string) *float64 {
 	return nil
 }
 
-// Promised, Kept, Left and Burning write an objective's figures for people.
+// Promised is the share that has to be good, and over how long, in words.
 func (o Objective) Promised() string {
 	return fmt.Sprintf("%s over %g days", percent(&o.Objective), o.WindowDays)
 }
 
+// Kept is the share that was good, in words.
 func (o Objective) Kept() string { return percent(o.Good) }
 
+// Left is what is left of the budget, in words.
 func (o Objective) Left() string { return percent(o.BudgetLeft) }
 
+// Burning is how many times faster than allowed the budget is used up, in words.
 func (o Objective) Burning() string {
 	if rate := o.burn(burnWindow); rate != nil {
 		return chart.Figure(*rate) + " ×"

@@ -36,7 +36,7 @@ func probedSite(t *testing.T, b *bank) *site {
 	ended := make(chan error)
 	go func() { ended <- prober.Run(ctx) }()
 	for len(prober.Latest()) == 0 {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	cancel()
 	if err := errors.Join(<-ended, prober.Close()); err != nil {

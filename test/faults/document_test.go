@@ -44,16 +44,16 @@ func write(t *testing.T, measured result) {
 		}
 	}
 	lines[measured.row.name] = measured.line()
-	var new strings.Builder
+	var fresh strings.Builder
 	for i, section := range []string{whatIs, isNot} {
-		new.WriteString("\n" + section)
+		fresh.WriteString("\n" + section)
 		for _, r := range rows() {
 			if isNone := r.alert == ""; isNone == (i == 1) {
-				new.WriteString(lines[r.name])
+				fresh.WriteString(lines[r.name])
 			}
 		}
 	}
-	if err := os.WriteFile(path, []byte(before+mark+new.String()+"\n"+endMark+after), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(path, []byte(before+mark+fresh.String()+"\n"+endMark+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

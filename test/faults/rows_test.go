@@ -158,8 +158,7 @@ func wellness() []row {
 				case <-ctx.Done():
 					return nil, ctx.Err()
 				}
-				_, err := w.send(ctx, w.commande+"/orders", "application/json", `{"userId":"early","amount":12.5,"items":["coffee"]}`)
-				return nothing, err
+				return nothing, w.send(ctx, w.commande+"/orders", "application/json", `{"userId":"early","amount":12.5,"items":["coffee"]}`)
 			},
 		},
 		{

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -72,7 +72,7 @@ func selects(s *parser.VectorSelector, rule rulefmt.Rule) bool {
 	for _, m := range s.LabelMatchers {
 		value, fixed := rule.Labels[m.Name]
 		switch {
-		case m.Name == labels.MetricName:
+		case m.Name == model.MetricNameLabel:
 			if !m.Matches(name) && !strings.HasPrefix(s.Name, name+"_FOR_STATE") {
 				return false
 			}
