@@ -10,6 +10,8 @@ COPY internal internal
 COPY monitoring monitoring
 COPY services services
 COPY telemetry telemetry
+# Of the tests, the loads that `vigie load` knows by name.
+COPY test/load test/load
 # What `vigie version` says: there is no checkout here to read it from.
 ARG VERSION=dev
 # The modules that the command needs come with its build: go mod download would

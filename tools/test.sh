@@ -37,20 +37,26 @@ run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	CGO_ENABLED=$cgo go -C "$module" test -json -timeout 1h $race $packages "$@" || status=1
 }
 
-# Of the whole system, what the race detector has no part in (files without it
-# by their build constraint) is run once, without it.
-without_race() {
+# What the race detector has no part in (files without it by their build
+# constraint) is run once, without it: of the whole system what it only slows down,
+# and loads of thousands of goroutines, on which it breaks itself.
+without_race() { # without_race "PACKAGES" GO-TEST-ARGUMENTS
 	[ -n "$RACE" ] || return 0 # it has been run
-	tests=$(grep -l '^//go:build !race' test/system/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z]*\)(.*/\1/p' | paste -s -d '|' -)
-	run '' . ./test/system -run "^($tests)\$" "$@"
+	packages=$1
+	shift
+	tests=$(for package in $packages; do grep -l '^//go:build !race' "$package"/*_test.go; done | xargs sed -n 's/^func \(Test[A-Za-z]*\)(.*/\1/p' | paste -s -d '|' -)
+	run '' . "$packages" -run "^($tests)\$" "$@"
 }
+raceless='./test/system ./internal/load'
 
 if [ -n "${PKGS:-}" ]; then
 	for package in $PKGS; do
 		place=$(sh tools/modules.sh "$package")
 		run "$RACE" "${place% *}" "${place#* }" "$@"
 		case $place in
-		'. ./...' | '. ./test/...' | '. ./test/system'*) without_race "$@" ;;
+		'. ./...') without_race "$raceless" "$@" ;;
+		'. ./test/...' | '. ./test/system'*) without_race ./test/system "$@" ;;
+		'. ./internal/...' | '. ./internal/load'*) without_race ./internal/load "$@" ;;
 		esac
 	done
 	exit $status
@@ -64,7 +70,7 @@ for module in $modules; do
 		else
 			# The longest first, so that nothing waits for it in the end.
 			run "$RACE" . "./test/system $(go list ./... | grep -v -e /monitoring -e /test/system)" "$@"
-			without_race "$@"
+			without_race "$raceless" "$@"
 		fi
 		# Files are checked there, by much of Prometheus: the race detector
 		# would find nothing, and have all of it compiled once more.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // light is a fault that notes whether it is in force.
-func light(on *bool) Fault {
+func light(on *atomic.Bool) Fault {
 	return Fault{Name: "light", Does: "It is dark.", Run: func(ctx context.Context, inForce func()) error {
-		*on = true
+		on.Store(true)
 		inForce()
 		<-ctx.Done()
-		*on = false
+		on.Store(false)
 		return nil
 	}}
 }
@@ -55,7 +56,7 @@ func TestAFaultEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				on := false
+				var on atomic.Bool
 				rec := telemetrytest.New(t, "sentinelle", Catalogue())
 				s := New(rec.Logger(), light(&on))
 				registration, err := s.Measure(rec.Instruments())
@@ -67,7 +68,7 @@ func TestAFaultEnds(t *testing.T) {
 					t.Error("in force before it was started")
 				}
 				status, err := s.Start(t.Context(), "light", 0)
-				if err != nil || !status.InForce || status.Until.Sub(status.Since) != DefaultLength || !on || inForce() != 1 {
+				if err != nil || !status.InForce || status.Until.Sub(status.Since) != DefaultLength || !on.Load() || inForce() != 1 {
 					t.Fatalf("%+v, %v, in force %v", status, err, inForce())
 				}
 				if _, err := s.Start(t.Context(), "light", 0); !errors.Is(err, ErrInForce) {
@@ -77,8 +78,8 @@ func TestAFaultEnds(t *testing.T) {
 					t.Error(err)
 				}
 				synctest.Wait()
-				if on || inForce() != 0 || len(s.InForce()) != 0 {
-					t.Errorf("on %v, metric %v, %v", on, inForce(), s.InForce())
+				if on.Load() || inForce() != 0 || len(s.InForce()) != 0 {
+					t.Errorf("on %v, metric %v, %v", on.Load(), inForce(), s.InForce())
 				}
 				var told []string
 				for _, line := range rec.Logs() {

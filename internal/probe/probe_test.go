@@ -213,6 +213,7 @@ func TestEveryPartitionInIntervals(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
 		<-time.After(4*DefaultInterval + DefaultInterval/2)
+		synctest.Wait()
 		mu.Lock()
 		if diff := cmp.Diff(map[int32]int{0: 5, 1: 5, 2: 5}, seen); diff != "" {
 			t.Errorf("probes (-want +got):\n%s", diff)
@@ -220,6 +221,7 @@ func TestEveryPartitionInIntervals(t *testing.T) {
 		partitions = 1
 		mu.Unlock()
 		<-time.After(DefaultInterval)
+		synctest.Wait()
 		if got := slices.Collect(maps.Keys(s.results)); !slices.Equal(got, []int32{0}) {
 			t.Errorf("partitions %v", got)
 		}
@@ -231,6 +233,7 @@ func TestEveryPartitionInIntervals(t *testing.T) {
 			t.Errorf("%d series", s.Series(Success, nil))
 		}
 		<-time.After(3*DefaultInterval + Patience)
+		synctest.Wait()
 		if s.Series(Success, nil) != 0 || s.Series(LastSuccess, nil) != 0 || len(s.Latest()) != 0 {
 			t.Errorf("old results are shown: %+v", s.Latest())
 		}
