@@ -97,12 +97,8 @@ func resetOn(
 		return err
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
-	around, err := ledgerSurroundings(ctx, client, database, views)
-	if err != nil {
-		return err
-	}
-	around.Log, around.Publisher = kafka.Cluster{Config: cfg, Client: client}, publisher
-	ledger, err := paiement.OpenReset(ctx, database, around)
+	around := paiement.Surroundings{Log: kafka.Cluster{Config: cfg, Client: client}, Publisher: publisher}
+	ledger, err := openLedger(ctx, client, database, views, around)
 	if err != nil {
 		return err
 	}
@@ -111,11 +107,7 @@ func resetOn(
 	if err != nil {
 		return err
 	}
-	// Who looks on goes on where it was, unless what it has counted was of other topics.
-	var others services.Registry
-	if len(p.ReplacedTopics) > 0 {
-		others = registry.Outside()
-	}
+	others := p.outside(registry)
 	if err := kafka.CheckIdle(client, groupsOf(others)...); err != nil {
 		return err
 	}
@@ -134,14 +126,7 @@ func resetOn(
 	}
 	bar.finish()
 	p.Cleared = append(consumers.Names(), others.Names()...)
-	if c.Bool(flagJSON) {
-		return writeJSON(c.Root().Writer, p)
-	}
-	if p.ForeignRecords > 0 {
-		fmt.Fprintf(c.Root().Writer, "%d records name orders that cannot have been taken here; order ids go on without regard to them\n", p.ForeignRecords)
-	}
-	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
-	return nil
+	return printReset(c, p)
 }
 
 func groupsOf(consumers services.Registry) []string {
@@ -152,28 +137,28 @@ func groupsOf(consumers services.Registry) []string {
 	return groups
 }
 
-// ledgerSurroundings is what a reset of the ledger goes by: what the cluster is, and
+// openLedger opens the ledger with what its reset goes by: what the cluster is, and
 // what it was to the services.
-func ledgerSurroundings(ctx context.Context, client *kafka.Client, database string, views []string) (around paiement.Surroundings, err error) {
+func openLedger(ctx context.Context, client *kafka.Client, database string, views []string, around paiement.Surroundings) (_ *paiement.Reset, err error) {
 	topics := make([]string, 0, len(banking.Topics()))
 	for _, t := range banking.Topics() {
 		topics = append(topics, t.Name)
 	}
 	if around.Identities, err = kafka.Identities(ctx, client, topics); err != nil {
-		return around, err
+		return nil, err
 	}
 	if around.Committed, err = kafka.Committed(client, banking.GroupPaiement, banking.TopicOrdersCreated); err != nil {
-		return around, err
+		return nil, err
 	}
 	around.Stamps = map[string]string{}
 	for _, name := range views {
 		stamps, err := stampsOf(ctx, database, name)
 		if err != nil && !errors.Is(err, storage.ErrMissing) && !errors.Is(err, storage.ErrDamaged) {
-			return around, err
+			return nil, err
 		}
 		maps.Copy(around.Stamps, stamps)
 	}
-	return around, nil
+	return paiement.OpenReset(ctx, database, around)
 }
 
 // stampsOf is what a service's storage was made for.
@@ -255,6 +240,26 @@ type resetTopic struct {
 	Topic   string `json:"topic"`
 	Records int64  `json:"records"`
 	Gone    int64  `json:"gone"`
+}
+
+// outside are the services that look on and are cleared too: they go on where they
+// were, unless what they have counted was of other topics.
+func (p resetPlan) outside(registry services.Registry) services.Registry {
+	if len(p.ReplacedTopics) == 0 {
+		return nil
+	}
+	return registry.Outside()
+}
+
+func printReset(c *cli.Command, p resetPlan) error {
+	if c.Bool(flagJSON) {
+		return writeJSON(c.Root().Writer, p)
+	}
+	if p.ForeignRecords > 0 {
+		fmt.Fprintf(c.Root().Writer, "%d records name orders that cannot have been taken here; order ids go on without regard to them\n", p.ForeignRecords)
+	}
+	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
+	return nil
 }
 
 // planReset looks at what a reset would do.

@@ -87,9 +87,14 @@ func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS
 // that has none in memory. What was written by others is damage, and so is
 // another file in the place of the one that is open.
 func lookAt(ctx context.Context, path string, opened os.FileInfo) (err error) {
-	if now, err := os.Stat(path); errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(now, opened) {
-		return fmt.Errorf("%w: the file that is open is no longer there", errPages)
+	if gone(path, opened) {
+		return errGone
 	}
+	defer func() {
+		if err != nil && gone(path, opened) { // while it was looked at
+			err = errGone
+		}
+	}()
 	if err := checkStarts(path); err != nil {
 		return err
 	}
@@ -99,6 +104,11 @@ func lookAt(ctx context.Context, path string, opened os.FileInfo) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return checkPages(ctx, db)
+}
+
+func gone(path string, opened os.FileInfo) bool {
+	now, err := os.Stat(path)
+	return errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(now, opened)
 }
 
 // checkStarts looks at what the database's file and its log begin with. As long
@@ -151,7 +161,10 @@ func checkPages(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-var errPages = errors.New("its pages are not what was written")
+var (
+	errPages = errors.New("its pages are not what was written")
+	errGone  = fmt.Errorf("%w: the file that is open is no longer there", errPages)
+)
 
 func (f sqliteFolder) openReadOnly(ctx context.Context, service string) (*Reader, error) {
 	path := f.path(service)
