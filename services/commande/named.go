@@ -24,8 +24,9 @@ const (
 	// tail is how many of each partition's last records a start looks at: ids
 	// rise along the log, but for the blocks of other instances.
 	tail = 1000
-	// margin is how far ids go on beyond what can be told, where records that
-	// named some have been deleted and the storage does not know them either.
+	// margin is how far ids go on beyond what can be told, for each record that there
+	// has been, where records that named some have been deleted and the storage does
+	// not know them either.
 	margin = 1_000_000
 	// unknown stands for a highest id where some have been given that no record names.
 	unknown = -1
@@ -173,8 +174,9 @@ func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *
 // SkipIDs has the ids go on after every order that the topics name, and binds
 // the storage to this cluster again: what `vigie reset` does for commande. Where
 // orders have been deleted from the log, and the storage does not know of them,
-// ids go on a million after all that there can have been. It returns how many
-// records were left out, since they name orders that cannot have been taken.
+// ids go on at a million for each record that the log has had, where no order can
+// have been. It returns how many records were left out, since they name orders that
+// cannot have been taken.
 func SkipIDs(ctx context.Context, store *storage.Store, topics kafka.Log) (foreign int, err error) {
 	n, err := idsNamed(ctx, topics, math.MaxInt64)
 	if err != nil {
@@ -208,7 +210,9 @@ func (n named) after(next int64) int64 {
 	case next >= least && next <= n.plausible():
 		return next
 	case n.cut:
-		return least + margin
+		// How many records there have been grows with every order, whatever is deleted
+		// of them: no second start from nothing comes to the same ids.
+		return max(least+margin, (n.published+1)*margin)
 	}
 	return least
 }

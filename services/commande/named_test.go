@@ -88,14 +88,14 @@ func TestWhereIDsGoOn(t *testing.T) {
 		"a fresh system":                     {named{}, 1, 1},
 		"all is known":                       {named{highest: 40, published: 40}, 1001, 1001},
 		"a storage that is lost":             {named{highest: 40, published: 40}, 1, 41},
-		"and the log was cut":                {named{highest: 40, published: 40, cut: true}, 1, 41 + margin},
-		"and it was emptied":                 {named{published: 40, cut: true}, 1, 41 + margin},
+		"and the log was cut":                {named{highest: 40, published: 40, cut: true}, 1, 41 * margin},
+		"and it was emptied":                 {named{published: 40, cut: true}, 1, 41 * margin},
 		"cut, and the storage is there":      {named{highest: 40, published: 40, cut: true}, 1001, 1001},
 		"after a margin":                     {named{published: 40, cut: true}, 41 + margin, 41 + margin},
-		"an older copy, and the log was cut": {named{highest: 5, published: 3000, cut: true}, 1001, 3001 + margin},
+		"an older copy, and the log was cut": {named{highest: 5, published: 3000, cut: true}, 1001, 3001 * margin},
 		"nearly too large":                   {named{published: 1}, 1001 * margin, 1001 * margin},
 		"a storage with the largest number":  {named{highest: 40, published: 40}, math.MaxInt64, 41},
-		"a storage beyond it":                {named{highest: 40, published: 40, cut: true}, math.MinInt64, 41 + margin},
+		"a storage beyond it":                {named{highest: 40, published: 40, cut: true}, math.MinInt64, 41 * margin},
 		"as many orders as there can be":     {named{highest: 40, published: math.MaxInt64 / 2}, math.MaxInt64 - 1, math.MaxInt64 - 1},
 	} {
 		if got := tt.named.after(tt.next); got != tt.want {
@@ -222,9 +222,9 @@ func TestIDsGoOnWhenOrdersAndStorageAreLost(t *testing.T) {
 		left record.Message
 		want string
 	}{
-		"a payment is left":     {paymentMessage(t, "order-700"), fmt.Sprint("order-", 701+margin)},
-		"a dead letter is left": {letterOf(orderMessage(t, "order-700")), fmt.Sprint("order-", 701+margin)},
-		"nothing is left":       {record.Message{}, fmt.Sprint("order-", 2+margin)},
+		"a payment is left":     {paymentMessage(t, "order-700"), fmt.Sprint("order-", 2*margin)},
+		"a dead letter is left": {letterOf(orderMessage(t, "order-700")), fmt.Sprint("order-", 2*margin)},
+		"nothing is left":       {record.Message{}, fmt.Sprint("order-", 2*margin)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := openCity(t)
@@ -254,7 +254,7 @@ func TestIDsGoOnWhenOrdersAndStorageAreLost(t *testing.T) {
 // Where the log has been cut and holds probes alone, the first order is the first: nobody
 // has to know that by heart. Where they name an order, ids go on after it.
 func TestProbesSayWhereIDsGoOn(t *testing.T) {
-	for highest, want := range map[int64]string{0: "order-1", 700: fmt.Sprint("order-", 701+margin)} {
+	for highest, want := range map[int64]string{0: "order-1", 700: fmt.Sprint("order-", 5*margin)} {
 		c := openCity(t)
 		c.publish(t, orderMessage(t, "cart-1"), orderMessage(t, "cart-2"), orderMessage(t, "cart-3"))
 		c.cut(t)
