@@ -181,7 +181,11 @@ func (s *Switches) run(ctx context.Context, f Fault, force *force) {
 	})
 	select {
 	case <-force.begun:
-		s.log.WarnContext(ctx, "fault ended: what was broken on purpose is mended", "fault", f.Name, "error", err)
+		ended := []any{"fault", f.Name}
+		if err != nil {
+			ended = append(ended, "error", err)
+		}
+		s.log.WarnContext(ctx, "fault ended: what was broken on purpose is mended", ended...)
 	default:
 		if err == nil {
 			err = ctx.Err()
