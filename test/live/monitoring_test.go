@@ -292,7 +292,7 @@ func loggedAlerts(t *testing.T, s *stack.Stack) []loggedAlert {
 		if json.Unmarshal([]byte(line), &record) != nil || record.Msg != "alert firing" {
 			continue // another line
 		}
-		if !strings.HasPrefix(record.Alert, "HostDiskSpace") {
+		if !strings.HasPrefix(record.Alert, "HostDisk") {
 			all = append(all, record)
 		}
 	}
