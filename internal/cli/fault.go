@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/instance"
+	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/paiement"
@@ -196,7 +195,7 @@ func askFaults(ctx context.Context, c *cli.Command, method, path string, form ur
 // faults of vigie up. They are there where the page can be reached from this machine
 // alone.
 func (p *parts) prepareFaults(context.Context) error {
-	if isLoopback(listenAddress(p.c, sentinelle.Name+flagAddr)) {
+	if loopback.All(listenAddress(p.c, sentinelle.Name+flagAddr)) {
 		p.gate, p.authoriser = faults.NewGate(), &paiement.Adjustable{}
 	}
 	return nil
@@ -234,18 +233,4 @@ func (p *parts) offerFaults(ctx context.Context) error {
 	p.around.Faults = faults.New(log, all...)
 	p.undo = append(p.undo, p.around.Faults.Close)
 	return nil
-}
-
-// isLoopback says whether every one of some addresses is this machine's own.
-func isLoopback(addresses string) bool {
-	for address := range strings.SplitSeq(addresses, ",") {
-		host, _, err := net.SplitHostPort(strings.TrimSpace(address))
-		if err != nil {
-			return false
-		}
-		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-			return false
-		}
-	}
-	return true
 }

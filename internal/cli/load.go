@@ -23,6 +23,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/load"
+	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -362,7 +363,7 @@ func aimLoad(ctx context.Context, c *cli.Command, registry services.Registry, cf
 	targets := map[string][]load.Target{}
 	for _, s := range registry {
 		for _, target := range serviceURLs(c, s) {
-			if !c.Bool(flagAnyHost) && !load.IsLoopback(target) {
+			if !c.Bool(flagAnyHost) && !loopback.URL(target) {
 				return nil, misusef("load: %s is not this machine; --%s says that it may be loaded all the same", target, flagAnyHost)
 			}
 			targets[s.Name] = append(targets[s.Name], load.Target{URL: target, Token: ask.token.Reveal()})

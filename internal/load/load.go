@@ -21,12 +21,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -143,22 +141,6 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: a request may take %v at most", ErrConfig, MaxTimeout)
 	}
 	return nil
-}
-
-// IsLoopback says whether a URL, or a host with or without port, is this machine by
-// its loopback interface. A name is so only if it is localhost.
-func IsLoopback(target string) bool {
-	host := target
-	if u, err := url.Parse(target); err == nil && u.Host != "" {
-		host = u.Host
-	}
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if ip := net.ParseIP(strings.Trim(host, "[]")); ip != nil {
-		return ip.IsLoopback()
-	}
-	return host == "localhost"
 }
 
 // Run sends the load, waits for what follows from it, and reports. The end of ctx

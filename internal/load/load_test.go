@@ -390,15 +390,3 @@ func TestWrongConfigurations(t *testing.T) {
 		}
 	}
 }
-
-func TestIsLoopback(t *testing.T) {
-	for target, want := range map[string]bool{
-		"http://127.0.0.1:3001": true, "http://127.8.0.1:1": true, "https://[::1]:3001": true, "localhost:1": true, "http://localhost": true, "::1": true,
-		"http://10.0.0.1:3001": false, "http://bank.example": false, "http://localhost.example:1": false, "http://[fe80::1]:1": false, "": false, "http://0.0.0.0:1": false,
-		"http://127.0.0.1.example:1": false, "http://127.0.0.1@bank.example": false,
-	} {
-		if got := IsLoopback(target); got != want {
-			t.Errorf("%q: %v", target, got)
-		}
-	}
-}

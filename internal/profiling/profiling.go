@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/loopback"
 )
 
 // Time-outs of a request. A profile over a time (?seconds=30) gets that time on
@@ -68,14 +69,10 @@ func checkLoopback(address string) error {
 	if err != nil {
 		return fmt.Errorf("profiles' address %q is not host:port", address)
 	}
-	if !isLoopback(host) {
+	if !loopback.Is(host) {
 		return fmt.Errorf("profiles' address %s: %w; profiles show the process's memory, use 127.0.0.1", address, ErrNotLoopback)
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 func handler() http.Handler {
@@ -93,11 +90,7 @@ func handler() http.Handler {
 // whose name was made to mean 127.0.0.1 asks from this machine as well.
 func onlyLocalNames(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		if !isLoopback(host) {
+		if !loopback.Is(r.Host) {
 			http.Error(w, "profiles are for this machine: use 127.0.0.1", http.StatusForbidden)
 			return
 		}

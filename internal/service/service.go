@@ -15,11 +15,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +28,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
@@ -253,24 +251,10 @@ func (s *Service) guard(ctx context.Context, settings Settings) (err error) {
 		}
 		b.Stack.Go("certificate", func(ctx context.Context) error { return s.edge.certificate.Run(ctx, reloadInterval, b.Log) })
 	}
-	if cfg.TokensFile != "" && cfg.CertFile == "" && leavesMachine(settings.Address) {
+	if cfg.TokensFile != "" && cfg.CertFile == "" && !loopback.All(settings.Address) {
 		b.Log.WarnContext(ctx, "clients' tokens cross the network unencrypted: there is no certificate")
 	}
 	return nil
-}
-
-// leavesMachine says whether any of the addresses is other than loopback.
-func leavesMachine(addresses string) bool {
-	for address := range strings.SplitSeq(addresses, ",") {
-		host, _, err := net.SplitHostPort(strings.TrimSpace(address))
-		if err != nil || host == "localhost" {
-			continue
-		}
-		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-			return true
-		}
-	}
-	return false
 }
 
 // listen binds; requests wait until [Service.serve], those for the own routes until [Service.open].

@@ -19,6 +19,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -93,7 +94,7 @@ func TestTokensThatLeaveTheMachine(t *testing.T) {
 		"127.0.0.1:3001": false, "[::1]:3001": false, "localhost:3001": false, "127.0.0.1:3001, 127.0.0.2:3001": false,
 		":3001": true, "0.0.0.0:3001": true, "192.0.2.1:3001": true, "clerk.example:3001": true, "127.0.0.1:3001,172.17.0.1:3001": true,
 	} {
-		if got := leavesMachine(addresses); got != want {
+		if got := !loopback.All(addresses); got != want {
 			t.Errorf("%s: %v, want %v", addresses, got, want)
 		}
 	}

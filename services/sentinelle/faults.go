@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/internal/service"
 )
 
@@ -95,7 +94,7 @@ func (p *page) showFaults(w http.ResponseWriter, r *http.Request, status int, er
 // be no other site to the browser.
 func (p *page) switching(do func(context.Context, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.Host) {
+		if !loopback.Is(r.Host) {
 			httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.ForeignPage, Detail: "Faults are started and stopped by an address of this machine alone, such as 127.0.0.1."})
 			return
 		}
@@ -114,16 +113,6 @@ func (p *page) switching(do func(context.Context, *http.Request) (any, error)) h
 			httpapi.WriteProblem(w, faultProblem(err))
 		}
 	}
-}
-
-// isLoopback says whether a Host header names this machine's own address.
-func isLoopback(host string) bool {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	address, err := netip.ParseAddr(name)
-	return name == "localhost" || err == nil && address.IsLoopback()
 }
 
 func faultProblem(err error) httpapi.Problem {
