@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +15,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/httpapi"
-	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/services/commande"
@@ -81,7 +78,7 @@ func listFaults(ctx context.Context, c *cli.Command) error {
 		return misusef("fault list takes no name")
 	}
 	var list sentinelle.FaultList
-	if err := askFaults(ctx, c, http.MethodGet, "/faults", nil, &list); err != nil {
+	if err := askSentinelle(ctx, c, http.MethodGet, "/faults", nil, &list, notBroken); err != nil {
 		return err
 	}
 	if c.Bool(flagJSON) {
@@ -113,7 +110,7 @@ func startFault(ctx context.Context, c *cli.Command) error {
 	name := c.Args().First()
 	var started faults.Status
 	form := url.Values{"for": {c.Duration(flagFor).String()}}
-	if err := askFaults(ctx, c, http.MethodPost, "/faults/"+url.PathEscape(name)+"/start", form, &started); err != nil {
+	if err := askSentinelle(ctx, c, http.MethodPost, "/faults/"+url.PathEscape(name)+"/start", form, &started, notBroken); err != nil {
 		return err
 	}
 	if c.Bool(flagJSON) {
@@ -138,7 +135,7 @@ func stopFault(ctx context.Context, c *cli.Command) error {
 		path = "/faults/" + url.PathEscape(name) + "/stop"
 	}
 	var stopped sentinelle.StoppedFaults
-	if err := askFaults(ctx, c, http.MethodPost, path, url.Values{}, &stopped); err != nil {
+	if err := askSentinelle(ctx, c, http.MethodPost, path, url.Values{}, &stopped, notBroken); err != nil {
 		return err
 	}
 	switch {
@@ -152,43 +149,15 @@ func stopFault(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// askFaults asks the running page, or changes something by it.
-func askFaults(ctx context.Context, c *cli.Command, method, path string, form url.Values, into any) error {
-	running, missing := instance.Read(c.String(flagData))
-	if missing == nil {
-		adopt(c, running)
-	}
-	base := baseURL(c, flagPage)
-	if base == "" {
-		base = defaultSentinelle()
-	}
-	ask, err := newAsker(c)
-	if err != nil {
-		return err
-	}
-	defer ask.transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
-	defer cancel()
-	status, body, err := ask.send(ctx, method, base+path, form, maxPage)
-	if err != nil {
-		err = fmt.Errorf("ask sentinelle: %w", err)
-		if missing != nil && !c.IsSet(flagPage) {
-			err = fmt.Errorf("%w; %w", err, missing)
-		}
-		return err
-	}
-	var problem httpapi.Problem
+// notBroken says what sentinelle's refusal means to who breaks things.
+func notBroken(p httpapi.Problem) error {
 	switch {
-	case status == http.StatusOK && json.Unmarshal(body, into) == nil:
-		return nil
-	case json.Unmarshal(body, &problem) != nil || problem.Detail == "":
-		return fmt.Errorf("%s answers with status %d", base+path, status)
-	case bytes.Contains(body, []byte(faults.ErrUnknown.Error())):
-		return fmt.Errorf("%s; `vigie fault list` shows them", problem.Detail)
-	case problem.Type == httpapi.UnknownResource:
+	case strings.Contains(p.Detail, faults.ErrUnknown.Error()):
+		return fmt.Errorf("%s; `vigie fault list` shows them", p.Detail)
+	case p.Type == httpapi.UnknownResource:
 		return errNoSwitches
 	default:
-		return errors.New(problem.Detail)
+		return errors.New(p.Detail)
 	}
 }
 

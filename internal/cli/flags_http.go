@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/files"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/services"
 )
@@ -152,6 +155,47 @@ func (a asker) send(ctx context.Context, method, address string, form url.Values
 	defer func() { _ = response.Body.Close() }()
 	body, err = io.ReadAll(io.LimitReader(response.Body, most))
 	return response.StatusCode, body, err
+}
+
+// maxSentinelle bounds an answer of sentinelle: there may be many groups.
+const maxSentinelle = 64 << 20
+
+// askSentinelle asks the running sentinelle, or changes something by it. What its
+// refusal means is for explain to say.
+func askSentinelle(ctx context.Context, c *cli.Command, method, path string, form url.Values, into any, explain func(httpapi.Problem) error) error {
+	running, missing := instance.Read(c.String(flagData))
+	if missing == nil {
+		adopt(c, running)
+	}
+	base := baseURL(c, flagPage)
+	if base == "" {
+		base = defaultSentinelle()
+	}
+	ask, err := newAsker(c)
+	if err != nil {
+		return err
+	}
+	defer ask.transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
+	defer cancel()
+	status, body, err := ask.send(ctx, method, base+path, form, maxSentinelle)
+	var problem httpapi.Problem
+	switch {
+	case err != nil:
+		err = fmt.Errorf("ask sentinelle: %w", err)
+	case status == http.StatusOK:
+		if err = json.Unmarshal(body, into); err != nil {
+			err = fmt.Errorf("%s does not answer as sentinelle does: %w", base+path, err)
+		}
+	case json.Unmarshal(body, &problem) != nil || problem.Detail == "":
+		err = fmt.Errorf("%s answers with status %d", base+path, status)
+	default:
+		return explain(problem)
+	}
+	if err != nil && missing != nil && !c.IsSet(flagPage) {
+		err = fmt.Errorf("%w; %w", err, missing)
+	}
+	return err
 }
 
 // serviceURL is where requests to a service go: at the first of its addresses.

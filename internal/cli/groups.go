@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
-	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/table"
 	"github.com/vigie-dev/vigie/services/sentinelle"
 )
@@ -28,7 +26,6 @@ const (
 	// lookEvery is how far apart the looks are of a command that looks itself, and
 	// lookFor how long it does by default: two looks and a bit.
 	lookEvery, lookFor = time.Second, 2 * time.Second
-	maxGroupsAnswer    = 64 << 20
 )
 
 // errNoGroup: nobody has seen a group of that name.
@@ -75,9 +72,9 @@ func runGroups(ctx context.Context, c *cli.Command) error {
 	case len(brokers(c)) > 0 && !c.IsSet(flagPage):
 		list, one, err = watchGroups(ctx, c, name)
 	case name == "":
-		err = askSentinelle(ctx, c, "/groups", &list)
+		err = askSentinelle(ctx, c, http.MethodGet, "/groups", nil, &list, notThere)
 	default:
-		err = askSentinelle(ctx, c, "/groups/"+url.PathEscape(name), &one)
+		err = askSentinelle(ctx, c, http.MethodGet, "/groups/"+url.PathEscape(name), nil, &one, notThere)
 	}
 	if err != nil {
 		return err
@@ -152,49 +149,12 @@ func unseenError(r *groups.Round) error {
 	return errors.New("no broker answers")
 }
 
-// askSentinelle asks a running sentinelle.
-func askSentinelle(ctx context.Context, c *cli.Command, path string, into any) error {
-	running, missing := instance.Read(c.String(flagData))
-	if missing == nil {
-		adopt(c, running)
+// notThere says what sentinelle's refusal means to who asked for a group.
+func notThere(p httpapi.Problem) error {
+	if p.Type == httpapi.UnknownResource {
+		return fmt.Errorf("%w: %s", errNoGroup, p.Detail)
 	}
-	base := baseURL(c, flagPage)
-	if base == "" {
-		base = defaultSentinelle()
-	}
-	err := askForJSON(ctx, c, base+path, into)
-	if err != nil && missing != nil && !c.IsSet(flagPage) && !errors.Is(err, errNoGroup) {
-		return fmt.Errorf("%w; %w", err, missing)
-	}
-	return err
-}
-
-func askForJSON(ctx context.Context, c *cli.Command, target string, into any) error {
-	ask, err := newAsker(c)
-	if err != nil {
-		return err
-	}
-	defer ask.transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, c.Duration(flagTimeout))
-	defer cancel()
-	status, body, err := ask.get(ctx, target, maxGroupsAnswer)
-	if err != nil {
-		return fmt.Errorf("ask sentinelle: %w", err)
-	}
-	var problem httpapi.Problem
-	switch {
-	case status == http.StatusOK:
-		if err := json.Unmarshal(body, into); err != nil {
-			return fmt.Errorf("%s does not answer as sentinelle does: %w", target, err)
-		}
-		return nil
-	case json.Unmarshal(body, &problem) != nil || problem.Detail == "":
-		return fmt.Errorf("%s answers with status %d", target, status)
-	case problem.Type == httpapi.UnknownResource:
-		return fmt.Errorf("%w: %s", errNoGroup, problem.Detail)
-	default:
-		return fmt.Errorf("sentinelle says: %s", problem.Detail)
-	}
+	return fmt.Errorf("sentinelle says: %s", p.Detail)
 }
 
 // printGroups writes the groups as a table, a line each.

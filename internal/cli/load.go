@@ -372,7 +372,7 @@ func aimLoad(ctx context.Context, c *cli.Command, registry services.Registry, cf
 	}
 	cfg.Break = func(ctx context.Context, f load.Fault) error {
 		var started faults.Status
-		return askFaults(ctx, c, http.MethodPost, "/faults/"+url.PathEscape(f.Name)+"/start", url.Values{"for": {f.For.String()}}, &started)
+		return askSentinelle(ctx, c, http.MethodPost, "/faults/"+url.PathEscape(f.Name)+"/start", url.Values{"for": {f.For.String()}}, &started, notBroken)
 	}
 	cfg.Commande, cfg.Suivi, cfg.Analyseur = targets[commande.Name], targets[suivi.Name], targets[analyseur.Name]
 	transport := ask.transport
