@@ -92,9 +92,7 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	audited, end, err := openAudit(ctx, cfg, func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error) {
-		return readState(ctx, database, client, identities, rows)
-	})
+	audited, end, err := openAudit(ctx, cfg, stateIn(database))
 	if err != nil {
 		return err
 	}
@@ -117,6 +115,13 @@ func runAudit(ctx context.Context, c *cli.Command) (err error) {
 // readsState reads the services' state, on a cluster whose topics have these
 // identities.
 type readsState func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error)
+
+// stateIn reads it from a database.
+func stateIn(database string) readsState {
+	return func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error) {
+		return readState(ctx, database, client, identities, rows)
+	}
+}
 
 // openAudit connects to what an audit is of, and returns what ends that.
 func openAudit(ctx context.Context, cfg kafka.Config, state readsState) (_ audit.Config, end func() error, err error) {

@@ -21,7 +21,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/duration"
 	"github.com/vigie-dev/vigie/internal/faults"
-	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/load"
 	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/services"
@@ -399,9 +398,7 @@ func loadAudit(c *cli.Command) (func(context.Context) (load.Audited, error), err
 		return nil, err
 	}
 	return func(ctx context.Context) (out load.Audited, err error) {
-		audited, end, err := openAudit(ctx, cluster, func(ctx context.Context, client *kafka.Client, identities map[string]string, rows *audit.Rows) (audit.State, error) {
-			return readState(ctx, database, client, identities, rows)
-		})
+		audited, end, err := openAudit(ctx, cluster, stateIn(database))
 		if err != nil {
 			return out, err
 		}

@@ -272,16 +272,10 @@ func (r *run) show(ctx context.Context) {
 	if r.cfg.Progress == nil {
 		return
 	}
-	ticker := time.NewTicker(500 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			r.progress(r.seen.live(r.cfg.Curve, time.Since(r.started)))
-		}
-	}
+	_ = lifecycle.Every(ctx, 500*time.Millisecond, func(context.Context) error {
+		r.progress(r.seen.live(r.cfg.Curve, time.Since(r.started)))
+		return nil
+	})
 }
 
 func (r *run) progress(p Progress) {

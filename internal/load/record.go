@@ -61,12 +61,34 @@ func quantiles(h *hdrhistogram.Histogram) Quantiles {
 	return Quantiles{h.TotalCount(), millis(v[0]), millis(v[1]), millis(v[2]), millis(v[3]), millis(h.Max())}
 }
 
+// counts are of requests, by what came of them.
+type counts struct{ due, sent, good, failed, unexpected, unsent int64 }
+
+func (c *counts) add(r result) {
+	c.due++
+	c.sent++
+	switch r {
+	case good:
+		c.good++
+	case failed:
+		c.failed++
+	case unexpected:
+		c.unexpected++
+	}
+}
+
+func (c *counts) miss() {
+	c.due++
+	c.unsent++
+}
+
 // tally is what came of requests of one kind.
 type tally struct {
-	due, sent, good, failed, unexpected, unsent int64
-	fast                                        int64 // good, and within the objective
-	intended                                    *hdrhistogram.Histogram
-	service                                     *hdrhistogram.Histogram
+	counts
+
+	fast     int64 // good, and within the objective
+	intended *hdrhistogram.Histogram
+	service  *hdrhistogram.Histogram
 }
 
 func newTally() *tally { return &tally{intended: newHistogram(), service: newHistogram()} }
@@ -74,32 +96,22 @@ func newTally() *tally { return &tally{intended: newHistogram(), service: newHis
 // add counts an outcome. Latency is that of good answers, from when the request was
 // due: what waited to be sent has waited too.
 func (t *tally) add(o outcome, objective time.Duration) {
-	t.due++
-	t.sent++
-	switch o.result {
-	case good:
-		t.good++
-		if o.done-o.due <= objective {
-			t.fast++
-		}
-		put(t.intended, o.done-o.due)
-		put(t.service, o.done-o.sent)
-	case failed:
-		t.failed++
-	case unexpected:
-		t.unexpected++
+	t.counts.add(o.result)
+	if o.result != good {
+		return
 	}
-}
-
-func (t *tally) miss() {
-	t.due++
-	t.unsent++
+	if o.done-o.due <= objective {
+		t.fast++
+	}
+	put(t.intended, o.done-o.due)
+	put(t.service, o.done-o.sent)
 }
 
 // moment is what came of the requests that were due in one interval.
 type moment struct {
-	due, sent, good, failed, unexpected, unsent int64
-	orders, late                                *hdrhistogram.Histogram
+	counts
+
+	orders, late *hdrhistogram.Histogram
 }
 
 // record collects what came of requests. Its size does not grow with their number.
@@ -147,21 +159,12 @@ func (r *record) add(o outcome) {
 	defer r.mu.Unlock()
 	r.tally(o.kind).add(o, r.cfg.Objectives.Latency)
 	m := r.moment(o.due)
-	m.due++
-	m.sent++
-	switch o.result {
-	case good:
-		m.good++
-		if o.kind.Orders() {
-			put(m.orders, o.done-o.due)
-		}
-	case failed:
-		m.failed++
-	case unexpected:
-		m.unexpected++
-	}
-	if o.result != good {
+	m.add(o.result)
+	switch {
+	case o.result != good:
 		r.tell(o)
+	case o.kind.Orders():
+		put(m.orders, o.done-o.due)
 	}
 	put(m.late, o.sent-o.due)
 	put(r.late, o.sent-o.due)
@@ -175,9 +178,7 @@ func (r *record) unsent(kind Kind, due time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tally(kind).miss()
-	m := r.moment(due)
-	m.due++
-	m.unsent++
+	r.moment(due).miss()
 	if step := r.step(due); step != nil && kind.Orders() {
 		step.miss()
 	}

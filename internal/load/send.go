@@ -114,10 +114,7 @@ func (s *sender) slot(ctx context.Context, due time.Duration) bool {
 // one sends a request and records what came of it.
 func (s *sender) one(ctx context.Context, r request, due time.Duration) {
 	sent := time.Since(s.start)
-	target, path, ok := s.address(r)
-	if !ok {
-		return
-	}
+	target, path := s.address(r)
 	status, body, err := s.send(ctx, target, r, path)
 	done := time.Since(s.start)
 	result := judge(r.Kind, status, err)
@@ -127,8 +124,9 @@ func (s *sender) one(ctx context.Context, r request, due time.Duration) {
 	s.seen.add(outcome{kind: r.Kind, due: due, sent: sent, done: done, result: result, status: status, err: err})
 }
 
-// address is where a request goes: to each of a service's targets in turn.
-func (s *sender) address(r request) (t Target, path string, ok bool) {
+// address is where a request goes: to each of a service's targets in turn. There is
+// one: see [Config.check].
+func (s *sender) address(r request) (t Target, path string) {
 	service, all, path := 0, s.cfg.Commande, r.Path
 	switch r.Kind {
 	case Status, List:
@@ -145,7 +143,7 @@ func (s *sender) address(r request) (t Target, path string, ok bool) {
 		}
 		s.mu.Unlock()
 	}
-	return all[(s.turns[service].Add(1)-1)%uint64(len(all))], path, len(all) > 0
+	return all[(s.turns[service].Add(1)-1)%uint64(len(all))], path
 }
 
 // send sends a request, within its time.

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/procfs"
+
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
 // Page is a service's page of metrics.
@@ -136,11 +138,10 @@ type watcher struct {
 }
 
 func newWatcher(cfg *Config, client *http.Client) *watcher {
-	w := &watcher{
+	return &watcher{
 		cfg: cfg, client: client, own: ownCPU(), box: machineCPU(), last: map[Page]figures{}, samples: map[Page][]Sample{},
 		lags: map[string][]LagSample{}, restarted: map[Page]bool{},
 	}
-	return w
 }
 
 // all reads all pages at once.
@@ -174,16 +175,10 @@ func (w *watcher) rest(ctx context.Context) {
 
 // run looks at every interval until ctx ends.
 func (w *watcher) run(ctx context.Context, every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			w.look(ctx)
-		}
-	}
+	_ = lifecycle.Every(ctx, every, func(ctx context.Context) error {
+		w.look(ctx)
+		return nil
+	})
 }
 
 // look takes a sample of everything.
