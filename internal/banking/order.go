@@ -2,6 +2,7 @@ package banking
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +18,19 @@ const (
 	// MaxBody is the largest request body, in bytes.
 	MaxBody = 64 << 10
 )
+
+const orderPrefix = "order-"
+
+// OrderID returns the id of the order with a number.
+func OrderID(number int64) string { return orderPrefix + strconv.FormatInt(number, 10) }
+
+// OrderNumber returns the number in an order's id, and whether there is one. It is lenient:
+// of two ids with one number only [OrderID]'s is commande's.
+func OrderNumber(orderID string) (number int64, ok bool) {
+	text, ok := strings.CutPrefix(orderID, orderPrefix)
+	number, err := strconv.ParseInt(text, 10, 64)
+	return number, ok && err == nil
+}
 
 // OrderRequest is what a client asks for: an order without id and time.
 type OrderRequest struct {

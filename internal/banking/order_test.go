@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"reflect"
 	"strings"
@@ -12,6 +13,22 @@ import (
 	"unicode"
 	"unicode/utf8"
 )
+
+func TestOrderNumbers(t *testing.T) {
+	for id, want := range map[string]int64{"order-1": 1, "order-9223372036854775807": math.MaxInt64, "order-01": 1, "order--1": -1} {
+		if got, ok := OrderNumber(id); !ok || got != want {
+			t.Errorf("%s: %d, %v", id, got, ok)
+		}
+	}
+	for _, id := range []string{"", "order-", "1", "order-1a", "order-9223372036854775808", "probe-1-A"} {
+		if got, ok := OrderNumber(id); ok {
+			t.Errorf("%q: %d", id, got)
+		}
+	}
+	if got := OrderID(42); got != "order-42" {
+		t.Error(got)
+	}
+}
 
 func TestParseOrderRequestAccepts(t *testing.T) {
 	t.Parallel()

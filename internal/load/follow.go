@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -170,12 +168,10 @@ const maxPromises = 20_000_000
 // promises are the orders that were answered with 201, each once.
 type promises struct {
 	mu      sync.Mutex
-	numbers []uint64 // of ids as commande makes them
+	numbers []int64 // of ids as commande makes them
 	others  []string
 	beyond  int64 // for which there was no room
 }
-
-const idPrefix = "order-"
 
 func (p *promises) add(id string) {
 	p.mu.Lock()
@@ -184,8 +180,7 @@ func (p *promises) add(id string) {
 		p.beyond++
 		return
 	}
-	text, ours := strings.CutPrefix(id, idPrefix)
-	if n, err := strconv.ParseUint(text, 10, 64); ours && err == nil && strconv.FormatUint(n, 10) == text {
+	if n, ok := banking.OrderNumber(id); ok && banking.OrderID(n) == id {
 		p.numbers = append(p.numbers, n)
 	} else {
 		p.others = append(p.others, id)
@@ -203,7 +198,7 @@ func (p *promises) once() (n int, id func(i int) string) {
 	p.others = slices.Compact(p.others)
 	return len(p.numbers) + len(p.others), func(i int) string {
 		if i < len(p.numbers) {
-			return idPrefix + strconv.FormatUint(p.numbers[i], 10)
+			return banking.OrderID(p.numbers[i])
 		}
 		return p.others[i-len(p.numbers)]
 	}

@@ -1,6 +1,9 @@
 package probe
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // maxUnasked is how many decisions are remembered that nobody has waited for yet: a decision
 // may be read before commande has answered, and others probe as well.
@@ -31,11 +34,9 @@ func (w *watch) await(orderID string) (seen <-chan struct{}, done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	closes := make(chan struct{})
-	for _, id := range w.unasked {
-		if id == orderID {
-			close(closes)
-			return closes, func() {}
-		}
+	if slices.Contains(w.unasked, orderID) {
+		close(closes)
+		return closes, func() {}
 	}
 	if w.waiting == nil {
 		w.waiting = map[string]chan struct{}{}

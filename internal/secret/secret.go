@@ -5,6 +5,8 @@ package secret
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +47,13 @@ func (v Value) Reveal() string { return v.text }
 
 // Present says whether there is one.
 func (v Value) Present() bool { return v.text != "" }
+
+// Is says whether a text is the secret; nothing is no secret. How long that takes reveals
+// nothing about it.
+func (v Value) Is(text string) bool {
+	want, got := sha256.Sum256([]byte(v.text)), sha256.Sum256([]byte(text))
+	return v.Present() && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
 
 // Format implements [fmt.Formatter], for every verb.
 func (v Value) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, mark) }

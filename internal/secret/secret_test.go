@@ -60,3 +60,14 @@ func TestReadTakesAFile(t *testing.T) {
 		t.Errorf("a file that is missing: %v", err)
 	}
 }
+
+func TestWhatIsTheSecret(t *testing.T) {
+	for text, want := range map[string]bool{"hunter2": true, "hunter": false, "hunter22": false, "": false} {
+		if got := secret.Of("hunter2").Is(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if (secret.Value{}).Is("") {
+		t.Error("nothing is a secret")
+	}
+}

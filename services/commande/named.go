@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -133,9 +131,7 @@ func numberIn(orderID string) (int64, bool) {
 	if n, ok := banking.NamedByProbe(orderID); ok {
 		return n, true
 	}
-	text, ok := strings.CutPrefix(orderID, "order-")
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, ok && err == nil
+	return banking.OrderNumber(orderID)
 }
 
 // checkIDs refuses to start with a storage that is older than the topics: a

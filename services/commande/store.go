@@ -118,7 +118,7 @@ func (i *ids) take(ctx context.Context) (string, error) {
 	id := i.next
 	i.next++
 	i.highest = max(i.highest, id)
-	return "order-" + strconv.FormatInt(id, 10), nil
+	return banking.OrderID(id), nil
 }
 
 func (i *ids) refill(ctx context.Context) error {

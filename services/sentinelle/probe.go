@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -34,12 +33,12 @@ func startProbe(b *service.Base, cfg Config, asked *peers, cluster cluster) (*pr
 		return nil, err
 	}
 	to, takes := peer(cfg.Around, taker)
-	from, shows := peer(cfg.Around, shower)
+	_, shows := peer(cfg.Around, shower)
 	if cfg.Probe.Interval <= 0 || !takes || !shows || !token().Present() {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	prober, err := probe.New(probe.Config{
-		Interval: cfg.Probe.Interval, Bank: probed{asked, to.URL, from.URL, token}, Telemetry: b.Telemetry, Log: b.Log,
+		Interval: cfg.Probe.Interval, Bank: probed{asked, cfg.Around, to.URL, token}, Telemetry: b.Telemetry, Log: b.Log,
 		Credential: func() any { return token() },
 		Partitions: func() int { return partitions(cluster, banking.TopicOrdersCreated) },
 	})
@@ -65,9 +64,10 @@ func partitions(cluster cluster, topic string) int {
 
 // probed is the bank as a probe asks it. It leaves no traces: those of clients would be buried.
 type probed struct {
-	peers           *peers
-	commande, suivi string
-	token           func() secret.Value
+	peers    *peers
+	around   service.Surroundings
+	commande string
+	token    func() secret.Value
 }
 
 // Place implements [probe.Bank].
@@ -83,9 +83,8 @@ func (p probed) Place(ctx context.Context, partition int32) (string, error) {
 
 // Shown implements [probe.Bank].
 func (p probed) Shown(ctx context.Context, orderID string) (banking.OrderStatus, error) {
-	var s Story
-	err := p.peers.get(unsampled(ctx), p.suivi+"/orders/"+url.PathEscape(orderID)+"/status", &s)
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound {
+	s, err := p.peers.story(unsampled(ctx), p.around, orderID)
+	if errors.Is(err, errUnknownOrder) {
 		return "", nil
 	}
 	return banking.OrderStatus(s.Status), asProbe(err)

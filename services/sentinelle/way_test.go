@@ -25,7 +25,7 @@ func probedSite(t *testing.T, b *bank) *site {
 	r := telemetrytest.New(t, Name, probe.Catalogue())
 	token := func() secret.Value { return secret.Of("the-token") }
 	prober, err := probe.New(probe.Config{
-		Interval: 50 * time.Millisecond, Patience: 40 * time.Millisecond, Bank: probed{s.page.peers, "http://127.0.0.1:3001", "http://127.0.0.1:3002", token},
+		Interval: 50 * time.Millisecond, Patience: 40 * time.Millisecond, Bank: probed{s.page.peers, surroundings(), "http://127.0.0.1:3001", token},
 		Telemetry: r.Telemetry, Log: r.Logger(), Partitions: func() int { return 1 },
 	})
 	if err != nil {
