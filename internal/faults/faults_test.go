@@ -18,7 +18,9 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
 
 // light is a fault that notes whether it is in force.
 func light(on *atomic.Bool) Fault {

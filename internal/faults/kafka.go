@@ -10,10 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -197,29 +196,19 @@ const (
 // rewind has a group of its own read to the end of a topic and be set back to its
 // start, again and again.
 func rewind(ctx context.Context, cluster kafka.Config, inForce func()) error {
-	versions := kversion.Stable()
-	versions.SetMaxKeyVersion(kmsg.OffsetCommit.Int16(), 9) // later ones name topics by their ids
-	client, err := connect(cluster, kgo.MaxVersions(versions))
+	client, err := kafka.Connect(ctx, cluster)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	defer func() {
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
-		defer cancel()
-		forget := kmsg.NewPtrDeleteGroupsRequest()
-		forget.Groups = []string{rewoundGroup}
-		_, _ = forget.RequestWith(ending, client) // nobody watches it for long: it has no member
-	}()
+	defer func() { _ = client.Close() }()
+	admin, err := sarama.NewClusterAdminFromClient(client.Client) // not closed: it would close the client
+	if err != nil {
+		return fmt.Errorf("set back %s: %w", rewoundGroup, err)
+	}
+	defer func() { _ = kafka.DeleteGroups(client.Client, rewoundGroup) }() // nobody watches it for long: it has no member
 	for turn := 0; ; turn++ {
-		ends, err := ends(ctx, client, banking.TopicPaymentsAuthorized)
-		if err == nil {
-			share := min(turn%(2*steps), steps) // to the end, where it stays for a while
-			for partition := range ends {
-				ends[partition] = ends[partition] * int64(share) / steps
-			}
-			err = commit(ctx, client, banking.TopicPaymentsAuthorized, ends)
-		}
+		share := min(turn%(2*steps), steps) // to the end, where it stays for a while
+		err := advance(ctx, client, admin, share)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -233,55 +222,25 @@ func rewind(ctx context.Context, cluster kafka.Config, inForce func()) error {
 	}
 }
 
-// ends asks where a topic's partitions end.
-func ends(ctx context.Context, client *kgo.Client, topic string) (map[int32]int64, error) {
-	ask := kmsg.NewPtrListOffsetsRequest()
-	asked := kmsg.NewListOffsetsRequestTopic()
-	asked.Topic = topic
-	for id := range int32(banking.Partitions) {
-		partition := kmsg.NewListOffsetsRequestTopicPartition()
-		partition.Partition, partition.Timestamp = id, -1 // the end
-		asked.Partitions = append(asked.Partitions, partition)
+// advance commits for the group, as one that is no member of it, as if it had read a share of
+// the topic, in steps.
+func advance(ctx context.Context, client *kafka.Client, admin sarama.ClusterAdmin, share int) error {
+	const topic = banking.TopicPaymentsAuthorized
+	spans, err := kafka.Bounds(ctx, client, topic)
+	if err != nil {
+		return err
 	}
-	ask.Topics = append(ask.Topics, asked)
-	all := map[int32]int64{}
-	for _, shard := range client.RequestSharded(ctx, ask) { // each leader is asked for its own
-		if shard.Err != nil {
-			return nil, fmt.Errorf("ask where %s ends: %w", topic, shard.Err)
-		}
-		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics { //nolint:forcetypeassert // as was asked
-			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return nil, fmt.Errorf("ask where %s ends: %w", topic, err)
-				}
-				all[p.Partition] = p.Offset
-			}
-		}
+	offsets := map[int32]sarama.OffsetAndMetadata{}
+	for _, s := range spans {
+		offsets[s.ID] = sarama.OffsetAndMetadata{Offset: s.Start + (s.End-s.Start)*int64(share)/steps, LeaderEpoch: -1}
 	}
-	return all, nil
-}
-
-// commit commits for the group, as one that is no member of it.
-func commit(ctx context.Context, client *kgo.Client, topic string, offsets map[int32]int64) error {
-	r := kmsg.NewPtrOffsetCommitRequest()
-	r.Group = rewoundGroup
-	committed := kmsg.NewOffsetCommitRequestTopic()
-	committed.Topic = topic
-	for id, offset := range offsets {
-		partition := kmsg.NewOffsetCommitRequestTopicPartition()
-		partition.Partition, partition.Offset = id, offset
-		committed.Partitions = append(committed.Partitions, partition)
-	}
-	r.Topics = append(r.Topics, committed)
-	answer, err := r.RequestWith(ctx, client)
+	answer, err := admin.AlterConsumerGroupOffsets(rewoundGroup, map[string]map[int32]sarama.OffsetAndMetadata{topic: offsets}, nil)
 	if err != nil {
 		return fmt.Errorf("commit for %s: %w", rewoundGroup, err)
 	}
-	for _, t := range answer.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("commit for %s: %w", rewoundGroup, err)
-			}
+	for _, refused := range answer.Errors[topic] {
+		if !errors.Is(refused, sarama.ErrNoError) {
+			return fmt.Errorf("commit for %s: %w", rewoundGroup, refused)
 		}
 	}
 	return nil
@@ -313,19 +272,13 @@ func Flood(commande string) Fault {
 				})
 			}
 			inForce()
-			ticker := time.NewTicker(floodInterval)
-			defer ticker.Stop()
-			for {
+			return lifecycle.Every(ctx, floodInterval, func(context.Context) error {
 				select {
-				case <-ctx.Done():
-					return nil
-				case <-ticker.C:
-					select {
-					case due <- struct{}{}:
-					default: // all wait for answers
-					}
+				case due <- struct{}{}:
+				default: // all wait for answers
 				}
-			}
+				return nil
+			})
 		},
 	}
 }
