@@ -73,7 +73,7 @@ func inOne(t *testing.T, binary string) *world {
 	}
 	w.commande, w.page, w.prometheus = at[system.Commande], at[sentinelle.Name], "http://"+free[1]
 	w.up = system.NewProgram(binary, w.logs, "up", regexp.MustCompile(`Vigie is up`), args...)
-	w.run(t, w.up)
+	w.up.Run(t)
 	w.place(t)
 	return w
 }
@@ -108,7 +108,7 @@ func inMany(t *testing.T, binary string) *world {
 	w.sentinelle = system.NewProgram(binary, w.logs, sentinelle.Name, regexp.MustCompile(`sentinelle answers at`),
 		sentinelle.Name, "--data", w.data, "--kafka-brokers", w.broker.Address(), "--sentinelle-addr", free[0],
 		"--sentinelle-peers", strings.Join(peers, ","), "--prometheus-url", w.prometheus)
-	w.run(t, w.sentinelle)
+	w.sentinelle.Run(t)
 	w.monitoring = &monitor{address: free[1], dir: filepath.Join(w.data, prometheus.Name), targets: []prometheus.Target{{Service: sentinelle.Name, URL: w.page}}}
 	for _, name := range system.Services() {
 		w.monitoring.targets = append(w.monitoring.targets, prometheus.Target{Service: name, URL: w.system.URL(name)})
@@ -123,20 +123,6 @@ func inMany(t *testing.T, binary string) *world {
 	})
 	w.place(t)
 	return w
-}
-
-// run starts a program, which ends with the test.
-func (w *world) run(t *testing.T, p *system.Program) {
-	t.Helper()
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			t.Logf("the end of the log of %s:\n%s", p.Name, p.LogTail())
-		}
-	})
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // monitor is the shipped monitoring, beside what it watches.

@@ -67,11 +67,11 @@ func Start(t testing.TB) *Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, s.System)
+	s.System.Run(t)
 	sink := proc.Address(t)
 	s.Sink = system.NewProgram(s.Binary, logs, "alerts", regexp.MustCompile(`alerts are taken at`),
 		"alerts", "--alerts-addr", sink, "--log-format", "json")
-	run(t, s.Sink)
+	s.Sink.Run(t)
 	c := configure(t, s.Services, jmx, sink)
 	s.JMXExporter = servers.StartJMXExporter(t, c.exporter, c.path("kafka.yml"))
 	s.NodeExporter = servers.StartNodeExporter(t, c.node)
@@ -93,20 +93,6 @@ func build(t testing.TB) string {
 
 // patient has services wait for Kafka as long as a loaded machine takes.
 func patient() []string { return []string{"--kafka-patience", "2m"} }
-
-// run starts a program for the test, with which it ends.
-func run(t testing.TB, p *system.Program) {
-	t.Helper()
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			t.Logf("the end of the log of %s:\n%s", p.Name, p.LogTail())
-		}
-	})
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // configuration is the shipped one with this run's addresses.
 type configuration struct {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"testing"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/testenv/proc"
@@ -90,6 +91,21 @@ func (p *Program) Start(ctx context.Context, env ...string) error {
 		return fmt.Errorf("start %s: %w\n%s", p.Name, err, p.LogTail())
 	}
 	return nil
+}
+
+// Run starts the program for a test, with which it ends; of one that fails it shows the
+// end of its log.
+func (p *Program) Run(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("the end of the log of %s:\n%s", p.Name, p.LogTail())
+		}
+	})
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Process is the program's process of the moment.
