@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"slices"
@@ -17,6 +18,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vigie-dev/vigie/internal/journeys"
+	"github.com/vigie-dev/vigie/internal/load"
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
 )
 
@@ -67,6 +70,25 @@ func promised(t *testing.T) (all objectives, w windows) {
 		t.Fatal("no objective was read, or no window")
 	}
 	return all, w
+}
+
+// vigie load holds the bank to what is promised.
+func TestLoadsAreHeldToTheObjectives(t *testing.T) {
+	all, _ := promised(t)
+	o := load.DefaultObjectives()
+	held := map[string]float64{"availability": o.Available, "latency": o.Fast, "freshness": o.InTime}
+	for _, slo := range all.SLOs {
+		if share, known := held[slo.Name]; known && math.Abs(100*share-slo.Objective) > 1e-9 {
+			t.Errorf("%s is promised for %v %%, and loads are held to %v", slo.Name, slo.Objective, share)
+		}
+		delete(held, slo.Name)
+	}
+	if len(held) > 0 {
+		t.Errorf("loads are held to what nobody promises: %v", held)
+	}
+	if o.Visible != journeys.DefaultObjective {
+		t.Errorf("loads want orders to be visible within %v, journeys within %v", o.Visible, journeys.DefaultObjective)
+	}
 }
 
 // The rules are those that make slo has made of the objectives as they are now; make
