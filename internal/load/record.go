@@ -184,16 +184,14 @@ func (r *record) unsent(kind Kind, due time.Duration) {
 	}
 }
 
-func (r *record) underWay(n int) {
+// underWay notes how many requests are, and whether one more found no place.
+func (r *record) underWay(n int, full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.peak = max(r.peak, n)
-}
-
-func (r *record) full() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fullness++
+	if full {
+		r.fullness++
+	}
 }
 
 // tally is a kind's. The caller has the lock, here and below.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -159,7 +160,7 @@ func (r *run) report() Report {
 	r.follow.mu.Lock()
 	out.Journeys = Journeys{r.follow.followed, r.follow.late, quantiles(r.follow.decided), quantiles(r.follow.visible)}
 	r.follow.mu.Unlock()
-	out.Generator = Generator{Cores: cores(), Late: quantiles(seen.late), InFlight: r.cfg.InFlight, Peak: seen.peak, Full: seen.fullness}
+	out.Generator = Generator{Cores: runtime.GOMAXPROCS(0), Late: quantiles(seen.late), InFlight: r.cfg.InFlight, Peak: seen.peak, Full: seen.fullness}
 	out.Generator.MeanCPU, out.Generator.PeakCPU = known(r.watch.generator)
 	out.Machine = r.watch.machineReport()
 	out.Knee = seen.knee(r.follow)
@@ -180,7 +181,7 @@ func known(values []float64) (mean, peak *float64) {
 const saturated = .95
 
 func (w *watcher) machineReport() Machine {
-	m := Machine{Cores: numCPU()}
+	m := Machine{Cores: runtime.NumCPU()}
 	m.Mean, m.Peak = known(w.machine)
 	if m.Mean != nil {
 		n := 0
@@ -193,6 +194,23 @@ func (w *watcher) machineReport() Machine {
 		m.Saturated = &part
 	}
 	return m
+}
+
+func (w *watcher) lagOf() (all []Lag) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, page := range w.cfg.Pages {
+		samples := w.lags[page.Service]
+		if samples == nil || slices.ContainsFunc(all, func(l Lag) bool { return l.Service == page.Service }) {
+			continue
+		}
+		l := Lag{Service: page.Service, Samples: samples}
+		for _, s := range samples {
+			l.Peak = max(l.Peak, s.Records)
+		}
+		all = append(all, l)
+	}
+	return all
 }
 
 // timeline is the moments until the sending ended. The caller has the lock.

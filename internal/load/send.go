@@ -91,11 +91,11 @@ func (s *sender) run(ctx context.Context, schedule *Schedule, stop func(due time
 func (s *sender) slot(ctx context.Context, due time.Duration) bool {
 	select {
 	case s.slots <- struct{}{}:
-		s.seen.underWay(len(s.slots))
+		s.seen.underWay(len(s.slots), false)
 		return true
 	default:
 	}
-	s.seen.full()
+	s.seen.underWay(cap(s.slots), true)
 	left := s.cfg.Timeout - time.Since(s.start.Add(due))
 	if left <= 0 {
 		return false

@@ -17,8 +17,6 @@ func percent(part float64) string {
 
 func bytesText(b float64) string { return fmt.Sprintf("%.0f MiB", b/(1<<20)) }
 
-func countText(n float64) string { return fmt.Sprintf("%.0f", n) }
-
 func millis(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 // Text is the report for people.

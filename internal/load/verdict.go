@@ -70,7 +70,7 @@ func (r *Report) judge(cfg *Config) {
 	}
 	r.Checks = append(r.Checks,
 		r.cameBack(CheckMemory, "memory", func(s *Sample) float64 { return s.Heap }, func(b float64) float64 { return heapAllowed(b, o) }, bytesText),
-		r.cameBack(CheckGoroutines, "goroutines", func(s *Sample) float64 { return s.Goroutines }, func(b float64) float64 { return goroutinesAllowed(b, o) }, countText),
+		r.cameBack(CheckGoroutines, "goroutines", func(s *Sample) float64 { return s.Goroutines }, func(b float64) float64 { return goroutinesAllowed(b, o) }, func(n float64) string { return fmt.Sprintf("%.0f", n) }),
 		r.generator())
 	if len(cfg.Faults) > 0 {
 		r.Checks = append(r.Checks, r.faults(len(cfg.Faults)))

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -256,23 +255,6 @@ func (w *watcher) processes(after map[Page]figures) (all []Process) {
 	return all
 }
 
-func (w *watcher) lagOf() (all []Lag) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, page := range w.cfg.Pages {
-		samples := w.lags[page.Service]
-		if samples == nil || slices.ContainsFunc(all, func(l Lag) bool { return l.Service == page.Service }) {
-			continue
-		}
-		l := Lag{Service: page.Service, Samples: samples}
-		for _, s := range samples {
-			l.Peak = max(l.Peak, s.Records)
-		}
-		all = append(all, l)
-	}
-	return all
-}
-
 func meanAndPeak(values []float64) (mean, peak float64) {
 	for _, v := range values {
 		mean += v / float64(len(values))
@@ -280,12 +262,6 @@ func meanAndPeak(values []float64) (mean, peak float64) {
 	}
 	return mean, peak
 }
-
-// cores is how many this process may use.
-func cores() int { return runtime.GOMAXPROCS(0) }
-
-// numCPU is how many the machine has.
-func numCPU() int { return runtime.NumCPU() }
 
 // ownCPU returns what says how many seconds of CPU this process has used, where the
 // system tells. Prometheus' collector knows how each system does.

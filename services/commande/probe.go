@@ -40,7 +40,9 @@ func (p *probes) keysFor(r *http.Request, known *keys) (*keys, error) {
 		}
 		way.partition = int32(n)
 	}
-	return known.with(way), nil
+	probing := *known
+	probing.ids = way
+	return &probing, nil
 }
 
 const (

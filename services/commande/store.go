@@ -209,13 +209,6 @@ type keys struct {
 	now   func() time.Time
 }
 
-// with returns the same keys, whose orders get other ids.
-func (k *keys) with(ids identifier) *keys {
-	other := *k
-	other.ids = ids
-	return &other
-}
-
 // place places the order of a request with a key, and returns without error
 // when Kafka has it. The order is first unless another request with the key had
 // brought it there. An error from before it was published is an

@@ -1,10 +1,7 @@
 package sentinelle
 
 import (
-	"fmt"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/probe"
@@ -42,26 +39,4 @@ func (w *way) look() WayThrough {
 		out.Journeys = &report
 	}
 	return out
-}
-
-// outcomesText says what became of orders.
-func outcomesText(counted map[journeys.Outcome]int64) string {
-	var all []string
-	for _, outcome := range journeys.Outcomes() {
-		if n := counted[outcome]; n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(outcome), "_", " ")))
-		}
-	}
-	if len(all) == 0 {
-		return "none yet"
-	}
-	return strings.Join(all, ", ")
-}
-
-// secondsText writes a duration in seconds for people; 0 is not known.
-func secondsText(s float64) string {
-	if s <= 0 {
-		return nothing
-	}
-	return shortDuration(time.Duration(s * float64(time.Second)))
 }

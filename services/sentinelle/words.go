@@ -14,6 +14,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/chart"
+	"github.com/vigie-dev/vigie/internal/journeys"
 )
 
 // nothing stands where a figure is not known.
@@ -167,4 +168,26 @@ func assetVersion() (string, error) {
 		sum.Write(text)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:6]), nil
+}
+
+// outcomesText says what became of orders.
+func outcomesText(counted map[journeys.Outcome]int64) string {
+	var all []string
+	for _, outcome := range journeys.Outcomes() {
+		if n := counted[outcome]; n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(outcome), "_", " ")))
+		}
+	}
+	if len(all) == 0 {
+		return "none yet"
+	}
+	return strings.Join(all, ", ")
+}
+
+// secondsText writes a duration in seconds for people; 0 is not known.
+func secondsText(s float64) string {
+	if s <= 0 {
+		return nothing
+	}
+	return shortDuration(time.Duration(s * float64(time.Second)))
 }
