@@ -11,10 +11,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
 // A batch's way through its worker, with what a crash after each step leaves to
@@ -129,7 +131,7 @@ func (w *worker[State, Change]) outOfRange(ctx context.Context, m *sarama.Consum
 	l, r := w.loop, kafka.Received(m)
 	err = Reject(ReasonOutOfRange, err)
 	c := ClassOf(err).consequences()
-	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	ctx, span := l.startProcess(ctx, m)
 	span.End(err)
 	l.logOf(r, err, c.tries).Log(ctx, c.level, "record not processed")
 	messages := l.complete(ctx, l.setAside(r, err))
@@ -271,7 +273,7 @@ func (w *worker[State, Change]) handle(
 // carries the context of the try that succeeded.
 func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.ConsumerMessage, r record.Record) decision[Change] {
 	l := w.loop
-	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	ctx, span := l.startProcess(ctx, m)
 	d := decision[Change]{Decided: Decided[Change]{Context: ctx, Record: r}}
 	d.Change, d.messages, d.err = l.handler.Handle(ctx, state, r)
 	if d.err != nil && !ClassOf(d.err).consequences().spanFails {
@@ -281,6 +283,15 @@ func (w *worker[State, Change]) try(ctx context.Context, state State, m *sarama.
 	}
 	d.messages = l.complete(ctx, d.messages)
 	return d
+}
+
+// startProcess starts a record's process span. Of a probe it is not measured.
+func (l *Loop[State, Change]) startProcess(ctx context.Context, m *sarama.ConsumerMessage) (context.Context, *otelkafka.ProcessSpan) {
+	ctx, span := l.deps.Instrument.StartProcess(ctx, m)
+	if banking.IsProbe(string(m.Key)) {
+		span.LeaveOut()
+	}
+	return ctx, span
 }
 
 // store commits the batch: changes, outgoing messages and position together.
@@ -320,10 +331,14 @@ func (w *worker[State, Change]) store(
 }
 
 // report counts a batch once its transaction is stored: what storage has is
-// what the metrics say, whatever was tried again before.
+// what the metrics say, whatever was tried again before. Probes are left out.
 func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, decisions []decision[Change]) {
-	l.deps.Instrument.CountConsumed(ctx, p.Topic, int64(len(decisions)))
+	consumed := int64(0)
+	defer func() { l.deps.Instrument.CountConsumed(ctx, p.Topic, consumed) }()
 	for _, d := range decisions {
+		if !banking.IsProbe(string(d.Record.Key)) {
+			consumed++
+		}
 		switch {
 		case d.err == nil:
 			l.countLetters(d)
@@ -462,7 +477,9 @@ func (w *worker[State, Change]) publish(
 	}
 	perTopic := map[string]int64{}
 	for _, m := range messages {
-		perTopic[m.Topic]++
+		if !banking.IsProbe(string(m.Key)) {
+			perTopic[m.Topic]++
+		}
 	}
 	for topic, n := range perTopic {
 		l.deps.Instrument.CountProduced(ctx, topic, n)

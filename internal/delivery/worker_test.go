@@ -64,6 +64,25 @@ func TestABatchIsStoredPublishedMarkedAndCounted(t *testing.T) {
 	}
 }
 
+// A probe goes the way of all records, and counts nowhere.
+func TestAProbeIsNotCounted(t *testing.T) {
+	f := newFixture(t)
+	batch := records("a ok", "b ok")
+	batch[1].Key = []byte(banking.NewProbeID(0))
+	if _, err := f.run(t, t.Context(), batch); err != nil {
+		t.Error(err)
+	}
+	topic := map[string]string{"topic": source}
+	for _, metric := range []string{"kafka_messages_consumed_total", "kafka_message_processing_duration_seconds"} {
+		if got := f.telemetry.Metric(metric, topic); got != 1 {
+			t.Errorf("%s: %v, want 1", metric, got)
+		}
+	}
+	if f.position(t) != 2 {
+		t.Errorf("position %d", f.position(t))
+	}
+}
+
 // What a failure leads to, class by class.
 func TestFailureClasses(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -139,13 +139,33 @@ func NewRouter(cfg Config) *Router {
 // once it has returned. It is asked with none but the query parameters named,
 // each at most once.
 func (rt *Router) Handle(pattern string, handler http.HandlerFunc, parameters ...string) {
+	rt.add(pattern, rt.ownRoute(pattern, handler, parameters))
+}
+
+// RouteProbe stands in the label route for a request that is a probe.
+const RouteProbe = "probe"
+
+// HandleProbed is Handle for a route that probes take as well: they are counted under
+// [RouteProbe], so that the route's own series have what clients asked alone.
+func (rt *Router) HandleProbed(pattern string, isProbe func(*http.Request) bool, handler http.HandlerFunc, parameters ...string) {
+	handler = rt.ownRoute(pattern, handler, parameters)
+	rt.add(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if isProbe(r) {
+			r.Pattern = RouteProbe // of which the label is made
+		}
+		handler(w, r)
+	})
+}
+
+// ownRoute is a handler of the service's own, bounded and guarded.
+func (rt *Router) ownRoute(pattern string, handler http.HandlerFunc, parameters []string) http.HandlerFunc {
 	switch method, _, _ := strings.Cut(pattern, " "); method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 		handler = rt.own.boundedWithBody(handler, rt.cfg.MaxBody, rt.cfg.BodyTimeout)
 	default:
 		handler = rt.own.bounded(handler)
 	}
-	rt.add(pattern, rt.guarded(knownParameters(parameters, handler)))
+	return rt.guarded(knownParameters(parameters, handler))
 }
 
 // guarded is a handler behind the tokens, where there are any.

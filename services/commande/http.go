@@ -77,7 +77,7 @@ func serveOrders(ctx context.Context, b *service.Base, o *orders) error {
 	if err := o.measure(ctx, b.Telemetry.Instruments()); err != nil {
 		return err
 	}
-	b.Router.Handle("POST /orders", o.create)
+	b.Router.HandleProbed("POST /orders", o.probes.claimed, o.create)
 	return nil
 }
 
@@ -186,6 +186,9 @@ func (o *orders) publish(ctx context.Context, event banking.OrderCreated) error 
 		},
 	}
 	ctx, span := o.instrument.StartSend(ctx, m)
+	if banking.IsProbe(event.OrderID) {
+		span.LeaveOut()
+	}
 	o.fault.At(fault.BeforeOrder)
 	err = o.publisher.Publish(ctx, m)
 	if err != nil {

@@ -134,7 +134,7 @@ func openShopFor(t *testing.T, clients ...string) *shop {
 	router := httpapi.NewRouter(httpapi.Config{
 		Service: Name, Version: "test", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: s.Logger(), Tokens: tokens,
 	})
-	router.Handle("POST /orders", s.orders.create)
+	router.HandleProbed("POST /orders", func(r *http.Request) bool { return s.orders.probes.claimed(r) }, s.orders.create)
 	s.Handler = telemetry.HTTPMiddleware(s.Telemetry, httpapi.Route)(router)
 	return s
 }

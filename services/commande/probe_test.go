@@ -13,6 +13,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/secret"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 const probeCredential = "the-credential-of-probes"
@@ -62,10 +63,18 @@ func TestProbesReachEveryPartition(t *testing.T) {
 		w, _ := s.postWith(t.Context(), `{"userId":"u","amount":0.01}`, http.Header{banking.HeaderProbe: {probeCredential}, banking.HeaderProbePartition: {wrong}})
 		problem(t, w, httpapi.InvalidRequest)
 	}
-	for _, metric := range []string{ordersTotal, ordersRepeated} {
-		if got := s.Metric(metric, nil); got != 0 {
+	for metric, labels := range map[string]map[string]string{
+		ordersTotal: nil, ordersRepeated: nil, catalogue.KafkaMessagesProducedTotal: {"topic": banking.TopicOrdersCreated},
+	} {
+		if got := s.Metric(metric, labels); got != 0 {
 			t.Errorf("%s is %v after probes", metric, got)
 		}
+	}
+	if got := s.Series(catalogue.HTTPRequestsTotal, map[string]string{"route": "/orders"}); got != 0 {
+		t.Errorf("%d series of orders have probes", got)
+	}
+	if got := s.Metric(catalogue.HTTPRequestsTotal, map[string]string{"method": http.MethodPost, "route": httpapi.RouteProbe, "status_code": "201"}); got != 31 {
+		t.Errorf("%v probes are counted as such", got)
 	}
 	if got := s.Series(orderAmountsEuros, nil); got != 0 {
 		t.Errorf("%s has %d series after probes", orderAmountsEuros, got)

@@ -73,7 +73,7 @@ type listedOrder struct {
 // serve takes the requests.
 func (a *api) serve(router *httpapi.Router) {
 	router.Handle("GET /orders", a.list, "cursor", "limit", "status")
-	router.Handle("GET /orders/{id}/status", a.status)
+	router.HandleProbed("GET /orders/{id}/status", func(r *http.Request) bool { return banking.IsProbe(r.PathValue("id")) }, a.status)
 }
 
 func (a *api) status(w http.ResponseWriter, r *http.Request) {

@@ -16,6 +16,7 @@ type ProcessSpan struct {
 	span    trace.Span
 	options *topicOptions
 	start   time.Time
+	leftOut bool
 }
 
 // StartProcess starts the CONSUMER span "process <topic>", a child of the context in the record's headers, or a
@@ -58,7 +59,9 @@ func (i *Instrumentation) newProcess(ctx context.Context, msg *sarama.ConsumerMe
 // End does not count the record as consumed: see [Instrumentation.CountConsumed].
 func (p *ProcessSpan) End(err error) {
 	seconds := time.Since(p.start).Seconds()
-	p.inst.duration.Record(p.ctx, seconds, p.options.record...)
+	if !p.leftOut {
+		p.inst.duration.Record(p.ctx, seconds, p.options.record...)
+	}
 	if p.inst.convention != nil {
 		p.inst.convention.recordProcess(p.ctx, p.options, seconds, err)
 	}
@@ -67,6 +70,9 @@ func (p *ProcessSpan) End(err error) {
 	}
 	p.span.End()
 }
+
+// LeaveOut has the record's time not count in kafka_message_processing_duration_seconds: see [SendSpan.LeaveOut].
+func (p *ProcessSpan) LeaveOut() { p.leftOut = true }
 
 // SpanContext identifies the span, to link it from a batch.
 func (p *ProcessSpan) SpanContext() trace.SpanContext { return p.span.SpanContext() }

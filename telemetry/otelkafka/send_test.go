@@ -116,3 +116,27 @@ func TestTombstonesAreWhatKafkaGetsNoValueOf(t *testing.T) {
 		}
 	}
 }
+
+// What a monitor sends has its spans, and counts nowhere.
+func TestWhatIsLeftOutIsNotCounted(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	for _, left := range []bool{false, true} {
+		_, sent := inst.StartSend(t.Context(), &sarama.ProducerMessage{Topic: "out"})
+		_, processed := inst.StartProcess(t.Context(), &sarama.ConsumerMessage{Topic: "in"})
+		if left {
+			sent.LeaveOut()
+			processed.LeaveOut()
+		}
+		sent.End(0, 0, nil)
+		processed.End(nil)
+	}
+	if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != 1 {
+		t.Errorf("%v records produced", got)
+	}
+	if got := r.Metric(catalogue.KafkaMessageProcessingDuration, map[string]string{"topic": "in"}); got != 1 {
+		t.Errorf("%v durations", got)
+	}
+	if got := len(r.Spans()); got != 4 {
+		t.Errorf("%d spans", got)
+	}
+}

@@ -5,6 +5,7 @@ package system_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -109,14 +110,7 @@ func TestNobodyFindsAProbe(t *testing.T) {
 // findNone looks for probes wherever orders are counted, of which there are so many, all paid.
 func findNone(t *testing.T, s *bank.Bank, data string, orders int) {
 	t.Helper()
-	all := map[string]float64{}
-	for _, url := range s.URLs {
-		_, some := bank.Scrape(t, url)
-		for name, value := range some {
-			all[name] = value
-		}
-	}
-	for name, want := range map[string]int{
+	want := map[string]int{
 		`orders_total{service="commande"}`:                             orders,
 		`order_amount_euros_count{service="commande"}`:                 orders,
 		`payments_total{service="paiement",status="authorized"}`:       orders,
@@ -124,14 +118,33 @@ func findNone(t *testing.T, s *bank.Bank, data string, orders int) {
 		journeys.OrdersWaiting + `{service="sentinelle"}`:              0,
 		journeys.LettersOldest + `{service="sentinelle"}`:              0,
 		`orders_repeated_total{outcome="replayed",service="commande"}`: 0,
-	} {
-		if got := all[name]; got != float64(want) {
-			t.Errorf("%s is %v, want %d", name, got, want)
+
+		`kafka_messages_produced_total{service="commande",topic="orders.created"}`:                   orders,
+		`kafka_messages_produced_total{service="paiement",topic="payments.authorized"}`:              orders,
+		`kafka_messages_consumed_total{service="paiement",topic="orders.created"}`:                   orders,
+		`kafka_messages_consumed_total{service="suivi",topic="orders.created"}`:                      orders,
+		`kafka_messages_consumed_total{service="analyseur",topic="payments.authorized"}`:             orders,
+		`kafka_messages_consumed_total{service="sentinelle",topic="orders.created"}`:                 orders,
+		`kafka_message_processing_duration_seconds_count{service="paiement",topic="orders.created"}`: orders,
+		`http_requests_total{method="POST",route="/orders",service="commande",status_code="201"}`:    orders,
+	}
+	bank.Eventually(t, func() error { // a batch is counted a moment after it can be seen
+		all := map[string]float64{}
+		for _, url := range s.URLs {
+			_, some := bank.Scrape(t, url)
+			maps.Copy(all, some)
 		}
-	}
-	if all[`kafka_messages_produced_total{service="commande",topic="orders.created"}`] < banking.Partitions { // records are records
-		t.Error("no probe was published")
-	}
+		for name, n := range want {
+			if got := all[name]; got != float64(n) {
+				return fmt.Errorf("%s is %v, want %d", name, got, n)
+			}
+		}
+		if all[`http_requests_total{method="POST",route="probe",service="commande",status_code="201"}`] < banking.Partitions ||
+			all[`http_requests_total{method="GET",route="probe",service="suivi",status_code="200"}`] == 0 {
+			return errors.New("no probe was taken and shown")
+		}
+		return nil
+	})
 	bank.Eventually(t, func() error {
 		_, all := bank.Scrape(t, s.URLs["sentinelle"])
 		counted := 0
