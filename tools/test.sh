@@ -6,9 +6,13 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 
-modules=$(sh tools/modules.sh)
-
-if [ "${1:-}" != --events ]; then
+part=
+case ${1:-} in
+--part)
+	part=$2
+	shift 2
+	;;
+*)
 	race='' quick=''
 	case " $* " in
 	*' -short '*) quick=yes ;;
@@ -17,11 +21,15 @@ if [ "${1:-}" != --events ]; then
 	esac
 	runner=$(go tool -n gotestsum) || exit 1
 	exec "$runner" --format "${FORMAT:-pkgname}" --format-hide-empty-pkg --hide-summary skipped \
-		--raw-command -- env RACE="$race" QUICK="$quick" sh tools/test.sh --events "$@"
-fi
-shift
+		--raw-command -- env RACE="$race" QUICK="$quick" sh tools/test.sh --part all "$@"
+	;;
+esac
 
 status=0
+# A process of the race detector would wait a second at its end, for what still runs
+# beside: there are hundreds of them.
+export GORACE="atexit_sleep_ms=0 ${GORACE:-}"
+
 run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 	race=$1 module=$2 packages=$3
 	shift 3
@@ -38,8 +46,9 @@ run() { # run RACE MODULE PACKAGES GO-TEST-ARGUMENTS
 }
 
 # What the race detector has no part in (files without it by their build
-# constraint) is run once, without it: of the whole system what it only slows down,
-# and loads of thousands of goroutines, on which it breaks itself.
+# constraint) is run once, without it: what it only slows down, of the whole system
+# and of Prometheus, and loads of thousands of goroutines, on which it breaks itself.
+raceless='./test/system ./internal/load ./internal/embedded/prometheus'
 without_race() { # without_race "PACKAGES" GO-TEST-ARGUMENTS
 	[ -n "$RACE" ] || return 0 # it has been run
 	packages=$1
@@ -47,36 +56,49 @@ without_race() { # without_race "PACKAGES" GO-TEST-ARGUMENTS
 	tests=$(for package in $packages; do grep -l '^//go:build !race' "$package"/*_test.go; done | xargs sed -n 's/^func \(Test[A-Za-z]*\)(.*/\1/p' | paste -s -d '|' -)
 	run '' . "$packages" -run "^($tests)\$" "$@"
 }
-raceless='./test/system ./internal/load'
 
-if [ -n "${PKGS:-}" ]; then
+# Files are checked here, in part by much of Prometheus: the race detector would
+# find nothing, and have all of it compiled once more.
+files='./monitoring/... ./docs ./deploy'
+
+case $part in
+named)
 	for package in $PKGS; do
 		place=$(sh tools/modules.sh "$package")
 		run "$RACE" "${place% *}" "${place#* }" "$@"
-		case $place in
-		'. ./...') without_race "$raceless" "$@" ;;
-		'. ./test/...' | '. ./test/system'*) without_race ./test/system "$@" ;;
-		'. ./internal/...' | '. ./internal/load'*) without_race ./internal/load "$@" ;;
-		esac
+		[ "${place% *}" = . ] || continue
+		here=
+		for some in $raceless; do
+			case " $(go list "${place#* }" 2>/dev/null | tr '\n' ' ')" in *"${some#.} "*) here="$here $some" ;; esac
+		done
+		[ -z "$here" ] || without_race "$here" "$@"
 	done
-	exit $status
-fi
-for module in $modules; do
-	case $module in
-	.)
-		if [ -n "$QUICK" ]; then
-			run '' . "$(go list ./... | grep -v -e /monitoring -e /test/)" "$@"
-			run '' . ./test/system -run '^TestAnOrderIsPaidTrackedCountedAndMeasured$' "$@"
-		else
-			# The longest first, so that nothing waits for it in the end.
-			run "$RACE" . "./test/system $(go list ./... | grep -v -e /monitoring -e /test/system)" "$@"
-			without_race "$raceless" "$@"
-		fi
-		# Files are checked there, by much of Prometheus: the race detector
-		# would find nothing, and have all of it compiled once more.
-		run '' . ./monitoring/... "$@"
-		;;
-	*) run "$RACE" "$module" ./... "$@" ;;
-	esac
-done
+	;;
+all) # two parts at once: while the tests of one wait, those of the other work
+	[ -z "${PKGS:-}" ] || exec sh tools/test.sh --part named "$@"
+	beside=$(mktemp) || exit
+	trap 'rm -f "$beside"' EXIT
+	export BESIDE="$beside"
+	# By xargs, since what a shell starts beside itself does not hear Ctrl-C.
+	printf '%s\n' root beside | xargs -P 2 -I PART sh tools/test.sh --part PART "$@" || status=1
+	cat "$beside"
+	;;
+beside) # its events wait in a file, so that no line of the other part's is torn
+	exec >"$BESIDE"
+	without_race "$raceless" "$@"
+	run '' . "$files" "$@"
+	for module in $(sh tools/modules.sh); do
+		[ "$module" = . ] || run "$RACE" "$module" ./... "$@"
+	done
+	;;
+root)
+	others=$(go list ./... | grep -v -e /monitoring -e /docs$ -e /deploy$ -e /test/system) || exit
+	if [ -n "$QUICK" ]; then # four at once: they wait more than they work
+		run '' . "$(echo "$others" | grep -v /test/)" -p 4 "$@"
+		run '' . ./test/system -run '^TestAnOrderIsPaidTrackedCountedAndMeasured$' "$@"
+	else # the longest first, so that nothing waits for it in the end
+		run "$RACE" . "./test/system $others" "$@"
+	fi
+	;;
+esac
 exit $status
