@@ -234,10 +234,11 @@ func TestAsyncProducerWithoutResults(t *testing.T) {
 			for range test.n {
 				p.Input() <- &sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")}
 			}
+			// First: what sarama sends again while it is closed is a failure to it.
+			readAll(t, cluster, test.n)
 			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
-			readAll(t, cluster, test.n)
 			if got := r.Metric(catalogue.KafkaMessagesProducedTotal, nil); got != test.counted || len(r.Spans()) != test.n {
 				t.Errorf("counted %v with %d spans, want %v with %d", got, len(r.Spans()), test.counted, test.n)
 			}
