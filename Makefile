@@ -66,7 +66,7 @@ test-quick: ## run the quick tests and one whole system, without the race detect
 test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
 		./internal/testenv/kafka ./internal/testenv/postgres ./internal/storage ./internal/groups \
-		./services/... ./test/model ./test/system $(ARGS)
+		./internal/audit ./internal/delivery ./internal/journeys ./services/... ./test/model ./test/system $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
 		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)

@@ -224,16 +224,6 @@ func TestInhibitionNamesAlerts(t *testing.T) {
 	}
 }
 
-// The unit tests of the rules, by the promtool of the Prometheus that is
-// shipped.
-func TestPromtoolRunsTheRuleTests(t *testing.T) {
-	promtool := servers.Tool(t, servers.Promtool)
-	args := append([]string{"test", "rules"}, files(t, "rules/tests/*.yml")...)
-	if output, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput(); err != nil {
-		t.Errorf("promtool test rules: %v\n%s", err, output)
-	}
-}
-
 // promtool finds more in rules than their parser: duplicates, for one.
 func TestPromtoolChecksTheRules(t *testing.T) {
 	promtool := servers.Tool(t, servers.Promtool)

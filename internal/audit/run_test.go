@@ -17,9 +17,13 @@ import (
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/testenv/checks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	checks.Set("20", "100")
+	goleak.VerifyTestMain(m)
+}
 
 // over is an audit of a world; before is called before each look's state is
 // read, with the number of the look.

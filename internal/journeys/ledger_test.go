@@ -17,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/checks"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -24,7 +25,10 @@ import (
 // postgres is the server of all tests here, where there is one.
 var postgres testpostgres.Shared
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+func TestMain(m *testing.M) {
+	checks.Set("20", "100")
+	goleak.VerifyTestMain(postgres.Around(m))
+}
 
 // world is the bank's topics, those who read them, and a ledger.
 type world struct {

@@ -1,3 +1,5 @@
+//go:build !race || whole
+
 package prometheus
 
 import (

@@ -1,0 +1,5 @@
+//go:build !integration
+
+package checks
+
+const integration = false
