@@ -336,9 +336,10 @@ func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, de
 	consumed := int64(0)
 	defer func() { l.deps.Instrument.CountConsumed(ctx, p.Topic, consumed) }()
 	for _, d := range decisions {
-		if !banking.IsProbe(string(d.Record.Key)) {
-			consumed++
+		if banking.IsProbe(string(d.Record.Key)) {
+			continue
 		}
+		consumed++
 		switch {
 		case d.err == nil:
 			l.countLetters(d)

@@ -67,8 +67,10 @@ func TestABatchIsStoredPublishedMarkedAndCounted(t *testing.T) {
 // A probe goes the way of all records, and counts nowhere.
 func TestAProbeIsNotCounted(t *testing.T) {
 	f := newFixture(t)
-	batch := records("a ok", "b ok")
-	batch[1].Key = []byte(banking.NewProbeID(0))
+	batch := records("a ok", "b ok", "c reject")
+	for _, m := range batch[1:] {
+		m.Key = []byte(banking.NewProbeID(0))
+	}
 	if _, err := f.run(t, t.Context(), batch); err != nil {
 		t.Error(err)
 	}
@@ -78,7 +80,12 @@ func TestAProbeIsNotCounted(t *testing.T) {
 			t.Errorf("%s: %v, want 1", metric, got)
 		}
 	}
-	if f.position(t) != 2 {
+	for _, metric := range []string{"kafka_messages_failed_total", "kafka_dead_letters_total"} {
+		if got := f.telemetry.Metric(metric, topic); got != 0 {
+			t.Errorf("%s: %v, want 0", metric, got)
+		}
+	}
+	if f.position(t) != 3 {
 		t.Errorf("position %d", f.position(t))
 	}
 }
