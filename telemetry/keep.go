@@ -63,9 +63,9 @@ func (p keptProvider) Tracer(name string, options ...trace.TracerOption) trace.T
 	return keptTracer{sdk: p.sdk.Tracer(name, options...), keeper: p.keeper}
 }
 
-// startServer begins the work on a request whose parent, if any, is in ctx. Where the span is to be kept it is nil, and
+// StartServer begins the work on a request, as package otelhttpserver wants it, whose parent, if any, is in ctx. Where the span is to be kept it is nil, and
 // ctx has what the tracer needs to start it.
-func (p keptProvider) startServer(ctx context.Context, name string) (context.Context, trace.Span) {
+func (p keptProvider) StartServer(ctx context.Context, name string) (context.Context, trace.Span) {
 	parent := trace.SpanContextFromContext(ctx)
 	id := parent.TraceID()
 	if !parent.IsValid() {

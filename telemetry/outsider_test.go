@@ -15,6 +15,7 @@ import (
 const (
 	libraryPath   = "github.com/vigie-dev/vigie/telemetry"
 	otelkafkaPath = libraryPath + "/otelkafka"
+	otelhttpPath  = libraryPath + "/otelhttpserver"
 	otlpPath      = libraryPath + "/otlp"
 )
 
@@ -88,10 +89,13 @@ func TestAnOutsiderKeepsItsOwnSDK(t *testing.T) {
 	goCommand := outsider(t, read(t, filepath.Join("testdata", "ownsdk", "main.go")), libraryPath)
 	const want = `span: send greetings producer child: false
 span: process greetings consumer child: true
+span: GET /greetings/{name} server child: false
 service.name: greeter
 kafka.messages.produced topic=greetings 1
 kafka.messages.consumed topic=greetings 0
 kafka.message.processing.duration s topic=greetings 1 [0.001 0.005 0.01 0.05 0.1 0.5 1 2 5]
+http.requests method=GET,route=/greetings/{name},status_code=200 1
+http.request.duration s method=GET,route=/greetings/{name},status_code=200 1 [0.001 0.005 0.01 0.05 0.1 0.5 1 2 5]
 `
 	if got := goCommand("run", "."); got != want {
 		t.Errorf("the program printed\n%swant\n%s", got, want)
@@ -132,6 +136,7 @@ func TestWhatAnImporterGets(t *testing.T) {
 	}{
 		{path: libraryPath, requires: []string{libraryPath}},
 		{path: otelkafkaPath, requires: []string{libraryPath}, apiAlone: true},
+		{path: otelhttpPath, requires: []string{libraryPath}, apiAlone: true},
 		{path: otlpPath, requires: []string{libraryPath, otlpPath}, adds: true},
 	} {
 		got := importerOf(t, test.path, test.requires...)

@@ -13,8 +13,8 @@
 // services in one process have two registries, two tracer providers and two loggers.
 //
 // telemetry.go has the set-up and the shutdown.
-// page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is the middleware and what it
-// measures. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go writes
+// page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is package
+// otelhttpserver's middleware with what Setup made. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go writes
 // log lines, and outlet.go sends both away.
 package telemetry
 
@@ -130,7 +130,6 @@ type Telemetry struct {
 	losses      struct{ spans, records lossCounter }
 	propagator  propagation.TextMapPropagator
 	instruments *Instruments
-	http        *httpMetrics
 	page        http.Handler
 	shutdown    func(context.Context) error
 }
@@ -239,8 +238,7 @@ func (t *Telemetry) addInstruments() (err error) {
 	if t.losses.records, err = newLossCounter(t.instruments, catalogue.LogRecordsDroppedTotal); err != nil {
 		return err
 	}
-	t.http, err = newHTTPMetrics(t.instruments)
-	return err
+	return nil
 }
 
 // addSpansAndLogs makes the tracer provider and the logger, and what takes spans and log records from them. Its error is

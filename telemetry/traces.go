@@ -147,6 +147,11 @@ type idleProvider struct{ embedded.TracerProvider }
 // Tracer implements [trace.TracerProvider].
 func (idleProvider) Tracer(string, ...trace.TracerOption) trace.Tracer { return idleTracer{} }
 
+// StartServer begins the work on a request as package otelhttpserver wants it: no request's span is recorded.
+func (idleProvider) StartServer(ctx context.Context, name string) (context.Context, trace.Span) {
+	return idleTracer{}.Start(ctx, name)
+}
+
 type idleTracer struct{ embedded.Tracer }
 
 // Start implements [trace.Tracer].

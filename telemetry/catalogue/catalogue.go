@@ -212,7 +212,7 @@ func Sections() []Section {
 		{
 			Title: "By option: semantic conventions",
 			Text: "OpenTelemetry's semantic conventions 1.43.0, beside the documented metrics. `otelkafka.Options.Conventions` " +
-				"records those of messaging, `telemetry.WithConventions()` that of HTTP. Off by default.",
+				"records those of messaging, `otelhttpserver.WithConventions()` that of HTTP. Off by default.",
 			Catalogue: Conventions(),
 		},
 		{

@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 
 	"github.com/IBM/sarama"
@@ -17,6 +19,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/vigie-dev/vigie/telemetry/otelhttpserver"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -51,6 +54,18 @@ func run(ctx context.Context) error {
 	}
 	_, handled := inst.StartProcess(ctx, &sarama.ConsumerMessage{Topic: "greetings", Headers: []*sarama.RecordHeader{&record.Headers[0]}})
 	handled.End(nil)
+
+	server, err := otelhttpserver.New(
+		otelhttpserver.WithMeterProvider(meters),
+		otelhttpserver.WithTracerProvider(tracers),
+		otelhttpserver.WithPropagators(propagation.TraceContext{}),
+	)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /greetings/{name}", func(http.ResponseWriter, *http.Request) {})
+	server(mux).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/greetings/world", nil))
 
 	for _, span := range spans.Ended() {
 		fmt.Println("span:", span.Name(), span.SpanKind(), "child:", span.Parent().IsValid())

@@ -1,0 +1,181 @@
+// Package otelhttpserver gives the requests of an HTTP server their spans and the documented metrics.
+//
+// It exists apart from package telemetry so that who has OpenTelemetry set up already gets both from the providers that
+// there are. It needs OpenTelemetry's API and otelhttp, which makes the spans: no SDK, no exporter and no Prometheus.
+// telemetry.HTTPMiddleware is the same for who has telemetry.Setup.
+//
+// The files, in the order in which to read them:
+//
+//   - middleware.go: the options, and what is measured around a handler
+//   - spans.go: a request's span, and the header that names it
+//   - request.go: what a request asks for, and what it is answered with
+//   - metrics.go: the metrics, and what bounds their series
+package otelhttpserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
+)
+
+// New returns a middleware that gives every request a server span, a child of the trace in the request's headers and made
+// by otelhttp where spans are recorded, and that counts and times it in http_requests_total and
+// http_request_duration_seconds: http.requests and http.request.duration in OpenTelemetry. The answer names the span in
+// its header [TraceResponse]. A monitor's requests start no trace: see [WithoutTraces].
+//
+// Without options it records with OpenTelemetry's global providers. Make one for a server and use it for all of its
+// handlers: what bounds the series is counted for each. It fails if what it is given is nil, or a provider makes no
+// instruments.
+//
+// Put an [http.ServeMux] directly inside: it writes the pattern into the request it is given, and a middleware that clones
+// the request in between would hide it; see [WithRoute] for other routers.
+//
+// A handler that writes nothing counts as 200. One that panics counts as 500, even if it had answered already;
+// the panic goes on to whatever recovers it outside. A recovery inside decides the status itself.
+//
+// Baggage in the request's headers travels on with the request's context if the propagators have any, and is looked at by
+// nothing here: it is in no span, metric or log line. At an edge where clients are not to be trusted, give
+// [WithPropagators] a propagator without baggage.
+func New(options ...Option) (func(http.Handler) http.Handler, error) {
+	c, err := newConfig(options)
+	if err != nil {
+		return nil, fmt.Errorf("instrument HTTP: %w", err)
+	}
+	m, err := newMetrics(c.instruments, c.conventions)
+	if err != nil {
+		return nil, fmt.Errorf("instrument HTTP: %w", err)
+	}
+	traced := c.tracing()
+	return func(next http.Handler) http.Handler {
+		return traced(measured(m, c.route, next))
+	}, nil
+}
+
+// Option changes where telemetry of [New] goes, and what it has.
+type Option func(*config)
+
+type config struct {
+	tracers     trace.TracerProvider
+	meters      metric.MeterProvider
+	propagator  propagation.TextMapPropagator
+	instruments *catalogue.Instruments // of others, in place of meters
+	route       func(*http.Request) string
+	quiet       func(*http.Request) bool // nil if all are traced
+	conventions bool
+	silent      bool // answers name no trace
+	errs        []error
+}
+
+// WithTracerProvider has spans made by p. The default, also for nil, is OpenTelemetry's global provider.
+func WithTracerProvider(p trace.TracerProvider) Option { return func(c *config) { c.tracers = p } }
+
+// WithMeterProvider has metrics recorded with p, under their names in OpenTelemetry
+// ([catalogue.Metric.InstrumentName]). The default, also for nil, is OpenTelemetry's global provider.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return func(c *config) { c.meters, c.instruments = p, nil }
+}
+
+// WithPropagators has trace context read from requests' headers by p. The default, also for nil, is OpenTelemetry's
+// global propagator, which does nothing until otel.SetTextMapPropagator gave it something to do.
+func WithPropagators(p propagation.TextMapPropagator) Option {
+	return func(c *config) { c.propagator = p }
+}
+
+// Telemetry is what [WithTelemetry] takes: *telemetry.Telemetry, or another thing that has these.
+type Telemetry interface {
+	TracerProvider() trace.TracerProvider
+	Instruments() *catalogue.Instruments
+	Propagator() propagation.TextMapPropagator
+}
+
+// WithTelemetry has spans and metrics go where t's go, and trace context read as t reads it.
+func WithTelemetry(t Telemetry) Option {
+	return func(c *config) {
+		if v := reflect.ValueOf(t); !v.IsValid() || (v.Kind() == reflect.Pointer && v.IsNil()) {
+			c.errs = append(c.errs, errors.New("telemetry is nil"))
+			return
+		}
+		c.tracers, c.instruments, c.propagator = t.TracerProvider(), t.Instruments(), t.Propagator()
+	}
+}
+
+// WithRoute says how to find the route of a request, for other routers than [http.ServeMux]. route is called after the
+// handler, with the very request that was given to it, and returns the registered pattern without its method, or "" if
+// none matched. The default, also for nil, is [RoutePattern].
+func WithRoute(route func(*http.Request) string) Option { return func(c *config) { c.route = route } }
+
+// WithConventions records http.server.request.duration of OpenTelemetry's semantic conventions beside the documented
+// metrics. Its error.type is the status of answers from 500 on, or "panic". Its url.scheme is that of the connection,
+// whatever a proxy in front says.
+func WithConventions() Option { return func(c *config) { c.conventions = true } }
+
+// WithoutTraces says which requests start no trace of their own; nil means that all do. They are measured like any
+// other, and one that brings a sampled trace is part of it. By default these are the requests of [IsProbe]: a monitor
+// comes every few seconds, and its traces would bury those of users.
+func WithoutTraces(quiet func(*http.Request) bool) Option { return func(c *config) { c.quiet = quiet } }
+
+// WithoutTraceResponse leaves the header [TraceResponse] out of answers, for a service whose traces are nothing to its
+// clients.
+func WithoutTraceResponse() Option { return func(c *config) { c.silent = true } }
+
+func newConfig(options []Option) (config, error) {
+	c := config{quiet: IsProbe}
+	for _, option := range options {
+		if option == nil {
+			c.errs = append(c.errs, errors.New("an option is nil"))
+			continue
+		}
+		option(&c)
+	}
+	if c.tracers == nil {
+		c.tracers = otel.GetTracerProvider()
+	}
+	if c.meters == nil {
+		c.meters = otel.GetMeterProvider()
+	}
+	if c.instruments == nil {
+		c.instruments = catalogue.NewInstruments(c.meters, append(catalogue.Common(), catalogue.Optional()...))
+	}
+	if c.propagator == nil {
+		c.propagator = otel.GetTextMapPropagator()
+	}
+	if c.route == nil {
+		c.route = RoutePattern
+	}
+	return c, errors.Join(c.errs...)
+}
+
+// measured records the metrics around next. It runs inside otelhttp's handler, so that measurements carry the span as
+// their exemplar and the request is the one whose pattern otelhttp names the span after.
+func measured(m *metrics, route func(*http.Request) string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		var answer statusRecorder
+		returned := false
+		// The flag stands in for recover, which would end the panic here and lose its origin.
+		defer func() {
+			status := answer.status()
+			if !returned {
+				status = http.StatusInternalServerError
+			}
+			forgetRawPattern(r)
+			if !returned {
+				markPanicked(r)
+			}
+			took, pattern := time.Since(start), route(r)
+			nameRoute(r, pattern)
+			m.record(r, pattern, status, !returned, took)
+		}()
+		next.ServeHTTP(answer.wrap(w), r)
+		returned = true
+	})
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package otelhttpserver
+
+const raceDetector = false
