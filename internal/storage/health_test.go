@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/lifecycle"
@@ -60,40 +61,42 @@ func ready(t *testing.T, s *Store, what string) {
 	}
 }
 
-func notReady(t *testing.T, s *Store, what, reason string) {
+func notReady(t *testing.T, ctx context.Context, s *Store, what, reason string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
 	if err := s.Check(ctx); err == nil || !strings.Contains(err.Error(), reason) {
 		t.Errorf("%s: %v, want %q", what, err, reason)
 	}
 }
 
 func TestAStorageThatTakesNoWritesIsNotReady(t *testing.T) {
-	s, _, path := openFile(t)
-	ready(t, s, "at first")
-	other, err := sql.Open("sqlite", "file:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }()
-	other.SetMaxOpenConns(1)
-	exec(t, other, "BEGIN IMMEDIATE")
-	ready(t, s, "just after a write")
-	s.forget()
-	notReady(t, s, "locked by another", "a write has not ended")
-	exec(t, other, "COMMIT")
-	for s.Check(t.Context()) != nil { // the write under way ends within its busy time
+	synctest.Test(t, func(t *testing.T) { // the machine may be slow
+		s, _, path := openFile(t)
+		ready(t, s, "at first")
+		other, err := sql.Open("sqlite", "file:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		other.SetMaxOpenConns(1)
+		exec(t, other, "BEGIN IMMEDIATE")
+		ready(t, s, "just after a write")
 		s.forget()
-	}
+		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		notReady(t, hurried, s, "locked by another", "a write has not ended")
+		exec(t, other, "COMMIT")
+		for s.Check(t.Context()) != nil { // the write under way ends within its busy time
+			s.forget()
+		}
 
-	exec(t, s.write, "PRAGMA query_only = 1")
-	s.forget()
-	notReady(t, s, "read-only", "readonly")
-	exec(t, s.write, "PRAGMA query_only = 0")
-	notReady(t, s, "within seconds of a try that failed", "readonly")
-	s.forget()
-	ready(t, s, "writable again")
+		exec(t, s.write, "PRAGMA query_only = 1")
+		s.forget()
+		notReady(t, t.Context(), s, "read-only", "readonly")
+		exec(t, s.write, "PRAGMA query_only = 0")
+		notReady(t, t.Context(), s, "within seconds of a try that failed", "readonly")
+		s.forget()
+		ready(t, s, "writable again")
+	})
 }
 
 // A small write may still find room where those of the work do not.
@@ -106,14 +109,14 @@ func TestAStorageWithoutRoomIsNotReady(t *testing.T) {
 	if err := insert(t, s, 1<<20); err == nil {
 		t.Fatal("a full disk took a megabyte")
 	}
-	notReady(t, s, "just after a write found no room", "full")
+	notReady(t, t.Context(), s, "just after a write found no room", "full")
 	s.forget()
 	ready(t, s, "long after it, a small write finds room")
 	if err := insert(t, s, 1<<20); err == nil {
 		t.Fatal("a full disk took a megabyte")
 	}
 	exec(t, s.write, "PRAGMA max_page_count = 1000000")
-	notReady(t, s, "before a write of the work succeeds", "full")
+	notReady(t, t.Context(), s, "before a write of the work succeeds", "full")
 	if err := insert(t, s, 1<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -121,31 +124,33 @@ func TestAStorageWithoutRoomIsNotReady(t *testing.T) {
 }
 
 func TestChecksWriteOnceInSeconds(t *testing.T) {
-	var reads atomic.Int64
-	system := SystemClocks()
-	s, _, _ := openFile(t, WithClocks(func() Instant { reads.Add(1); return system() }))
-	check := func() {
-		var group sync.WaitGroup
-		for range 50 {
-			group.Go(func() {
-				if err := s.Check(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
+	synctest.Test(t, func(t *testing.T) { // the machine may be slow
+		var reads atomic.Int64
+		system := SystemClocks()
+		s, _, _ := openFile(t, WithClocks(func() Instant { reads.Add(1); return system() }))
+		check := func() {
+			var group sync.WaitGroup
+			for range 50 {
+				group.Go(func() {
+					if err := s.Check(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			group.Wait()
 		}
-		group.Wait()
-	}
-	before := reads.Load() // a write reads the clocks once
-	check()
-	if n := reads.Load() - before; n != 0 {
-		t.Errorf("just after a write, checks wrote %d times", n)
-	}
-	s.forget()
-	check()
-	check()
-	if n := reads.Load() - before; n != 1 {
-		t.Errorf("100 checks wrote %d times", n)
-	}
+		before := reads.Load() // a write reads the clocks once
+		check()
+		if n := reads.Load() - before; n != 0 {
+			t.Errorf("just after a write, checks wrote %d times", n)
+		}
+		s.forget()
+		check()
+		check()
+		if n := reads.Load() - before; n != 1 {
+			t.Errorf("100 checks wrote %d times", n)
+		}
+	})
 }
 
 // spoil writes garbage over part of a file.
@@ -183,9 +188,9 @@ func TestADatabaseThatIsDamagedWhileItIsOpen(t *testing.T) {
 	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
 		t.Errorf("read: %v, want ErrDamaged with %s", err, path)
 	}
-	notReady(t, s, "damaged", path)
+	notReady(t, t.Context(), s, "damaged", path)
 	s.forget()
-	notReady(t, s, "damaged for good", path)
+	notReady(t, t.Context(), s, "damaged for good", path)
 }
 
 func TestADamagedDatabaseIsNotOpened(t *testing.T) {
