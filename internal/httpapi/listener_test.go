@@ -113,32 +113,24 @@ func TestLingeringIsBounded(t *testing.T) {
 		})
 	})
 	t.Run("by the stop", func(t *testing.T) {
-		all, err := httpapi.ListenAll(t.Context(), "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = all.Limit(1, func(error) {})
-		server := httpapi.NewServer(own(httpapi.Config{}, nobody(t)), quiet(), httpapi.ServerConfig{})
-		served := make(chan error, 1)
-		go func() { served <- server.Serve(t.Context(), all...) }()
-		c, err := net.Dial("tcp", all[0].Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = c.Close() }()
-		if _, err := io.WriteString(c, "POST /things HTTP/1.1\r\nHost: clerk\r\nContent-Length: 1000000000000\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadAll(c); err != nil { // the answer, and that nothing follows
-			t.Fatal(err)
-		}
-		started := time.Now()
-		if err := server.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(started); took > 5*time.Second {
-			t.Errorf("the stop waited %v for a client that keeps its connection", took)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			inside := &halves{listener: listener{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+			h := &testServer{url: "http://clerk", dial: inside.dial}
+			server := h.serve(t, own(httpapi.Config{}, nobody(t)), httpapi.ServerConfig{}, httpapi.Listeners{inside}.Limit(1, func(error) {}))
+			c := h.connect(t)
+			c.send(t, "POST /things HTTP/1.1\r\nHost: clerk\r\nContent-Length: 1000000000000\r\n\r\n")
+			if r := c.answer(t); !r.is(httpapi.LargeBody) {
+				t.Errorf("%+v", r)
+			}
+			synctest.Wait() // it lingers
+			started := time.Now()
+			if err := server.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(started); took > 5*time.Second {
+				t.Errorf("the stop waited %v for a client that keeps its connection", took)
+			}
+		})
 	})
 }
 

@@ -136,7 +136,7 @@ func openInside(t *testing.T, handler http.Handler, connections int, cfg httpapi
 	return h
 }
 
-func (h *testServer) serve(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig, all httpapi.Listeners) {
+func (h *testServer) serve(t *testing.T, handler http.Handler, cfg httpapi.ServerConfig, all httpapi.Listeners) *httpapi.Server {
 	t.Helper()
 	server := httpapi.NewServer(handler, quiet(), cfg)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -156,6 +156,7 @@ func (h *testServer) serve(t *testing.T, handler http.Handler, cfg httpapi.Serve
 			t.Error(err)
 		}
 	})
+	return server
 }
 
 // listener is a listener whose connections are pipes.

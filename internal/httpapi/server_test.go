@@ -63,7 +63,11 @@ func serve(t *testing.T) *running {
 		body, err := io.ReadAll(r.Body)
 		s.answered <- answer{string(body), errors.Join(err, r.Body.Close())}
 	}()
-	<-s.entered
+	select {
+	case <-s.entered:
+	case a := <-s.answered:
+		t.Fatalf("the request ended before its handler began: %v", a.err)
+	}
 	return s
 }
 
