@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
+	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
 )
 
 // ask asks a service once and keeps no connection.
@@ -38,24 +38,13 @@ func ask(t *testing.T, url string) (status int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // While a service's own part starts, health is answered and readiness says what
 // is awaited.
 func TestAServiceAnswersWhileItStarts(t *testing.T) {
 	cfg, _ := testkafka.Embedded(t)
 	for name, failure := range map[string]error{"started": nil, "failed": errors.New("no luck")} {
 		t.Run(name, func(t *testing.T) {
-			address, wiring, goOn := freeAddress(t), make(chan struct{}), make(chan struct{})
+			address, wiring, goOn := testproc.Address(t), make(chan struct{}), make(chan struct{})
 			def := Definition{Name: "clerk", Wire: func(_ context.Context, b *Base) error {
 				b.Ready.Add("ledger", func(context.Context) error {
 					select {
@@ -80,7 +69,11 @@ func TestAServiceAnswersWhileItStarts(t *testing.T) {
 				s, err := Start(t.Context(), settings, def)
 				started <- outcome{s, err}
 			}()
-			<-wiring
+			select {
+			case <-wiring:
+			case o := <-started:
+				t.Fatalf("Start = %v before its own part", o.err)
+			}
 			for path, want := range map[string]int{"/health": http.StatusOK, "/": http.StatusOK, "/metrics": http.StatusOK, "/health/ready": http.StatusServiceUnavailable} {
 				status, body := ask(t, "http://"+address+path)
 				if status != want || path == "/health/ready" && !strings.Contains(body, "ledger: rebuilding, 1 of 2") ||
