@@ -155,10 +155,11 @@ func TestPortsMoveTogether(t *testing.T) {
 	p.Stop()
 }
 
-// freeBase finds a base whose ports nobody has.
+// freeBase finds a base whose ports nobody has, above those of [testproc.FreeAddress] and below those that
+// systems give to outgoing connections: nobody takes one before it is used.
 func freeBase(t *testing.T) int {
 	t.Helper()
-	for base := 21000; base < 60000; base += 100 {
+	for base := 30_000; base+100 < 32_768; base += 100 {
 		free := true
 		for _, n := range []int{1, 2, 3, 4, 5, 90, 92} {
 			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(base+n))
