@@ -29,7 +29,11 @@ func during(t *testing.T, f faults.Fault, work func()) {
 	ctx, end := context.WithCancel(t.Context())
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- f.Run(ctx, func() { close(begun) }) }()
-	<-begun
+	select {
+	case <-begun:
+	case err := <-ended:
+		t.Fatalf("%s ended before it was in force: %v", f.Name, err)
+	}
 	work()
 	end()
 	if err := <-ended; err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -44,7 +45,12 @@ func consume(t *testing.T, brokers, topic string, n int) []*sarama.ConsumerMessa
 			t.Fatal(err)
 		}
 		for range end {
-			all = append(all, <-part.Messages())
+			select {
+			case m := <-part.Messages():
+				all = append(all, m)
+			case <-time.After(bank.Patience):
+				t.Fatalf("%s/%d ends at %d, and has only %d records", topic, p, end, len(all))
+			}
 		}
 		if err := part.Close(); err != nil {
 			t.Error(err)
