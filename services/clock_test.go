@@ -169,7 +169,7 @@ func TestAClockThatIsAheadTakesNothingAway(t *testing.T) {
 }
 
 // A database that is damaged while a service runs ends it, and the error names
-// the damage: waiting does not mend it.
+// the damage: waiting does not fix it.
 func TestADamagedStorageEndsItsService(t *testing.T) {
 	cfg, _ := testkafka.Embedded(t)
 	folder := t.TempDir()

@@ -74,7 +74,7 @@ func TestAnAuditorThatGoesOnAgreesWithANewOne(t *testing.T) {
 }
 
 // A run reads what is new in the log, and looks at all of the state; what differed
-// once and is mended differs no more.
+// once and is fixed differs no more.
 func TestARunReadsWhatIsNew(t *testing.T) {
 	w, row := missingRow()
 	cfg := w.over(0, nil)

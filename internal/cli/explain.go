@@ -41,7 +41,7 @@ func explainCommand(registry services.Registry) *cli.Command {
 		Name: "explain", Usage: "say what is behind an alert, and what to do", ArgsUsage: "[ALERT]", HideHelpCommand: true,
 		Description: "Says what the alert's runbook says, whether it fires and since when, and what the runbook's queries find\n" +
 			"now; names the consumer group, partition, orders and traces behind it, and what to type next. Without an\n" +
-			"alert it lists them all. What does not answer is named, and the rest is told. Changes nothing. Exits with 0\n" +
+			"alert it lists them all. What does not answer is named, and the rest is shown. Changes nothing. Exits with 0\n" +
 			"whether the alert fires or not, and with 1 where Prometheus cannot say.\n\n" +
 			"   vigie explain\n" +
 			"   vigie explain ConsumerLagHigh\n" +

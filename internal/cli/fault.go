@@ -46,7 +46,7 @@ func faultCommand() *cli.Command {
 	return &cli.Command{
 		Name: "fault", Usage: "break something of a running `vigie up`, and watch the alert that tells", HideHelpCommand: true,
 		Description: "Breaks one part of the system that runs in the data folder: Kafka, the authoriser, storage, or what strangers do in\n" +
-			"the topics. Each fault ends when it is stopped, when its time is up, or with `vigie up`. What is in force is told on\n" +
+			"the topics. Each fault ends when it is stopped, when its time is up, or with `vigie up`. What is in force is shown on\n" +
 			"every page, in the log, by `vigie doctor` and as the metric fault_in_force. Only where the page listens on loopback.\n\n" +
 			"   vigie fault list\n" +
 			"   vigie fault start kafka-frozen --" + flagFor + " 3m\n" +
@@ -65,7 +65,7 @@ func faultCommand() *cli.Command {
 				}), Action: startFault,
 			},
 			{
-				Name: "stop", Usage: "mend what was broken", ArgsUsage: "[NAME]", HideHelpCommand: true,
+				Name: "stop", Usage: "fix what was broken", ArgsUsage: "[NAME]", HideHelpCommand: true,
 				Flags:  flags(&cli.BoolFlag{Name: flagAll, Usage: "every fault that is in force"}),
 				Action: stopFault,
 			},
@@ -144,7 +144,7 @@ func stopFault(ctx context.Context, c *cli.Command) error {
 	case len(stopped.Stopped) == 0:
 		fmt.Fprintln(c.Root().Writer, "nothing was in force")
 	default:
-		fmt.Fprintf(c.Root().Writer, "mended: %s\n", printable(strings.Join(stopped.Stopped, ", ")))
+		fmt.Fprintf(c.Root().Writer, "fixed: %s\n", printable(strings.Join(stopped.Stopped, ", ")))
 	}
 	return nil
 }

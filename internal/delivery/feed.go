@@ -29,7 +29,7 @@ type feed struct {
 	// missed reads a log from an offset on, as [kafka.Client.Missed].
 	missed func(context.Context, record.Partition, int64, func(record.Record) error) (int64, error)
 	out    chan *sarama.ConsumerMessage
-	err    error // what ended it, and waiting cannot mend; to be read once out is closed
+	err    error // what ended it, and waiting cannot fix; to be read once out is closed
 }
 
 // run passes records on until the claim is over, until ctx ends, or until a

@@ -271,7 +271,7 @@ func TestAnEarlierRecordIsSetAside(t *testing.T) {
 	}
 }
 
-// Waiting does not mend a damaged database: the worker ends with the reason.
+// Waiting does not fix a damaged database: the worker ends with the reason.
 func TestADamagedStorageEndsTheWorker(t *testing.T) {
 	f := newFixture(t)
 	f.handler.refused, f.handler.refusal = "b", fmt.Errorf("%w: clerk.db", storage.ErrDamaged)

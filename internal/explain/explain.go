@@ -104,7 +104,7 @@ type Partition struct {
 }
 
 // Explain finds out what there is to know of an alert. What does not answer is
-// named in the report, and the rest is told.
+// named in the report, and the rest is reported.
 func Explain(ctx context.Context, source Source, alert Alert, now time.Time) Report {
 	r := Report{
 		Alert: alert, Prometheus: source.Prometheus.URL(), State: Unknown,

@@ -55,12 +55,12 @@ type Fault struct {
 	Follows []string
 	// Leaves says what is left when it has ended, and what ends that; "" for nothing.
 	Leaves string
-	// Run breaks it, calls inForce, and returns once it is mended again, which begins
+	// Run breaks it, calls inForce, and returns once it is fixed again, which begins
 	// when ctx ends. An error before inForce says why it cannot be broken.
 	Run func(ctx context.Context, inForce func()) error
 }
 
-// Status is a fault as it is told to people and programs.
+// Status is a fault as people and programs see it.
 type Status struct {
 	Name    string    `json:"name"`
 	Does    string    `json:"does"`
@@ -87,7 +87,7 @@ type Switches struct {
 type force struct {
 	since, until time.Time
 	begun        chan struct{} // closed once it is in force
-	ended        chan struct{} // closed once it is mended
+	ended        chan struct{} // closed once it is fixed
 	end          context.CancelFunc
 	err          error // once ended
 }
@@ -185,7 +185,7 @@ func (s *Switches) run(ctx context.Context, f Fault, force *force) {
 		if err != nil {
 			ended = append(ended, "error", err)
 		}
-		s.log.WarnContext(ctx, "fault ended: what was broken on purpose is mended", ended...)
+		s.log.WarnContext(ctx, "fault ended: what was broken on purpose is fixed", ended...)
 	default:
 		if err == nil {
 			err = ctx.Err()
@@ -198,7 +198,7 @@ func (s *Switches) run(ctx context.Context, f Fault, force *force) {
 	close(force.ended)
 }
 
-// Stop mends a fault, and returns once it is mended, or ctx ends. It says whether the
+// Stop ends a fault, and returns once it is fixed, or ctx ends. It says whether the
 // fault was in force.
 func (s *Switches) Stop(ctx context.Context, name string) (was bool, err error) {
 	if !slices.ContainsFunc(s.faults, func(f Fault) bool { return f.Name == name }) {
@@ -219,7 +219,7 @@ func (s *Switches) Stop(ctx context.Context, name string) (was bool, err error) 
 	}
 }
 
-// StopAll mends every fault and returns the names of those that were in force.
+// StopAll ends every fault and returns the names of those that were in force.
 func (s *Switches) StopAll(ctx context.Context) (stopped []string, err error) {
 	stopped = []string{}
 	var errs []error
@@ -233,7 +233,7 @@ func (s *Switches) StopAll(ctx context.Context) (stopped []string, err error) {
 	return stopped, errors.Join(errs...)
 }
 
-// Close mends every fault, and lets none begin any more.
+// Close ends every fault, and lets none begin any more.
 func (s *Switches) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

@@ -60,7 +60,7 @@ type Listeners []net.Listener
 
 // Limit has each address take so many connections at once; those beyond wait in
 // the kernel's queue until another ends. A client that still sends when its
-// connection is closed gets its answer all the same. failed is told of each
+// connection is closed gets its answer all the same. failed is called for each
 // connection that the system did not hand over; the server tries again.
 func (all Listeners) Limit(connections int, failed func(error)) Listeners {
 	limited := make(Listeners, len(all))
@@ -76,16 +76,16 @@ func (all Listeners) Limit(connections int, failed func(error)) Listeners {
 // that has run out of file descriptors fails many times a second.
 func Failures(log *slog.Logger, count func()) func(error) {
 	var mu sync.Mutex
-	var told time.Time
-	untold := 0
+	var loggedAt time.Time
+	unlogged := 0
 	return func(err error) {
 		count()
 		mu.Lock()
 		defer mu.Unlock()
-		untold++
-		if now := time.Now(); told.IsZero() || now.Sub(told) >= time.Minute {
-			log.Error("connections cannot be accepted", "error", err, "failures", untold)
-			told, untold = now, 0
+		unlogged++
+		if now := time.Now(); loggedAt.IsZero() || now.Sub(loggedAt) >= time.Minute {
+			log.Error("connections cannot be accepted", "error", err, "failures", unlogged)
+			loggedAt, unlogged = now, 0
 		}
 	}
 }

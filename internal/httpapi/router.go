@@ -379,9 +379,9 @@ func (rt *Router) ready(w http.ResponseWriter, r *http.Request) {
 // Readiness says whether a service can do its work, by asking what it stands
 // on. Its methods are safe for concurrent use.
 type Readiness struct {
-	mu    sync.Mutex
-	parts []part
-	held  string // why nobody is ready whatever the parts say; "" for no such reason
+	mu     sync.Mutex
+	parts  []part
+	reason string // why nobody is ready whatever the parts say; "" for no such reason
 }
 
 type part struct {
@@ -402,7 +402,7 @@ func (r *Readiness) Add(name string, check func(context.Context) error) {
 func (r *Readiness) Hold(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = reason
+	r.reason = reason
 }
 
 // Release ends [Readiness.Hold].
@@ -413,15 +413,15 @@ func (r *Readiness) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	r.mu.Lock()
-	parts, held := slices.Clone(r.parts), r.held
+	parts, reason := slices.Clone(r.parts), r.reason
 	r.mu.Unlock()
 	for _, p := range parts {
 		if err := p.check(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	if held != "" {
-		return errors.New(held)
+	if reason != "" {
+		return errors.New(reason)
 	}
 	return nil
 }

@@ -420,7 +420,7 @@ func newReadiness(instruments *telemetry.Instruments, check func(context.Context
 }
 
 // run looks at once and then in intervals, until ctx ends, or until the storage
-// is found damaged, which no waiting mends. A service that stops is not ready.
+// is found damaged, which no waiting fixes. A service that stops is not ready.
 func (r *readiness) run(ctx context.Context) error {
 	defer r.ready.Store(0)
 	ticker := time.NewTicker(readyInterval)

@@ -76,7 +76,7 @@ func TestReadinessIsMeasured(t *testing.T) {
 	})
 }
 
-// No waiting mends a storage that is damaged: the service ends.
+// No waiting fixes a storage that is damaged: the service ends.
 func TestADamagedStorageEndsTheService(t *testing.T) {
 	r := telemetrytest.New(t, "shop", Common())
 	damaged := fmt.Errorf("storage: %w", storage.ErrDamaged)

@@ -47,7 +47,7 @@ var (
 	// ErrMissing: the service has no storage there. It has never run with this
 	// setting, or somebody moved its file.
 	ErrMissing = errors.New("storage is not there")
-	// ErrDamaged: what the database reads is not what it wrote. No try can mend
+	// ErrDamaged: what the database reads is not what it wrote. No try can fix
 	// it: a copy has to take its place, or it is made again from the topics.
 	ErrDamaged = errors.New("database is damaged")
 	// ErrOutOfRange: the database cannot hold a value. No try can store it.

@@ -230,11 +230,11 @@ func (r *rebuild) readBackTo(ctx context.Context) (map[record.Partition]int64, e
 // A ledger with which no order has been read, as after a reset, reads all dead
 // letters again: it has to know which records wait there.
 func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, inUse bool, missing *gaps) ([]kafka.Span, error) {
-	var told time.Time
+	var loggedAt time.Time
 	waiting := func(hidden error) error {
 		r.progress.wait(hidden)
-		if now := time.Now(); now.Sub(told) >= rebuildNews {
-			told = now
+		if now := time.Now(); now.Sub(loggedAt) >= rebuildNews {
+			loggedAt = now
 			r.logger.WarnContext(ctx, "the ledger waits for what was published", "error", hidden)
 		}
 		return nil

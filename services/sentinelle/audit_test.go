@@ -264,7 +264,7 @@ func TestAnAuditThatCannotSee(t *testing.T) {
 				a.change(func() { a.away, a.broken, a.missing, a.orphans, a.took = nil, nil, "", 0, 0 })
 				a.after(t, 2*time.Hour)
 				if got := a.figures(); got[auditLookedAt] != 3 || a.Metric(auditSuccess, nil) == first {
-					t.Errorf("after it is mended: %v", got)
+					t.Errorf("after it is fixed: %v", got)
 				}
 			})
 		})

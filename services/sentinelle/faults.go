@@ -23,7 +23,7 @@ type StoppedFaults struct {
 	Stopped []string `json:"stopped"`
 }
 
-// faultTimeout bounds how long it takes to break something, or to mend it.
+// faultTimeout bounds how long it takes to break something, or to fix it.
 const faultTimeout = 15 * time.Second
 
 // serveFaults takes requests to break things on purpose. Where nobody may, they are
@@ -57,7 +57,7 @@ func measureFaults(b *service.Base, switches *faults.Switches) error {
 	return nil
 }
 
-// faultsInForce are those that are told on every page.
+// faultsInForce are those that are shown on every page.
 func (p *page) faultsInForce() []faults.Status {
 	if p.around.Faults == nil {
 		return nil
@@ -88,7 +88,7 @@ func (p *page) showFaults(w http.ResponseWriter, r *http.Request, status int, er
 	p.show(w, r, status, "faults", frame{Title: "Faults", Body: body})
 }
 
-// switching is a request that breaks or mends. The router refuses those of pages of
+// switching is a request that breaks or fixes. The router refuses those of pages of
 // other sites. A name that leads here is refused too unless it is this machine's own:
 // a page of another site can have its own name lead to this machine, and would then
 // be no other site to the browser.

@@ -247,7 +247,7 @@ func (w *world) look() {
 func (w *world) ledgerFolder() string { return filepath.Join(w.folder, fmt.Sprint("ledger-", w.made)) }
 
 // start starts paiement, as delivery's loop does: a storage that is older than
-// its group, or that the log has gone past, is refused, which a reset mends. What
+// its group, or that the log has gone past, is refused, which a reset fixes. What
 // was left in the outbox is published.
 func (w *world) start() {
 	if w.ledger != nil {

@@ -59,7 +59,7 @@ type Config struct {
 	TopicBytes map[string]int64
 	// Before stands before the listener, where faults are put in force; nil: nothing.
 	Before func(net.Listener) net.Listener
-	// Log is told what the broker finds and does. nil: nobody.
+	// Log gets what the broker finds and does. nil: nobody.
 	Log *slog.Logger
 
 	// sync replaces syncFile in tests.
@@ -205,10 +205,10 @@ func (b *Broker) Refuse(group string, kinds ...kmsg.Key) (allow func()) {
 func (b *Broker) Close() error {
 	b.stop()
 	b.done.Wait()
-	held, err := b.trimmer.held()
+	ends, err := b.trimmer.ends()
 	b.cluster.Close()
 	b.intake.content.close()
-	return errors.Join(err, b.disk.end(held, b.trimmer.now()), b.lock.Close())
+	return errors.Join(err, b.disk.end(ends, b.trimmer.now()), b.lock.Close())
 }
 
 // clusterID is the folder's own: services refuse storage that was filled from
@@ -229,8 +229,8 @@ func clusterID(dir string) (string, error) {
 	return id, nil
 }
 
-// held says what each log holds now.
-func (t *trimmer) held() (map[string]mark, error) {
+// ends says where each log begins and ends now.
+func (t *trimmer) ends() (map[string]mark, error) {
 	logs, err := t.look()
 	return marks(logs, func(r reach) int64 { return r.start }), err
 }

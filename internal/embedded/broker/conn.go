@@ -33,9 +33,9 @@ var errRequest = errors.New("not a request of Kafka's protocol")
 // edge stands between kfake and its clients. It knows which requests are answered.
 type edge struct {
 	net.Listener
-	disk *disk
-	log  *slog.Logger
-	told time.Time // when the log last said that connections cannot be accepted
+	disk     *disk
+	log      *slog.Logger
+	loggedAt time.Time // when the log last said that connections cannot be accepted
 	// writing is how many requests that may write are without their answer, over
 	// all connections.
 	writing atomic.Int64
@@ -52,9 +52,9 @@ func (l *edge) Accept() (net.Conn, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		if now := time.Now(); l.told.IsZero() || now.Sub(l.told) >= time.Minute {
+		if now := time.Now(); l.loggedAt.IsZero() || now.Sub(l.loggedAt) >= time.Minute {
 			l.log.Error("connections to the embedded broker cannot be accepted", "error", err)
-			l.told = now
+			l.loggedAt = now
 		}
 		<-time.After(acceptAgain) // a closed listener says so at the next try
 	}

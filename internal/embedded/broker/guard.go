@@ -78,11 +78,11 @@ func (b *Broker) before(key kmsg.Key, look func(kmsg.Request) error) {
 // intake refuses batches that kfake would store and that some reader cannot read,
 // as Kafka does: kfake looks at checksums, and not at what they cover.
 type intake struct {
-	cluster *kfake.Cluster
-	log     *slog.Logger
-	content content
-	refused *kfake.FaultHandle // what the last request was refused for
-	told    time.Time
+	cluster  *kfake.Cluster
+	log      *slog.Logger
+	content  content
+	refused  *kfake.FaultHandle // what the last request was refused for
+	loggedAt time.Time
 }
 
 // look has kfake refuse the batches of a request that are not as they should be.
@@ -130,10 +130,10 @@ func (i *intake) refusal(batch []byte) *kerr.Error {
 
 // tell tells of a refused batch, now and then: its producer has the answer.
 func (i *intake) tell(topic string, partition int32, why string) {
-	if time.Since(i.told) < tellEvery {
+	if time.Since(i.loggedAt) < tellEvery {
 		return
 	}
-	i.told = time.Now()
+	i.loggedAt = time.Now()
 	i.log.Warn("a producer's batch is refused", "topic", topic, "partition", partition, "why", why)
 }
 
@@ -195,8 +195,8 @@ type listener struct {
 	log  *slog.Logger
 	disk *disk
 
-	mu   sync.Mutex
-	told time.Time // when the last full disk was
+	mu       sync.Mutex
+	loggedAt time.Time // when the last full disk was
 }
 
 // tellEvery keeps a full disk, or a producer, from filling the log.
@@ -227,10 +227,10 @@ func (l *listener) Logf(level kfake.LogLevel, format string, args ...any) {
 func (l *listener) tellFull(message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Since(l.told) < tellEvery {
+	if time.Since(l.loggedAt) < tellEvery {
 		return
 	}
-	l.told = time.Now()
+	l.loggedAt = time.Now()
 	l.log.Error("the broker's disk is full: what does not fit is not acknowledged", "message", message)
 }
 
