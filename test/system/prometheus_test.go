@@ -80,6 +80,14 @@ func TestPrometheusWatchesEveryService(t *testing.T) {
 			t.Errorf("rule %s is evaluated: %v; its expression is %s", name, !elsewhere, rule.Expr)
 		}
 	}
+	bank.Eventually(t, func() error { // it says what an alert is doing
+		e := bank.Launch(t, "explain", "--prometheus-url", found[1], "KafkaDown")
+		<-e.Done
+		if text := e.Stdout.String(); e.Status != 0 || !strings.HasPrefix(text, "KafkaDown (critical): does not fire") || !strings.Contains(text, "\nMEANING\n") {
+			return fmt.Errorf("vigie explain ended with %d:\n%s%s", e.Status, text, e.Stderr)
+		}
+		return nil
+	})
 }
 
 // sample is one series of an answer.

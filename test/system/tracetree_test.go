@@ -62,13 +62,18 @@ func mustPlace(t *testing.T, s *bank.Bank) (traceID string) {
 	return traceID
 }
 
-// seen waits until suivi has stored one record of a topic since it started.
-func seen(t *testing.T, s *bank.Bank, topic string) {
+// seen waits until suivi and paiement have each stored one record of a topic since they
+// started: both read the orders and their dead letters.
+func seen(t *testing.T, s *bank.Bank, topics ...string) {
 	t.Helper()
 	bank.Eventually(t, func() error {
-		_, all := bank.Scrape(t, s.Suivi)
-		if got := all[fmt.Sprintf("kafka_messages_consumed_total{service=%q,topic=%q}", suivi.Name, topic)]; got != 1 {
-			return fmt.Errorf("suivi has read %v records of %s, want 1", got, topic)
+		for name, url := range map[string]string{suivi.Name: s.Suivi, paiement.Name: s.Paiement} {
+			_, all := bank.Scrape(t, url)
+			for _, topic := range topics {
+				if got := all[fmt.Sprintf("kafka_messages_consumed_total{service=%q,topic=%q}", name, topic)]; got != 1 {
+					return fmt.Errorf("%s has read %v records of %s, want 1", name, got, topic)
+				}
+			}
 		}
 		return nil
 	})
@@ -109,7 +114,7 @@ func TestTraceTrees(t *testing.T) {
 			traceID := mustPlace(t, s)
 			if tt.status == "PAYMENT_FAILED" {
 				failed(t, s, "order-1")
-				seen(t, s, banking.TopicOrdersCreated)
+				seen(t, s, banking.TopicOrdersCreated, banking.TopicOrdersDLQ)
 			} else if got := s.Decided(t, "order-1"); got.Status != tt.status {
 				t.Errorf("order-1 is %s", got.Status)
 			} else {
@@ -130,14 +135,13 @@ func TestTraceTreeOfAReplay(t *testing.T) {
 	s := bank.Start(t, data, noJourneys, "--paiement-error-rate=1", "--log-level=error")
 	traceID := mustPlace(t, s)
 	failed(t, s, "order-1")
-	seen(t, s, banking.TopicOrdersCreated)
+	seen(t, s, banking.TopicOrdersCreated, banking.TopicOrdersDLQ)
 	ended(t, s.Program)
 	s = bank.Start(t, data, noJourneys, "--paiement-reject-rate=0", "--log-level=error")
 	mustDLQ(t, s.Brokers, "replay", "--all-letters")
 	s.Decided(t, "order-1")
 	s.Settled(t, 1)
-	seen(t, s, banking.TopicOrdersCreated) // the replayed record
-	seen(t, s, banking.TopicOrdersDLQ)     // the letter's marker
+	seen(t, s, banking.TopicOrdersCreated, banking.TopicOrdersDLQ) // the replayed record, and the letter's marker
 	ended(t, s.Program)
 	story(t, c, traceID, "replayed.golden")
 }
