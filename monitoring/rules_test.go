@@ -308,7 +308,7 @@ func TestRuleTests(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, test := range f.Tests {
-				for _, err := range f.Run(test, f.Groups, false) {
+				for _, err := range f.Run(test, f.Groups) {
 					t.Error(err)
 				}
 			}

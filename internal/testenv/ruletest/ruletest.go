@@ -1,7 +1,8 @@
 // Package ruletest runs promtool's unit tests of rules without promtool, in the
 // process and in milliseconds, so that every change of a rule is tried at once. Only
 // tests use it; ruletest.go reads and runs them, needed.go leaves out
-// the rules that a test is not about.
+// the rules that a test is not about. mutants.go makes rules with one thing wrong, and
+// trial.go tries many such changes of an alert on the same tests.
 package ruletest
 
 import (
@@ -9,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math"
 	"os"
@@ -114,9 +116,25 @@ func (l loader) Load(string, bool, model.ValidationScheme) (*rulefmt.RuleGroups,
 func (l loader) Parse(query string) (parser.Expr, error) { return l.ParseExpr(query) }
 
 // Run runs one of the file's tests on groups of rules, and returns what is not as
-// the test expects. It ends at the first moment at which something is not where
-// first is set.
-func (f *File) Run(t Test, groups []rulefmt.RuleGroup, first bool) (errs []error) {
+// the test expects.
+func (f *File) Run(t Test, groups []rulefmt.RuleGroup) (errs []error) {
+	r, err := f.start(t, groups)
+	if err != nil {
+		return []error{err}
+	}
+	defer func() { errs = append(errs, wrap("close", r.close())...) }()
+	for at := range r.moments() {
+		errs = append(errs, r.evaluate(at)...)
+		errs = append(errs, r.check(at, r.rules())...)
+	}
+	for _, q := range t.Queries {
+		errs = append(errs, r.query(q.Expr, time.Duration(q.At), q.Expected)...)
+	}
+	return errs
+}
+
+// start loads what a test measures, and the rules that it is about.
+func (f *File) start(t Test, groups []rulefmt.RuleGroup) (*run, error) {
 	groups = t.needed(groups)
 	series := fmt.Sprintf("load %dms\n", time.Duration(t.Interval).Milliseconds())
 	for _, s := range t.Series {
@@ -124,9 +142,8 @@ func (f *File) Run(t Test, groups []rulefmt.RuleGroup, first bool) (errs []error
 	}
 	suite, err := promqltest.NewLazyLoader(series, promqltest.LazyLoaderOpts{EnableAtModifier: true, EnableNegativeOffset: true, Parser: syntax()})
 	if err != nil {
-		return []error{fmt.Errorf("load series: %w", err)}
+		return nil, fmt.Errorf("load series: %w", err)
 	}
-	defer func() { errs = append(errs, wrap("close", suite.Close())...) }()
 	suite.SubqueryInterval = time.Duration(f.Interval)
 	manager := rules.NewManager(&rules.ManagerOptions{
 		QueryFunc: rules.EngineQueryFunc(suite.QueryEngine(), suite.Storage()), AppendableV2: suite.Storage(), Context: suite.Context(),
@@ -135,13 +152,13 @@ func (f *File) Run(t Test, groups []rulefmt.RuleGroup, first bool) (errs []error
 	})
 	loaded, failed := manager.LoadGroups(time.Duration(t.Interval), labels.EmptyLabels(), "", nil, false, "rules")
 	if len(failed) > 0 {
-		return failed
+		return nil, errors.Join(append(failed, suite.Close())...)
 	}
-	run := &run{file: f, test: t, suite: suite}
+	r := &run{file: f, test: t, suite: suite}
 	for _, g := range groups {
-		run.groups = append(run.groups, loaded[rules.GroupKey("rules", g.Name)])
+		r.groups = append(r.groups, loaded[rules.GroupKey("rules", g.Name)])
 	}
-	return run.do(first)
+	return r, nil
 }
 
 func wrap(what string, err error) []error {
@@ -159,42 +176,51 @@ type run struct {
 	groups []*rules.Group
 }
 
-func (r *run) do(first bool) (errs []error) {
-	var last time.Duration
+func (r *run) close() error { return r.suite.Close() }
+
+// last is when the test looks for the last time.
+func (r *run) last() (last time.Duration) {
 	for _, a := range r.test.Alerts {
 		last = max(last, time.Duration(a.At))
 	}
 	for _, q := range r.test.Queries {
 		last = max(last, time.Duration(q.At))
 	}
-	every := time.Duration(r.file.Interval)
-	for at := time.Duration(0); at <= last; at += every {
-		now := time.Unix(0, 0).UTC().Add(at)
-		if errs = append(errs, r.evaluate(now)...); len(errs) > 0 && first {
-			return errs
+	return last
+}
+
+// moments are when rules are evaluated.
+func (r *run) moments() iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		for at := time.Duration(0); at <= r.last() && yield(at); at += time.Duration(r.file.Interval) {
 		}
-		for _, check := range r.test.Alerts {
-			if moment := time.Duration(check.At); moment >= at && moment < at+every {
-				errs = append(errs, r.alerts(check.Name, check.At, check.Expected)...)
+	}
+}
+
+func moment(at time.Duration) time.Time { return time.Unix(0, 0).UTC().Add(at) }
+
+func (r *run) rules() iter.Seq[rules.Rule] {
+	return func(yield func(rules.Rule) bool) {
+		for _, g := range r.groups {
+			for _, rule := range g.Rules() {
+				if !yield(rule) {
+					return
+				}
 			}
 		}
 	}
-	for _, q := range r.test.Queries {
-		errs = append(errs, r.query(q.Expr, time.Duration(q.At), q.Expected)...)
-	}
-	return errs
 }
 
 // evaluate has the rules look at what was measured until a moment.
-func (r *run) evaluate(now time.Time) (errs []error) {
-	r.suite.WithSamplesTill(now, func(err error) { errs = wrap("load samples", err) })
+func (r *run) evaluate(at time.Duration) (errs []error) {
+	r.suite.WithSamplesTill(moment(at), func(err error) { errs = wrap("load samples", err) })
 	for _, g := range r.groups {
 		for _, rule := range g.Rules() {
 			if alert, ok := rule.(*rules.AlertingRule); ok {
 				alert.SetRestored(true) // so that ALERTS is stored
 			}
 		}
-		g.Eval(r.suite.Context(), now)
+		g.Eval(r.suite.Context(), moment(at))
 		for _, rule := range g.Rules() {
 			errs = append(errs, wrap(rule.Name(), rule.LastError())...)
 		}
@@ -202,19 +228,27 @@ func (r *run) evaluate(now time.Time) (errs []error) {
 	return errs
 }
 
+// check compares what fires with what the test expects, from a moment until the next.
+func (r *run) check(at time.Duration, all iter.Seq[rules.Rule]) (errs []error) {
+	for _, check := range r.test.Alerts {
+		if moment := time.Duration(check.At); moment >= at && moment < at+time.Duration(r.file.Interval) {
+			errs = append(errs, r.alerts(check.Name, check.At, check.Expected, all)...)
+		}
+	}
+	return errs
+}
+
 // alerts compares which instances of an alert fire.
-func (r *run) alerts(name string, at model.Duration, expected []Alert) []error {
+func (r *run) alerts(name string, at model.Duration, expected []Alert, all iter.Seq[rules.Rule]) []error {
 	var got, want []string
-	for _, g := range r.groups {
-		for _, rule := range g.Rules() {
-			alert, ok := rule.(*rules.AlertingRule)
-			if !ok || alert.Name() != name {
-				continue
-			}
-			for _, active := range alert.ActiveAlerts() {
-				if active.State == rules.StateFiring {
-					got = append(got, described(active.Labels, active.Annotations))
-				}
+	for rule := range all {
+		alert, ok := rule.(*rules.AlertingRule)
+		if !ok || alert.Name() != name {
+			continue
+		}
+		for _, active := range alert.ActiveAlerts() {
+			if active.State == rules.StateFiring {
+				got = append(got, described(active.Labels, active.Annotations))
 			}
 		}
 	}
