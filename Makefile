@@ -34,7 +34,7 @@ COUNT = 3
 export PROFILES
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster faults lint fmt bench fuzz docs slo \
+.PHONY: help run demo build test test-quick test-integration test-browser pictures load crash crash-cluster faults lint fmt bench fuzz docs slo mutants \
 	broker topics clean \
 	start monitoring-up monitoring-down doctor start-all test-stack grafana monitoring-native \
 	test-helm test-kubernetes manifests pin vuln licences sbom reproducible
@@ -139,6 +139,9 @@ dev-%: build ## run one service alone: dev-commande, dev-paiement, …
 # Sloth's library is a module of its own, and takes a minute the first time.
 slo: ## make monitoring/rules/slo.yml of the objectives in monitoring/slo (ARGS=--check compares)
 	@CGO_ENABLED=0 go -C tools/slo run . $(ARGS)
+
+mutants: ## change each alert in every way, one at a time, and see that its tests notice (ARGS=-shrink)
+	@CGO_ENABLED=0 go test -tags integration -count=1 -v -run TestMutantsAreKilled ./monitoring $(ARGS)
 
 broker: build ## run the embedded broker alone
 	@exec $(VIGIE) broker $(ARGS)

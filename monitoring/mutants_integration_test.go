@@ -1,0 +1,173 @@
+//go:build integration
+
+package monitoring_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/vigie-dev/vigie/internal/testenv/ruletest"
+)
+
+const (
+	mayLive    = "rules/tests/mutants/may-live.yml"
+	unexamined = "rules/tests/mutants/unexamined.txt"
+)
+
+var shrink = flag.Bool("shrink", false, "leave out of "+unexamined+" what is killed by now, or gone")
+
+// One thing wrong in an alert makes a test of it fail, or it is written down why that
+// thing makes no difference. Of those of which neither is known there are fewer and
+// fewer: none may be added.
+func TestMutantsAreKilled(t *testing.T) {
+	listed := listedMutants(t)
+	text, err := os.ReadFile(unexamined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+	m := &mutants{lived: map[string]bool{}}
+	t.Run("alert", func(t *testing.T) {
+		for name, rule := range alerts(t) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				m.alert(t, rule)
+			})
+		}
+	})
+	for _, name := range slices.Sorted(maps.Keys(m.lived)) {
+		if !listed[name] && !slices.Contains(open, name) {
+			t.Errorf("lives: %s", name)
+		}
+	}
+	if m.alerts < len(alerts(t)) { // -run has left some out
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(listed)) {
+		if !m.lived[name] {
+			t.Errorf("%s: killed by now, or gone: %s", mayLive, name)
+		}
+	}
+	left := slices.DeleteFunc(slices.Clone(open), func(name string) bool { return !m.lived[name] || listed[name] })
+	m.shrink(t, open, left)
+	t.Logf("%d mutants: %d killed, %d may live, %d unexamined", m.tried, m.tried-len(m.lived), len(listed), len(left))
+}
+
+// shrink leaves out of the unexamined ones those that are so no more.
+func (m *mutants) shrink(t *testing.T, open, left []string) {
+	t.Helper()
+	switch {
+	case len(left) == len(open):
+	case !*shrink:
+		t.Errorf("%s: %d of %d are killed by now, listed, or gone: make mutants ARGS=-shrink leaves them out", unexamined, len(open)-len(left), len(open))
+	default:
+		if err := os.WriteFile(unexamined, []byte(strings.Join(append(slices.Clone(left), ""), "\n")), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// listedMutants are the mutants that may live.
+func listedMutants(t *testing.T) map[string]bool {
+	t.Helper()
+	var groups []struct {
+		Why     string
+		Mutants map[string][]string
+	}
+	text, err := os.ReadFile(mayLive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &groups); err != nil {
+		t.Fatalf("%s: %v", mayLive, err)
+	}
+	all := map[string]bool{}
+	for _, group := range groups {
+		if len(group.Why) < 20 {
+			t.Errorf("%s: %q is no reason", mayLive, group.Why)
+		}
+		for alert, changes := range group.Mutants {
+			for _, change := range changes {
+				name := alert + ": " + change
+				if all[name] {
+					t.Errorf("%s: twice: %s", mayLive, name)
+				}
+				all[name] = true
+			}
+		}
+	}
+	return all
+}
+
+// mutants are those that were tried, and lived.
+type mutants struct {
+	mu     sync.Mutex
+	alerts int
+	tried  int
+	lived  map[string]bool
+}
+
+// alert tries every mutant of an alert on its tests.
+func (m *mutants) alert(t *testing.T, rule rulefmt.Rule) {
+	trials := trialsOf(t, rule)
+	all, err := ruletest.Mutants(rule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lived []string
+	for _, mutant := range all {
+		i := slices.IndexFunc(trials, func(trial *ruletest.Trial) bool { return len(trial.Try(mutant.Rule)) > 0 })
+		if i < 0 {
+			lived = append(lived, fmt.Sprintf("%s: %s", rule.Alert, mutant.Change))
+			continue
+		}
+		trials[0], trials[i] = trials[i], trials[0] // what kills one kills the next
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.alerts++
+	m.tried += len(all)
+	for _, name := range lived {
+		m.lived[name] = true
+	}
+	t.Logf("%d mutants, %d live", len(all), len(lived))
+}
+
+// trialsOf are the tests of an alert, which the alert itself passes.
+func trialsOf(t *testing.T, rule rulefmt.Rule) (trials []*ruletest.Trial) {
+	t.Helper()
+	for _, name := range files(t, "rules/tests/*.yml") {
+		f, err := ruletest.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range f.Tests {
+			trial, err := f.Prepare(test, rule.Alert)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if trial == nil {
+				continue
+			}
+			t.Cleanup(func() {
+				if err := trial.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			for _, err := range trial.Try(rule) {
+				t.Errorf("unchanged: %v", err)
+			}
+			trials = append(trials, trial)
+		}
+	}
+	return trials
+}
