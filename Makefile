@@ -65,7 +65,7 @@ test-quick: ## run the quick tests and one whole system, without the race detect
 # into it.
 test-integration: ## run the system as processes, also on real Kafka, a short crash matrix, and the monitoring live
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
-		./internal/testenv/kafka ./internal/testenv/postgres ./internal/storage ./internal/groups \
+		./internal/testenv/kafka ./internal/testenv/postgres ./internal/kafka ./internal/embedded/broker ./internal/storage ./internal/groups \
 		./internal/audit ./internal/delivery ./internal/journeys ./services/... ./test/model ./test/system $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \

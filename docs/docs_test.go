@@ -83,6 +83,36 @@ func anchorOf(heading string) string {
 	return strings.ReplaceAll(kept, " ", "-")
 }
 
+// A test that only the integration tests' build has is run by a target, or by nobody.
+func TestIntegrationTestsAreRunByATarget(t *testing.T) {
+	makefile, found := read(t, "Makefile"), 0
+	built := regexp.MustCompile(`(?m)^//go:build (?:.* )?integration\b(?s:.*)^func Test`)
+	for _, pattern := range []string{"../*/*/*_test.go", "../*/*/*/*_test.go", "../*/*_test.go"} {
+		tests, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests {
+			text, err := os.ReadFile(test)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !built.Match(text) {
+				continue
+			}
+			found++
+			folder := "." + strings.TrimPrefix(filepath.ToSlash(filepath.Dir(test)), "..")
+			above := folder[:strings.LastIndexByte(folder, '/')] + "/..."
+			if named := strings.Fields(makefile); !slices.Contains(named, folder) && !slices.Contains(named, above) {
+				t.Errorf("no target of the Makefile runs the integration tests in %s", folder)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("there is no integration test")
+	}
+}
+
 func TestTargetsOfTheMakefileThatAreNamedExist(t *testing.T) {
 	targets := makeTargets(t)
 	command := regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z0-9-]*)")

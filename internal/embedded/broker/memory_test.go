@@ -5,7 +5,6 @@ package broker
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -56,13 +55,11 @@ func writeLog(t *testing.T, dir string, n int) (bytes int64) {
 	base := 0
 	for i := range n {
 		record := kmsg.Record{Key: []byte(fmt.Sprint("order-", i)), Value: make([]byte, 500)}
-		record.Length = int32(len(record.AppendTo(nil)) - 2)
+		record.Length = int32(len(record.AppendTo(nil)) - 1) // the length of 0 takes a byte
 		at := len(segment)
 		segment = append(append(segment, hole(int64(i), int64(i), now)[:headerSize]...), record.AppendTo(nil)...)
-		batch := segment[at:]
-		binary.BigEndian.PutUint32(batch[atLength:], uint32(len(batch)-lengthEnd))
-		binary.BigEndian.PutUint16(batch[atAttributes:], 0)
-		binary.BigEndian.PutUint32(batch[atChecksum:], crc32.Checksum(batch[atAttributes:], checksums()))
+		binary.BigEndian.PutUint16(segment[at+atAttributes:], 0)
+		sealed(segment[at:])
 		if len(segment) < SegmentBytes && i < n-1 {
 			continue
 		}
