@@ -45,6 +45,7 @@ verify() {
 }
 
 licences() {
+	go -C tools/supply test . || return 1
 	go -C tools/supply run . -check ../../docs/licences.md
 }
 
