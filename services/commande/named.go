@@ -41,7 +41,7 @@ const (
 // named is what the topics say about the ids that have been given.
 type named struct {
 	highest   int64 // the highest number that a record names, 0 for none
-	told      bool  // a record says what it was: it names an order, or is a probe's
+	seen      bool  // a record says what it was: it names an order, or is a probe's
 	published int64 // how many records orders.created has had
 	cut       bool  // some of these have been deleted
 	foreign   int   // records that name a number which cannot have been given
@@ -80,7 +80,7 @@ func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
 		whole = whole && latest[i].Start == span.Start
 	}
 	found, err := n.scan(ctx, log, latest)
-	if err == nil && !found.told && !whole {
+	if err == nil && !found.seen && !whole {
 		found, err = n.scan(ctx, log, all)
 	}
 	if err != nil {
@@ -102,7 +102,7 @@ func (n named) scan(ctx context.Context, log kafka.Log, spans []kafka.Span) (nam
 		if number > n.plausible() {
 			n.foreign++
 		} else {
-			n.highest, n.told = max(n.highest, number), true
+			n.highest, n.seen = max(n.highest, number), true
 		}
 		return nil
 	})
@@ -156,7 +156,7 @@ func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *
 	switch {
 	case n.highest >= next:
 		return 0, fmt.Errorf("%w: the topics have order-%d, the storage would give order-%d next", ErrIDsBehind, n.highest, next)
-	case n.cut && next <= 1 && !n.told:
+	case n.cut && next <= 1 && !n.seen:
 		return 0, fmt.Errorf("%w: orders have been deleted from %s, and the storage knows of none", ErrIDsBehind, banking.TopicOrdersCreated)
 	case next > n.plausible():
 		return 0, fmt.Errorf("%w: the storage would give order-%d next, which so many orders cannot have used up", ErrIDsBehind, next)
