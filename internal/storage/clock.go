@@ -46,7 +46,7 @@ const (
 	moveClock   = `UPDATE clock SET wall_us = $2, trusted_us = CASE WHEN trusted_us < $1 THEN $1 ELSE trusted_us END,
 behind_us = CASE WHEN behind_us < $3 THEN $3 ELSE behind_us END
 WHERE name = 'clock' RETURNING trusted_us, behind_us`
-	holdClock    = `UPDATE clock SET behind_us = trusted_us WHERE name = 'clock'`
+	holdClock    = `UPDATE clock SET behind_us = trusted_us WHERE name = 'clock' AND behind_us < trusted_us`
 	selectNewest = `SELECT COALESCE(MAX(newest_us), 0) FROM positions`
 )
 
@@ -180,10 +180,21 @@ func (s *Store) moveClock(ctx context.Context, now Instant, behind bool) (truste
 	return time.UnixMicro(at), held, nil
 }
 
+// maxLate is how long before it is stored something may have happened in an
+// ordinary life: longer than any wait, and little beside an age.
+const maxLate = 24 * time.Hour
+
 // Hold has nothing removed for its age before that has passed from now on, as far
-// as instances run: what was just added bears times that others gave it, whose
-// clocks may have been behind.
-func (t *Tx) Hold(ctx context.Context) error {
+// as instances run, where what was just added is of long ago: it is read from a log
+// once more, or others gave it its time, whose clocks were behind. So whatever is
+// added is kept for the age, less a day at most. oldest is the least of the times that
+// it will be removed by, zero for none. It comes last in a transaction: all that add
+// meet in its row.
+func (t *Tx) Hold(ctx context.Context, oldest time.Time) error {
+	c := &t.store.clock
+	if oldest.IsZero() || c.trusted(c.clocks()).Sub(oldest) <= maxLate {
+		return nil
+	}
 	if _, err := t.Exec(ctx, holdClock); err != nil {
 		return fmt.Errorf("hold what is stored: %w", err)
 	}

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -201,5 +202,29 @@ func TestTheNewestRecordIsRemembered(t *testing.T) {
 		s = reopen(t, url)
 		defer closed(t, s)
 		newest(at.Add(time.Hour))
+	})
+}
+
+// What is stored holds everything only where it is of long ago, and a hold ends.
+func TestWhatIsOfLongAgoHolds(t *testing.T) {
+	onEach(t, func(t *testing.T, empty maker) {
+		for late, held := range map[time.Duration]bool{0: false, days: false, days + time.Second: true, 91 * days: true} {
+			m := newMachine()
+			s := openAt(t, empty(t), m)
+			if err := s.Update(t.Context(), func(tx *storage.Tx) error {
+				return errors.Join(tx.Hold(t.Context(), m.wall.Add(-late)), tx.Hold(t.Context(), time.Time{}))
+			}); err != nil {
+				t.Fatal(err)
+			}
+			m.run(time.Minute)
+			if _, ok := tick(t, s, m.wall).Cutoff(age); ok == held {
+				t.Errorf("%v old: held %v, want %v", late, !ok, held)
+			}
+			m.run(age)
+			if before, ok := tick(t, s, m.wall).Cutoff(age); !ok || !before.Equal(m.wall.Add(-age)) {
+				t.Errorf("%v old: after an age what is before %v goes, %v", late, before, ok)
+			}
+			closed(t, s)
+		}
 	})
 }

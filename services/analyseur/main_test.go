@@ -45,13 +45,13 @@ func openCounter(t *testing.T, empty maker) *counter {
 }
 
 // counterAt opens a counter on a storage that others may have as well.
-func counterAt(t *testing.T, url string) *counter {
+func counterAt(t *testing.T, url string, opts ...storage.Option) *counter {
 	t.Helper()
 	own, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := storage.Open(t.Context(), url, Name, own)
+	s, err := storage.Open(t.Context(), url, Name, own, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

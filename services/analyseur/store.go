@@ -62,12 +62,20 @@ func (store) Add(ctx context.Context, tx *storage.Tx, transactions []Transaction
 		return err
 	}
 	batch := newTally()
+	var oldest time.Time
 	for _, t := range transactions {
-		if added[t.OrderID] {
-			batch.add(t)
+		if !added[t.OrderID] {
+			continue
+		}
+		batch.add(t)
+		if oldest.IsZero() || t.ProcessedAt.Before(oldest) {
+			oldest = t.ProcessedAt
 		}
 	}
-	return addSums(ctx, tx, batch)
+	if err := addSums(ctx, tx, batch); err != nil {
+		return err
+	}
+	return tx.Hold(ctx, oldest)
 }
 
 // insert stores transactions and returns the orders that are new. One that
@@ -87,7 +95,7 @@ func insert(ctx context.Context, tx *storage.Tx, transactions []Transaction) (ma
 	return added, err
 }
 
-// addSums adds to the sums. It comes last in a transaction and takes the rows
+// addSums adds to the sums. It comes late in a transaction and takes the rows
 // in their order: all who count meet in them.
 func addSums(ctx context.Context, tx *storage.Tx, t tally) error {
 	for _, status := range slices.Sorted(maps.Keys(t.statuses)) {

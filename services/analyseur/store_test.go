@@ -1,6 +1,7 @@
 package analyseur
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -194,6 +195,36 @@ func testForgettingLeavesTheTotals(t *testing.T, empty maker) {
 	}
 	if recent, err := c.store.Recent(t.Context(), 10); len(recent) != 2 || err != nil {
 		t.Errorf("recent %v, %v; want the two that stay", recent, err)
+	}
+}
+
+// A log that is read again, or a clock that was behind, gives transactions times of long
+// ago. They are kept for as long as others all the same, from when they were stored: a
+// result that comes once more meanwhile would count twice.
+func TestATransactionIsKeptForAnAgeFromWhenItWasStored(t *testing.T) {
+	onEach(t, testATransactionIsKeptForAnAge)
+}
+
+func testATransactionIsKeptForAnAge(t *testing.T, empty maker) {
+	const days, age = 24 * time.Hour, 90 * 24 * time.Hour
+	machine := storage.Instant{Wall: noon()}
+	c := counterAt(t, empty(t), storage.WithClocks(func() storage.Instant { return machine }))
+	p := storage.Pruning{Store: c.store.Store, Age: age, Forget: c.store.Forget, Newest: func(context.Context) (time.Time, error) { return machine.Wall, nil }}
+	storeAll(t, c, payment(1, "AUTHORIZED", 10, noon().Add(-age-days)), payment(2, "AUTHORIZED", 10, noon()))
+	for _, after := range []struct {
+		run  time.Duration
+		left int
+	}{{time.Minute, 2}, {age - days, 2}, {2 * days, 0}} {
+		machine = storage.Instant{Wall: machine.Wall.Add(after.run), Elapsed: machine.Elapsed + after.run}
+		times, err := p.Look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = p.Round(t.Context(), times)
+		recent, failed := c.store.Recent(t.Context(), 10)
+		if err != nil || failed != nil || len(recent) != after.left {
+			t.Errorf("after %v more there are %v (%v, %v), want %d", after.run, recent, err, failed, after.left)
+		}
 	}
 }
 

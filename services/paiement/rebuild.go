@@ -316,8 +316,12 @@ func (r *rebuild) read(
 	var batch []LedgerRow
 	flush := func() error {
 		rows := make([][]any, len(batch))
+		var oldest time.Time
 		for i, e := range batch {
 			rows[i] = e.row()
+			if oldest.IsZero() || e.ProcessedAt.Before(oldest) {
+				oldest = e.ProcessedAt
+			}
 		}
 		batch = nil
 		added := int64(0)
@@ -326,7 +330,7 @@ func (r *rebuild) read(
 			if added, err = tx.InsertRowsCounting(ctx, insertEntriesIfNone, rows); err != nil || added == 0 {
 				return err
 			}
-			return tx.Hold(ctx)
+			return tx.Hold(ctx, oldest)
 		})
 		entries += added
 		return err

@@ -71,13 +71,13 @@ func openTracker(t *testing.T, empty maker) *tracker {
 }
 
 // trackerAt opens a tracker on a storage that others may have as well.
-func trackerAt(t *testing.T, url string) *tracker {
+func trackerAt(t *testing.T, url string, opts ...storage.Option) *tracker {
 	t.Helper()
 	own, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := storage.Open(t.Context(), url, Name, own)
+	s, err := storage.Open(t.Context(), url, Name, own, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,6 +163,7 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 	}
 	views := map[table][]view{}
 	changes := map[banking.OrderStatus]int{}
+	var oldest time.Time // of what may be forgotten
 	for _, f := range facts {
 		before, ok := known[f.OrderID]
 		if stale(before.Events, f) {
@@ -177,6 +178,9 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 			changes[before.Status]--
 		}
 		changes[after.Status]++
+		if after.Status.Decided() && (oldest.IsZero() || after.UpdatedAt.Before(oldest)) {
+			oldest = after.UpdatedAt
+		}
 	}
 	if err := save(ctx, tx, orders, views[orders]); err != nil {
 		return err
@@ -184,7 +188,10 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 	if err := saveProbes(ctx, tx, views[probes]); err != nil {
 		return err
 	}
-	return count(ctx, tx, changes)
+	if err := count(ctx, tx, changes); err != nil {
+		return err
+	}
+	return tx.Hold(ctx, oldest)
 }
 
 // saveProbes stores views of probes, and removes those that are of long before them.

@@ -1,10 +1,12 @@
 package suivi
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -228,6 +230,33 @@ func testProbesAreKeptApart(t *testing.T, empty maker) {
 	for _, id := range []string{"order-1", "probe-1-B", "probe-1-C"} {
 		if _, err := tr.store.Order(t.Context(), id); err != nil {
 			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// A log that is read again, or a clock that was behind, gives views times of long ago.
+// They are kept for as long as others all the same, from when they were stored.
+func TestAViewIsKeptForAnAgeFromWhenItWasStored(t *testing.T) { onEach(t, testAViewIsKeptForAnAge) }
+
+func testAViewIsKeptForAnAge(t *testing.T, empty maker) {
+	const days, age = 24 * time.Hour, 90 * 24 * time.Hour
+	machine := storage.Instant{Wall: at(0)}
+	tr := trackerAt(t, empty(t), storage.WithClocks(func() storage.Instant { return machine }))
+	p := storage.Pruning{Store: tr.store.Store, Age: age, Forget: tr.store.Forget, Newest: func(context.Context) (time.Time, error) { return machine.Wall, nil }}
+	old := authorized("order-1", 0)
+	old.At = at(0).Add(-age - days)
+	storeAll(t, tr, old, authorized("order-2", 0))
+	for _, after := range []struct {
+		run  time.Duration
+		left int64
+	}{{time.Minute, 2}, {age - days, 2}, {2 * days, 0}} {
+		machine = storage.Instant{Wall: machine.Wall.Add(after.run), Elapsed: machine.Elapsed + after.run}
+		times, err := p.Look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := p.Round(t.Context(), times); err != nil || total(t, tr) != after.left {
+			t.Errorf("after %v more there are %d (%v), want %d", after.run, total(t, tr), err, after.left)
 		}
 	}
 }
