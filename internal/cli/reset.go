@@ -150,6 +150,10 @@ func openLedger(ctx context.Context, client *kafka.Client, database string, view
 	if around.Committed, err = kafka.Committed(client, banking.GroupPaiement, banking.TopicOrdersCreated); err != nil {
 		return nil, err
 	}
+	identity := kafka.NewIdentity(client, topics, around.Identities)
+	if around.Others, err = identity.Replaced(ctx, banking.GroupPaiement, banking.ReadBy(banking.GroupPaiement)...); err != nil {
+		return nil, err
+	}
 	around.Stamps = map[string]string{}
 	for _, name := range views {
 		stamps, err := stampsOf(ctx, database, name)

@@ -208,8 +208,8 @@ func (l *Loop[State, Change]) Setup(session sarama.ConsumerGroupSession) error {
 				return fmt.Errorf("assign %s: %w", p, err)
 			}
 			// One of the two applies, whichever way Kafka's offset differs.
-			session.ResetOffset(topic, id, next, "")
-			session.MarkOffset(topic, id, next, "")
+			session.ResetOffset(topic, id, next, l.deps.Topics.Stamp())
+			session.MarkOffset(topic, id, next, l.deps.Topics.Stamp())
 			l.starts.Store(p, next)
 			l.deps.Lag.Assign(topic, id, next)
 		}
@@ -281,9 +281,10 @@ func (l *Loop[State, Change]) ConsumeClaim(session sarama.ConsumerGroupSession, 
 	if !ok {
 		return fmt.Errorf("claim of %s without a start", p)
 	}
+	stamp := l.deps.Topics.Stamp()
 	w := &worker[State, Change]{
 		loop: l, partition: p, grace: grace, next: start.(int64), published: -1,
-		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, "") },
+		commit: func(next int64) { session.MarkOffset(p.Topic, p.ID, next, stamp) },
 	}
 	err := w.consumeClaim(session.Context(), claim.Messages())
 	if errors.Is(err, kafka.ErrUnreadable) || errors.Is(err, ErrLogMismatch) || errors.Is(err, kafka.ErrReplaced) || errors.Is(err, kafka.ErrTooLarge) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrOutOfRange) {

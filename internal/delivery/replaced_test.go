@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,14 +41,14 @@ func (f *fixture) at(t *testing.T, cfg kafka.Config, client *kafka.Client) {
 	f.deps.Rebalances = rebalances
 }
 
-// recreate replaces the topic by an empty one of the same name.
-func recreate(t *testing.T, client *kafka.Client) {
+// recreate replaces a topic by an empty one of the same name.
+func recreate(t *testing.T, client *kafka.Client, topic string) {
 	t.Helper()
 	admin, err := sarama.NewClusterAdminFromClient(client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := admin.DeleteTopic(source); err != nil {
+	if err := admin.DeleteTopic(topic); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := kafka.EnsureTopics(t.Context(), client, banking.Topics()); err != nil {
@@ -70,7 +71,7 @@ func TestAReplacedTopicEndsTheConsumer(t *testing.T) {
 	defer cancel()
 	go func() { ended <- loop.Run(ctx) }()
 	await(t, func() bool { return f.position(t) == 20 })
-	recreate(t, client)
+	recreate(t, client, source)
 	fill(t, cfg, 60)
 	select {
 	case err := <-ended:
@@ -111,7 +112,7 @@ func TestNothingOfAReplacedTopicIsStored(t *testing.T) {
 	if _, err := f.run(t, t.Context(), records("a x", "b x")); err != nil || f.position(t) != 2 {
 		t.Fatalf("before, the position is %d: %v", f.position(t), err)
 	}
-	recreate(t, client)
+	recreate(t, client, source)
 	if _, err := f.run(t, t.Context(), records("a x", "b x", "c x")); !errors.Is(err, kafka.ErrReplaced) {
 		t.Errorf("processing goes on: %v", err)
 	}
@@ -120,6 +121,65 @@ func TestNothingOfAReplacedTopicIsStored(t *testing.T) {
 	}
 	if err := (&Loop[int, string]{deps: f.deps}).Setup(session{}); !errors.Is(err, kafka.ErrReplaced) {
 		t.Errorf("an assignment is taken: %v", err)
+	}
+}
+
+// Which topics a consumer began with stands beside its group's offsets: a storage that is
+// lost takes its own stamp with it.
+func TestAGroupsOffsetsSayWhichTopicsItBeganWith(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	cfg, client := f.onBroker(t, 20)
+	all := []string{source, target}
+	replaced := func() []string {
+		t.Helper()
+		ids, err := kafka.Identities(t.Context(), client, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.deps.Topics = kafka.NewIdentity(client, all, ids)
+		topics, err := f.deps.Topics.Replaced(t.Context(), f.cfg.Group, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return topics
+	}
+	consume := func(to int64) {
+		t.Helper()
+		loop, err := NewLoop(t.Context(), f.cfg, f.deps, f.handler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- loop.Run(ctx) }()
+		await(t, func() bool { return loop.CheckJoined(ctx) == nil && f.position(t) == to })
+		cancel()
+		if err := errors.Join(<-ended, loop.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := replaced(); got != nil {
+		t.Errorf("before it has begun: %v", got)
+	}
+	consume(20)
+	if got := replaced(); got != nil {
+		t.Errorf("with the same topics: %v", got)
+	}
+	recreate(t, client, target)
+	if got := replaced(); !slices.Equal(got, []string{target}) {
+		t.Errorf("with another topic: %v, want %s", got, target)
+	}
+	consume(20) // an assignment alone says so
+	if got := replaced(); got != nil {
+		t.Errorf("once it has begun with the other: %v", got)
+	}
+	recreate(t, client, target)
+	_ = replaced()
+	fill(t, cfg, 1)
+	consume(21)
+	if got := replaced(); got != nil {
+		t.Errorf("once it has read on with another: %v", got)
 	}
 }
 

@@ -2,10 +2,12 @@ package kafka
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,11 +67,14 @@ func identities(response *sarama.MetadataResponse) map[string]string {
 	}
 	for _, t := range response.Topics {
 		if t.Err == sarama.ErrNoError && t.Uuid != (sarama.Uuid{}) {
-			ids["topic "+t.Name] = t.Uuid.String()
+			ids[topicID(t.Name)] = t.Uuid.String()
 		}
 	}
 	return ids
 }
+
+// topicID is the name of a topic's id.
+func topicID(topic string) string { return "topic " + topic }
 
 // ErrReplaced: under the names of a service's topics there are others by now.
 // Its positions say nothing about them.
@@ -91,6 +96,50 @@ type Identity struct {
 // NewIdentity makes an Identity of what [Identities] has returned for the topics.
 func NewIdentity(client *Client, topics []string, known map[string]string) *Identity {
 	return &Identity{client: client, topics: topics, known: known, polls: map[int32]*poll{}}
+}
+
+// stampPrefix begins what a group's offsets say of topics. Others may commit offsets
+// with a text of their own.
+const stampPrefix = "vigie topics "
+
+// Stamp says which topics a service began with, to be committed with its group's
+// offsets: a storage that is lost has taken its own stamp with it.
+func (i *Identity) Stamp() string {
+	if i == nil {
+		return ""
+	}
+	text, _ := json.Marshal(i.known) // strings always can be
+	return stampPrefix + string(text)
+}
+
+// Replaced returns those of the topics that are others than those with which the
+// group's offsets of some topics were last committed, as far as these say so.
+func (i *Identity) Replaced(ctx context.Context, group string, committed ...string) (topics []string, err error) {
+	var stamps []string
+	err = i.client.cfg.patiently(ctx, func() error {
+		commits, err := commitsOf(i.client, group, committed...)
+		for _, partitions := range commits {
+			for _, block := range partitions {
+				stamps = append(stamps, block.Metadata)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look which topics %s began with: %w", group, err)
+	}
+	for _, name := range i.topics {
+		now := i.known[topicID(name)]
+		another := func(stamp string) bool {
+			var was map[string]string
+			text, ours := strings.CutPrefix(stamp, stampPrefix)
+			return ours && json.Unmarshal([]byte(text), &was) == nil && was[topicID(name)] != "" && now != "" && was[topicID(name)] != now
+		}
+		if slices.ContainsFunc(stamps, another) {
+			topics = append(topics, name)
+		}
+	}
+	return topics, nil
 }
 
 // Check asks any broker now. It returns [ErrReplaced] for good, and other errors

@@ -177,25 +177,42 @@ func Members(client sarama.Client, groups ...string) (map[string]int, error) {
 // Committed returns the offsets of a group in a topic, of those partitions where
 // it has any.
 func Committed(client sarama.Client, group, topic string) (map[record.Partition]int64, error) {
-	ids, err := client.Partitions(topic)
+	commits, err := commitsOf(client, group, topic)
 	if err != nil {
-		return nil, fmt.Errorf("list partitions of %s: %w", topic, err)
+		return nil, err
+	}
+	committed := map[record.Partition]int64{}
+	for id, block := range commits[topic] {
+		if block.Offset >= 0 {
+			committed[record.Partition{Topic: topic, ID: id}] = block.Offset
+		}
+	}
+	return committed, nil
+}
+
+// commitsOf returns what a group has committed in topics, by topic and partition: what
+// a group of which brokers know nothing, as after a reset, has not.
+func commitsOf(client sarama.Client, group string, topics ...string) (map[string]map[int32]*sarama.OffsetFetchResponseBlock, error) {
+	partitions := map[string][]int32{}
+	for _, topic := range topics {
+		ids, err := client.Partitions(topic)
+		if err != nil {
+			return nil, fmt.Errorf("list partitions of %s: %w", topic, err)
+		}
+		partitions[topic] = ids
 	}
 	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
 	if err != nil {
 		return nil, fmt.Errorf("read the offsets of %s: %w", group, err)
 	}
-	answer, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: ids})
-	if err != nil {
+	answer, err := admin.ListConsumerGroupOffsets(group, partitions)
+	switch {
+	case errors.Is(err, sarama.ErrGroupIDNotFound):
+		return nil, nil
+	case err != nil:
 		return nil, fmt.Errorf("read the offsets of %s: %w", group, err)
 	}
-	committed := map[record.Partition]int64{}
-	for _, id := range ids {
-		if block := answer.GetBlock(topic, id); block != nil && block.Offset >= 0 {
-			committed[record.Partition{Topic: topic, ID: id}] = block.Offset
-		}
-	}
-	return committed, nil
+	return answer.Blocks, nil
 }
 
 // DeleteGroups removes consumer groups and their offsets. Groups that do not

@@ -113,3 +113,11 @@ func TestAddedPartitionsAreNoticedSoon(t *testing.T) {
 		}
 	}
 }
+
+// A group that nobody has ever been in, or that was deleted, has committed nothing.
+func TestAGroupThatIsNotThereHasCommittedNothing(t *testing.T) {
+	_, client := testkafka.Embedded(t)
+	if committed, err := kafka.Committed(client, "nobody", banking.TopicOrdersCreated); err != nil || len(committed) > 0 {
+		t.Errorf("committed: %v, %v", committed, err)
+	}
+}

@@ -131,6 +131,45 @@ func TestTheHorizonIsNotTheClocksAlone(t *testing.T) {
 	}
 }
 
+// A ledger that is lost, and begins anew without a reset, does not decide what was decided
+// in a topic that another has replaced since: the group's offsets say that it has.
+func TestALostLedgerSeesThatATopicWasReplaced(t *testing.T) {
+	for name, others := range map[string][]string{"decisions": {banking.TopicPaymentsAuthorized}, "purges": {banking.TopicOrdersDLQ}, "": nil} {
+		l := memlog.New(now)
+		l.Append(created(t, "order-1"))
+		asked := 0
+		s := openSQLite(t)
+		r := rebuild{store: store{s}, log: l, logger: silent(), now: now, progress: &rebuildProgress{},
+			replaced: func(context.Context) ([]string, error) { asked++; return others, nil }}
+		for range 2 { // a second start knows all that there is
+			if err := r.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		from, err := decidesFrom(t, r.store)
+		if err != nil || from.IsZero() != (others == nil) || asked != 1 {
+			t.Errorf("other %s: decides from %v (%v), asked %d times", name, from, err, asked)
+		}
+		if others == nil {
+			continue
+		}
+		d := deciderOn(s)
+		repeated := recordOf(t, order("order-1"), func(r *record.Record) { r.Offset = 9 }) // a replay, which stands behind everything
+		state, err := d.Load(t.Context(), []record.Record{repeated})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := d.Handle(t.Context(), state, repeated); delivery.ClassOf(err) != delivery.ClassReject {
+			t.Errorf("other %s: what may have been decided: %v", name, err)
+		}
+	}
+	fails := rebuild{store: store{openSQLite(t)}, log: memlog.New(now), logger: silent(), now: now, progress: &rebuildProgress{},
+		replaced: func(context.Context) ([]string, error) { return nil, errors.New("away") }}
+	if err := fails.run(t.Context()); err == nil {
+		t.Error("a ledger begins without having looked")
+	}
+}
+
 // Where nothing stands behind a gap, no order that stands in the log is decided,
 // however few events there are to tell that the clock is behind; what comes later is.
 func TestOrdersThatStandBehindNoDecisionAreNotDecided(t *testing.T) {

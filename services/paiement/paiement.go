@@ -121,7 +121,10 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 		return err
 	}
 	b.Ready.Add("ledger", progress.Check)
-	lost := rebuild{store: d.store, log: d.purges.log, logger: b.Log, now: time.Now, progress: progress}
+	lost := rebuild{store: d.store, log: d.purges.log, logger: b.Log, now: time.Now, progress: progress,
+		replaced: func(ctx context.Context) ([]string, error) {
+			return b.Topics.Replaced(ctx, b.Definition.Group, b.Definition.Consumes...)
+		}}
 	if err := lost.run(ctx); err != nil {
 		return err
 	}

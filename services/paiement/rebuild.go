@@ -54,6 +54,9 @@ type rebuild struct {
 	logger   *slog.Logger
 	now      func() time.Time
 	progress *rebuildProgress
+	// replaced names the topics that are others than those that paiement's group began
+	// with; nil where there is nobody to know.
+	replaced func(context.Context) ([]string, error)
 }
 
 // run reads back what has been added since the last time. One that is cut short
@@ -67,7 +70,13 @@ func (r *rebuild) run(ctx context.Context) error {
 		return err
 	}
 	missing := &gaps{all: map[record.Partition]*gap{}}
-	spans, err := r.spans(ctx, known, inUse, missing)
+	var others []string
+	if len(known) == 0 && !inUse && r.replaced != nil { // new, perhaps because another was lost
+		if others, err = r.replaced(ctx); err != nil {
+			return err
+		}
+	}
+	spans, err := r.spans(ctx, known, inUse, others, missing)
 	if err != nil {
 		return err
 	}
@@ -229,7 +238,9 @@ func (r *rebuild) readBackTo(ctx context.Context) (map[record.Partition]int64, e
 //
 // A ledger with which no order has been read, as after a reset, reads all dead
 // letters again: it has to know which records wait there.
-func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, inUse bool, missing *gaps) ([]kafka.Span, error) {
+//
+// Topics that others were before begin with a gap.
+func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, inUse bool, others []string, missing *gaps) ([]kafka.Span, error) {
 	var loggedAt time.Time
 	waiting := func(hidden error) error {
 		r.progress.wait(hidden)
@@ -246,6 +257,9 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, i
 	r.progress.wait(nil)
 	for i, s := range spans {
 		next := known[s.Partition]
+		if slices.Contains(others, s.Topic) {
+			next = replaced
+		}
 		switch {
 		case next > s.End: // the log has lost its end, and others may stand there since
 		case next < s.Start:

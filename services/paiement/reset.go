@@ -33,6 +33,9 @@ type Surroundings struct {
 	Identities map[string]string
 	// Stamps are those that the other services' storages were made for.
 	Stamps map[string]string
+	// Others are the topics that are not those that paiement's group began with, as
+	// far as its offsets say so: what a ledger that is lost cannot tell.
+	Others []string
 	// Committed are the group's offsets of orders.created.
 	Committed map[record.Partition]int64
 	Log       kafka.Log
@@ -106,7 +109,7 @@ func (r *Reset) look(ctx context.Context) (err error) {
 	}
 	r.empty = len(own) == 0 && len(r.known) == 0 && r.entries == 0
 	if !r.empty { // one without a stamp has been reset, and has noted what it lacks
-		r.around.Stamps = own
+		r.around.Stamps, r.around.Others = own, nil
 	}
 	r.foreign = differs(r.around, "cluster")
 	if r.current, err = r.isCurrent(ctx); err != nil {
@@ -193,7 +196,7 @@ func (r *Reset) Entries() int64 {
 // storages were made for.
 func (r *Reset) Replaced() (topics []string) {
 	for _, t := range settlements() {
-		if r.foreign || differs(r.around, "topic "+t) {
+		if r.foreign || differs(r.around, "topic "+t) || slices.Contains(r.around.Others, t) {
 			topics = append(topics, t)
 		}
 	}
@@ -295,8 +298,10 @@ func (r *Reset) noteKnown(ctx context.Context, tx *storage.Tx, spans []kafka.Spa
 	for _, s := range spans {
 		next, known := r.known[s.Partition]
 		switch another := slices.Contains(replacedTopics, s.Topic); {
-		case another && complete, !another && !known:
+		case !another && !known:
 			continue
+		case another && complete:
+			next = 0
 		case another:
 			next = replaced
 		}

@@ -55,6 +55,8 @@ func TestResetRebuildsTheState(t *testing.T) {
 		t.Errorf("reset --json: %s", reset.Stdout)
 	}
 
+	mustReset(t, data) // once more: the groups are gone by now
+
 	// Another seed would decide otherwise, if anything were decided again.
 	s = bank.Start(t, data, "--paiement-seed", "99")
 	after := s.Settled(t, n)
@@ -283,14 +285,8 @@ func TestAResetAfterATopicWasReplaced(t *testing.T) {
 	s.Settled(t, n)
 	consumed(t, s, n)
 	s.Program.Stop()
-	broker := bank.Launch(t, "broker", "--data", data, "--broker-addr", "127.0.0.1:0")
-	replace(t, broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1], banking.TopicPaymentsRejected)
-	if status := broker.Stop(); status != 0 {
-		t.Fatalf("the broker ends with %d: %s", status, broker.Stderr)
-	}
-	if err := os.RemoveAll(filepath.Join(data, "commande")); err != nil {
-		t.Fatal(err)
-	}
+	replaceIn(t, data, banking.TopicPaymentsRejected)
+	lose(t, data, "commande")
 	question := bank.Launch(t, "reset", "--data", data, "--broker-addr", "127.0.0.1:0")
 	<-question.Done
 	for _, want := range []string{
@@ -323,6 +319,40 @@ func TestAResetAfterATopicWasReplaced(t *testing.T) {
 		}
 		return nil
 	})
+	s.Program.Stop()
+
+	// It is replaced once more, all storages that were made for it are lost, and nobody
+	// resets: the group's offsets alone know that there were decisions.
+	replaceIn(t, data, banking.TopicPaymentsRejected)
+	lose(t, data, "paiement", "suivi", "analyseur", "sentinelle")
+	s = bank.Start(t, data, "--log-level", "error", "--paiement-reject-rate", "0")
+	if old := consumed(t, s, n)[`kafka_dead_letters_total{reason="too_old",service="paiement",topic="orders.created"}`]; old != n {
+		t.Errorf("%v of %d orders are too old", old, n)
+	}
+	if got := recordsOn(t, s.Brokers, banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected); got != 0 {
+		t.Errorf("%d decisions published, want none", got)
+	}
+	s.Decided(t, s.MustOrder(t, "1").OrderID) // of the time after
+}
+
+// lose removes services' storages.
+func lose(t *testing.T, data string, services ...string) {
+	t.Helper()
+	for _, name := range services {
+		if err := os.RemoveAll(filepath.Join(data, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// replaceIn replaces a topic of a stopped system.
+func replaceIn(t *testing.T, data, topic string) {
+	t.Helper()
+	broker := bank.Launch(t, "broker", "--data", data, "--broker-addr", "127.0.0.1:0")
+	replace(t, broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1], topic)
+	if status := broker.Stop(); status != 0 {
+		t.Fatalf("the broker ends with %d: %s", status, broker.Stderr)
+	}
 }
 
 // replace deletes a topic and makes it again.
