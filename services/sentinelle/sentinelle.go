@@ -4,7 +4,7 @@
 // becomes of each order, and answers also when nothing else does.
 //
 //   - sentinelle.go has its name, its settings and its wiring; the groups are watched
-//     by internal/groups, and journeys.go has internal/journeys follow the orders.
+//     by internal/groups.
 //   - lookout.go looks at the bank, once for all who look at the page; what it
 //     finds is a snapshot, with figures.go from Prometheus and alerts.go from
 //     its rules, which also shows them with their runbooks. slo.go says what is left
@@ -13,11 +13,12 @@
 //   - peers.go asks the services; orders.go places, lists and follows orders, and
 //     tells of their traces.
 //   - faults.go breaks things on purpose, where somebody may.
-//   - audit.go audits the bank on a schedule, and probe.go has internal/probe probe it.
-//   - way.go puts together what the probes and the journeys say.
+//   - audit.go audits the bank on a schedule.
+//   - way.go has internal/journeys follow the orders and internal/probe try their way, and
+//     puts together what both say.
 //   - groups.go says how the consumer groups fare, as a page and to programs.
-//   - page.go answers browsers and keeps their pages up to date; map.go and
-//     chart.go draw, words.go has the templates and what they write for people.
+//   - page.go answers browsers and keeps their pages up to date; draw.go draws
+//     the map and the charts, words.go has the templates and what they write for people.
 package sentinelle
 
 import (
