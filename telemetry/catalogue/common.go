@@ -42,7 +42,9 @@ const (
 
 func kafkaMetrics() Catalogue {
 	const topics = "topics the service is configured with; those beyond the first 200 share _OTHER"
-	const partitions = "partitions assigned to this instance, 1,500 at most; a revoked partition's series goes away"
+	const partitions = "partitions assigned to this instance, 1,500 at most; a revoked partition's series goes away; " +
+		"group where otelkafka.NewConsumerGroup made the member"
+	lagLabels, grouped := []string{"topic", "partition", "group"}, []string{"group"}
 	return Catalogue{
 		{
 			Name: KafkaMessagesProducedTotal, Kind: Counter, Labels: []string{"topic"},
@@ -60,12 +62,12 @@ func kafkaMetrics() Catalogue {
 			Help: "Time that the handler took for one record.",
 		},
 		{
-			Name: KafkaConsumerLag, Kind: Gauge, Labels: []string{"topic", "partition"},
+			Name: KafkaConsumerLag, Kind: Gauge, Labels: lagLabels, Conditional: grouped,
 			Bound: partitions, MaxSeries: maxPartitionSeries, Documented: true,
 			Help: "Records left to process: the log's end less the next offset to process, never negative.",
 		},
 		{
-			Name: KafkaConsumerLagSeconds, Kind: Gauge, Unit: "s", Labels: []string{"topic", "partition"},
+			Name: KafkaConsumerLagSeconds, Kind: Gauge, Unit: "s", Labels: lagLabels, Conditional: grouped,
 			Bound: partitions, MaxSeries: maxPartitionSeries,
 			Help: "Age of the oldest record left to process, 0 when there is none.",
 		},

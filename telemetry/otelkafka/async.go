@@ -58,7 +58,7 @@ func WrapAsyncProducer(
 		AsyncProducer: p,
 		inst:          i,
 		returnsErrors: config.Producer.Return.Errors,
-		headers:       config.Version.IsAtLeast(sarama.V0_11_0_0),
+		headers:       hasHeaders(config),
 		tracked:       config.Producer.Return.Successes && config.Producer.Return.Errors,
 		input:         make(chan *sarama.ProducerMessage, asyncBuffer),
 		successes:     make(chan *sarama.ProducerMessage, asyncBuffer),
@@ -84,9 +84,7 @@ func (i *Instrumentation) reportUnseen(config *sarama.Config) {
 	if !config.Producer.Return.Errors {
 		i.logger.Warn("failed records of this producer are not seen: Producer.Return.Errors is off")
 	}
-	if !config.Version.IsAtLeast(sarama.V0_11_0_0) {
-		i.logger.Warn("records carry no trace context: the protocol's version has no headers", "version", config.Version.String())
-	}
+	i.reportHeaderless(config)
 }
 
 // asyncProducer has three goroutines: feed takes records from input to sarama, two others bring results back. They
@@ -96,6 +94,7 @@ type asyncProducer struct {
 	inst                   *Instrumentation
 	returnsErrors, tracked bool
 	discard, headers       bool
+	unobserve              func() // nil for a producer that was wrapped
 
 	input     chan *sarama.ProducerMessage
 	successes chan *sarama.ProducerMessage
@@ -122,6 +121,9 @@ func (p *asyncProducer) start() {
 	go func() {
 		results.Wait()
 		close(p.returned)
+		if p.unobserve != nil {
+			p.unobserve()
+		}
 		p.AsyncClose() // feed ends also when the user closed sarama's producer and not this one
 	}()
 	go p.feed()

@@ -139,6 +139,7 @@ func (h *batchHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim s
 		if batch == nil {
 			return nil
 		}
+		took(inner, batch[0])
 		if err := h.run(session, batch); err != nil {
 			return err
 		}

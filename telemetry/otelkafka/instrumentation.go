@@ -8,7 +8,8 @@
 // It needs OpenTelemetry's API alone: [New] takes the providers that there are, the global ones by default, or those of
 // package telemetry's Setup.
 //
-// A service wraps its producers with [WrapSyncProducer] or [WrapAsyncProducer], sets with [WithContext] in which
+// A service makes its producers with [NewSyncProducer] or [NewAsyncProducer] and its consumers with [NewConsumerGroup], or
+// wraps producers that it has with [WrapSyncProducer] or [WrapAsyncProducer]; it sets with [WithContext] in which
 // context a record is sent, and handles records through [NewHandler] or [NewBatchHandler]; a handler of its own goes
 // through [WrapConsumerGroupHandler]. [Lag] and [Rebalances] show how far it is behind and how its group does, and
 // [ObserveSarama] shows what sarama measures itself.
@@ -22,10 +23,12 @@
 //   - headers.go: trace context in a record's headers
 //   - send.go: a record's send span, the context it is sent in, and the synchronous producer
 //   - async.go: the asynchronous producer, from Input to the span's end
+//   - clients.go: the producers made here, with what sarama measures of them
 //   - process.go: a record's process span, and the loops and handlers that make one for each record
 //   - group.go: the same for a handler with its own loop over claim.Messages()
 //   - batch.go: work for many records at once, and the handler of batches
 //   - failures.go: counting the records that could not be processed
+//   - consumergroup.go: a group's member, with its lag by its marks, and its rebalances
 //   - lag.go: what is left to process in each partition, and its age
 //   - lagbroker.go: where logs begin, end, and hold a record, as the brokers say
 //   - rebalance.go: a group member's rebalances by cause

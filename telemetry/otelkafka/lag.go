@@ -49,6 +49,7 @@ type Lag struct {
 	settle   func()       // waits for requests that nobody waits for any more
 	interval time.Duration
 	timeout  time.Duration
+	group    string // the label group; "" for none
 	logger   *slog.Logger
 	now      func() time.Time
 	wake     chan struct{}
@@ -113,10 +114,13 @@ func (l *Lag) Close() error {
 // With eager rebalancing, Setup and Cleanup see every assignment and its end. With a cooperative strategy they run
 // once for many: call Assign when ConsumeClaim begins and [Lag.Revoke] when it returns, which is right for both.
 func (l *Lag) Assign(topic string, partition int32, next int64) {
-	options := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("topic", topic), attribute.String("partition", strconv.Itoa(int(partition)))))
+	set := []attribute.KeyValue{attribute.String("topic", topic), attribute.String("partition", strconv.Itoa(int(partition)))}
+	if l.group != "" {
+		set = append(set, attribute.String("group", l.group))
+	}
+	options := []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(set...))}
 	l.mu.Lock()
-	l.parts[TopicPartition{topic, partition}] = &progress{next: next, options: []metric.ObserveOption{options}}
+	l.parts[TopicPartition{topic, partition}] = &progress{next: next, options: options}
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:

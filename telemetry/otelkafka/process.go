@@ -126,6 +126,7 @@ func (i *Instrumentation) Records(
 			if msg == nil {
 				return
 			}
+			took(session, msg)
 			current = &Record{ConsumerMessage: msg, span: i.newProcess(next.ctx, msg)}
 			more := yield(current)
 			i.finish(current)

@@ -34,6 +34,8 @@ func (s *stubSession) MarkOffset(_ string, _ int32, offset int64, _ string) {
 	s.marked = append(s.marked, offset)
 }
 
+func (*stubSession) ResetOffset(string, int32, int64, string) {}
+
 func (s *stubSession) MarkMessage(msg *sarama.ConsumerMessage, metadata string) {
 	s.MarkOffset(msg.Topic, msg.Partition, msg.Offset+1, metadata)
 }

@@ -155,7 +155,8 @@ func (i *Instrumentation) takeContext(msg *sarama.ProducerMessage) context.Conte
 // span is that of [WithContext]. All other methods, transactions included, are p's own. The record comes back as
 // it was given, but for the headers that carry its trace context; the wrapper starts no goroutine.
 //
-// Kafka must know headers: sarama's Config.Version must be V0_11_0_0 or newer, as its default is.
+// Kafka must know headers: sarama's Config.Version must be V0_11_0_0 or newer, as its default is. [NewSyncProducer], which
+// knows the configuration, looks after that.
 //
 // A producer that is wrapped already is returned as it is, so that no record counts twice. It panics if p or i is nil.
 func WrapSyncProducer(p sarama.SyncProducer, i *Instrumentation) sarama.SyncProducer {
@@ -170,12 +171,33 @@ func WrapSyncProducer(p sarama.SyncProducer, i *Instrumentation) sarama.SyncProd
 
 type syncProducer struct {
 	sarama.SyncProducer
-	inst *Instrumentation
+	inst       *Instrumentation
+	headerless bool
+	unobserve  func() // nil for a producer that was wrapped
+}
+
+// start starts a record's span.
+func (p *syncProducer) start(msg *sarama.ProducerMessage) SendSpan {
+	headers := msg.Headers
+	span := p.inst.newSend(p.inst.takeContext(msg), msg)
+	if p.headerless {
+		msg.Headers = headers
+	}
+	return span
+}
+
+// Close implements [sarama.SyncProducer].
+func (p *syncProducer) Close() error {
+	err := p.SyncProducer.Close()
+	if p.unobserve != nil {
+		p.unobserve()
+	}
+	return err
 }
 
 // SendMessage implements [sarama.SyncProducer].
 func (p *syncProducer) SendMessage(msg *sarama.ProducerMessage) (partition int32, offset int64, err error) {
-	span := p.inst.newSend(p.inst.takeContext(msg), msg)
+	span := p.start(msg)
 	partition, offset, err = p.SyncProducer.SendMessage(msg)
 	span.End(partition, offset, err)
 	return partition, offset, err
@@ -185,7 +207,7 @@ func (p *syncProducer) SendMessage(msg *sarama.ProducerMessage) (partition int32
 func (p *syncProducer) SendMessages(msgs []*sarama.ProducerMessage) error {
 	spans := make([]SendSpan, len(msgs))
 	for n, msg := range msgs {
-		spans[n] = p.inst.newSend(p.inst.takeContext(msg), msg)
+		spans[n] = p.start(msg)
 	}
 	err := p.SyncProducer.SendMessages(msgs)
 	failed := failuresOf(err)

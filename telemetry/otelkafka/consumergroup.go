@@ -1,0 +1,318 @@
+package otelkafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/rcrowley/go-metrics"
+)
+
+// ConsumerGroup is a member of a consumer group, as sarama has it, with its lag, its rebalances and what sarama measures
+// on the page. [ConsumerGroup.Consume] takes any handler:
+//
+//   - one of [NewHandler] or [NewBatchHandler], whose records get spans, times and counts;
+//   - one of your own. A loop over [Instrumentation.Records] gives its records the same.
+//
+// Lag begins with the offset that a claim begins with, and follows what the handler marks, in whichever goroutine, so that
+// it is right for eager and cooperative rebalances, batches, and partitions that are paused. A record that is marked before
+// it is processed is no lag, nor is one behind it: mark what is done. Its metrics have the label group, so that several
+// groups of one process stay apart.
+//
+// All methods are safe for concurrent use.
+type ConsumerGroup struct {
+	sarama.ConsumerGroup
+	rebalances *Rebalances
+	positions  *positions
+	closers    []func() error // in the order in which things were made
+	closing    sync.Once
+
+	mu      sync.Mutex
+	session sarama.ConsumerGroupSession // nil between sessions
+}
+
+// NewConsumerGroup is [sarama.NewConsumerGroup] for [ConsumerGroup]. i is the group's own: its [Options.ConsumerGroup] is
+// groupID. config nil stands for sarama's default; it is not changed. Lag needs a client of its own, since a consumer's
+// connections wait for records; it asks the brokers once in [DefaultLagInterval].
+//
+// It fails if i is nil or another group's, and where sarama's does. Close the group to end what it has started.
+func NewConsumerGroup(addrs []string, groupID string, config *sarama.Config, i *Instrumentation) (*ConsumerGroup, error) {
+	if err := checkGroup(groupID, i); err != nil {
+		return nil, err
+	}
+	client, err := sarama.NewClient(addrs, config)
+	if err != nil {
+		return nil, fmt.Errorf("make a member of consumer group %s: %w", groupID, err)
+	}
+	return newConsumerGroup(groupID, client, i, client.Close)
+}
+
+// NewConsumerGroupFromClient is [NewConsumerGroup] by a client that is there, stays the caller's to close, and serves
+// nothing else meanwhile.
+func NewConsumerGroupFromClient(groupID string, client sarama.Client, i *Instrumentation) (*ConsumerGroup, error) {
+	if err := checkGroup(groupID, i); err != nil {
+		return nil, err
+	}
+	if isNil(client) {
+		return nil, fmt.Errorf("make a member of consumer group %s: the client is nil", groupID)
+	}
+	return newConsumerGroup(groupID, client, i)
+}
+
+func checkGroup(groupID string, i *Instrumentation) error {
+	switch {
+	case i == nil:
+		return fmt.Errorf("make a member of consumer group %s: the instrumentation is nil", groupID)
+	case i.options.ConsumerGroup != groupID:
+		return fmt.Errorf("make a member of consumer group %s: the instrumentation's ConsumerGroup is %q; make one for each group",
+			groupID, i.options.ConsumerGroup)
+	default:
+		return nil
+	}
+}
+
+// newConsumerGroup takes over the closers, also where it fails.
+func newConsumerGroup(
+	groupID string, client sarama.Client, i *Instrumentation, closers ...func() error,
+) (_ *ConsumerGroup, err error) {
+	g := &ConsumerGroup{closers: closers}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make a member of consumer group %s: %w", groupID, errors.Join(err, g.close()))
+		}
+	}()
+	if g.rebalances, err = NewRebalances(i); err != nil {
+		return nil, err
+	}
+	g.closers = append(g.closers, g.rebalances.Close)
+	if err := g.followLag(groupID, client, i); err != nil {
+		return nil, err
+	}
+	watched := watchedClient{Client: client, config: g.watchedConfig(client.Config())}
+	if g.ConsumerGroup, err = sarama.NewConsumerGroupFromClient(groupID, watched); err != nil {
+		return nil, err
+	}
+	unobserve := i.observeClient(client.Config(), "consumer")
+	g.closers = append(g.closers, func() error { unobserve(); return nil }, g.ConsumerGroup.Close)
+	return g, nil
+}
+
+// followLag starts the polls of the logs' ends, by a client of its own.
+func (g *ConsumerGroup) followLag(groupID string, client sarama.Client, i *Instrumentation) error {
+	config := *client.Config()
+	config.MetricRegistry = metrics.NewRegistry() // else the consumer's figures would be of two clients
+	var addrs []string
+	for _, broker := range client.Brokers() {
+		addrs = append(addrs, broker.Addr())
+	}
+	own, err := sarama.NewClient(addrs, &config)
+	if err != nil {
+		return fmt.Errorf("make a client for its lag: %w", err)
+	}
+	g.closers = append(g.closers, own.Close)
+	lag, err := NewLag(i, own, DefaultLagInterval)
+	if err != nil {
+		return err
+	}
+	lag.group = groupID
+	g.positions = &positions{lag: lag, parts: make(map[TopicPartition]*position)}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { lag.Run(ctx) })
+	g.closers = append(g.closers, lag.Close, func() error { stop(); running.Wait(); return nil })
+	return nil
+}
+
+// watchedConfig returns a copy whose strategies tell of rebalances.
+func (g *ConsumerGroup) watchedConfig(config *sarama.Config) *sarama.Config {
+	watched := *config
+	group := &watched.Consumer.Group.Rebalance
+	group.GroupStrategies = slices.Clone(group.GroupStrategies)
+	for n, strategy := range group.GroupStrategies {
+		group.GroupStrategies[n] = g.rebalances.Strategy(strategy)
+	}
+	return &watched
+}
+
+// watchedClient is a client with another configuration.
+type watchedClient struct {
+	sarama.Client
+	config *sarama.Config
+}
+
+// Config implements [sarama.Client].
+func (c watchedClient) Config() *sarama.Config { return c.config }
+
+// Consume implements [sarama.ConsumerGroup]. The sessions that the handler is given see what it marks. A handler that is nil
+// is an error.
+func (g *ConsumerGroup) Consume(ctx context.Context, topics []string, handler sarama.ConsumerGroupHandler) error {
+	if handler == nil {
+		return errors.New("consume: the handler is nil")
+	}
+	return g.ConsumerGroup.Consume(ctx, topics, memberHandler{handler, g})
+}
+
+// CaughtUp reports whether the member has a session, and has processed each of its partitions up to the end that the log had
+// when the partition was assigned: what a check of readiness wants to know.
+func (g *ConsumerGroup) CaughtUp() bool {
+	g.mu.Lock()
+	session := g.session
+	g.mu.Unlock()
+	if session == nil {
+		return false
+	}
+	claimed := 0
+	for _, partitions := range session.Claims() {
+		claimed += len(partitions)
+	}
+	return g.positions.lag.Assigned() >= claimed && g.positions.lag.CaughtUp()
+}
+
+// Close implements [sarama.ConsumerGroup]. When it has returned, the polls of the lag have ended, and no series of this
+// member is on the page.
+func (g *ConsumerGroup) Close() (err error) {
+	g.closing.Do(func() { err = g.close() })
+	return err
+}
+
+func (g *ConsumerGroup) close() error {
+	var errs []error
+	for _, closer := range slices.Backward(g.closers) {
+		errs = append(errs, closer())
+	}
+	return errors.Join(errs...)
+}
+
+// memberHandler is the user's handler with everything around it seen.
+type memberHandler struct {
+	handler sarama.ConsumerGroupHandler
+	group   *ConsumerGroup
+}
+
+// Setup implements [sarama.ConsumerGroupHandler].
+func (h memberHandler) Setup(session sarama.ConsumerGroupSession) error {
+	_ = h.group.rebalances.Setup(session) // has no error
+	h.group.setSession(session)
+	return h.handler.Setup(h.tracked(session))
+}
+
+// Cleanup implements [sarama.ConsumerGroupHandler].
+func (h memberHandler) Cleanup(session sarama.ConsumerGroupSession) error {
+	_ = h.group.rebalances.Cleanup(session) // has no error
+	h.group.setSession(nil)
+	return h.handler.Cleanup(h.tracked(session))
+}
+
+// ConsumeClaim implements [sarama.ConsumerGroupHandler]. It sees a partition's beginning and end with every strategy.
+func (h memberHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	h.group.positions.begin(claim.Topic(), claim.Partition(), claim.InitialOffset())
+	defer h.group.positions.end(claim.Topic(), claim.Partition())
+	return h.handler.ConsumeClaim(h.tracked(session), claim)
+}
+
+func (h memberHandler) tracked(session sarama.ConsumerGroupSession) sarama.ConsumerGroupSession {
+	return &trackedSession{ConsumerGroupSession: session, positions: h.group.positions}
+}
+
+func (g *ConsumerGroup) setSession(session sarama.ConsumerGroupSession) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.session = session
+}
+
+// trackedSession sees what the handler marks.
+type trackedSession struct {
+	sarama.ConsumerGroupSession
+	positions *positions
+}
+
+// MarkMessage implements [sarama.ConsumerGroupSession].
+func (s *trackedSession) MarkMessage(msg *sarama.ConsumerMessage, metadata string) {
+	s.ConsumerGroupSession.MarkMessage(msg, metadata)
+	s.positions.mark(msg.Topic, msg.Partition, msg.Offset+1)
+}
+
+// MarkOffset implements [sarama.ConsumerGroupSession].
+func (s *trackedSession) MarkOffset(topic string, partition int32, offset int64, metadata string) {
+	s.ConsumerGroupSession.MarkOffset(topic, partition, offset, metadata)
+	s.positions.mark(topic, partition, offset)
+}
+
+// ResetOffset implements [sarama.ConsumerGroupSession].
+func (s *trackedSession) ResetOffset(topic string, partition int32, offset int64, metadata string) {
+	s.ConsumerGroupSession.ResetOffset(topic, partition, offset, metadata)
+	s.positions.reset(topic, partition, offset)
+}
+
+// took notes that a handler has a record in hand, where the session is a [ConsumerGroup]'s.
+func took(session sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) {
+	if s, ok := session.(*trackedSession); ok {
+		s.positions.take(msg)
+	}
+}
+
+// positions are how far a member's partitions are processed, as far as its marks say.
+type positions struct {
+	lag *Lag
+
+	mu    sync.Mutex
+	parts map[TopicPartition]*position
+}
+
+// position is one partition's: all offsets below next are marked. As to sarama, marks only go up, but for a reset.
+type position struct {
+	next   int64
+	inHand bool // a record from next on is: the first since the last mark
+}
+
+func (p *positions) begin(topic string, partition int32, initial int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parts[TopicPartition{topic, partition}] = &position{next: initial}
+	p.lag.Assign(topic, partition, initial)
+}
+
+func (p *positions) end(topic string, partition int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.parts, TopicPartition{topic, partition})
+	p.lag.Revoke(topic, partition)
+}
+
+func (p *positions) mark(topic string, partition int32, next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := p.parts[TopicPartition{topic, partition}]; at != nil && next > at.next {
+		p.move(topic, partition, at, next)
+	}
+}
+
+func (p *positions) reset(topic string, partition int32, next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := p.parts[TopicPartition{topic, partition}]; at != nil && next < at.next {
+		p.move(topic, partition, at, next)
+	}
+}
+
+func (p *positions) move(topic string, partition int32, at *position, next int64) {
+	*at = position{next: next}
+	p.lag.Advance(topic, partition, next, time.Time{})
+}
+
+// take has the lag's age be that of the record in hand. What lies before the first record since a mark is none: its
+// offsets are markers, or were compacted away.
+func (p *positions) take(msg *sarama.ConsumerMessage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.parts[TopicPartition{msg.Topic, msg.Partition}]
+	if at == nil || at.inHand || msg.Offset < at.next {
+		return
+	}
+	at.inHand = true
+	p.lag.Advance(msg.Topic, msg.Partition, msg.Offset, msg.Timestamp)
+}
