@@ -7,11 +7,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 // FranzOptions are the settings of a franz-go client that connects as [Connect]
@@ -64,19 +60,4 @@ func secure(ctx context.Context, by Dialer, network, address string, encrypted *
 		return nil, fmt.Errorf("encrypt the connection to %s: %w", address, err)
 	}
 	return client, nil
-}
-
-// franz is the mechanism as franz-go has it.
-func (s Security) franz() (sasl.Mechanism, error) {
-	user := scram.Auth{User: s.User, Pass: s.Password.Reveal()}
-	switch s.Mechanism {
-	case sarama.SASLTypePlaintext:
-		return plain.Auth{User: s.User, Pass: s.Password.Reveal()}.AsMechanism(), nil
-	case sarama.SASLTypeSCRAMSHA256:
-		return user.AsSha256Mechanism(), nil
-	case sarama.SASLTypeSCRAMSHA512:
-		return user.AsSha512Mechanism(), nil
-	default:
-		return nil, fmt.Errorf("%w: the mechanism is one of %v", ErrSASL, Mechanisms())
-	}
 }

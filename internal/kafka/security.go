@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	franzscram "github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/xdg-go/scram"
 
 	"github.com/vigie-dev/vigie/internal/files"
@@ -115,6 +118,21 @@ func (s Security) apply(sc *sarama.Config) error {
 		sc.Net.SASL.SCRAMClientGeneratorFunc = generator
 	}
 	return nil
+}
+
+// franz is the mechanism as franz-go has it.
+func (s Security) franz() (sasl.Mechanism, error) {
+	user := franzscram.Auth{User: s.User, Pass: s.Password.Reveal()}
+	switch s.Mechanism {
+	case sarama.SASLTypePlaintext:
+		return plain.Auth{User: s.User, Pass: s.Password.Reveal()}.AsMechanism(), nil
+	case sarama.SASLTypeSCRAMSHA256:
+		return user.AsSha256Mechanism(), nil
+	case sarama.SASLTypeSCRAMSHA512:
+		return user.AsSha512Mechanism(), nil
+	default:
+		return nil, fmt.Errorf("%w: the mechanism is one of %v", ErrSASL, Mechanisms())
+	}
 }
 
 // scramClient is sarama's view of one SCRAM conversation (RFC 5802).
