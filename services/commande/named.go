@@ -131,7 +131,8 @@ func numberIn(orderID string) (int64, bool) {
 	if n, ok := banking.NamedByProbe(orderID); ok {
 		return n, true
 	}
-	return banking.OrderNumber(orderID)
+	number, ok := banking.OrderNumber(orderID)
+	return number, ok && banking.OrderID(number) == orderID // order-007 is a stranger's, and takes no id away
 }
 
 // checkIDs refuses to start with a storage that is older than the topics: a

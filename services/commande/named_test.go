@@ -65,6 +65,7 @@ func TestWhichNumbersRecordsName(t *testing.T) {
 		"a purge":             {marker.Message([]byte("order-14")), 14},
 		"the largest":         {orderMessage(t, "order-9223372036854775807"), math.MaxInt64},
 		"no number of ours":   {orderMessage(t, "order-9223372036854775808"), 0},
+		"not as it is given":  {orderMessage(t, "order-012"), 0},
 		"another kind of id":  {orderMessage(t, "cart-12"), 0},
 		"a probe":             {orderMessage(t, banking.NewProbeID(41)), 41},
 		"a probe set aside":   {letterOf(orderMessage(t, banking.NewProbeID(41))), 41},

@@ -188,15 +188,22 @@ func (w *world) cutAged(t *rapid.T) {
 }
 
 // loseDecisions cuts decisions whatever their age, as a bound on bytes or
-// somebody's DeleteRecords does.
+// somebody's DeleteRecords does, or leaves a hole, as a salvage does.
 func (w *world) loseDecisions(t *rapid.T) {
 	w.tick()
 	p := record.Partition{
 		Topic: rapid.SampledFrom([]string{banking.TopicPaymentsAuthorized, banking.TopicPaymentsRejected}).Draw(t, "topic"),
 		ID:    rapid.Int32Range(0, banking.Partitions-1).Draw(t, "partition"),
 	}
-	if records := w.log.Records(p); len(records) > 0 {
-		w.log.Cut(p, records[rapid.IntRange(0, len(records)-1).Draw(t, "record")].Offset+1)
+	records := w.log.Records(p)
+	if len(records) == 0 {
+		return
+	}
+	last := records[rapid.IntRange(0, len(records)-1).Draw(t, "record")].Place
+	if rapid.Bool().Draw(t, "a hole") {
+		w.log.Lose(last)
+	} else {
+		w.log.Cut(p, last.Offset+1)
 	}
 }
 
