@@ -123,6 +123,8 @@ func (a *Adjustable) Faults() []faults.Fault {
 		},
 		{
 			Name: "rejections-vanish", Does: "The authoriser rejects no payment any more.",
+			// Ten minutes without any, and two for which that lasts.
+			Alert: "PaymentRejectionsAbsent", Within: 15 * time.Minute,
 			Run: a.hold(func(s *Simulation) { s.RejectRate = 0 }),
 		},
 	}
