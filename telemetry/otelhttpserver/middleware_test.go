@@ -93,8 +93,9 @@ func shop() http.Handler {
 	return mux
 }
 
-func ask(h http.Handler, path string) *httptest.ResponseRecorder {
-	r, answer := httptest.NewRequest(http.MethodGet, path, nil), httptest.NewRecorder()
+// ask asks for an order, within a trace.
+func ask(h http.Handler) *httptest.ResponseRecorder {
+	r, answer := httptest.NewRequest(http.MethodGet, "/orders/7", nil), httptest.NewRecorder()
 	r.Header.Set("traceparent", traceparent)
 	h.ServeHTTP(answer, r)
 	return answer
@@ -102,7 +103,7 @@ func ask(h http.Handler, path string) *httptest.ResponseRecorder {
 
 func TestProvidersOfAnApplicationGetEverything(t *testing.T) {
 	s := newSDK(t)
-	answer := ask(s.middleware(t, shop()), "/orders/7")
+	answer := ask(s.middleware(t, shop()))
 	want := "http.request.duration s method=GET,route=/orders/{id},status_code=418 1\n" +
 		"http.requests method=GET,route=/orders/{id},status_code=418 1\n"
 	if got := strings.Join(s.points(t), ""); got != want {
@@ -123,21 +124,21 @@ func TestProvidersOfAnApplicationGetEverything(t *testing.T) {
 func TestOptions(t *testing.T) {
 	t.Run("conventions", func(t *testing.T) {
 		s := newSDK(t)
-		ask(s.middleware(t, shop(), otelhttpserver.WithConventions()), "/orders/7")
+		ask(s.middleware(t, shop(), otelhttpserver.WithConventions()))
 		if got := strings.Join(s.points(t), ""); !strings.Contains(got, "http.server.request.duration s http.request.method=GET,") {
 			t.Errorf("recorded\n%s", got)
 		}
 	})
 	t.Run("route", func(t *testing.T) {
 		s := newSDK(t)
-		ask(s.middleware(t, shop(), otelhttpserver.WithRoute(func(*http.Request) string { return "/mine" })), "/orders/7")
+		ask(s.middleware(t, shop(), otelhttpserver.WithRoute(func(*http.Request) string { return "/mine" })))
 		if got := strings.Join(s.points(t), ""); strings.Count(got, "route=/mine,") != 2 {
 			t.Errorf("recorded\n%s", got)
 		}
 	})
 	t.Run("no traceresponse", func(t *testing.T) {
 		s := newSDK(t)
-		answer := ask(s.middleware(t, shop(), otelhttpserver.WithoutTraceResponse()), "/orders/7")
+		answer := ask(s.middleware(t, shop(), otelhttpserver.WithoutTraceResponse()))
 		if _, named := answer.Header()[http.CanonicalHeaderKey(otelhttpserver.TraceResponse)]; named || len(s.spans.Ended()) != 1 {
 			t.Errorf("headers %v, %d spans; want a span that the answer does not name", answer.Header(), len(s.spans.Ended()))
 		}
@@ -205,7 +206,7 @@ func TestNothingHasToBeGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer := ask(middleware(shop()), "/orders/7"); answer.Code != http.StatusTeapot {
+	if answer := ask(middleware(shop())); answer.Code != http.StatusTeapot {
 		t.Errorf("status %d", answer.Code)
 	}
 }

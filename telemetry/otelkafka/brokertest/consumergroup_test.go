@@ -23,9 +23,11 @@ func fill(t *testing.T, cluster *kfake.Cluster, n int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = p.Close() }()
-	for i := range 3 * n {
-		if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "out", Partition: int32(i % 3), Value: sarama.StringEncoder("v")}); err != nil {
-			t.Fatal(err)
+	for range n {
+		for partition := range int32(3) {
+			if _, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "out", Partition: partition, Value: sarama.StringEncoder("v")}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
