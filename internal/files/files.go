@@ -70,6 +70,7 @@ type Parsed[T any] struct {
 	// Fingerprints, for Open and Run alone: what was taken over or refused
 	// last, and what was there at the last look.
 	settled, seen [sha256.Size]byte
+	failed        atomic.Bool
 }
 
 // Open reads the files and makes a value of their contents, which come in the
@@ -90,6 +91,9 @@ func Open[T any](parse func(contents [][]byte) (T, error), paths ...string) (*Pa
 
 // Get is the last good value.
 func (f *Parsed[T]) Get() T { return *f.current.Load() }
+
+// Failed says whether the files have changed and what they say now cannot be used.
+func (f *Parsed[T]) Failed() bool { return f.failed.Load() }
 
 // Run looks at the files until ctx ends. Contents are compared, not times: a
 // file that is replaced within one tick of the clock, or through a symbolic
@@ -118,10 +122,11 @@ func (f *Parsed[T]) look() (changed bool, err error) {
 		return false, nil
 	}
 	f.settled = f.seen
-	if err != nil {
-		return true, err
+	if err == nil {
+		err = f.take(contents)
 	}
-	return true, f.take(contents)
+	f.failed.Store(err != nil)
+	return true, err
 }
 
 func (f *Parsed[T]) take(contents [][]byte) error {

@@ -408,22 +408,41 @@ func (r *Readiness) Hold(reason string) {
 // Release ends [Readiness.Hold].
 func (r *Readiness) Release() { r.Hold("") }
 
-// Check checks each part and returns the first reason not to be ready.
-func (r *Readiness) Check(ctx context.Context) error {
+// PartState is what was found of a part; Err is nil where it is well.
+type PartState struct {
+	Name string
+	Err  error
+}
+
+// Look checks all parts, side by side, so that one which hangs hides no other. It returns
+// what it found, in the order in which they were added, and the first reason not to be ready.
+func (r *Readiness) Look(ctx context.Context) ([]PartState, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	r.mu.Lock()
 	parts, reason := slices.Clone(r.parts), r.reason
 	r.mu.Unlock()
-	for _, p := range parts {
-		if err := p.check(ctx); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+	found := make([]PartState, len(parts))
+	var checks sync.WaitGroup
+	for i, p := range parts {
+		checks.Go(func() { found[i] = PartState{p.name, p.check(ctx)} })
+	}
+	checks.Wait()
+	for _, p := range found {
+		if p.Err != nil {
+			return found, fmt.Errorf("%s: %w", p.Name, p.Err)
 		}
 	}
 	if reason != "" {
-		return errors.New(reason)
+		return found, errors.New(reason)
 	}
-	return nil
+	return found, nil
+}
+
+// Check returns the first reason not to be ready.
+func (r *Readiness) Check(ctx context.Context) error {
+	_, err := r.Look(ctx)
+	return err
 }
 
 // Route returns the registered pattern that matched, without its method: the

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -148,6 +149,19 @@ func OpenCertificate(certFile, keyFile string) (*Certificate, error) {
 // get the new certificate. While the two files do not fit, the old one stays.
 func (c *Certificate) Run(ctx context.Context, every time.Duration, log *slog.Logger) error {
 	return c.parsed.Run(ctx, every, log)
+}
+
+// Failed says whether the files have changed and cannot be used.
+func (c *Certificate) Failed() bool { return c.parsed.Failed() }
+
+// Expiry is when the certificate ends to be valid, or the first of those behind it.
+func (c *Certificate) Expiry() (first time.Time) {
+	for _, der := range c.parsed.Get().Certificate {
+		if cert, err := x509.ParseCertificate(der); err == nil && (first.IsZero() || cert.NotAfter.Before(first)) {
+			first = cert.NotAfter
+		}
+	}
+	return first
 }
 
 // config is the server's side of TLS: version 1.2 at least, as RFC 9325 requires.

@@ -49,6 +49,9 @@ func (t *Tokens) Run(ctx context.Context, every time.Duration, log *slog.Logger)
 	return t.parsed.Run(ctx, every, log)
 }
 
+// Failed says whether the file has changed and cannot be used.
+func (t *Tokens) Failed() bool { return t.parsed.Failed() }
+
 // FirstToken is the first token of a file as [OpenTokens] reads it, for a client
 // that has the same file.
 func FirstToken(path string) (string, error) {

@@ -6,7 +6,8 @@
 // Its files: service.go has the steps of a start, in order, and so of a stop;
 // store.go opens and watches a service's storage, prune.go removes what is old
 // from it; consume.go runs its consumer, and watches for partitions that no
-// instance reads; join.go is how one from outside the bank consumes; token.go reads tokens of its own; settings.go has what can be set.
+// instance reads; join.go is how one from outside the bank consumes; ready.go says
+// whether it can do its work; reload.go reads tokens and certificates again when they change; settings.go has what can be set.
 package service
 
 import (
@@ -21,8 +22,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/httpapi"
@@ -36,12 +35,8 @@ import (
 )
 
 const (
-	// readyInterval is how old the metric service_ready may be.
-	readyInterval = 2 * time.Second
 	// healthInterval is how old readiness's knowledge of Kafka may be.
 	healthInterval = 2 * time.Second
-	// reloadInterval is how long a token that was taken out may still be good for.
-	reloadInterval = 2 * time.Second
 	// flushTime is how long a collector that hangs may delay a stop, and
 	// flushShare its share of the time that the stop has left, at most: other
 	// services may wait for it.
@@ -89,6 +84,7 @@ type Base struct {
 	Retention  time.Duration
 	Version    string // the program's
 
+	reloads  *reloads
 	settings Settings
 }
 
@@ -116,7 +112,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
 	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
-		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
+		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, reloads: &reloads{failed: map[string]func() bool{}}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
 		Kafka: settings.kafka(def.Name), settings: settings,
 	}}
 	// What every service does at its start. Each step puts its undoing on the
@@ -217,7 +213,10 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		defer cancel()
 		return b.Telemetry.Shutdown(ctx)
 	})
-	s.ready, err = newReadiness(b.Telemetry.Instruments(), b.Ready.Check)
+	s.ready, err = newReadiness(b.Telemetry.Instruments(), b.Ready.Look)
+	if err == nil {
+		err = b.reloads.measure(b.Telemetry.Instruments())
+	}
 	if err != nil {
 		return err
 	}
@@ -243,13 +242,16 @@ func (s *Service) guard(ctx context.Context, settings Settings) (err error) {
 		if s.edge.tokens, err = httpapi.OpenTokens(cfg.TokensFile); err != nil {
 			return err
 		}
-		b.Stack.Go("tokens", func(ctx context.Context) error { return s.edge.tokens.Run(ctx, reloadInterval, b.Log) })
+		b.keepReading("tokens", s.edge.tokens)
 	}
 	if cfg.CertFile != "" {
 		if s.edge.certificate, err = httpapi.OpenCertificate(cfg.CertFile, cfg.KeyFile); err != nil {
 			return err
 		}
-		b.Stack.Go("certificate", func(ctx context.Context) error { return s.edge.certificate.Run(ctx, reloadInterval, b.Log) })
+		b.keepReading("certificate", s.edge.certificate)
+		if err := b.measureExpiry(s.edge.certificate); err != nil {
+			return err
+		}
 	}
 	if cfg.TokensFile != "" && cfg.CertFile == "" && !loopback.All(settings.Address) {
 		b.Log.WarnContext(ctx, "clients' tokens cross the network unencrypted: there is no certificate")
@@ -389,61 +391,4 @@ func (g *gate) before(router *httpapi.Router, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// readyMetric is the name of the metric that says whether a service can do its work.
-const readyMetric = "service_ready"
-
-// Common returns the metrics that every service has beside [catalogue.Common].
-func Common() telemetry.Catalogue {
-	return slices.Concat(telemetry.Catalogue{{
-		Name: readyMetric, Kind: telemetry.Gauge,
-		Help: "1 while the service can do its work, as /health/ready says, else 0.",
-	}}, httpapi.Catalogue(), pruneCatalogue())
-}
-
-// readiness is the metric service_ready. A scrape reads what the last look
-// found and calls nobody: it must not hang when storage does.
-type readiness struct {
-	check func(context.Context) error
-	ready atomic.Int64
-}
-
-// newReadiness registers the metric, which is 0 until the first look.
-func newReadiness(instruments *telemetry.Instruments, check func(context.Context) error) (*readiness, error) {
-	r := &readiness{check: check}
-	_, err := instruments.Int64ObservableGauge(readyMetric, func(_ context.Context, o metric.Int64Observer) error {
-		o.Observe(r.ready.Load())
-		return nil
-	})
-	return r, err
-}
-
-// run looks at once and then in intervals, until ctx ends, or until the storage
-// is found damaged, which no waiting fixes. A service that stops is not ready.
-func (r *readiness) run(ctx context.Context) error {
-	defer r.ready.Store(0)
-	ticker := time.NewTicker(readyInterval)
-	defer ticker.Stop()
-	for {
-		if err := r.look(ctx); errors.Is(err, storage.ErrDamaged) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
-
-// look checks now, and sets the metric to the same.
-func (r *readiness) look(ctx context.Context) error {
-	err := r.check(ctx)
-	var ready int64
-	if err == nil {
-		ready = 1
-	}
-	r.ready.Store(ready)
-	return err
 }

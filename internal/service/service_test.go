@@ -33,13 +33,16 @@ func TestReadinessIsMeasured(t *testing.T) {
 		var away atomic.Bool
 		var looks atomic.Int64
 		r := telemetrytest.New(t, "shop", Common())
-		ready, err := newReadiness(r.Instruments(), func(context.Context) error {
+		well := &httpapi.Readiness{}
+		well.Add("storage", func(context.Context) error {
 			looks.Add(1)
 			if away.Load() {
-				return errors.New("storage: away")
+				return errors.New("away")
 			}
 			return nil
 		})
+		well.Add("kafka", func(context.Context) error { return nil })
+		ready, err := newReadiness(r.Instruments(), well.Look)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,6 +50,12 @@ func TestReadinessIsMeasured(t *testing.T) {
 			t.Helper()
 			if got := r.Metric(readyMetric, nil); got != value {
 				t.Errorf("%s service_ready is %v, want %v", when, got, value)
+			}
+		}
+		part := func(name string, value float64) {
+			t.Helper()
+			if got := r.Metric(partsMetric, map[string]string{"part": name}); got != value {
+				t.Errorf("part %s is %v, want %v", name, got, value)
 			}
 		}
 		want("before the first look", 0)
@@ -61,10 +70,13 @@ func TestReadinessIsMeasured(t *testing.T) {
 		<-time.After(readyInterval) // the bubble's
 		synctest.Wait()
 		want("without storage", 0)
+		part("storage", 0)
+		part("kafka", 1) // though it comes after what is away
 		away.Store(false)
 		<-time.After(readyInterval)
 		synctest.Wait()
 		want("with storage again", 1)
+		part("storage", 1)
 		if n := looks.Load() - before; n != 2 {
 			t.Errorf("%d looks in two intervals: scrapes must not look", n)
 		}
@@ -80,7 +92,7 @@ func TestReadinessIsMeasured(t *testing.T) {
 func TestADamagedStorageEndsTheService(t *testing.T) {
 	r := telemetrytest.New(t, "shop", Common())
 	damaged := fmt.Errorf("storage: %w", storage.ErrDamaged)
-	ready, err := newReadiness(r.Instruments(), func(context.Context) error { return damaged })
+	ready, err := newReadiness(r.Instruments(), func(context.Context) ([]httpapi.PartState, error) { return nil, damaged })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,102 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/vigie-dev/vigie/internal/files"
+	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/secret"
+	"github.com/vigie-dev/vigie/telemetry"
+)
+
+// reloadInterval is how long a token that was taken out may still be good for.
+const reloadInterval = 2 * time.Second
+
+// The metrics of files that are read again when they change.
+const (
+	reloadFailedMetric = "file_reload_failed"
+	expiryMetric       = "certificate_expiry_timestamp_seconds"
+)
+
+func reloadCatalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{{
+		Name: reloadFailedMetric, Kind: telemetry.Gauge, Labels: []string{"file"},
+		Help:  "1 while a changed file cannot be used and what it said before is in use, else 0.",
+		Bound: "tokens, certificate, and the tokens that the service shows", MaxSeries: 4,
+	}, {
+		Name: expiryMetric, Kind: telemetry.Gauge, Unit: "s",
+		Help: "When the certificate that clients are shown ends to be valid, or the first of those behind it does; none without one.",
+	}}
+}
+
+// reloads are the files that a service reads again, by what they are for.
+type reloads struct {
+	mu     sync.Mutex
+	failed map[string]func() bool
+}
+
+// measure registers the metric, before there are any.
+func (r *reloads) measure(instruments *telemetry.Instruments) error {
+	_, err := instruments.Int64ObservableGauge(reloadFailedMetric, func(_ context.Context, o metric.Int64Observer) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for name, failed := range r.failed {
+			o.Observe(oneIf(failed()), metric.WithAttributes(attribute.String("file", name)))
+		}
+		return nil
+	})
+	return err
+}
+
+// reloaded is a file, or some that belong together.
+type reloaded interface {
+	Run(ctx context.Context, every time.Duration, log *slog.Logger) error
+	Failed() bool
+}
+
+// keepReading reads files again when they change, as long as the service runs.
+func (b *Base) keepReading(name string, f reloaded) {
+	b.reloads.mu.Lock()
+	defer b.reloads.mu.Unlock()
+	b.reloads.failed[name] = f.Failed
+	b.Stack.Go(name, func(ctx context.Context) error { return f.Run(ctx, reloadInterval, b.Log) })
+}
+
+// measureExpiry shows when a certificate ends to be valid.
+func (b *Base) measureExpiry(c *httpapi.Certificate) error {
+	_, err := b.Telemetry.Instruments().Float64ObservableGauge(expiryMetric, func(_ context.Context, o metric.Float64Observer) error {
+		o.Observe(float64(c.Expiry().Unix()))
+		return nil
+	})
+	return err
+}
+
+// OpenToken returns a token that the service shows to others or wants from them: the one in
+// a file, which is read again when it changes, and without a file the one that is given,
+// which may be none. The name says in errors what it is for.
+func (b *Base) OpenToken(name string, given secret.Value, path string) (func() secret.Value, error) {
+	if path == "" {
+		return func() secret.Value { return given }, nil
+	}
+	parsed, err := files.Open(func(contents [][]byte) (secret.Value, error) {
+		token := strings.TrimSpace(string(contents[0]))
+		if token == "" || strings.ContainsAny(token, " \t\r\n") {
+			return secret.Value{}, errors.New("want one token")
+		}
+		return secret.Of(token), nil
+	}, path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	b.keepReading(name, parsed)
+	return parsed.Get, nil
+}
