@@ -103,10 +103,11 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	with := func(old, changed string) string { return strings.Replace(rule.Expr, old, changed, 1) }
+	left, _, _ := strings.Cut(rule.Expr, " unless")
 	want := map[string]string{
 		"for: 1m → 0s": "0s", "for: 1m → 2m": "2m", "for: 1m → 30s": "30s",
 		"unless → and n == 0":                          with("unless", "and"),
-		"without: … unless n == 0":                     with("unless on (a) n == 0", "or on (a) "+rule.Expr[:strings.Index(rule.Expr, " unless")]),
+		"without: … unless n == 0":                     with("unless on (a) n == 0", "or on (a) "+left),
 		"on (a) → ignoring":                            with("on (a)", "ignoring (a)"),
 		"on (a) → without a":                           with("on (a)", "on ()"),
 		"> → >= 2":                                     with("> 2", ">= 2"),
