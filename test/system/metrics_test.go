@@ -30,7 +30,7 @@ import (
 func TestMetricsPages(t *testing.T) { bank.OnEach(t, metricsPages) }
 
 func metricsPages(t *testing.T, start bank.Deployment) {
-	s := start(t, t.TempDir(), "--paiement-reject-rate=0") // whatever the number of orders, they go one way
+	s := start(t, t.TempDir(), "--paiement-reject-rate", "0") // whatever the number of orders, they go one way
 	p := s.MustOrder(t, "100.50")
 	s.Decided(t, p.OrderID)
 	s.Settled(t, 1)
