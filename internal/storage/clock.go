@@ -187,10 +187,15 @@ const maxLate = 24 * time.Hour
 // Hold has nothing removed for its age before that has passed from now on, as far
 // as instances run, where what was just added is of long ago: it is read from a log
 // once more, or others gave it its time, whose clocks were behind. So whatever is
-// added is kept for the age, less a day at most. oldest is the least of the times that
-// it will be removed by, zero for none. It comes last in a transaction: all that add
-// meet in its row.
-func (t *Tx) Hold(ctx context.Context, oldest time.Time) error {
+// added is kept for the age, less a day at most. times are those that it will be removed
+// by; a zero one is none. It comes last in a transaction: all that add meet in its row.
+func (t *Tx) Hold(ctx context.Context, times ...time.Time) error {
+	var oldest time.Time
+	for _, at := range times {
+		if oldest.IsZero() || !at.IsZero() && at.Before(oldest) {
+			oldest = at
+		}
+	}
 	c := &t.store.clock
 	if oldest.IsZero() || c.trusted(c.clocks()).Sub(oldest) <= maxLate {
 		return nil

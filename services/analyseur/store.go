@@ -62,20 +62,18 @@ func (store) Add(ctx context.Context, tx *storage.Tx, transactions []Transaction
 		return err
 	}
 	batch := newTally()
-	var oldest time.Time
+	var times []time.Time
 	for _, t := range transactions {
 		if !added[t.OrderID] {
 			continue
 		}
 		batch.add(t)
-		if oldest.IsZero() || t.ProcessedAt.Before(oldest) {
-			oldest = t.ProcessedAt
-		}
+		times = append(times, t.ProcessedAt)
 	}
 	if err := addSums(ctx, tx, batch); err != nil {
 		return err
 	}
-	return tx.Hold(ctx, oldest)
+	return tx.Hold(ctx, times...)
 }
 
 // insert stores transactions and returns the orders that are new. One that

@@ -330,12 +330,9 @@ func (r *rebuild) read(
 	var batch []LedgerRow
 	flush := func() error {
 		rows := make([][]any, len(batch))
-		var oldest time.Time
+		times := make([]time.Time, len(batch))
 		for i, e := range batch {
-			rows[i] = e.row()
-			if oldest.IsZero() || e.ProcessedAt.Before(oldest) {
-				oldest = e.ProcessedAt
-			}
+			rows[i], times[i] = e.row(), e.ProcessedAt
 		}
 		batch = nil
 		added := int64(0)
@@ -344,7 +341,7 @@ func (r *rebuild) read(
 			if added, err = tx.InsertRowsCounting(ctx, insertEntriesIfNone, rows); err != nil || added == 0 {
 				return err
 			}
-			return tx.Hold(ctx, oldest)
+			return tx.Hold(ctx, times...)
 		})
 		entries += added
 		return err

@@ -163,7 +163,7 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 	}
 	views := map[table][]view{}
 	changes := map[banking.OrderStatus]int{}
-	var oldest time.Time // of what may be forgotten
+	var times []time.Time // of what may be forgotten
 	for _, f := range facts {
 		before, ok := known[f.OrderID]
 		if stale(before.Events, f) {
@@ -178,8 +178,8 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 			changes[before.Status]--
 		}
 		changes[after.Status]++
-		if after.Status.Decided() && (oldest.IsZero() || after.UpdatedAt.Before(oldest)) {
-			oldest = after.UpdatedAt
+		if after.Status.Decided() {
+			times = append(times, after.UpdatedAt)
 		}
 	}
 	if err := save(ctx, tx, orders, views[orders]); err != nil {
@@ -191,7 +191,7 @@ func (store) Add(ctx context.Context, tx *storage.Tx, facts []fact) error {
 	if err := count(ctx, tx, changes); err != nil {
 		return err
 	}
-	return tx.Hold(ctx, oldest)
+	return tx.Hold(ctx, times...)
 }
 
 // saveProbes stores views of probes, and removes those that are of long before them.
