@@ -67,14 +67,14 @@ func identities(response *sarama.MetadataResponse) map[string]string {
 	}
 	for _, t := range response.Topics {
 		if t.Err == sarama.ErrNoError && t.Uuid != (sarama.Uuid{}) {
-			ids[topicID(t.Name)] = t.Uuid.String()
+			ids[TopicIdentity(t.Name)] = t.Uuid.String()
 		}
 	}
 	return ids
 }
 
-// topicID is the name of a topic's id.
-func topicID(topic string) string { return "topic " + topic }
+// TopicIdentity is the name of a topic's id among those that [Identities] returns.
+func TopicIdentity(topic string) string { return "topic " + topic }
 
 // ErrReplaced: under the names of a service's topics there are others by now.
 // Its positions say nothing about them.
@@ -88,6 +88,7 @@ type Identity struct {
 	client *Client
 	topics []string
 	known  map[string]string // as [Identities] returns them
+	stamp  string            // the same, as a group's offsets say it
 
 	mu    sync.Mutex
 	polls map[int32]*poll // by broker
@@ -95,7 +96,8 @@ type Identity struct {
 
 // NewIdentity makes an Identity of what [Identities] has returned for the topics.
 func NewIdentity(client *Client, topics []string, known map[string]string) *Identity {
-	return &Identity{client: client, topics: topics, known: known, polls: map[int32]*poll{}}
+	text, _ := json.Marshal(known) // strings always can be
+	return &Identity{client: client, topics: topics, known: known, stamp: stampPrefix + string(text), polls: map[int32]*poll{}}
 }
 
 // stampPrefix begins what a group's offsets say of topics. Others may commit offsets
@@ -108,8 +110,7 @@ func (i *Identity) Stamp() string {
 	if i == nil {
 		return ""
 	}
-	text, _ := json.Marshal(i.known) // strings always can be
-	return stampPrefix + string(text)
+	return i.stamp
 }
 
 // Replaced returns those of the topics that are others than those with which the
@@ -129,11 +130,11 @@ func (i *Identity) Replaced(ctx context.Context, group string, committed ...stri
 		return nil, fmt.Errorf("look which topics %s began with: %w", group, err)
 	}
 	for _, name := range i.topics {
-		now := i.known[topicID(name)]
+		now := i.known[TopicIdentity(name)]
 		another := func(stamp string) bool {
 			var was map[string]string
 			text, ours := strings.CutPrefix(stamp, stampPrefix)
-			return ours && json.Unmarshal([]byte(text), &was) == nil && was[topicID(name)] != "" && now != "" && was[topicID(name)] != now
+			return ours && json.Unmarshal([]byte(text), &was) == nil && was[TopicIdentity(name)] != "" && now != "" && was[TopicIdentity(name)] != now
 		}
 		if slices.ContainsFunc(stamps, another) {
 			topics = append(topics, name)

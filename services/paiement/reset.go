@@ -160,7 +160,7 @@ func readOwn(ctx context.Context, url string) (pending []storage.Pending, stamps
 // isCurrent says whether the ledger has all that its group has done: it is no
 // older copy.
 func (r *Reset) isCurrent(ctx context.Context) (bool, error) {
-	if len(r.around.Committed) == 0 || differs(r.around, "topic "+banking.TopicOrdersCreated) {
+	if len(r.around.Committed) == 0 || differs(r.around, kafka.TopicIdentity(banking.TopicOrdersCreated)) {
 		return false, nil
 	}
 	for p, committed := range r.around.Committed {
@@ -196,7 +196,7 @@ func (r *Reset) Entries() int64 {
 // storages were made for.
 func (r *Reset) Replaced() (topics []string) {
 	for _, t := range settlements() {
-		if r.foreign || differs(r.around, "topic "+t) || slices.Contains(r.around.Others, t) {
+		if r.foreign || differs(r.around, kafka.TopicIdentity(t)) || slices.Contains(r.around.Others, t) {
 			topics = append(topics, t)
 		}
 	}
@@ -274,7 +274,7 @@ func (r *Reset) change(ctx context.Context, tx *storage.Tx, spans []kafka.Span, 
 			return err
 		}
 	}
-	if r.foreign || differs(r.around, "topic "+banking.TopicOrdersCreated) {
+	if r.foreign || differs(r.around, kafka.TopicIdentity(banking.TopicOrdersCreated)) {
 		if _, err := tx.Exec(ctx, deletePlaces, horizonName); err != nil { // of other records
 			return err
 		}
