@@ -32,6 +32,12 @@ func OrderNumber(orderID string) (number int64, ok bool) {
 	return number, ok && err == nil
 }
 
+// GivenNumber is [OrderNumber] of an id in the one form that [OrderID] gives.
+func GivenNumber(orderID string) (number int64, ok bool) {
+	number, ok = OrderNumber(orderID)
+	return number, ok && OrderID(number) == orderID
+}
+
 // OrderRequest is what a client asks for: an order without id and time.
 type OrderRequest struct {
 	UserID string

@@ -180,7 +180,7 @@ func (p *promises) add(id string) {
 		p.beyond++
 		return
 	}
-	if n, ok := banking.OrderNumber(id); ok && banking.OrderID(n) == id {
+	if n, ok := banking.GivenNumber(id); ok {
 		p.numbers = append(p.numbers, n)
 	} else {
 		p.others = append(p.others, id)
