@@ -126,18 +126,38 @@ var ErrCertificate = errors.New("certificate")
 
 // Certificate is what a server shows its clients.
 type Certificate struct {
-	parsed *files.Parsed[*tls.Certificate]
+	parsed *files.Parsed[chain]
+}
+
+// chain is a certificate with those behind it, and when the first of them ends.
+type chain struct {
+	*tls.Certificate
+	expiry time.Time
+}
+
+func parseChain(cert, key []byte) (c chain, err error) {
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return c, err //nolint:wrapcheck // the caller names the files
+	}
+	c.Certificate = &pair
+	for _, der := range pair.Certificate {
+		if one, err := x509.ParseCertificate(der); err == nil && (c.expiry.IsZero() || one.NotAfter.Before(c.expiry)) {
+			c.expiry = one.NotAfter
+		}
+	}
+	return c, nil
 }
 
 // OpenCertificate reads a certificate, with those between it and its authority
 // behind it, and its key: two PEM files.
 func OpenCertificate(certFile, keyFile string) (*Certificate, error) {
-	parsed, err := files.Open(func(contents [][]byte) (*tls.Certificate, error) {
-		pair, err := tls.X509KeyPair(contents[0], contents[1])
+	parsed, err := files.Open(func(contents [][]byte) (chain, error) {
+		c, err := parseChain(contents[0], contents[1])
 		if err != nil {
-			return nil, fmt.Errorf("%s and %s: %w", certFile, keyFile, err)
+			return c, fmt.Errorf("%s and %s: %w", certFile, keyFile, err)
 		}
-		return &pair, nil
+		return c, nil
 	}, certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
@@ -155,20 +175,13 @@ func (c *Certificate) Run(ctx context.Context, every time.Duration, log *slog.Lo
 func (c *Certificate) Failed() bool { return c.parsed.Failed() }
 
 // Expiry is when the certificate ends to be valid, or the first of those behind it.
-func (c *Certificate) Expiry() (first time.Time) {
-	for _, der := range c.parsed.Get().Certificate {
-		if cert, err := x509.ParseCertificate(der); err == nil && (first.IsZero() || cert.NotAfter.Before(first)) {
-			first = cert.NotAfter
-		}
-	}
-	return first
-}
+func (c *Certificate) Expiry() time.Time { return c.parsed.Get().expiry }
 
 // config is the server's side of TLS: version 1.2 at least, as RFC 9325 requires.
 func (c *Certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.parsed.Get(), nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.parsed.Get().Certificate, nil },
 	}
 }
 
