@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -76,18 +77,16 @@ func oneIf(yes bool) int64 {
 // is found damaged, which no waiting fixes. A service that stops is not ready.
 func (r *readiness) run(ctx context.Context) error {
 	defer r.ready.Store(0)
-	ticker := time.NewTicker(readyInterval)
-	defer ticker.Stop()
-	for {
+	look := func(ctx context.Context) error {
 		if err := r.look(ctx); errors.Is(err, storage.ErrDamaged) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+		return nil
 	}
+	if err := look(ctx); err != nil {
+		return err
+	}
+	return lifecycle.Every(ctx, readyInterval, look)
 }
 
 // look checks now, and sets the metrics to the same. What a stop interrupts says

@@ -44,8 +44,9 @@ type reloads struct {
 	failed map[string]func() bool
 }
 
-// measure registers the metric, before there are any.
-func (r *reloads) measure(instruments *telemetry.Instruments) error {
+// newReloads registers their metric, before there are any.
+func newReloads(instruments *telemetry.Instruments) (*reloads, error) {
+	r := &reloads{failed: map[string]func() bool{}}
 	_, err := instruments.Int64ObservableGauge(reloadFailedMetric, func(_ context.Context, o metric.Int64Observer) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -54,7 +55,7 @@ func (r *reloads) measure(instruments *telemetry.Instruments) error {
 		}
 		return nil
 	})
-	return err
+	return r, err
 }
 
 // reloaded is a file, or some that belong together.

@@ -21,8 +21,9 @@ import (
 func TestAFileThatCannotBeReadAgainIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := telemetrytest.New(t, "shop", Common())
-		b := &Base{Stack: &lifecycle.Stack{}, Telemetry: r.Telemetry, Log: r.Logger(), reloads: &reloads{failed: map[string]func() bool{}}}
-		if err := b.reloads.measure(r.Instruments()); err != nil {
+		b := &Base{Stack: &lifecycle.Stack{}, Telemetry: r.Telemetry, Log: r.Logger()}
+		var err error
+		if b.reloads, err = newReloads(r.Instruments()); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), "token")

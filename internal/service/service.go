@@ -112,7 +112,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
 	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
-		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, reloads: &reloads{failed: map[string]func() bool{}}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
+		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
 		Kafka: settings.kafka(def.Name), settings: settings,
 	}}
 	// What every service does at its start. Each step puts its undoing on the
@@ -214,9 +214,10 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return b.Telemetry.Shutdown(ctx)
 	})
 	s.ready, err = newReadiness(b.Telemetry.Instruments(), b.Ready.Look)
-	if err == nil {
-		err = b.reloads.measure(b.Telemetry.Instruments())
+	if err != nil {
+		return err
 	}
+	b.reloads, err = newReloads(b.Telemetry.Instruments())
 	if err != nil {
 		return err
 	}
