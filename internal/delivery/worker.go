@@ -334,7 +334,6 @@ func (w *worker[State, Change]) store(
 // what the metrics say, whatever was tried again before. Probes are left out.
 func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, decisions []decision[Change]) {
 	consumed := int64(0)
-	defer func() { l.deps.Instrument.CountConsumed(ctx, p.Topic, consumed) }()
 	for _, d := range decisions {
 		if banking.IsProbe(string(d.Record.Key)) {
 			continue
@@ -353,6 +352,7 @@ func (l *Loop[State, Change]) report(ctx context.Context, p record.Partition, de
 			}
 		}
 	}
+	l.deps.Instrument.CountConsumed(ctx, p.Topic, consumed)
 	if changed := changes(decisions); len(changed) > 0 {
 		l.handler.Stored(changed)
 	}
