@@ -83,8 +83,8 @@ func newAsync(
 }
 
 // isNil also finds the nil pointer in an interface, which fails far from where it was made.
-func isNil(client sarama.Client) bool {
-	v := reflect.ValueOf(client)
+func isNil(thing any) bool {
+	v := reflect.ValueOf(thing)
 	return !v.IsValid() || (v.Kind() == reflect.Pointer && v.IsNil())
 }
 

@@ -40,7 +40,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -109,7 +108,7 @@ type Telemetry interface {
 // WithTelemetry has spans, metrics, trace context and log lines go where t's go.
 func WithTelemetry(t Telemetry) Option {
 	return optionFunc(func(c *config) {
-		if v := reflect.ValueOf(t); !v.IsValid() || (v.Kind() == reflect.Pointer && v.IsNil()) {
+		if isNil(t) {
 			c.errs = append(c.errs, errors.New("telemetry is nil"))
 			return
 		}
