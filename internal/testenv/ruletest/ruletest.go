@@ -192,7 +192,8 @@ func (r *run) last() (last time.Duration) {
 // moments are when rules are evaluated.
 func (r *run) moments() iter.Seq[time.Duration] {
 	return func(yield func(time.Duration) bool) {
-		for at := time.Duration(0); at <= r.last() && yield(at); at += time.Duration(r.file.Interval) {
+		last := r.last()
+		for at := time.Duration(0); at <= last && yield(at); at += time.Duration(r.file.Interval) {
 		}
 	}
 }

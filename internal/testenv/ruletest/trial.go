@@ -2,6 +2,7 @@ package ruletest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -37,7 +38,7 @@ func (f *File) Prepare(t Test, alert string) (*Trial, error) {
 	}
 	for at := range r.moments() {
 		if errs := r.evaluate(at); len(errs) > 0 {
-			return nil, fmt.Errorf("%s: %w", t.Name, errs[0])
+			return nil, errors.Join(fmt.Errorf("%s: %w", t.Name, errs[0]), r.close())
 		}
 	}
 	return &Trial{r}, nil
