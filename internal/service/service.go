@@ -205,13 +205,8 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		b.Log.WarnContext(ctx, "the password for Kafka crosses the network unencrypted: SASL PLAIN without TLS")
 	}
 	b.Stack.OnStop("telemetry", func(ctx context.Context) error {
-		most := flushTime
-		if deadline, ok := ctx.Deadline(); ok {
-			most = min(most, time.Until(deadline)/flushShare)
-		}
-		ctx, cancel := context.WithTimeout(ctx, most)
-		defer cancel()
-		return b.Telemetry.Shutdown(ctx)
+		flush(ctx, b.Telemetry, b.Log)
+		return nil
 	})
 	s.ready, err = newReadiness(b.Telemetry.Instruments(), b.Ready.Look)
 	if err != nil {
@@ -226,6 +221,21 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 	}
 	b.Instrument, err = b.instrument(false)
 	return err
+}
+
+// flush stops telemetry in its share of the time that a stop has left. What does
+// not get out in it is logged and is no failed stop: the service has done its work,
+// and a collector that hangs does not decide over a process' exit status.
+func flush(ctx context.Context, t interface{ Shutdown(context.Context) error }, log *slog.Logger) {
+	most := flushTime
+	if deadline, ok := ctx.Deadline(); ok {
+		most = min(most, time.Until(deadline)/flushShare)
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	if err := t.Shutdown(ctx); err != nil {
+		log.WarnContext(ctx, "telemetry did not stop in its time", "error", err)
+	}
 }
 
 // instrument makes what records are measured with.

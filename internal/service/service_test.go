@@ -1,13 +1,16 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -163,4 +166,36 @@ func TestOneScrapeTooManyIsAProblem(t *testing.T) {
 	}
 	close(c.release)
 	scraping.Wait()
+}
+
+// hungTelemetry is one whose collector hangs.
+type hungTelemetry struct{}
+
+func (hungTelemetry) Shutdown(ctx context.Context) error {
+	<-ctx.Done()
+	return fmt.Errorf("exporter of logs still runs: %w", ctx.Err())
+}
+
+// A collector that hangs takes a share of a stop's time, and is told, but the stop does not fail for it.
+func TestATelemetryThatHangsFailsNoStop(t *testing.T) {
+	for name, c := range map[string]struct{ left, most time.Duration }{
+		"little time left": {flushShare * time.Second, time.Second},
+		"much time left":   {time.Hour, flushTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.left)
+				defer cancel()
+				var log bytes.Buffer
+				start := time.Now()
+				flush(ctx, hungTelemetry{}, slog.New(slog.NewJSONHandler(&log, nil)))
+				if took := time.Since(start); took != c.most {
+					t.Errorf("it took %v of %v, want %v", took, c.left, c.most)
+				}
+				if text := log.String(); !strings.Contains(text, `"level":"WARN"`) || !strings.Contains(text, "exporter of logs still runs") {
+					t.Errorf("the log does not tell it: %s", text)
+				}
+			})
+		})
+	}
 }
