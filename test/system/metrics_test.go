@@ -36,8 +36,10 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 	s.Settled(t, 1)
 	for name, url := range s.URLs {
 		bank.Get(t, url+"/health")
+		var page string
 		bank.Eventually(t, func() error { // the page counts the request for the page before it
-			_, all := bank.Scrape(t, url)
+			var all map[string]float64
+			page, all = bank.Scrape(t, url)
 			if all[`http_requests_total{method="GET",route="/metrics",service="`+name+`",status_code="200"}`] == 0 {
 				return fmt.Errorf("%s: no request counted", name)
 			}
@@ -52,9 +54,11 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 			if name == sentinelle.Name && all[`audit_runs_total{outcome="accounted_for",service="sentinelle"}`] == 0 {
 				return fmt.Errorf("%s: no audit yet", name)
 			}
+			if _, known := all[`orders_waiting{service="sentinelle"}`]; name == sentinelle.Name && !known {
+				return errors.New("what waits is not known at the moment")
+			}
 			return nil
 		})
-		page, _ := bank.Scrape(t, url)
 		golden.Compare(t, name+".prom", shape(page))
 		strict(t, url)
 	}
