@@ -5,6 +5,7 @@ package system_test
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -128,11 +129,15 @@ func TestPortsMoveTogether(t *testing.T) {
 	if testproc.Integration {
 		t.Skip("it is about the embedded broker")
 	}
-	base := freeBase(t)
-	data := t.TempDir()
-	p := bank.Launch(t, "up", "--port-base", strconv.Itoa(base), "--data", data, "--suivi-addr", "127.0.0.1:0", "--log-format", "json", "--stop-timeout", "10m")
-	if p.Stdout.Wait(t, "Ctrl-C", p.Done) == nil {
-		t.Fatalf("vigie up ended with %d:\n%s", p.Status, p.Stderr)
+	data, base := t.TempDir(), 0
+	var p *bank.Command
+	for started := false; !started; { // another program may take a port between the look for it and its use
+		base = freeBase(t)
+		p = bank.Launch(t, "up", "--port-base", strconv.Itoa(base), "--data", data, "--suivi-addr", "127.0.0.1:0", "--log-format", "json", "--stop-timeout", "10m")
+		started = p.Stdout.Wait(t, "Ctrl-C", p.Done) != nil
+		if !started && !strings.Contains(p.Stderr.String(), "in use by another process") {
+			t.Fatalf("vigie up ended with %d:\n%s", p.Status, p.Stderr)
+		}
 	}
 	i, err := instance.Read(data)
 	if err != nil {
@@ -156,11 +161,12 @@ func TestPortsMoveTogether(t *testing.T) {
 }
 
 // freeBase finds a base whose ports nobody has, above those of [testproc.FreeAddress] and below those that
-// systems give to outgoing connections: nobody takes one before it is used.
+// systems give to outgoing connections. It begins anywhere, since another run of the tests may look too.
 func freeBase(t *testing.T) int {
 	t.Helper()
-	for base := 30_000; base+100 < 32_768; base += 100 {
-		free := true
+	const first, apart, bases = 30_000, 100, 27
+	for _, n := range rand.Perm(bases) {
+		base, free := first+n*apart, true
 		for _, n := range []int{1, 2, 3, 4, 5, 90, 92} {
 			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(base+n))
 			if free = free && err == nil; err == nil {

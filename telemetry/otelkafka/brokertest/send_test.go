@@ -3,6 +3,7 @@ package brokertest
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -88,19 +89,28 @@ func TestSyncProducerSendsMessages(t *testing.T) {
 	}
 }
 
-// outcomes reads both channels until they are closed.
-func outcomes(p sarama.AsyncProducer) func() ([]*sarama.ProducerMessage, []*sarama.ProducerError) {
+// outcomes reads both channels until they are closed. It closes the producer after n results, if n is not 0: closed
+// earlier, sarama gives up what it is sending again, and it sends again when the machine is slow.
+func outcomes(p sarama.AsyncProducer, n int64) func() ([]*sarama.ProducerMessage, []*sarama.ProducerError) {
 	var reading sync.WaitGroup
+	var got atomic.Int64
+	count := func() {
+		if got.Add(1) == n {
+			p.AsyncClose()
+		}
+	}
 	var sent []*sarama.ProducerMessage
 	var failed []*sarama.ProducerError
 	reading.Go(func() {
 		for msg := range p.Successes() {
 			sent = append(sent, msg)
+			count()
 		}
 	})
 	reading.Go(func() {
 		for err := range p.Errors() {
 			failed = append(failed, err)
+			count()
 		}
 	})
 	return func() ([]*sarama.ProducerMessage, []*sarama.ProducerError) {
@@ -119,9 +129,9 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 			config := wrapConfig()
 			config.Producer.MaxMessageBytes = 1000
 			p := asyncOf(t, cluster, config, inst)
-			results := outcomes(p)
-			given := map[*sarama.ProducerMessage]any{}
 			const n, tooLarge = 300, 3
+			results := outcomes(p, n)
+			given := map[*sarama.ProducerMessage]any{}
 			for i := range n {
 				msg := &sarama.ProducerMessage{Topic: "out", Metadata: &struct{ n int }{i}, Value: sarama.StringEncoder("v")}
 				if i < tooLarge {
@@ -130,7 +140,6 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 				given[msg] = msg.Metadata
 				p.Input() <- otelkafka.WithContext(t.Context(), msg)
 			}
-			p.AsyncClose()
 			sent, failed := results()
 			for _, f := range failed {
 				sent = append(sent, f.Msg)
@@ -142,7 +151,7 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 				delete(given, msg)
 			}
 			if len(given) != 0 || len(failed) != tooLarge {
-				t.Errorf("%d records did not come back; %d failed, want %d", len(given), len(failed), tooLarge)
+				t.Errorf("%d records did not come back; %d failed, want %d: %v", len(given), len(failed), tooLarge, failed)
 			}
 			if got := r.Metric(catalogue.KafkaMessagesProducedTotal, map[string]string{"topic": "out"}); got != n-tooLarge {
 				t.Errorf("counted %v, want %d", got, n-tooLarge)
@@ -166,11 +175,10 @@ func TestAsyncProducerPropagates(t *testing.T) {
 	cluster := wrapCluster(t)
 	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	p := asyncOf(t, cluster, wrapConfig(), inst)
-	results := outcomes(p)
+	results := outcomes(p, 1)
 	ctx, request := r.Telemetry.TracerProvider().Tracer("test").Start(t.Context(), "request")
 	p.Input() <- otelkafka.WithContext(ctx, &sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")})
 	request.End()
-	p.AsyncClose()
 	results()
 	span := r.Span("send out")
 	if span.SpanKind != trace.SpanKindProducer || span.Parent.SpanID() != request.SpanContext().SpanID() {

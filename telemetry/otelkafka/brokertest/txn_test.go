@@ -28,7 +28,7 @@ func TestAsyncCommitNeverOvertakesARecord(t *testing.T) {
 	cluster := wrapCluster(t)
 	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	p := asyncOf(t, cluster, txnConfig(), inst)
-	results := outcomes(p)
+	results := outcomes(p, 0)
 	const transactions, each = 300, 3
 	for n := range transactions {
 		if err := p.BeginTxn(); err != nil {
@@ -57,7 +57,7 @@ func TestAsyncAbortTakesEveryRecord(t *testing.T) {
 	cluster := wrapCluster(t)
 	_, inst := newInstrumentation(t, otelkafka.Options{})
 	p := asyncOf(t, cluster, txnConfig(), inst)
-	results := outcomes(p)
+	results := outcomes(p, 0)
 	const transactions = 100
 	for n := range transactions {
 		if err := p.BeginTxn(); err != nil {
@@ -88,7 +88,7 @@ func TestAsyncBeginOvertakesNoRecord(t *testing.T) {
 	cluster := wrapCluster(t)
 	_, inst := newInstrumentation(t, otelkafka.Options{})
 	p := asyncOf(t, cluster, txnConfig(), inst)
-	results := outcomes(p)
+	results := outcomes(p, 0)
 	for range 20 {
 		p.Input() <- &sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("early")}
 	}
@@ -149,7 +149,7 @@ func TestTransactionalMethods(t *testing.T) {
 		_, inst := newInstrumentation(t, otelkafka.Options{})
 		cluster := wrapCluster(t)
 		p := asyncOf(t, cluster, txnConfig(), inst)
-		results := outcomes(p)
+		results := outcomes(p, 0)
 		use(t, cluster, p, func() error {
 			p.Input() <- &sarama.ProducerMessage{Topic: "out", Value: sarama.StringEncoder("v")}
 			return nil
