@@ -4,7 +4,8 @@
 //   - commande.go has its name, its metrics and its wiring.
 //   - http.go takes orders: POST /orders.
 //   - store.go gives orders their ids, and remembers them by their
-//     idempotency keys; named.go has ids go on after those that the topics name.
+//     idempotency keys; named.go has ids go on after those that the topics name,
+//     and foreign.go leaves out those that others use.
 //   - probe.go makes probes of the orders that bring a credential: they are no orders.
 //   - desk.go has both without Kafka and HTTP around them.
 package commande
@@ -29,6 +30,7 @@ const (
 	ordersTotal       = "orders_total"
 	orderAmountsEuros = "order_amount_euros"
 	ordersRepeated    = "orders_repeated_total"
+	ordersForeign     = "order_ids_foreign_total"
 )
 
 // Catalogue returns the metrics that commande adds to the common ones.
@@ -47,6 +49,11 @@ func Catalogue() telemetry.Catalogue {
 			Name: ordersRepeated, Kind: telemetry.Counter, Labels: []string{"outcome"},
 			Help:  "Requests whose Idempotency-Key had been used before, by how they were answered.",
 			Bound: "3 outcomes: replayed (201 again), in_progress (409), mismatch (422)",
+		},
+		{
+			Name: ordersForeign, Kind: telemetry.Counter, Labels: []string{"found"},
+			Help:  "Orders that others have written under ids of commande's: ids yet to come, which are left out, or ids of orders that were taken.",
+			Bound: "ahead or taken", MaxSeries: 2,
 		},
 	}
 }
@@ -85,10 +92,16 @@ func Start(ctx context.Context, settings service.Settings, cfg Config) (*service
 }
 
 func wire(ctx context.Context, b *service.Base, cfg Config) error {
-	known, numbers, err := openStore(ctx, b, cfg.AckTimeout)
+	known, others, err := openStore(ctx, b, cfg.AckTimeout)
 	if err != nil {
 		return err
 	}
+	found, err := b.Telemetry.Instruments().Int64Counter(ordersForeign)
+	if err != nil {
+		return err
+	}
+	others.count = counting(ctx, found)
+	b.Stack.Go("others' orders", others.run)
 	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
 	if err != nil {
 		return err
@@ -100,8 +113,8 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 		return err
 	}
 	return serveOrders(ctx, b, &orders{
-		keys: known, probes: &probes{credential, numbers, func() (int32, error) { return partitionsOf(b.Control, banking.TopicOrdersCreated) }},
-		publisher: publisher, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
+		keys: known, probes: &probes{credential, others.ids, func() (int32, error) { return partitionsOf(b.Control, banking.TopicOrdersCreated) }},
+		publisher: publisher, others: others, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
 	})
 }
 

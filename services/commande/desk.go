@@ -17,6 +17,7 @@ import (
 type Desk struct {
 	store   *storage.Store
 	keys    *keys
+	others  *watch
 	pruning storage.Pruning
 }
 
@@ -32,13 +33,13 @@ func OpenDesk(ctx context.Context, url string, topics kafka.Log, clocks storage.
 		return nil, err
 	}
 	silent := slog.New(slog.DiscardHandler)
-	highest, err := checkIDs(ctx, s, topics, silent)
+	allocator, others, err := openIDs(ctx, s, topics, silent)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	now := func() time.Time { return clocks().Wall }
-	known := &keys{store: s, ids: &ids{store: s, highest: highest}, log: silent, now: now, lease: DefaultAckTimeout + afterwards}
-	return &Desk{store: s, keys: known, pruning: storage.Pruning{Store: s, Age: keptKeys, Newest: known.newest, Forget: forgetOldKeys}}, nil
+	known := &keys{store: s, ids: allocator, issuer: others.issuer, log: silent, now: now, lease: DefaultAckTimeout + afterwards}
+	return &Desk{store: s, keys: known, others: others, pruning: storage.Pruning{Store: s, Age: keptKeys, Newest: known.newest, Forget: forgetOldKeys}}, nil
 }
 
 // Place places an order as POST /orders does: a client's, with its key where it
@@ -55,6 +56,16 @@ func (d *Desk) Place(
 	}
 	event, _, err := d.keys.place(ctx, keyHash(client, key), request, publish)
 	return event, err
+}
+
+// Look looks for what others have written to orders.created, as commande does every
+// second.
+func (d *Desk) Look(ctx context.Context) error {
+	ends, err := d.others.topics.Ends(ctx, banking.TopicOrdersCreated)
+	if err != nil {
+		return err
+	}
+	return d.others.look(ctx, ends)
 }
 
 // Pruning removes the keys that have been kept for long enough.

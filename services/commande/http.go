@@ -62,6 +62,7 @@ type orders struct {
 	keys       *keys
 	probes     *probes // nil: there are none
 	publisher  publisher
+	others     *watch
 	instrument *otelkafka.Instrumentation
 	log        *slog.Logger
 	ackTimeout time.Duration
@@ -196,6 +197,7 @@ func (o *orders) publish(ctx context.Context, event banking.OrderCreated) error 
 		return fmt.Errorf("publish %s: %w", event.OrderID, err)
 	}
 	o.fault.At(fault.AfterOrder)
+	o.others.own(record.Partition{Topic: m.Topic, ID: m.Partition}, m.Offset)
 	span.End(m.Partition, m.Offset, nil)
 	return nil
 }

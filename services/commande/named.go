@@ -40,11 +40,13 @@ const (
 
 // named is what the topics say about the ids that have been given.
 type named struct {
-	highest   int64 // the highest number that a record names, 0 for none
-	seen      bool  // a record says what it was: it names an order, or is a probe's
-	published int64 // how many records orders.created has had
-	cut       bool  // some of these have been deleted
-	foreign   int   // records that name a number which cannot have been given
+	highest   int64        // the highest number that a record names, 0 for none
+	seen      bool         // a record says what it was: it names an order, or is a probe's
+	published int64        // how many records orders.created has had
+	cut       bool         // some of these have been deleted
+	foreign   int          // records that name a number which was not given here
+	ahead     []int64      // the numbers of orders among these
+	ends      []kafka.Span // of the topics, as they were when they were read
 }
 
 // plausible is the highest number that can have been given: with an order, the
@@ -56,10 +58,15 @@ func (n named) plausible() int64 {
 	return (n.published + unpublished) * margin
 }
 
+// usable says whether a storage that would go on with next can have come there: by
+// orders, and once more past all that can be named.
+func (n named) usable(next int64) bool { return next-margin <= n.plausible() }
+
 // idsNamed reads every topic that names orders: each partition's last records,
 // or all where those name none. What was decided and what was set aside is kept
-// longer than the orders themselves.
-func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
+// longer than the orders themselves. Without an issuer it cannot tell whose a record
+// is, and takes it for commande's.
+func idsNamed(ctx context.Context, log kafka.Log, last int64, by *issuer) (named, error) {
 	var topics []string
 	for _, topic := range banking.Topics() {
 		topics = append(topics, topic.Name)
@@ -68,7 +75,7 @@ func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
 	if err != nil {
 		return named{}, err
 	}
-	var n named
+	n := named{ends: all}
 	latest, whole := make([]kafka.Span, len(all)), true
 	for i, span := range all {
 		if span.Topic == banking.TopicOrdersCreated {
@@ -79,9 +86,9 @@ func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
 		latest[i].Start = max(span.Start, span.End-last)
 		whole = whole && latest[i].Start == span.Start
 	}
-	found, err := n.scan(ctx, log, latest)
+	found, err := n.scan(ctx, log, latest, by)
 	if err == nil && !found.seen && !whole {
-		found, err = n.scan(ctx, log, all)
+		found, err = n.scan(ctx, log, all, by)
 	}
 	if err != nil {
 		return named{}, fmt.Errorf("look for the highest order id: %w", err)
@@ -90,81 +97,125 @@ func idsNamed(ctx context.Context, log kafka.Log, last int64) (named, error) {
 }
 
 // scan adds what the spans' records name.
-func (n named) scan(ctx context.Context, log kafka.Log, spans []kafka.Span) (named, error) {
+func (n named) scan(ctx context.Context, log kafka.Log, spans []kafka.Span, by *issuer) (named, error) {
 	var mu sync.Mutex
 	err := log.Scan(ctx, spans, func(r record.Record) error {
-		number, ok := number(r)
+		found, ok := naming(r)
 		if !ok {
 			return nil
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if number > n.plausible() {
+		switch {
+		case by == nil && found.number > n.plausible():
 			n.foreign++
-		} else {
-			n.highest, n.seen = max(n.highest, number), true
+		case by == nil || by.knows(found):
+			n.highest, n.seen = max(n.highest, found.number), true
+		default:
+			n.foreign++
+			if !found.probe && len(n.ahead) < maxForeign {
+				n.ahead = append(n.ahead, found.number)
+			}
 		}
 		return nil
 	})
 	return n, err
 }
 
-// number returns the number in the id of the order that a record is about, and of a probe
-// the one that its id names. Only real events, letters and markers count: anybody may put a record with any key
-// on a topic.
-func number(r record.Record) (int64, bool) {
-	n, ok := numberIn(string(r.Key))
-	if !ok {
-		return 0, false
+// name is the id of the order that a record is about.
+type name struct {
+	number  int64 // in the id; of a probe the one that its id names
+	orderID string
+	eventID string // of the event that created the order, as the record has it
+	probe   bool
+}
+
+// naming returns the name of the order that a record is about. Only real events,
+// letters and markers count: anybody may put a record with any key on a topic.
+func naming(r record.Record) (name, bool) {
+	found := name{orderID: string(r.Key)}
+	if found.number, found.probe = banking.NamedByProbe(found.orderID); !found.probe {
+		var ok bool
+		if found.number, ok = banking.GivenNumber(found.orderID); !ok { // order-007 is a stranger's, and takes no id away
+			return found, false
+		}
 	}
-	if _, err := record.ParseMarker(r); err == nil {
-		return n, true
+	if m, err := record.ParseMarker(r); err == nil {
+		found.eventID = m.EventID
+		return found, true
 	}
 	if _, original, err := record.ParseOrigin(r); err == nil {
 		r = original
 	}
-	_, err := delivery.Decode(r)
-	return n, err == nil
-}
-
-func numberIn(orderID string) (int64, bool) {
-	if n, ok := banking.NamedByProbe(orderID); ok {
-		return n, true
+	event, err := delivery.Decode(r)
+	if err != nil {
+		return found, false
 	}
-	return banking.GivenNumber(orderID) // order-007 is a stranger's, and takes no id away
+	if found.eventID = event.ID(); event.Type() != banking.TypeOrderCreated {
+		found.eventID = r.Header(record.HeaderOriginalEventID)
+	}
+	return found, true
 }
 
-// checkIDs refuses to start with a storage that is older than the topics: a
+// openIDs returns what gives orders their ids. It refuses a storage that is older than the topics: a
 // copy that was restored, or an empty folder on a cluster that has had orders.
 //
 // The log is read first: other instances take ids meanwhile, and an id is
-// taken from storage before it comes to the log. It returns the highest that is
-// known to have been given, or unknown.
-func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *slog.Logger) (highest int64, err error) {
-	n, err := idsNamed(ctx, topics, tail)
+// taken from storage before it comes to the log. What was given here is known by its events;
+// other ids that the topics name are left out, once the storage has begun to know that.
+func openIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *slog.Logger) (*ids, *watch, error) {
+	by, err := readIssuer(ctx, store)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
+	}
+	n, err := idsNamed(ctx, topics, tail, by)
+	if err != nil {
+		return nil, nil, err
 	}
 	if n.foreign > 0 {
-		log.WarnContext(ctx, "records name orders that cannot have been taken here; their numbers are left out",
-			"records", n.foreign, "highest_possible", n.plausible())
+		log.WarnContext(ctx, "records name orders that were not taken here; their ids are left out", "records", n.foreign)
 	}
 	var next int64
 	if err := store.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
-		return 0, fmt.Errorf("read order ids: %w", err)
+		return nil, nil, fmt.Errorf("read order ids: %w", err)
 	}
+	if err := n.check(next); err != nil {
+		return nil, nil, err
+	}
+	if by == nil {
+		if err := store.Update(ctx, func(tx *storage.Tx) error { return haveIssuer(ctx, tx, next) }); err != nil {
+			return nil, nil, err
+		}
+		if by, err = readIssuer(ctx, store); err != nil {
+			return nil, nil, err
+		}
+	}
+	allocator := &ids{store: store, highest: n.highest, omitted: map[int64]bool{}}
+	if n.highest == 0 && next > 1 {
+		allocator.highest = unknown // some have been given
+	}
+	if _, _, err := allocator.leaveOut(ctx, n.ahead); err != nil {
+		return nil, nil, err
+	}
+	w := &watch{
+		ids: allocator, issuer: by, topics: topics, log: log, parts: map[record.Partition]*seenRecords{},
+		count: func(context.Context, string, int64) {},
+	}
+	w.begin(n.ends)
+	return allocator, w, nil
+}
+
+// check refuses a storage that would go on with next.
+func (n named) check(next int64) error {
 	switch {
 	case n.highest >= next:
-		return 0, fmt.Errorf("%w: the topics have order-%d, the storage would give order-%d next", ErrIDsBehind, n.highest, next)
+		return fmt.Errorf("%w: the topics have order-%d, the storage would give order-%d next", ErrIDsBehind, n.highest, next)
 	case n.cut && next <= 1 && !n.seen:
-		return 0, fmt.Errorf("%w: orders have been deleted from %s, and the storage knows of none", ErrIDsBehind, banking.TopicOrdersCreated)
-	case next > n.plausible():
-		return 0, fmt.Errorf("%w: the storage would give order-%d next, which so many orders cannot have used up", ErrIDsBehind, next)
+		return fmt.Errorf("%w: orders have been deleted from %s, and the storage knows of none", ErrIDsBehind, banking.TopicOrdersCreated)
+	case !n.usable(next):
+		return fmt.Errorf("%w: the storage would give order-%d next, which so many orders cannot have used up", ErrIDsBehind, next)
 	}
-	if n.highest == 0 && next > 1 {
-		return unknown, nil // some have been given
-	}
-	return n.highest, nil
+	return nil
 }
 
 // SkipIDs has the ids go on after every order that the topics name, and binds
@@ -172,9 +223,16 @@ func checkIDs(ctx context.Context, store *storage.Store, topics kafka.Log, log *
 // orders have been deleted from the log, and the storage does not know of them,
 // ids go on at a million for each record that the log has had, where no order can
 // have been. It returns how many records were left out, since they name orders that
-// cannot have been taken.
+// were not taken here.
 func SkipIDs(ctx context.Context, store *storage.Store, topics kafka.Log) (foreign int, err error) {
-	n, err := idsNamed(ctx, topics, math.MaxInt64)
+	by, err := readIssuer(ctx, store)
+	if err != nil {
+		return 0, err
+	}
+	n, err := idsNamed(ctx, topics, math.MaxInt64, by)
+	if err == nil && len(n.ahead) == maxForeign { // too many to leave out one by one
+		n, err = idsNamed(ctx, topics, math.MaxInt64, nil)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -186,12 +244,17 @@ func SkipIDs(ctx context.Context, store *storage.Store, topics kafka.Log) (forei
 		if err := tx.QueryRow(ctx, nextBlock).Scan(&next); err != nil {
 			return fmt.Errorf("read order ids: %w", err)
 		}
-		if after := n.after(next); after != next {
-			_, err := tx.Exec(ctx, setBlock, after)
-			return err
+		after := n.after(next)
+		if after != next {
+			if _, err := tx.Exec(ctx, setBlock, after); err != nil {
+				return err
+			}
 		}
-		return nil
+		return haveIssuer(ctx, tx, after)
 	})
+	if err == nil {
+		_, _, err = (&ids{store: store, omitted: map[int64]bool{}}).leaveOut(ctx, n.ahead)
+	}
 	return n.foreign, err
 }
 
@@ -203,7 +266,7 @@ func (n named) after(next int64) int64 {
 		least = max(least, n.published+1)
 	}
 	switch {
-	case next >= least && next <= n.plausible():
+	case next >= least && n.usable(next):
 		return next
 	case n.cut:
 		// How many records there have been grows with every order, whatever is deleted

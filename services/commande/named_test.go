@@ -74,9 +74,9 @@ func TestWhichNumbersRecordsName(t *testing.T) {
 		"no order, set aside": {letterOf(with(order, func(m *record.Message) { m.Value = []byte("{}") })), 0},
 		"another's key":       {with(order, func(m *record.Message) { m.Key = []byte("order-99") }), 0},
 	} {
-		got, ok := number(record.Record{Place: record.At(tt.message.Topic, 0, 0), Key: tt.message.Key, Value: tt.message.Value, Headers: tt.message.Headers})
-		if ok != (tt.want != 0) || ok && got != tt.want {
-			t.Errorf("%s names %d, %v; want %d", name, got, ok, tt.want)
+		got, ok := naming(record.Record{Place: record.At(tt.message.Topic, 0, 0), Key: tt.message.Key, Value: tt.message.Value, Headers: tt.message.Headers})
+		if ok != (tt.want != 0) || ok && got.number != tt.want {
+			t.Errorf("%s names %d, %v; want %d", name, got.number, ok, tt.want)
 		}
 	}
 }

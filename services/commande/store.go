@@ -3,6 +3,7 @@ package commande
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"embed"
 	"encoding/hex"
 	"errors"
@@ -42,22 +43,21 @@ const afterwards = 2 * time.Second
 var errUnpublished = errors.New("the order was not published")
 
 // openStore checks the storage against the log and returns what gives orders
-// their ids, with and without a key.
-func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (*keys, *ids, error) {
-	highest, err := checkIDs(ctx, b.Store, kafka.Cluster{Config: b.Kafka, Client: b.Control}, b.Log)
+// their ids, with and without a key, and what looks for others' orders.
+func openStore(ctx context.Context, b *service.Base, ackTimeout time.Duration) (*keys, *watch, error) {
+	allocator, others, err := openIDs(ctx, b.Store, kafka.Cluster{Config: b.Kafka, Client: b.Control}, b.Log)
 	if err != nil {
 		return nil, nil, err
 	}
-	allocator := &ids{store: b.Store, highest: highest}
 	b.Stack.OnStop("order ids", allocator.release)
-	known := &keys{store: b.Store, ids: allocator, log: b.Log, now: time.Now}
+	known := &keys{store: b.Store, ids: allocator, issuer: others.issuer, log: b.Log, now: time.Now}
 	if err := b.PruneAfter(keptKeys, known.newest, forgetOldKeys); err != nil {
 		return nil, nil, err
 	}
 	// A request has done with its key when its order has been waited for, and
 	// what became of it has been noted.
 	known.lease = ackTimeout + afterwards
-	return known, allocator, nil
+	return known, others, nil
 }
 
 // OpenStorage opens commande's storage for maintenance, while no instance of
@@ -97,8 +97,9 @@ type ids struct {
 	store *storage.Store
 
 	mu        sync.Mutex
-	next, end int64 // the rest of the block: next ≤ id < end
-	highest   int64 // that is known to have been given: here, or as the topics said at the start; or unknown
+	next, end int64          // the rest of the block: next ≤ id < end
+	highest   int64          // that is known to have been given: here, or as the topics said at the start; or unknown
+	omitted   map[int64]bool // ids of the block that others' records have
 }
 
 // identifier gives ids to orders.
@@ -110,25 +111,41 @@ type identifier interface {
 func (i *ids) take(ctx context.Context) (string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.next == i.end {
-		if err := i.refill(ctx); err != nil {
-			return "", fmt.Errorf("take order ids: %w", err)
+	id := int64(0)
+	for id == 0 || i.omitted[id] {
+		if i.next == i.end {
+			if err := i.refill(ctx); err != nil {
+				return "", fmt.Errorf("take order ids: %w", err)
+			}
 		}
+		id = i.next
+		i.next++
 	}
-	id := i.next
-	i.next++
 	i.highest = max(i.highest, id)
 	return banking.OrderID(id), nil
 }
 
 func (i *ids) refill(ctx context.Context) error {
 	var end int64
+	omitted := map[int64]bool{}
 	if err := i.store.Update(ctx, func(tx *storage.Tx) error {
-		return tx.QueryRow(ctx, takeBlock, blockSize).Scan(&end)
+		clear(omitted)
+		if err := tx.QueryRow(ctx, takeBlock, blockSize).Scan(&end); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, deleteForeign, end-blockSize); err != nil {
+			return err
+		}
+		return tx.QueryEach(ctx, selectForeign, []any{end}, func(rows *sql.Rows) error {
+			var n int64
+			err := rows.Scan(&n)
+			omitted[n] = true
+			return err
+		})
 	}); err != nil {
 		return err
 	}
-	i.next, i.end = end-blockSize, end
+	i.next, i.end, i.omitted = end-blockSize, end, omitted
 	return nil
 }
 
@@ -145,7 +162,7 @@ func (k *keys) draft(ctx context.Context, request banking.OrderRequest) (banking
 	if err != nil {
 		return banking.OrderCreated{}, err
 	}
-	return newEvent(id, banking.NewEventID(), request, k.now().UTC().Truncate(time.Microsecond)), nil
+	return newEvent(id, k.issuer.event(id), request, k.now().UTC().Truncate(time.Microsecond)), nil
 }
 
 func newEvent(order, event string, request banking.OrderRequest, at time.Time) banking.OrderCreated {
@@ -201,9 +218,10 @@ const (
 // it is published. When it is published again, after a crash or by another
 // instance, it is the same event, which readers take once.
 type keys struct {
-	store *storage.Store
-	ids   identifier
-	log   *slog.Logger
+	store  *storage.Store
+	ids    identifier
+	issuer *issuer // of the ids of the orders' events
+	log    *slog.Logger
 	// lease is how long one request may be at it before another takes over.
 	lease time.Duration
 	now   func() time.Time
