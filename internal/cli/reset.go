@@ -235,7 +235,7 @@ type resetPlan struct {
 	DecisionsGone bool `json:"decisionsGone"`
 	// KeysLost says that it is not known which idempotency keys were used.
 	KeysLost bool `json:"keysLost"`
-	// ForeignRecords name orders that cannot have been taken here.
+	// ForeignRecords name orders that were not taken here.
 	ForeignRecords int `json:"foreignRecords"`
 }
 
@@ -260,7 +260,7 @@ func printReset(c *cli.Command, p resetPlan) error {
 		return writeJSON(c.Root().Writer, p)
 	}
 	if p.ForeignRecords > 0 {
-		fmt.Fprintf(c.Root().Writer, "%d records name orders that cannot have been taken here; order ids go on without regard to them\n", p.ForeignRecords)
+		fmt.Fprintf(c.Root().Writer, "%d records name orders that were not taken here; their ids are left out\n", p.ForeignRecords)
 	}
 	fmt.Fprintln(c.Root().Writer, "state and consumer offsets are cleared; start the services to have the state rebuilt from the topics")
 	return nil

@@ -115,15 +115,15 @@ func (i *issuer) derive(orderID string, drawn uuid.UUID) string {
 }
 
 // leaveOut has numbers never be given, as far as they have not been. It returns
-// how many of them are new, and how many have been given here a short while ago: two orders
+// how many of them are new, and those that have been given here a short while ago: two orders
 // have the id by now.
-func (i *ids) leaveOut(ctx context.Context, numbers []int64) (added, taken int64, err error) {
+func (i *ids) leaveOut(ctx context.Context, numbers []int64) (added int64, taken []int64, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	from := i.next
 	if i.next == i.end {
 		if err := i.store.QueryRow(ctx, nextBlock).Scan(&from); err != nil {
-			return 0, 0, fmt.Errorf("read order ids: %w", err)
+			return 0, nil, fmt.Errorf("read order ids: %w", err)
 		}
 	}
 	var rows [][]any
@@ -132,7 +132,7 @@ func (i *ids) leaveOut(ctx context.Context, numbers []int64) (added, taken int64
 		case n >= from:
 			rows = append(rows, []any{n})
 		case n >= i.end-blockSize && n < i.next:
-			taken++
+			taken = append(taken, n)
 		}
 	}
 	if len(rows) == 0 {
@@ -259,14 +259,14 @@ func (w *watch) look(ctx context.Context, ends map[record.Partition]int64) error
 		return err
 	}
 	w.count(ctx, foundAhead, added)
-	w.count(ctx, foundTaken, taken)
+	w.count(ctx, foundTaken, int64(len(taken)))
 	if added > 0 {
 		w.log.WarnContext(ctx, "others have written orders under ids that commande has yet to give; these are left out",
-			"records", added, "first", banking.OrderID(slices.Min(numbers)))
+			"records", added)
 	}
-	if taken > 0 {
+	if len(taken) > 0 {
 		w.log.ErrorContext(ctx, "others have written orders under ids of orders that were taken here: of each, the one that came second stands among the dead letters",
-			"records", taken, "first", banking.OrderID(slices.Min(numbers)))
+			"records", len(taken), "first", banking.OrderID(slices.Min(taken)))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
