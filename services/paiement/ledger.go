@@ -22,25 +22,41 @@ type Ledger struct {
 	pruning storage.Pruning
 }
 
-// OpenLedger opens a ledger, which goes by these clocks, and rebuilds it from the
-// log where it is new.
-func OpenLedger(ctx context.Context, url string, log kafka.Log, authoriser Authoriser, clocks storage.Clocks) (*Ledger, error) {
+// LedgerConfig is what a [Ledger] is opened with.
+type LedgerConfig struct {
+	URL        string // of its storage
+	Log        kafka.Log
+	Authoriser Authoriser
+	Clocks     storage.Clocks
+	// Identities are those of the cluster and its topics, as [kafka.Identities] returns them.
+	Identities map[string]string
+	// Replaced names the topics that are others than those that paiement's group began with.
+	Replaced func(context.Context) ([]string, error)
+}
+
+// OpenLedger opens a ledger and reads back what was published. It returns
+// [storage.ErrForeign] for one that was made for other topics, as a start of paiement does.
+func OpenLedger(ctx context.Context, cfg LedgerConfig) (*Ledger, error) {
 	own, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	s, err := storage.Open(ctx, url, Name, own, storage.WithClocks(clocks))
+	s, err := storage.Open(ctx, cfg.URL, Name, own, storage.WithClocks(cfg.Clocks))
 	if err != nil {
 		return nil, err
 	}
 	state, silent, nobody := store{s}, slog.New(slog.DiscardHandler), func(context.Context) {}
-	now := func() time.Time { return clocks().Wall }
-	lost := rebuild{store: state, log: log, logger: silent, now: now, progress: &rebuildProgress{}}
-	if err := lost.run(ctx); err != nil {
+	now := func() time.Time { return cfg.Clocks().Wall }
+	lost := rebuild{store: state, log: cfg.Log, logger: silent, now: now, progress: &rebuildProgress{}, replaced: cfg.Replaced}
+	err = s.Stamp(ctx, cfg.Identities)
+	if err == nil {
+		err = lost.run(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return &Ledger{Store: s, decider: &decider{
-		store: state, purges: newUnread(state, log), authoriser: authoriser, now: now, log: silent, authorized: nobody, rejected: nobody,
+		store: state, purges: newUnread(state, cfg.Log), authoriser: cfg.Authoriser, now: now, log: silent, authorized: nobody, rejected: nobody,
 	}, pruning: storage.Pruning{Store: s, Age: service.DefaultRetention, Newest: s.Newest, Forget: state.Forget}}, nil
 }
 

@@ -360,6 +360,17 @@ type Moment struct {
 	At      time.Time
 }
 
+func (v view) shown() View {
+	out := View{
+		v.OrderID, v.UserID, v.Amount, v.Items, v.Status, v.AuthorizationCode, v.RejectionReason, v.FailureReason,
+		v.CreatedAt, v.ProcessedAt, v.ListedAt, v.UpdatedAt, make([]Moment, len(v.Events)),
+	}
+	for i, m := range v.Events {
+		out.Events[i] = Moment{m.EventID, m.Type, m.At}
+	}
+	return out
+}
+
 // ReadViews gives every order to give, in no order, and ends with its first
 // error.
 func ReadViews(ctx context.Context, s *storage.Snapshot, give func(View) error) error {
@@ -373,14 +384,7 @@ func ReadViews(ctx context.Context, s *storage.Snapshot, give func(View) error) 
 		if err != nil {
 			return fmt.Errorf("read views: %w", err)
 		}
-		out := View{
-			v.OrderID, v.UserID, v.Amount, v.Items, v.Status, v.AuthorizationCode, v.RejectionReason, v.FailureReason,
-			v.CreatedAt, v.ProcessedAt, v.ListedAt, v.UpdatedAt, make([]Moment, len(v.Events)),
-		}
-		for i, m := range v.Events {
-			out.Events[i] = Moment{m.EventID, m.Type, m.At}
-		}
-		if err := give(out); err != nil {
+		if err := give(v.shown()); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,7 @@
 //
 // handler.go reads what a record says about an order, view.go has what an order
 // looks like after it, store.go how that is kept, http.go what is answered;
-// this file puts them together.
+// views.go has all but the answers without Kafka around it, and this file puts them together.
 package suivi
 
 import (

@@ -1,13 +1,19 @@
 // Package model_test follows orders through their whole lives: created, keyed,
 // decided, dead-lettered, replayed, purged, pruned, cut by retention, reset,
-// restored and rebuilt, in any order and over months. Time and the topics are
-// simulated; commande's ids and keys, paiement's handler and ledger, and what
-// replays and purges letters are the real ones, and so is what removes what is old.
+// restored and rebuilt, in any order and over months, while topics are replaced and
+// strangers write to them. Time and the topics are simulated; commande's ids and keys,
+// paiement's handler, ledger and reset, suivi's handler and views, and what replays
+// and purges letters are the real ones, and so is what removes what is old.
+//
+// model_test.go says what may happen, world_test.go has the clients, commande and the
+// topics, ledger_test.go paiement, views_test.go suivi.
 //
 // What must hold is the promise: an order is decided once, nothing that was
 // purged is decided later, and every order that got its 201 is decided, stands
 // among the dead letters, or was purged; whatever the machines' clocks say. No
-// order's id is given twice, and a client's key stands for one order for a day.
+// order's id is given twice, or to an order after commande has seen a stranger's
+// there, a client's key stands for one order for a day, and nobody is shown another's
+// order or payment.
 //
 // It lives few lives unless told: make test-integration lives more of them. Or:
 // go test ./test/model -rapid.checks=2000 -rapid.steps=60.
@@ -49,7 +55,8 @@ func TestAnOrdersLife(t *testing.T) {
 		inBubble(t, func(ctx context.Context) {
 			w := &world{
 				t: rt, ctx: ctx, folder: folder, instrument: instrument, authoriser: &authoriser{},
-				log: memlog.New(time.Now), committed: map[record.Partition]int64{}, orders: map[string]*life{},
+				log: memlog.New(time.Now), commits: map[record.Partition]committed{},
+				orders: map[string]*life{}, replacements: map[string]int{},
 			}
 			w.deskTime.system, w.ledgerTime.system = storage.SystemClocks(), storage.SystemClocks()
 			defer w.abandon()
@@ -81,6 +88,9 @@ func (w *world) abandon() {
 	if w.desk != nil {
 		_ = w.desk.Close()
 	}
+	if w.views != nil {
+		_ = w.views.Close()
+	}
 }
 
 // actions are what may happen to orders, to paiement and to the ground under
@@ -105,7 +115,11 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"set clock":        w.setClock,
 		"begin anew":       w.beginAnew,
 		"stranger":         w.placeByStranger,
+		"stranger decides": w.decideByStranger,
 		"commande":         w.restartDesk,
+		"show":             w.showSome,
+		"replace topic":    w.replaceTopic,
+		"lose ledger":      w.loseTheLedger,
 		"reset":            func(*rapid.T) { w.tick(); w.reset() },
 		"back up":          func(*rapid.T) { w.tick(); w.copyLedger() },
 		"restore": func(t *rapid.T) {
@@ -244,11 +258,48 @@ func (w *world) setClocks(desk, ledger time.Duration) {
 	w.look()
 }
 
+// loseTheLedger has paiement start on an empty folder, with or without a reset.
+func (w *world) loseTheLedger(t *rapid.T) {
+	w.tick()
+	w.loseLedger()
+	if rapid.Bool().Draw(t, "reset") {
+		w.reset()
+	}
+	w.start()
+}
+
+// replaceTopic deletes a topic and creates it again while the services are down, and the
+// ledger may be lost with it. What orders.created held has been decided or set aside before: who
+// deletes orders that nobody has read loses them.
+func (w *world) replaceTopic(t *rapid.T) {
+	topics := banking.Topics()
+	topic := topics[rapid.IntRange(0, len(topics)-1).Draw(t, "topic")].Name
+	if topic == banking.TopicOrdersCreated {
+		w.consumeAll(t)
+	}
+	w.tick()
+	w.stop()
+	w.closeDesk()
+	w.loseViews()
+	w.log.Replace(topic)
+	w.replacements[topic]++
+	for id := range int32(banking.Partitions) {
+		delete(w.commits, record.Partition{Topic: topic, ID: id}) // Kafka forgets them with the topic
+	}
+	if rapid.Bool().Draw(t, "ledger lost") {
+		w.loseLedger()
+	}
+	w.openDesk()
+	if rapid.Bool().Draw(t, "reset") {
+		w.reset()
+	}
+}
+
 // restartDesk crashes commande, which may lose its storage.
 func (w *world) restartDesk(t *rapid.T) {
 	w.tick()
 	w.closeDesk()
-	if rapid.Bool().Draw(t, "storage lost") {
+	if len(w.replacements) == 0 && rapid.Bool().Draw(t, "storage lost") { // ids that only a topic knew went with it
 		w.desks++
 		w.used = nil
 	}
@@ -258,6 +309,9 @@ func (w *world) restartDesk(t *rapid.T) {
 // beginAnew has commande lose its storage when retention has emptied orders.created,
 // or every topic: what ids were given stands in other topics then, or nowhere.
 func (w *world) beginAnew(t *rapid.T) {
+	if len(w.replacements) > 0 {
+		t.Skip("ids that only a topic knew went with it")
+	}
 	w.consumeAll(t)
 	w.pass(time.Duration(rapid.SampledFrom([]int{8, 40}).Draw(t, "days")) * 24 * time.Hour)
 	w.look()
@@ -275,13 +329,20 @@ func (w *world) beginAnew(t *rapid.T) {
 }
 
 // placeByStranger has somebody else publish an order under the id that commande
-// gives next, or under the largest that there is.
+// gives next, under a later one, or under the largest that there is. commande may see it, and
+// then gives none of them.
 func (w *world) placeByStranger(t *rapid.T) {
 	w.tick()
-	number := rapid.SampledFrom([]int64{w.given + 1, math.MaxInt64}).Draw(t, "number")
+	number := rapid.SampledFrom([]int64{w.given + 1, w.given + 2, math.MaxInt64}).Draw(t, "number")
 	w.strangers++
 	id := fmt.Sprint("order-", number)
 	w.life(id).shared = true
+	defer func() {
+		if rapid.Bool().Draw(t, "seen") {
+			w.must(w.desk.Look(w.ctx))
+			w.life(id).seen = w.life(id).event == ""
+		}
+	}()
 	w.publish(w.order(banking.OrderCreated{
 		EventID: fmt.Sprint("stranger-", w.strangers), OrderID: id, UserID: "stranger", Amount: 1,
 		CreatedAt: time.Now(), Status: banking.StatusCreated,

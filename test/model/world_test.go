@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,14 +14,13 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/deadletters"
-	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
-	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/memlog"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/suivi"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -38,15 +36,20 @@ type world struct {
 
 	log       *memlog.Log
 	desk      *commande.Desk
-	desks     int              // how often commande's storage was lost
-	ledger    *paiement.Ledger // nil while paiement is stopped
-	made      int              // ledgers: each reset makes the next
-	backup    string           // a copy of the ledger, "" for none
-	committed map[record.Partition]int64
-	used      []used
-	orders    map[string]*life
-	given     int64 // the number of the id that commande gave last
-	strangers int   // orders that others published
+	desks     int                            // how often commande's storage was lost
+	ledger    *paiement.Ledger               // nil while paiement is stopped
+	made      int                            // ledgers: each reset makes the next
+	backup    string                         // a copy of the ledger, "" for none
+	commits   map[record.Partition]committed // of paiement's group
+	views     *suivi.Views                   // nil while suivi is stopped
+	viewsMade int
+	// viewsTopics are the topics that suivi began with.
+	viewsTopics  map[string]string
+	replacements map[string]int // how often each topic was deleted and created again
+	used         []used
+	orders       map[string]*life
+	given        int64 // the number of the id that commande gave last
+	strangers    int   // orders that others published
 
 	deskTime, ledgerTime clock
 	clockSet             bool          // has either been?
@@ -55,6 +58,9 @@ type world struct {
 	// has forgotten or lost.
 	knownSince time.Time
 }
+
+// shop is the user of all orders that are placed: keys stand for the same body then.
+const shop = "shop"
 
 // used is a key that a client has used, and the order that it stands for.
 type used struct {
@@ -87,6 +93,7 @@ type life struct {
 	ended    map[string]bool     // by event: it was decided, or is among the dead letters
 	purged   bool                // before it was decided
 	shared   bool                // a stranger has published an order under its id
+	seen     bool                // and commande has seen that, before it gave the id
 }
 
 // authoriser changes its mind: deciding an order twice shows.
@@ -129,7 +136,7 @@ func (w *world) publish(m record.Message) {
 		l.results[string(m.Value)] = struct{}{}
 		l.ended[record.Record{Headers: m.Headers}.Header(record.HeaderOriginalEventID)] = true
 	case banking.TopicOrdersDLQ:
-		if origin, _, err := record.ParseOrigin(record.Record{Headers: m.Headers}); err == nil {
+		if origin, _, err := record.ParseOrigin(record.Record{Headers: m.Headers}); err == nil && origin.Group == banking.GroupPaiement {
 			l.ended[origin.EventID] = true
 		}
 	}
@@ -147,10 +154,12 @@ func (w *world) order(e banking.OrderCreated) record.Message {
 
 // place has a client place an order; Kafka's acknowledgement may be lost.
 func (w *world) place(client, key string, amount banking.Money, lost bool) {
-	event, err := w.desk.Place(w.ctx, client, key, banking.OrderRequest{UserID: "shop", Amount: amount},
+	event, err := w.desk.Place(w.ctx, client, key, banking.OrderRequest{UserID: shop, Amount: amount},
 		func(_ context.Context, e banking.OrderCreated) error {
 			if l := w.life(e.OrderID); l.event != "" && l.event != e.EventID {
 				w.t.Fatalf("%s was given twice", e.OrderID)
+			} else if l.seen {
+				w.t.Fatalf("%s was given, and is a stranger's", e.OrderID)
 			} else {
 				l.event, l.ahead = e.EventID, l.ahead || e.CreatedAt.After(time.Now())
 			}
@@ -243,151 +252,6 @@ func (w *world) look() {
 	}
 }
 
-// ledgerFolder is where the ledger is.
-func (w *world) ledgerFolder() string { return filepath.Join(w.folder, fmt.Sprint("ledger-", w.made)) }
-
-// start starts paiement, as delivery's loop does: a storage that is older than
-// its group, or that the log has gone past, is refused, which a reset fixes. What
-// was left in the outbox is published.
-func (w *world) start() {
-	if w.ledger != nil {
-		return
-	}
-	var err error
-	w.ledger, err = paiement.OpenLedger(w.ctx, "sqlite:"+w.ledgerFolder(), w.log, w.authoriser, w.ledgerTime.read)
-	w.must(err)
-	w.learned()
-	w.prune(w.ledger.Pruning())
-	for _, span := range w.spans() {
-		next, known, err := w.ledger.Store.Position(w.ctx, span.Partition)
-		w.must(err)
-		if known && (next < w.committed[span.Partition] || next < span.Start) {
-			w.reset()
-			w.start()
-			return
-		}
-		if !known {
-			w.must(w.ledger.Store.StartAt(w.ctx, span.Partition, span.Start))
-		}
-	}
-	for _, span := range w.spans() {
-		w.publishOutbox(span.Partition)
-	}
-}
-
-// learned notes that the ledger has just been opened: what it does not know is
-// from before, by clocks that have been ahead.
-func (w *world) learned() { w.knownSince = time.Now().Add(w.mostAhead) }
-
-func (w *world) stop() {
-	if w.ledger != nil {
-		w.must(w.ledger.Close())
-		w.ledger = nil
-	}
-}
-
-// spans are what paiement reads.
-func (w *world) spans() []kafka.Span {
-	spans, err := w.log.Bounds(w.ctx, banking.ReadBy(banking.GroupPaiement)...)
-	w.must(err)
-	return spans
-}
-
-// publishOutbox publishes what is stored and has perhaps not been published.
-func (w *world) publishOutbox(p record.Partition) {
-	for {
-		pending, found, err := w.ledger.Store.Outbox(w.ctx, p)
-		w.must(err)
-		if !found {
-			return
-		}
-		for _, m := range pending.Messages {
-			w.publish(m)
-		}
-		w.must(w.ledger.Store.Update(w.ctx, func(tx *storage.Tx) error { return tx.MarkPublished(w.ctx, p, pending.LastOffset) }))
-		w.committed[p] = pending.LastOffset + 1
-	}
-}
-
-// everything is more than a partition holds.
-const everything = 1 << 20
-
-// consume has paiement read the next records of a partition, one at a time. A
-// crash comes between the last one's storing and its publishing.
-func (w *world) consume(p record.Partition, most int, crash bool) {
-	w.start()
-	next, _, err := w.ledger.Store.Position(w.ctx, p)
-	w.must(err)
-	records := w.log.Records(p)
-	records = slices.DeleteFunc(records, func(r record.Record) bool { return r.Offset < next })
-	records = records[:min(most, len(records))]
-	for i, r := range records {
-		take(w, w.ledger.Handler(), p, next, r)
-		next = r.Offset + 1
-		if crash && i == len(records)-1 {
-			w.stop()
-			return
-		}
-		w.publishOutbox(p)
-		w.committed[p] = next
-	}
-}
-
-// take is the delivery loop's way with one record: load, handle, and one
-// transaction for position, outbox and changes.
-func take[State, Change any](w *world, h delivery.Handler[State, Change], p record.Partition, from int64, r record.Record) {
-	state, err := h.Load(w.ctx, []record.Record{r})
-	w.must(err)
-	change, messages, failure := h.Handle(w.ctx, state, r)
-	switch delivery.ClassOf(failure) {
-	case delivery.ClassTransient, delivery.ClassReject:
-		w.checkAge(r, failure)
-		messages = []record.Message{letterOf(r, failure)}
-	case delivery.ClassDuplicate:
-	case delivery.ClassRetry:
-		w.must(failure) // nil is of this class too
-	}
-	w.must(w.ledger.Store.Update(w.ctx, func(tx *storage.Tx) error {
-		if err := tx.Advance(w.ctx, p, from, r.Offset+1, r.Time); err != nil {
-			return err
-		}
-		if err := tx.Enqueue(w.ctx, p, r.Offset, messages); err != nil || failure != nil {
-			return err
-		}
-		return h.Store(w.ctx, tx, []delivery.Decided[Change]{{Context: w.ctx, Record: r, Change: change}})
-	}))
-	if failure == nil && r.Topic == banking.TopicOrdersCreated {
-		w.life(string(r.Key)).stored = true
-	}
-}
-
-// checkAge: an order is set aside for its age only where it is older than what
-// the ledger has to know.
-func (w *world) checkAge(r record.Record, failure error) {
-	var f *delivery.Failure
-	if !errors.As(failure, &f) || f.Reason != delivery.ReasonTooOld {
-		return
-	}
-	order, err := delivery.DecodeAs[banking.OrderCreated](r)
-	w.must(err)
-	placed := slices.MinFunc([]time.Time{order.CreatedAt, r.Time}, time.Time.Compare)
-	const skew = 5 * time.Minute
-	if placed.After(w.knownSince.Add(skew)) && placed.After(time.Now().Add(skew-service.DefaultRetention)) {
-		w.t.Fatalf("%s was set aside as too old after %v: %v", order.OrderID, time.Since(placed), failure)
-	}
-}
-
-// letterOf sets a record aside.
-func letterOf(r record.Record, failure error) record.Message {
-	var f *delivery.Failure
-	_ = errors.As(failure, &f)
-	origin := record.Origin{
-		Place: r.Place, EventID: r.Header(record.HeaderEventID), Group: banking.GroupPaiement, Attempts: 1, Class: "reject",
-		Reason: string(f.Reason), Message: "failed", FailedAt: time.Now(),
-	}
-	return record.Message{Topic: banking.TopicOrdersDLQ, Key: r.Key, Value: r.Value, Headers: slices.Concat(origin.Headers(), r.Headers)}
-}
-
 // letters are those that wait, or all.
 func (w *world) letters(all bool) (deadletters.Resolver, []deadletters.Letter) {
 	source := deadletters.Source{Log: w.log, Topics: func() (names []string, err error) {
@@ -409,41 +273,6 @@ func (w *world) purge(resolver deadletters.Resolver, l deadletters.Letter) {
 	}))
 }
 
-// reset is what `vigie reset` does.
-func (w *world) reset() {
-	w.closeDesk()
-	desk, err := commande.OpenStorage(w.ctx, w.deskURL())
-	w.must(err)
-	_, err = commande.SkipIDs(w.ctx, desk, w.log)
-	w.must(errors.Join(err, desk.Close()))
-	w.loseLedger()
-	w.committed = map[record.Partition]int64{}
-	w.must(w.tryDesk())
-}
-
-// loseLedger gives paiement a new ledger. Decisions that nobody has seen are gone.
-func (w *world) loseLedger() {
-	w.stop()
-	w.made++
-	for _, l := range w.orders {
-		l.stored = len(l.results) > 0
-	}
-}
-
-// copyLedger keeps a copy of the stopped ledger, and restore puts it back.
-func (w *world) copyLedger() {
-	w.start()
-	w.stop()
-	w.backup = filepath.Join(w.folder, fmt.Sprint("backup-", time.Now().UnixNano()))
-	w.must(os.CopyFS(w.backup, os.DirFS(w.ledgerFolder())))
-}
-
-func (w *world) restore() {
-	w.stop()
-	w.loseLedger() // the folder's name, and what was not seen
-	w.must(os.CopyFS(w.ledgerFolder(), os.DirFS(w.backup)))
-}
-
 // age cuts a partition as retention does, or leaves what it could cut. What
 // paiement has yet to read stays: its lag is watched.
 func (w *world) age(p record.Partition, slack time.Duration) {
@@ -459,14 +288,6 @@ func (w *world) age(p record.Partition, slack time.Duration) {
 			w.log.Cut(p, r.Offset+1)
 		}
 	}
-}
-
-// position is how far paiement has come.
-func (w *world) position(p record.Partition) int64 {
-	w.start()
-	next, _, err := w.ledger.Store.Position(w.ctx, p)
-	w.must(err)
-	return next
 }
 
 // check is the promise.
@@ -499,6 +320,9 @@ func (w *world) finish() {
 			w.t.Fatalf("%s got its 201, and is neither decided nor dead-lettered nor purged: %v", id, l.ended)
 		}
 	}
+	w.show(0, everything)
+	w.checkViews()
 	w.stop()
+	w.closeViews()
 	w.closeDesk()
 }
