@@ -12,10 +12,10 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
@@ -139,7 +139,7 @@ func TestShutdownOnce(t *testing.T) {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // A service's own context has ended when a signal stops it: what its last seconds left is sent all the same.
 func TestShutdownFlushesThoughTheContextHasEnded(t *testing.T) {

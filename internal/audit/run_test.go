@@ -11,18 +11,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/testenv/checks"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
 func TestMain(m *testing.M) {
 	checks.Set("20", "100")
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // over is an audit of a world; before is called before each look's state is

@@ -13,12 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/vigie-dev/vigie/internal/doctor"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // part answers each path with a body; a path that is not there is a 404.
 type part map[string]string

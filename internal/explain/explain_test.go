@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/explain"
 	"github.com/vigie-dev/vigie/internal/promapi"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	"github.com/vigie-dev/vigie/monitoring"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func book(t *testing.T) explain.Book {
 	t.Helper()

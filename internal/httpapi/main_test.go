@@ -19,12 +19,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
 func TestMain(m *testing.M) {
 	// net/http keeps a connection that it refused for half a second more, and
 	// waits for it in no shutdown.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+	leaks.Main(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 
 // patience ends what hangs. No test waits for it.

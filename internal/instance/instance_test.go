@@ -12,14 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("VIGIE_TEST_INSTANCE"); dir != "" {
 		announceUntilKilled(dir)
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 func some() Instance {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -18,6 +17,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/checks"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -27,7 +27,7 @@ var postgres testpostgres.Shared
 
 func TestMain(m *testing.M) {
 	checks.Set("20", "100")
-	goleak.VerifyTestMain(postgres.Around(m))
+	leaks.Main(postgres.Around(m))
 }
 
 // world is the bank's topics, those who read them, and a ledger.

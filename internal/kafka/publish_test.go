@@ -9,17 +9,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
 func TestMain(m *testing.M) {
 	kafka.BoundDecompression()
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaks.Main(m)
 }
 
 // What was acknowledged is in the log, what could not be is an error that says

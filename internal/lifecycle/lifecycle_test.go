@@ -9,12 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/vigie-dev/vigie/internal/lifecycle"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestStopUndoesInReverseOrderAndJoinsErrors(t *testing.T) {
 	var order []string

@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/vigie-dev/vigie/internal/promapi"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // noon is when the tests look.
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)

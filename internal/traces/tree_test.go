@@ -10,14 +10,14 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaks.Main(m)
 }
 
 const testTrace = "4bf92f3577b34da6a3ce929d0e0e4736"

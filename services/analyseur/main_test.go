@@ -7,18 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 )
 
 // postgres is the server of all tests here, where there is one.
 var postgres testpostgres.Shared
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.Around(m)) }
+func TestMain(m *testing.M) { leaks.Main(postgres.Around(m)) }
 
 // maker gives the URL of an empty storage.
 type maker = func(testing.TB) string

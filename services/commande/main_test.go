@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
@@ -31,7 +31,7 @@ import (
 var postgres testpostgres.Shared
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(postgres.Around(m), goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaks.Main(postgres.Around(m))
 }
 
 // maker gives the URL of an empty storage.

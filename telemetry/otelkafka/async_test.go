@@ -12,6 +12,7 @@ import (
 
 	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 )
 
 // returning is a configuration that returns every result.
@@ -22,7 +23,7 @@ func returning() *sarama.Config {
 }
 
 func TestAsyncProducerRefusesLateRecords(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	_, inst := newInstrumentation(t, Options{})
 	inner := newStubAsync()
 	p := WrapAsyncProducer(inner, returning(), inst)
@@ -46,7 +47,7 @@ func TestAsyncProducerRefusesLateRecords(t *testing.T) {
 // Spans that sarama's producer forgets end with it; so do the wrapper's goroutines where the user closes sarama's
 // producer and not the wrapper.
 func TestAsyncProducerWhoseInnerOneEnds(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	r, inst := newInstrumentation(t, Options{})
 	inner := newStubAsync()
 	p := WrapAsyncProducer(inner, returning(), inst)
@@ -94,7 +95,7 @@ func (s *stubAsync) finish() {
 
 // By sarama's default, what is acknowledged is not told.
 func TestAsyncProducerCountsWhatSaramaTells(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	r, inst := newInstrumentation(t, Options{Produces: []string{"out"}, Conventions: true})
 	inner := newStubAsync()
 	p := WrapAsyncProducer(inner, sarama.NewConfig(), inst)
@@ -133,7 +134,7 @@ func TestAsyncProducerCountsWhatSaramaTells(t *testing.T) {
 func TestAsyncProducerWhoseInnerOneIsClosedFirst(t *testing.T) {
 	for name, closeToo := range map[string]bool{"and the wrapper never": false, "then the wrapper": true} {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			leaks.None(t)
 			r, inst := newInstrumentation(t, Options{})
 			inner := newStubAsync()
 			p := WrapAsyncProducer(inner, returning(), inst)

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 )
 
 // Under load, 1,000 claim exits with records still buffered leave no goroutine, and as many spans end as started.
@@ -16,7 +17,7 @@ func TestClaimExitsLeaveNothing(t *testing.T) {
 	const exits = 1000
 	for name := range ways(nil, nil) {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			leaks.None(t)
 			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
 			h := ways(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
 				if msg.Offset == 2 {
@@ -59,7 +60,7 @@ func wrapped(
 	t *testing.T, inst *Instrumentation, n int, consume func(sarama.ConsumerGroupSession, sarama.ConsumerGroupClaim) error,
 ) error {
 	t.Helper()
-	noLeak(t)
+	leaks.None(t)
 	session, claim := claimOf(t, n, true)
 	return WrapConsumerGroupHandler(loopHandler{consume}, inst).ConsumeClaim(session, claim)
 }

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 )
 
 // stubSession is a consumer group's session that remembers what was marked.
@@ -196,7 +197,7 @@ func TestHandlersPanic(t *testing.T) {
 	}
 	for name := range handlers(nil, nil) {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			leaks.None(t)
 			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
 			session, claim := claimOf(t, 3, false)
 			h := handlers(inst, func(context.Context, sarama.ConsumerGroupSession, *sarama.ConsumerMessage) error {

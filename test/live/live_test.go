@@ -28,8 +28,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"go.uber.org/goleak"
-
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	"github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
@@ -41,7 +40,7 @@ const patience = 6 * time.Minute
 const poll = 100 * time.Millisecond
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaks.Main(m)
 }
 
 // eventually calls check until it returns nil.

@@ -19,10 +19,10 @@ import (
 
 	apiv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	"github.com/vigie-dev/vigie/monitoring"
 )
 
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(runVariable); dir != "" {
 		run(dir)
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // running is a server under test, and its API.

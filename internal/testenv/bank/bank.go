@@ -24,12 +24,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/cli"
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/analyseur"
@@ -51,11 +50,17 @@ func Main(m *testing.M) {
 		// processors can run side by side.
 		_ = flag.Set("test.parallel", "6")
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
-		goleak.Cleanup(func(status int) {
-			_ = os.RemoveAll(buildFolder())
-			os.Exit(status)
-		}))
+	leaks.Main(tests{m})
+}
+
+// tests are a package's, after which the program that was built for them goes.
+type tests struct{ *testing.M }
+
+// Run implements what [leaks.Main] takes.
+func (t tests) Run() int {
+	status := t.M.Run()
+	_ = os.RemoveAll(buildFolder())
+	return status
 }
 
 // Output is what a program writes, for tests to wait on.

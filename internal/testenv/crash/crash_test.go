@@ -13,16 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	crashtest "github.com/vigie-dev/vigie/internal/testenv/crash"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
 	testsystem "github.com/vigie-dev/vigie/internal/testenv/system"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaks.Main(m)
 }
 
 // setting reads a setting of `make crash`, or gives what CI runs.

@@ -11,20 +11,20 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"go.uber.org/goleak"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/testenv/certs"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
+	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 )
 
 // patience bounds a hang, on the slowest machine.
 const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	leaks.Main(m)
 }
 
 // A record that was acknowledged is there after kill -9 and after a stop, at

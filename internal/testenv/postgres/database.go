@@ -80,7 +80,7 @@ func (s *Shared) Server(t testing.TB) *Server {
 }
 
 // around is what [Shared.Around]
-// gives to goleak.VerifyTestMain.
+// gives to leaks.Main.
 type around struct {
 	shared *Shared
 	tests  interface{ Run() int }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -122,7 +123,7 @@ func TestAGroupsLag(t *testing.T) {
 	for strategy, config := range map[string]func() *sarama.Config{"eager": wrapConfig, "cooperative": cooperative} {
 		for name, handler := range handlers() {
 			t.Run(strategy+", "+name, func(t *testing.T) {
-				noLeak(t)
+				leaks.None(t)
 				cluster := wrapCluster(t)
 				fill(t, cluster, 10)
 				for _, start := range []string{"first", "second"} {
@@ -151,7 +152,7 @@ func TestAGroupsLag(t *testing.T) {
 
 // One of two groups in a process is stuck with its first records: its lag is not hidden by the other's.
 func TestTwoGroupsInOneProcess(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	fill(t, cluster, 10)
 	r := telemetrytest.New(t, "shop", nil)
@@ -176,7 +177,7 @@ func TestTwoGroupsInOneProcess(t *testing.T) {
 
 // A cooperative rebalance takes partitions from a session that goes on: their lag is the other member's from then on.
 func TestPartitionsThatMoveTakeTheirLagAlong(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	fill(t, cluster, 10)
 	handler := handlers()["one record at a time"]
@@ -195,7 +196,7 @@ func TestPartitionsThatMoveTakeTheirLagAlong(t *testing.T) {
 
 // What cannot be made leaves nothing behind.
 func TestNewConsumerGroupFails(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	r, inst := newInstrumentation(t, otelkafka.Options{ConsumerGroup: "g"})
 	client, err := sarama.NewClient(cluster.ListenAddrs(), wrapConfig())
@@ -238,7 +239,7 @@ func TestNewConsumerGroupFails(t *testing.T) {
 
 // The producers that are made here are wrapped, and show what sarama measures until they are closed.
 func TestProducersThatAreMadeHere(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	config := wrapConfig()

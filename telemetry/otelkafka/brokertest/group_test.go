@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -60,7 +61,7 @@ func TestHandlersInAGroup(t *testing.T) {
 	const n = 200
 	for name := range ways(nil, nil) {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			leaks.None(t)
 			cluster := wrapCluster(t)
 			r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}, Consumes: []string{"out"}, ConsumerGroup: "g"})
 			p := syncOf(t, cluster, wrapConfig(), inst)

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -123,7 +124,7 @@ func TestAsyncProducerGivesRecordsBack(t *testing.T) {
 	for _, sampler := range []string{"always_on", "always_off"} {
 		t.Run(sampler, func(t *testing.T) {
 			t.Setenv("OTEL_TRACES_SAMPLER", sampler)
-			noLeak(t)
+			leaks.None(t)
 			cluster := wrapCluster(t)
 			r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}, Conventions: true})
 			config := wrapConfig()
@@ -192,7 +193,7 @@ func TestAsyncProducerPropagates(t *testing.T) {
 
 // A handler of results may be slow; Close returns what failed, as sarama's does.
 func TestAsyncProducerClose(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	config := wrapConfig()
@@ -229,7 +230,7 @@ func TestAsyncProducerWithoutResults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			noLeak(t)
+			leaks.None(t)
 			cluster := wrapCluster(t)
 			r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 			config := wrapConfig()

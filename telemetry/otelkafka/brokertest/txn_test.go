@@ -7,6 +7,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/vigie-dev/vigie/telemetry/internal/leaks"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
 
@@ -24,7 +25,7 @@ func txnConfig() *sarama.Config {
 // A commit never overtakes a record: hundreds of small transactions are committed without waiting for any
 // acknowledgement, and a reader of committed records sees each record.
 func TestAsyncCommitNeverOvertakesARecord(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	r, inst := newInstrumentation(t, otelkafka.Options{Produces: []string{"out"}})
 	p := asyncOf(t, cluster, txnConfig(), inst)
@@ -53,7 +54,7 @@ func TestAsyncCommitNeverOvertakesARecord(t *testing.T) {
 
 // What was put in before an abort is aborted, also the last record.
 func TestAsyncAbortTakesEveryRecord(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	_, inst := newInstrumentation(t, otelkafka.Options{})
 	p := asyncOf(t, cluster, txnConfig(), inst)
