@@ -4,7 +4,7 @@
 
 ARGS =
 # make test: packages, such as ./internal/audit ./telemetry/...; default all.
-PKGS =
+PKGS ?=
 BENCH = .
 FUZZTIME = 10s
 
