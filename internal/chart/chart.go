@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 // Template defines the template "graph", which writes a [Graph] with a table of its
@@ -51,6 +53,8 @@ type Config struct {
 	Over        string        // how long that is, in words
 	Step        time.Duration // how far points are apart where none lacks
 
+	// Language is that of the words around it, nil for English.
+	Language *i18n.Language
 	// Time writes a time below the axis; nil writes the time of day in UTC.
 	Time func(time.Time) string
 }
@@ -67,7 +71,11 @@ type Graph struct {
 	Height      int
 	Left, Right int
 	Base        int // where the times' axis stands
+	Language    *i18n.Language
 }
+
+// Say puts a sentence of the template into the graph's language.
+func (g Graph) Say(format string, args ...any) string { return g.Language.Sayf(format, args...) }
 
 // Line is one series.
 type Line struct {
@@ -97,7 +105,7 @@ func (t Tick) TextY() int { return t.At + 4 }
 // has a gap.
 func Draw(c Config, all ...Series) Graph {
 	all = all[:min(len(all), maxSeries)]
-	g := Graph{Title: c.Title, Unit: c.Unit, Over: c.Over, Width: width, Height: height, Left: left, Right: width - 8, Base: height - bottom}
+	g := Graph{Title: c.Title, Unit: c.Unit, Over: c.Over, Language: c.Language, Width: width, Height: height, Left: left, Right: width - 8, Base: height - bottom}
 	highest := 0.0
 	for _, s := range all {
 		for _, p := range s.Points {
@@ -115,7 +123,7 @@ func Draw(c Config, all ...Series) Graph {
 		return g.Left + int(math.Round(float64(t.Sub(c.Start))/float64(c.End.Sub(c.Start))*float64(g.Right-g.Left)))
 	}
 	for level := 0.0; level <= highest+unit/2; level += unit {
-		g.Levels = append(g.Levels, Tick{At: y(level), Text: axisText(level)})
+		g.Levels = append(g.Levels, Tick{At: y(level), Text: c.Language.Say(i18n.Figure(axisText(level)))})
 	}
 	write := c.Time
 	if write == nil {
@@ -126,7 +134,7 @@ func Draw(c Config, all ...Series) Graph {
 		g.Times = append(g.Times, Tick{x(at), write(at), map[int]string{0: "start", 4: "end"}[i]})
 	}
 	for i, s := range all {
-		g.Lines = append(g.Lines, s.line(i, x, y, c.Step))
+		g.Lines = append(g.Lines, s.line(c.Language, i, x, y, c.Step))
 	}
 	return g
 }
@@ -134,7 +142,7 @@ func Draw(c Config, all ...Series) Graph {
 func usable(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // line draws a series.
-func (s Series) line(number int, x func(time.Time) int, y func(float64) int, step time.Duration) Line {
+func (s Series) line(in *i18n.Language, number int, x func(time.Time) int, y func(float64) int, step time.Duration) Line {
 	var path strings.Builder
 	lowest, highest, last := math.Inf(1), math.Inf(-1), math.NaN()
 	var before time.Time
@@ -152,7 +160,8 @@ func (s Series) line(number int, x func(time.Time) int, y func(float64) int, ste
 	}
 	line := Line{Name: s.Name, Number: number, Path: path.String(), Last: unknown, Min: unknown, Max: unknown}
 	if line.Path != "" {
-		line.Last, line.Min, line.Max = Figure(last), Figure(lowest), Figure(highest)
+		write := func(v float64) string { return in.Say(i18n.Figure(i18n.Number(Figure(v)))) }
+		line.Last, line.Min, line.Max = write(last), write(lowest), write(highest)
 	}
 	return line
 }
@@ -173,8 +182,8 @@ func niceStep(top float64) float64 {
 }
 
 // axisText writes a level without digits that say nothing.
-func axisText(v float64) string {
-	return strings.TrimSuffix(fmt.Sprintf("%.4g", v), ".0")
+func axisText(v float64) i18n.Number {
+	return i18n.Number(strings.TrimSuffix(fmt.Sprintf("%.4g", v), ".0"))
 }
 
 // Figure writes a number that is not negative with about three digits.

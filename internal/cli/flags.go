@@ -16,9 +16,11 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/duration"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
+	"github.com/vigie-dev/vigie/services/sentinelle"
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
@@ -36,6 +38,7 @@ const (
 	flagDatabaseConnections = "database-max-connections"
 	flagRetention           = "retention"
 
+	flagLang      = "lang"
 	flagLogFormat = "log-format"
 	flagLogLevel  = "log-level"
 	flagStop      = "stop-timeout"
@@ -131,6 +134,30 @@ func secretOf(c *cli.Command, flag string) (secret.Value, error) {
 func jsonFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagJSON, Usage: usage} }
 
 func yesFlag() cli.Flag { return &cli.BoolFlag{Name: flagYes, Usage: "do not ask"} }
+
+// langFlag says in which language people are told something: on the page, for programs and
+// logs are English.
+func langFlag() cli.Flag {
+	names := sentinelle.Languages()
+	return &cli.StringFlag{
+		Name: flagLang, Sources: cli.EnvVars("VIGIE_LANG"), Category: sentinelle.Name,
+		Validator: func(text string) error {
+			if text == "" {
+				return nil
+			}
+			return oneOf(names...)(text)
+		},
+		Usage: "the page's `LANGUAGE`, " + strings.Join(names, " or ") + " (default: the one that LC_ALL, LC_MESSAGES or LANG names, else English)",
+	}
+}
+
+// language is the one that is set, or else that of the environment.
+func language(c *cli.Command) string {
+	if set := c.String(flagLang); set != "" {
+		return set
+	}
+	return i18n.Wanted(os.Getenv, sentinelle.Languages())
+}
 
 // storageFlags say where services keep their state, how, and how long.
 func storageFlags() []cli.Flag {

@@ -165,8 +165,8 @@ func printGroups(w io.Writer, list sentinelle.GroupList) error {
 		if !g.Judged {
 			state = unknownText
 		}
-		all.Add(printable(g.Group), state, sentinelle.NumberText(g.Lag), sentinelle.SpanText(g.LagAge),
-			sentinelle.CatchUpText(g.CatchUp), printable(g.Evidence))
+		all.Add(printable(g.Group), state, sentinelle.NumberText(g.Lag), sentinelle.SpanText(g.LagAge).String(),
+			sentinelle.CatchUpText(g.CatchUp).String(), printable(g.Evidence.String()))
 	}
 	if _, err := io.WriteString(w, all.Plain()); err != nil { // the evidence is not to be cut
 		return err
@@ -176,21 +176,21 @@ func printGroups(w io.Writer, list sentinelle.GroupList) error {
 	}
 	fmt.Fprintf(w, "\n%d of %d brokers answered, at %s.\n", list.Brokers.Answering, list.Brokers.Known, list.At.UTC().Format(time.RFC3339))
 	for _, missing := range list.Unseen {
-		fmt.Fprintln(w, "Not seen: "+printable(missing))
+		fmt.Fprintln(w, "Not seen: "+printable(missing.String()))
 	}
 	return nil
 }
 
 // printGroup writes what one group reads, a line for each partition.
 func printGroup(w io.Writer, g sentinelle.GroupDetail) error {
-	fmt.Fprintf(w, "%s: %s: %s\n", printable(g.Group.Group), g.Group.State, printable(g.Group.Evidence))
+	fmt.Fprintf(w, "%s: %s: %s\n", printable(g.Group.Group), g.Group.State, printable(g.Group.Evidence.String()))
 	fmt.Fprintf(w, "%s group, %s, %s members, as seen at %s\n\n", printable(cmp.Or(g.Group.Type, unknownText)), printable(cmp.Or(g.Group.KafkaState, unknownText)),
 		sentinelle.NumberText(g.Group.Members), g.At.UTC().Format(time.RFC3339))
 	all := table.Table{Header: []string{"PARTITION", "VERDICT", "WAITS", "OLDEST", "CAUGHT UP IN", "LOST IN", "COMMITTED", "OWNER", "EVIDENCE"}}
 	for _, r := range g.Reads {
 		all.Add(fmt.Sprintf("%s/%d", printable(r.Topic), r.Partition), string(r.State), sentinelle.NumberText(r.Lag),
-			sentinelle.SpanText(r.LagAge), sentinelle.CatchUpText(r.CatchUp), sentinelle.SpanText(r.ToLoss), sentinelle.NumberText(r.Committed),
-			printable(cmp.Or(r.Owner, unknownText)), printable(r.Evidence))
+			sentinelle.SpanText(r.LagAge).String(), sentinelle.CatchUpText(r.CatchUp).String(), sentinelle.SpanText(r.ToLoss).String(), sentinelle.NumberText(r.Committed),
+			printable(cmp.Or(r.Owner, unknownText)), printable(r.Evidence.String()))
 	}
 	_, err := io.WriteString(w, all.Plain())
 	return err

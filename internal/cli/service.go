@@ -119,7 +119,7 @@ func aroundFlags(s services.Service, registry services.Registry) []cli.Flag {
 			Usage: "`NAME=URL,…` of the bank's services to look at; where --" + flagBrokers + " names a cluster, there are none unless they are named",
 		},
 		urlFlag(flagPrometheus, defaultPrometheus, "the Prometheus to ask"),
-		demoFlag("say that the orders are a demonstration's"),
+		demoFlag("say that the orders are a demonstration's"), langFlag(),
 	}, httpClientFlags()...)
 }
 
@@ -130,6 +130,7 @@ func surroundings(c *cli.Command, s services.Service, registry services.Registry
 		return around, nil
 	}
 	around.PrometheusURL, around.TLS, around.Demo = baseURL(c, flagPrometheus), clientTLS(c), c.Bool(flagDemo)
+	around.Language = language(c)
 	if len(brokers(c)) > 0 && !c.IsSet(s.Name+flagPeers) { // somebody's cluster, which has no bank
 		if !c.IsSet(flagPrometheus) {
 			around.PrometheusURL = ""

@@ -47,6 +47,7 @@ func upCommand(registry services.Registry) *cli.Command {
 		Flags: slices.Concat(kafkaFlags("the embedded broker"), []cli.Flag{sessionFlag(), brokerAddrFlag()}, storageFlags(),
 			addrFlags(registry), []cli.Flag{
 				demoFlag("send invented orders all the time, and have payments fail now and then (--" + errorRateFlag + " " + demoErrorRate + " unless set)"),
+				langFlag(),
 				demoSeedFlag(),
 			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
@@ -166,7 +167,7 @@ func (p *parts) stop(ctx context.Context) error {
 
 // prepareDemo has payments fail now and then, where nothing else is set.
 func (p *parts) prepareDemo(context.Context) error {
-	p.around.Demo = p.c.Bool(flagDemo)
+	p.around.Demo, p.around.Language = p.c.Bool(flagDemo), language(p.c)
 	if !p.around.Demo || p.c.IsSet(errorRateFlag) {
 		return nil
 	}

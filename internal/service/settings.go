@@ -82,6 +82,8 @@ type Surroundings struct {
 	LeftOut []string
 	// Demo: the orders are a demonstration's.
 	Demo bool
+	// Language is that of people, such as fr; "" for English.
+	Language string
 	// Within: the services run in this process, so that their storage is here.
 	Within bool
 	// Faults break things on purpose; nil where nobody may.

@@ -80,7 +80,7 @@ func TestTheCorpusGetsItsVerdicts(t *testing.T) {
 			before := ""
 			s.replay(t, 0, func(sample verdicts.Sample, v verdicts.Verdict) {
 				theirs.see(sample)
-				if v.Evidence == "" {
+				if v.Evidence.IsZero() {
 					t.Errorf("at %s: %s without evidence", sample.At, v.State)
 				}
 				if len(got) == 0 || got[len(got)-1] != v.State {

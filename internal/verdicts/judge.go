@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 // Rules are the bounds by which a timeline is judged. Those that bound how long
@@ -64,11 +66,11 @@ func (r Rules) Judge(t *Timeline, now time.Time) Verdict {
 	samples := t.Samples()
 	n := len(samples)
 	if n == 0 {
-		return Verdict{Place: t.Place, State: Unknown, Evidence: "nothing has been seen yet"}
+		return Verdict{Place: t.Place, State: Unknown, Evidence: i18n.Textf("nothing has been seen yet")}
 	}
 	last := samples[n-1]
 	if age := now.Sub(last.At); age > r.Stale {
-		return Verdict{Place: t.Place, State: Unknown, At: last.At, Evidence: "nothing has been seen for " + words(age) + because(last.Why)}
+		return Verdict{Place: t.Place, State: Unknown, At: last.At, Evidence: because(i18n.Textf("nothing has been seen for %s", words(age)), last.Why)}
 	}
 	newest := r.look(t.Place, samples)
 	held, heldAt := newest, last.At
@@ -78,7 +80,7 @@ func (r Rules) Judge(t *Timeline, now time.Time) Verdict {
 		}
 	}
 	if held.State != newest.State {
-		newest.Evidence = fmt.Sprintf("%s (until %s ago; now %s)", held.Evidence, words(last.At.Sub(heldAt)), newest)
+		newest.Evidence = i18n.Textf("%s (until %s ago; now %s: %s)", held.Evidence, words(last.At.Sub(heldAt)), i18n.Phrase(string(newest.State)), newest.Evidence)
 		newest.State, newest.Since = held.State, held.Since
 	}
 	return newest
@@ -92,7 +94,7 @@ func (r Rules) look(place Place, samples []Sample) Verdict {
 		v.LagAge = None[time.Duration]()
 	}
 	switch f := l.finding(); {
-	case l.unknowable() != "":
+	case !l.unknowable().IsZero():
 		v.State, v.Evidence = Unknown, l.unknowable()
 	default:
 		v.State, v.Evidence, v.Since = f.state, f.evidence, f.since
@@ -104,7 +106,7 @@ func (r Rules) look(place Place, samples []Sample) Verdict {
 // finding is what a look found.
 type finding struct {
 	state    State
-	evidence string
+	evidence i18n.Text
 	since    time.Time
 	catchUp  Span
 	trend    Trend
@@ -114,7 +116,7 @@ type finding struct {
 // finding decides on a state: each step takes what the ones before it left.
 func (l *looked) finding() finding {
 	switch {
-	case l.unknowable() != "":
+	case !l.unknowable().IsZero():
 		return finding{state: Unknown}
 	case l.last.Committed.IsNone():
 		return l.uncommitted()
@@ -129,26 +131,26 @@ func (l *looked) finding() finding {
 	case Stalled, Abandoned, Unassigned, FallingBehind:
 		f.catchUp = None[time.Duration]()
 	}
-	if loss := l.loss(&f); loss != "" {
+	if loss := l.loss(&f); !loss.IsZero() {
 		f.state, f.evidence = Losing, loss
 	}
-	if since, blocked := l.blocked(); blocked != "" && Blocked.Worse(f.state) {
-		f.state, f.evidence, f.since, f.catchUp, f.trend = Blocked, blocked+"; "+f.evidence, since, None[time.Duration](), ""
+	if since, blocked := l.blocked(); !blocked.IsZero() && Blocked.Worse(f.state) {
+		f.state, f.evidence, f.since, f.catchUp, f.trend = Blocked, i18n.Textf("%s; %s", blocked, f.evidence), since, None[time.Duration](), ""
 	}
 	return f
 }
 
-// unknowable says what the newest sample lacks for any verdict, "" for nothing.
-func (l *looked) unknowable() string {
+// unknowable says what the newest sample lacks for any verdict, nothing where it lacks nothing.
+func (l *looked) unknowable() i18n.Text {
 	_, ended := l.last.Readable().Get()
 	_, bounded := l.last.End.Get()
 	switch {
 	case l.last.Committed.IsZero():
-		return "the group's commit is not known" + because(l.last.Why)
+		return because(i18n.Textf("the group's commit is not known"), l.last.Why)
 	case !ended || !bounded:
-		return "the partition's end is not known" + because(l.last.Why)
+		return because(i18n.Textf("the partition's end is not known"), l.last.Why)
 	default:
-		return ""
+		return i18n.Text{}
 	}
 }
 
@@ -158,22 +160,22 @@ func (l *looked) uncommitted() finding {
 	oldest, known := l.last.Oldest.Get()
 	end, _ := l.last.End.Get()
 	if known && oldest == end {
-		return finding{state: Idle, evidence: "the partition is empty and nothing has been committed"}
+		return finding{state: Idle, evidence: i18n.Textf("the partition is empty and nothing has been committed")}
 	}
 	since := l.since(func(s *Sample) bool { return s.Committed.IsNone() && s.Oldest != s.End })
 	rested := l.last.At.Sub(since.At)
 	first, _ := since.End.Get()
 	if l.members() > 0 && rested >= l.rules.Stall && end > first {
-		return finding{state: Stalled, since: since.At, evidence: fmt.Sprintf("nothing has ever been committed in %s of watching, %s, %s since",
+		return finding{state: Stalled, since: since.At, evidence: i18n.Textf("nothing has ever been committed in %s of watching, %s, %s since",
 			words(rested), l.membership(), records(end-first))}
 	}
 	for i := range slices.Backward(l.samples) {
 		if was, known := l.samples[i].Committed.Get(); known {
-			return finding{state: Unknown, since: since.At, evidence: fmt.Sprintf("the commit, %s at %d until %s ago, is gone: it expired or was deleted",
-				l.place, was, words(l.last.At.Sub(l.samples[i].At)))}
+			return finding{state: Unknown, since: since.At, evidence: i18n.Textf("the commit, %s at %s until %s ago, is gone: it expired or was deleted",
+				l.place, offset(was), words(l.last.At.Sub(l.samples[i].At)))}
 		}
 	}
-	return finding{state: Unknown, evidence: "nothing has been committed, so it cannot be seen where the group starts"}
+	return finding{state: Unknown, evidence: i18n.Textf("nothing has been committed, so it cannot be seen where the group starts")}
 }
 
 // beyond says whether the commit lies beyond the log's end: the log was truncated,
@@ -188,7 +190,8 @@ func (l *looked) beyondTheEnd() finding {
 	committed, _ := l.last.Committed.Get()
 	end, _ := l.last.End.Get()
 	oldest, known := l.last.Oldest.Get()
-	says := fmt.Sprintf("the last commit, %s at %d, lies beyond the log's end, %d: the log was truncated, or the topic created again", l.place, committed, end)
+	says := i18n.Textf("the last commit, %s at %s, lies beyond the log's end, %s: the log was truncated, or the topic created again",
+		l.place, offset(committed), offset(end))
 	since := l.since(func(s *Sample) bool {
 		end, known := s.End.Get()
 		return known && s.Committed == l.last.Committed && committed > end
@@ -196,9 +199,9 @@ func (l *looked) beyondTheEnd() finding {
 	rested := l.last.At.Sub(since.At)
 	switch waits := known && oldest < end; {
 	case waits && l.last.memberless() && rested >= l.rules.Patience:
-		return finding{state: Abandoned, since: since.At, evidence: fmt.Sprintf("%s; %s for %s, %s in the log", says, l.membership(), words(rested), records(end-oldest))}
+		return finding{state: Abandoned, since: since.At, evidence: i18n.Textf("%s; %s for %s, %s in the log", says, l.membership(), words(rested), records(end-oldest))}
 	case waits && rested >= l.rules.Stall:
-		return finding{state: Stalled, since: since.At, evidence: fmt.Sprintf("no progress for %s %s, %s in the log; %s", words(rested), l.membership(), records(end-oldest), says)}
+		return finding{state: Stalled, since: since.At, evidence: i18n.Textf("no progress for %s %s, %s in the log; %s", words(rested), l.membership(), records(end-oldest), says)}
 	default:
 		return finding{state: Unknown, since: since.At, evidence: says}
 	}
@@ -218,8 +221,8 @@ func (l *looked) reading() finding {
 	f := l.pace()
 	if peak, at := l.peak(), l.back; peak > l.committed() && Rewound.Worse(f.state) {
 		f.state, f.since = Rewound, at
-		f.evidence = fmt.Sprintf("the commit %s went back from %d to %d, %s read again, seen %s ago; %s",
-			l.place, peak, l.lowest(at), records(peak-l.lowest(at)), words(l.last.At.Sub(at)), f.evidence)
+		f.evidence = i18n.Textf("the commit %s went back from %s to %s, %s read again, seen %s ago; %s",
+			l.place, offset(peak), offset(l.lowest(at)), records(peak-l.lowest(at)), words(l.last.At.Sub(at)), f.evidence)
 	}
 	return f
 }
@@ -240,8 +243,8 @@ func (l *looked) unassigned() (finding, bool) {
 		return finding{}, false
 	}
 	readers, _ := l.last.group().Readers.Get()
-	return finding{state: Unassigned, since: since.At, evidence: fmt.Sprintf("no owner for %s while the group is stable and %s the topic, %s",
-		words(rested), plural(readers, "member reads", "members read"), l.waiting())}, true
+	return finding{state: Unassigned, since: since.At, evidence: i18n.Textf("no owner for %s while the group is stable and %s, %s",
+		words(rested), plural(readers, "%d member reads the topic", "%d members read the topic"), l.waiting())}, true
 }
 
 // quiet judges a group for which nothing waits.
@@ -249,17 +252,17 @@ func (l *looked) quiet() finding {
 	end, _ := l.last.End.Get()
 	still := l.since(func(s *Sample) bool { return s.End == l.last.End && s.Committed == l.last.Committed })
 	rested := l.last.At.Sub(still.At)
-	said := fmt.Sprintf("nothing waits: read to %d of %d", l.committed(), end)
+	said := i18n.Textf("nothing waits: read to %s of %s", offset(l.committed()), offset(end))
 	if end > l.committed() {
-		said += ", and what follows holds no data to read"
+		said = i18n.Textf("%s, and what follows holds no data to read", said)
 	}
 	switch {
 	case len(l.samples) < 2:
-		return finding{state: Unknown, evidence: said + ", but it has been seen only once"}
+		return finding{state: Unknown, evidence: i18n.Textf("%s, but it has been seen only once", said)}
 	case l.last.memberless() && !l.movedSince(l.last.At.Add(-l.rules.Patience)):
-		return finding{state: Idle, since: still.At, evidence: said + "; " + l.membership()}
+		return finding{state: Idle, since: still.At, evidence: i18n.Textf("%s; %s", said, l.membership())}
 	case rested >= l.rules.Patience:
-		return finding{state: Idle, since: still.At, evidence: fmt.Sprintf("%s, and nothing has come for %s", said, words(rested))}
+		return finding{state: Idle, since: still.At, evidence: i18n.Textf("%s, and nothing has come for %s", said, words(rested))}
 	default:
 		return finding{state: OK, evidence: said}
 	}
@@ -267,37 +270,37 @@ func (l *looked) quiet() finding {
 
 // blocked: an open transaction keeps the last stable offset from moving while
 // records are written behind it, so that the group cannot read them.
-func (l *looked) blocked() (since time.Time, evidence string) {
+func (l *looked) blocked() (since time.Time, evidence i18n.Text) {
 	stuck := func(s *Sample) bool {
 		stable, known := s.Stable.Get()
 		end, ended := s.End.Get()
 		return known && ended && s.Stable == l.last.Stable && end > stable && s.Readable() == s.Stable
 	}
 	if !stuck(&l.last) {
-		return time.Time{}, ""
+		return time.Time{}, i18n.Text{}
 	}
 	since = l.since(stuck).At
 	rested := l.last.At.Sub(since)
 	if rested < l.rules.Patience {
-		return time.Time{}, ""
+		return time.Time{}, i18n.Text{}
 	}
 	stable, _ := l.last.Stable.Get()
 	end, _ := l.last.End.Get()
-	return since, fmt.Sprintf("an open transaction has held the last stable offset at %d for %s, %s behind it", stable, words(rested), records(end-stable))
+	return since, i18n.Textf("an open transaction has held the last stable offset at %s for %s, %s behind it", offset(stable), words(rested), records(end-stable))
 }
 
 // resting: records wait and the commit has not moved for too long.
 func (l *looked) resting() (finding, bool) {
 	since, arrived := l.waitingSince()
 	rested := l.seenSince(since)
-	last := fmt.Sprintf("last commit %s at %d", l.place, l.committed())
+	last := i18n.Textf("last commit %s at %s", l.place, offset(l.committed()))
 	alone := l.since((*Sample).memberless)
 	switch {
 	case l.last.memberless() && rested >= l.patience() && l.last.At.Sub(alone.At) >= l.patience():
-		return finding{state: Abandoned, since: alone.At, evidence: fmt.Sprintf("%s for %s, %s, %s since, %s",
+		return finding{state: Abandoned, since: alone.At, evidence: i18n.Textf("%s for %s, %s, %s since, %s",
 			l.membership(), words(l.last.At.Sub(alone.At)), l.waiting(), records(arrived), last)}, true
 	case !l.last.memberless() && rested >= l.stall():
-		return finding{state: Stalled, since: since, evidence: fmt.Sprintf("no progress for %s %s, %s since, %s",
+		return finding{state: Stalled, since: since, evidence: i18n.Textf("no progress for %s %s, %s since, %s",
 			words(rested), l.membership(), records(arrived), last)}, true
 	default:
 		return finding{}, false
@@ -313,19 +316,19 @@ func (l *looked) pace() finding {
 	rested := l.seenSince(since)
 	switch age, known := oldest.Get(); {
 	case len(l.samples) < 2:
-		return finding{state: Unknown, evidence: l.waiting() + ", and it has been seen only once"}
+		return finding{state: Unknown, evidence: i18n.Textf("%s, and it has been seen only once", l.waiting())}
 	case known && age <= late:
-		return finding{state: OK, evidence: l.waiting() + l.commits()}
+		return finding{state: OK, evidence: l.commits(l.waiting())}
 	case !known && youngest <= late:
-		return finding{state: Unknown, evidence: l.waiting() + ", for how long is not known" + because(l.last.Why)}
+		return finding{state: Unknown, evidence: because(i18n.Textf("%s, for how long is not known", l.waiting()), l.last.Why)}
 	case len(l.moves) == 0:
-		return finding{state: Unknown, evidence: fmt.Sprintf("%s, no commit seen in %s of watching", l.waiting(), words(rested))}
+		return finding{state: Unknown, evidence: i18n.Textf("%s, no commit seen in %s of watching", l.waiting(), words(rested))}
 	case rested >= late:
-		return finding{state: FallingBehind, since: since, evidence: fmt.Sprintf("%s, no progress for %s%s", l.waiting(), words(rested), l.commits())}
+		return finding{state: FallingBehind, since: since, evidence: l.commits(i18n.Textf("%s, no progress for %s", l.waiting(), words(rested)))}
 	}
 	points := l.pacePoints()
 	if len(points) < 3 {
-		return finding{state: Unknown, evidence: l.waiting() + ", seen too few times to say whether they get fewer"}
+		return finding{state: Unknown, evidence: i18n.Textf("%s, seen too few times to say whether they get fewer", l.waiting())}
 	}
 	return l.trend(points)
 }
@@ -340,34 +343,34 @@ func (l *looked) trend(points []point) finding {
 		needed = seconds(float64(lag) / -change)
 	}
 	if change >= 0 || needed > l.rules.Ever {
-		word := "and they do not get fewer"
+		said := i18n.Textf("%s, and they do not get fewer: %s", l.waiting(), speeds)
 		if change > 0 {
-			word = "and they get more"
+			said = i18n.Textf("%s, and they get more: %s", l.waiting(), speeds)
 		}
-		return finding{state: FallingBehind, evidence: fmt.Sprintf("%s, %s: %s", l.waiting(), word, speeds)}
+		return finding{state: FallingBehind, evidence: said}
 	}
 	f := finding{state: CatchingUp, catchUp: Known(needed), trend: Steady}
+	f.evidence = i18n.Textf("%s, done in %s: %s", l.waiting(), words(needed), speeds)
 	switch recent := slope(points[len(points)/2:]); {
 	case recent < 1.2*change:
-		f.trend = Sooner
+		f.trend, f.evidence = Sooner, i18n.Textf("%s, done in %s or sooner: %s", l.waiting(), words(needed), speeds)
 	case recent > 0.8*change:
-		f.trend = Later
+		f.trend, f.evidence = Later, i18n.Textf("%s, done in %s or later: %s", l.waiting(), words(needed), speeds)
 	}
-	f.evidence = fmt.Sprintf("%s, done in %s%s: %s", l.waiting(), words(needed), map[Trend]string{Sooner: " or sooner", Later: " or later"}[f.trend], speeds)
 	return f
 }
 
-// loss says what retention takes from the group before it is read, "" for nothing.
-func (l *looked) loss(f *finding) string {
+// loss says what retention takes from the group before it is read, nothing where it takes nothing.
+func (l *looked) loss(f *finding) i18n.Text {
 	if lost := l.lost(); lost > 0 {
 		oldest, _ := l.last.Oldest.Get()
 		if l.last.memberless() && l.last.nothingWaits() {
-			f.state, f.evidence = Abandoned, fmt.Sprintf("%s, and %s deleted unread: the log starts at %d, last commit %s at %d",
-				l.membership(), wereRecords(lost), oldest, l.place, l.committed())
-			return ""
+			f.state, f.evidence = Abandoned, i18n.Textf("%s, and %s: the log starts at %s, last commit %s at %s",
+				l.membership(), deletedUnread(lost), offset(oldest), l.place, offset(l.committed()))
+			return i18n.Text{}
 		}
 		f.toLoss = Known(time.Duration(0))
-		return fmt.Sprintf("%s deleted unread: the log starts at %d, last commit %s at %d; %s", wereRecords(lost), oldest, l.place, l.committed(), f.evidence)
+		return i18n.Textf("%s: the log starts at %s, last commit %s at %s; %s", deletedUnread(lost), offset(oldest), l.place, offset(l.committed()), f.evidence)
 	}
 	soon := l.rules.Loss
 	if retention, bounded := l.last.topic().Retention.Get(); bounded {
@@ -375,9 +378,9 @@ func (l *looked) loss(f *finding) string {
 	}
 	left, known := f.toLoss.Get()
 	if known && left <= soon && slices.Contains([]State{Stalled, Abandoned, FallingBehind, Unassigned}, f.state) && !l.last.nothingWaits() {
-		return fmt.Sprintf("retention deletes unread records in %s; %s: %s", words(left), f.state, f.evidence)
+		return i18n.Textf("retention deletes unread records in %s; %s: %s", words(left), i18n.Phrase(string(f.state)), f.evidence)
 	}
-	return ""
+	return i18n.Text{}
 }
 
 // members is how many the group has, -1 where that is not known.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 // point is what waited at a time.
@@ -60,10 +62,10 @@ func slope(points []point) float64 {
 }
 
 // speeds says how fast the group reads and how fast records come.
-func (l *looked) speeds(points []point) string {
+func (l *looked) speeds(points []point) i18n.Text {
 	first, last := points[0], points[len(points)-1]
 	passed := last.at.Sub(first.at).Seconds()
-	return fmt.Sprintf("reads %s/s, %s/s come", rate(float64(last.committed-first.committed)/passed), rate(float64(last.end-first.end)/passed))
+	return i18n.Textf("reads %s/s, %s/s come", rate(float64(last.committed-first.committed)/passed), rate(float64(last.end-first.end)/passed))
 }
 
 // seconds is a duration, bounded by what a duration can be.
@@ -71,9 +73,9 @@ func seconds(s float64) time.Duration {
 	return time.Duration(min(s, maxSeconds) * float64(time.Second))
 }
 
-func rate(perSecond float64) string {
+func rate(perSecond float64) i18n.Number {
 	if perSecond < 10 {
-		return fmt.Sprintf("%.2g", perSecond)
+		return i18n.Number(fmt.Sprintf("%.2g", perSecond))
 	}
-	return fmt.Sprintf("%.0f", math.Round(perSecond))
+	return i18n.Number(fmt.Sprintf("%.0f", math.Round(perSecond)))
 }

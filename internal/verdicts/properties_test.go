@@ -1,6 +1,7 @@
 package verdicts_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -140,7 +141,7 @@ func TestNoStateWithoutEvidenceNeverOKWhileRecordsAge(t *testing.T) {
 		// What a group may take between two commits: twice the longest that it did.
 		usual, rested := time.Duration(0), time.Duration(0)
 		for i, v := range judge(t, samples, 0) {
-			if v.Evidence == "" {
+			if v.Evidence.IsZero() {
 				t.Fatalf("%s without evidence", v.State)
 			}
 			if rested += rounds[i].passed; i > 0 && samples[i].Committed != samples[i-1].Committed {
@@ -190,7 +191,7 @@ func TestAJudgementOnlyDependsOnTheTimeline(t *testing.T) {
 		for range 2 {
 			a, b := judge(t, samples, 0), judge(t, samples, 0)
 			for i := range a {
-				if a[i] != b[i] {
+				if !reflect.DeepEqual(a[i], b[i]) {
 					t.Fatalf("%s, and again %s", a[i], b[i])
 				}
 			}

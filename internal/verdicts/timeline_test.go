@@ -157,7 +157,7 @@ func FuzzRead(f *testing.F) {
 			at = last.At
 		}
 		v := verdicts.DefaultRules().Judge(line, at)
-		if v.Evidence == "" || v.State == "" {
+		if v.Evidence.IsZero() || v.State == "" {
 			t.Errorf("a verdict without evidence: %+v", v)
 		}
 	})

@@ -12,10 +12,10 @@
 package verdicts
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 // State is how a group fares, on one partition or as a whole.
@@ -79,7 +79,7 @@ type Verdict struct {
 	Place
 	State State `json:"state"`
 	// Evidence shows the state in words and figures. It is never empty.
-	Evidence string `json:"evidence"`
+	Evidence i18n.Text `json:"evidence"`
 	// Since is when the first sample was taken from which on the state shows, the
 	// zero time where that is not known.
 	Since time.Time `json:"since,omitzero"`
@@ -100,13 +100,13 @@ type Verdict struct {
 }
 
 // String is the verdict in a line.
-func (v Verdict) String() string { return string(v.State) + ": " + v.Evidence }
+func (v Verdict) String() string { return string(v.State) + ": " + v.Evidence.String() }
 
 // JudgeGroup says how a group fares as a whole, from the verdicts on its
 // partitions: as on the worst of them, whose evidence it has. Its lag is the sum of
 // what is known; times are the worst that are known.
 func JudgeGroup(group string, partitions []Verdict) Verdict {
-	whole := Verdict{Place: Place{Group: group}, State: Unknown, Evidence: "no partition is known that it reads"}
+	whole := Verdict{Place: Place{Group: group}, State: Unknown, Evidence: i18n.Textf("no partition is known that it reads")}
 	if len(partitions) == 0 {
 		return whole
 	}
@@ -129,15 +129,15 @@ func JudgeGroup(group string, partitions []Verdict) Verdict {
 	if never {
 		whole.CatchUp = None[time.Duration]()
 	}
-	var others []string
+	var others []i18n.Text
 	for _, state := range States() {
 		if n := count[state]; n > 0 && len(count) > 1 {
-			others = append(others, fmt.Sprintf("%d %s", n, state))
+			others = append(others, i18n.Textf("%d %s", n, i18n.Phrase(string(state))))
 		}
 	}
-	whole.Evidence = worst.Place.String() + ": " + worst.Evidence
+	whole.Evidence = i18n.Textf("%s: %s", worst.Place.String(), worst.Evidence)
 	if len(others) > 0 {
-		whole.Evidence += fmt.Sprintf(" (of %d partitions %s)", len(partitions), strings.Join(others, ", "))
+		whole.Evidence = i18n.Textf("%s (of %d partitions %s)", whole.Evidence, len(partitions), i18n.Join(", ", others...))
 	}
 	return whole
 }

@@ -4,13 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/verdicts"
 )
 
 func TestAGroupFaresAsItsWorstPartition(t *testing.T) {
 	on := func(partition int32, state verdicts.State, evidence string, lag verdicts.Number) verdicts.Verdict {
 		return verdicts.Verdict{
-			Place: verdicts.Place{Group: "billing", Topic: "order.created", Partition: partition}, State: state, Evidence: evidence, Lag: lag,
+			Place: verdicts.Place{Group: "billing", Topic: "order.created", Partition: partition}, State: state, Evidence: i18n.Verbatim(evidence), Lag: lag,
 		}
 	}
 	well := on(0, verdicts.OK, "nothing waits: read to 5 of 5", verdicts.Known[int64](0))
@@ -24,14 +25,14 @@ func TestAGroupFaresAsItsWorstPartition(t *testing.T) {
 		t.Errorf("it is %+v", whole)
 	}
 	want := "order.created/1: no progress for 94 s with 2 members (of 3 partitions 1 stalled, 1 unknown, 1 ok)"
-	if whole.Evidence != want {
+	if whole.Evidence.String() != want {
 		t.Errorf("its evidence is %q, want %q", whole.Evidence, want)
 	}
 	// What is not known is never well.
 	if whole := verdicts.JudgeGroup("billing", []verdicts.Verdict{well, unseen}); whole.State != verdicts.Unknown {
 		t.Errorf("with a partition that nobody knows it is %s", whole)
 	}
-	if whole := verdicts.JudgeGroup("billing", nil); whole.State != verdicts.Unknown || whole.Evidence == "" {
+	if whole := verdicts.JudgeGroup("billing", nil); whole.State != verdicts.Unknown || whole.Evidence.IsZero() {
 		t.Errorf("without partitions it is %s", whole)
 	}
 }
@@ -39,7 +40,7 @@ func TestAGroupFaresAsItsWorstPartition(t *testing.T) {
 func TestOldSamplesAreNoVerdict(t *testing.T) {
 	line := verdicts.NewTimeline(place, 0)
 	rules := verdicts.DefaultRules()
-	if v := rules.Judge(line, start); v.State != verdicts.Unknown || v.Evidence == "" {
+	if v := rules.Judge(line, start); v.State != verdicts.Unknown || v.Evidence.IsZero() {
 		t.Errorf("without samples it is %s", v)
 	}
 	for i := range 3 {
@@ -54,7 +55,7 @@ func TestOldSamplesAreNoVerdict(t *testing.T) {
 	if v := rules.Judge(line, last.Add(rules.Stale)); v.State != verdicts.OK {
 		t.Errorf("it is %s", v)
 	}
-	if v := rules.Judge(line, last.Add(rules.Stale+time.Second)); v.State != verdicts.Unknown || v.Evidence != "nothing has been seen for 61 s" {
+	if v := rules.Judge(line, last.Add(rules.Stale+time.Second)); v.State != verdicts.Unknown || v.Evidence.String() != "nothing has been seen for 61 s" {
 		t.Errorf("a minute later it is %s", v)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -25,6 +24,7 @@ import (
 	"github.com/yuin/goldmark/util"
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/promapi"
 	"github.com/vigie-dev/vigie/monitoring"
 )
@@ -122,7 +122,7 @@ func (a alarms) firing() (n int) {
 const repository = "https://github.com/vigie-dev/vigie/blob/main/monitoring/runbooks/"
 
 // errNoRunbook: no alert has a runbook of that name.
-var errNoRunbook = errors.New("no such runbook")
+var errNoRunbook = i18n.Errorf("no such runbook")
 
 // runbooks are the pages that say what to do about an alert.
 type runbooks struct {
@@ -180,6 +180,24 @@ func (links) Transform(document *ast.Document, _ text.Reader, _ parser.Context) 
 	})
 }
 
+// inFrench begins the paragraph of a runbook that says in French what it is about, in
+// one pair of stars.
+const inFrench = "*En français : "
+
+// gist is what a runbook says in a reader's language, without marks; "" where that is English.
+func gist(in *i18n.Language, name string) string {
+	source, err := fs.ReadFile(monitoring.Files, "runbooks/"+path.Base(name)+".md")
+	if err != nil || in.Name() != "fr" {
+		return ""
+	}
+	_, after, _ := strings.Cut(string(source), inFrench)
+	said, _, found := strings.Cut(after, "*\n\n")
+	if !found {
+		return ""
+	}
+	return strings.Join(strings.Fields(strings.ReplaceAll(said, "`", "")), " ")
+}
+
 // french marks what a runbook says in French under its title as French, for those
 // who have the page read aloud or translated.
 type french struct{}
@@ -187,7 +205,7 @@ type french struct{}
 // Transform implements [parser.ASTTransformer].
 func (french) Transform(document *ast.Document, reader text.Reader, _ parser.Context) {
 	for block := document.FirstChild(); block != nil; block = block.NextSibling() {
-		if block.Kind() == ast.KindParagraph && bytes.HasPrefix(block.Lines().Value(reader.Source()), []byte("*En français : ")) {
+		if block.Kind() == ast.KindParagraph && bytes.HasPrefix(block.Lines().Value(reader.Source()), []byte(inFrench)) {
 			block.SetAttributeString("lang", []byte("fr"))
 		}
 	}
@@ -221,15 +239,15 @@ func (p *page) alerts(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteJSON(w, http.StatusOK, answer)
 		return
 	}
-	p.show(w, r, http.StatusOK, "alerts", frame{Title: "Alerts", Body: p.look(s)})
+	p.show(w, r, http.StatusOK, "alerts", frame{Title: i18n.Textf("Alerts"), Body: p.look(s)})
 }
 
 func (p *page) runbook(w http.ResponseWriter, r *http.Request, texts *runbooks) {
 	name := r.PathValue("name")
 	text, err := texts.render(name)
 	if err != nil {
-		p.failed(w, r, http.StatusNotFound, "No such runbook", err)
+		p.failed(w, r, http.StatusNotFound, i18n.Textf("No such runbook"), err)
 		return
 	}
-	p.show(w, r, http.StatusOK, "runbook", frame{Title: name, Here: "alerts", Body: text})
+	p.show(w, r, http.StatusOK, "runbook", frame{Title: i18n.Verbatim(name), Here: "alerts", Body: text})
 }

@@ -22,11 +22,11 @@ func TestSpans(t *testing.T) {
 		if n := s.Time / s.step(); n < 100 || n > 200 {
 			t.Errorf("%s has %d points", s.Name, n)
 		}
-		if spanOf(s.Name) != s {
+		if spanOf(s.Name).Name != s.Name {
 			t.Errorf("%s is not found", s.Name)
 		}
 	}
-	if spanOf("nonsense") != spans()[0] {
+	if spanOf("nonsense").Name != spans()[0].Name {
 		t.Error("nonsense is a span")
 	}
 }
@@ -63,7 +63,7 @@ func TestWords(t *testing.T) {
 		300 * time.Microsecond: "300 µs", 4200 * time.Microsecond: "4.2 ms", 38 * time.Millisecond: "38 ms", 1500 * time.Millisecond: "1.5 s",
 		61 * time.Second: "61 s", 10 * time.Minute: "10 min", 49 * time.Hour: "49 h",
 	} {
-		if got := shortDuration(d); got != want {
+		if got := shortDuration(d).String(); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}

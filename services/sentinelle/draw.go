@@ -11,6 +11,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/chart"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/service"
 )
 
@@ -24,13 +25,13 @@ type Map struct {
 
 // Way is what goes from a service to a topic, or from a topic to a service.
 type Way struct {
-	From    string `json:"from"`
-	To      string `json:"to"`
-	Rate    string `json:"rate"`    // records a second
-	Lag     string `json:"lag"`     // records that wait; "" where nothing can
-	Behind  string `json:"oldest"`  // how old the oldest of them is
-	Letters string `json:"letters"` // dead letters in ten minutes; "" where none are made
-	Late    bool   `json:"late"`    // somebody should look
+	From    string    `json:"from"`
+	To      string    `json:"to"`
+	Rate    i18n.Text `json:"rate"`    // records a second
+	Lag     i18n.Text `json:"lag"`     // records that wait; "" where nothing can
+	Behind  i18n.Text `json:"oldest"`  // how old the oldest of them is
+	Letters i18n.Text `json:"letters"` // dead letters in ten minutes; "" where none are made
+	Late    bool      `json:"late"`    // somebody should look
 }
 
 // lateAfter is from when on a way is marked, in seconds of lag.
@@ -82,9 +83,9 @@ type Line struct {
 	Path   string
 	Kind   string // flow or letters
 	X, Y   int    // of its text
-	Text   string
-	Second string // a line below it
-	Gap    int    // how far below
+	Text   i18n.Text
+	Second i18n.Text // a line below it
+	Gap    int       // how far below
 	Late   bool
 }
 
@@ -147,15 +148,15 @@ func (p plan) draw(s *Snapshot, all []Way) Drawing {
 // label writes a way's figures on its line.
 func (l *Line) label(way Way, gap int) {
 	l.Text, l.Late = way.Rate, way.Late
-	if way.Lag == "" {
+	if way.Lag.IsZero() {
 		return
 	}
-	l.Second = "lag " + way.Lag
+	l.Second = i18n.Textf("lag %s", way.Lag)
 	if way.Late {
-		l.Second = "▲ lag " + way.Lag + ", " + way.Behind
+		l.Second = i18n.Textf("▲ lag %s, %s", way.Lag, way.Behind)
 	}
 	if l.Gap = gap; gap == 0 {
-		l.Text, l.Second = l.Text+" · "+l.Second, ""
+		l.Text, l.Second = i18n.Join(" · ", l.Text, l.Second), i18n.Text{}
 	}
 }
 
@@ -228,7 +229,7 @@ func tallPlan() plan {
 // Span is how far back a graph looks.
 type Span struct {
 	Name string // as it stands in addresses: 15m
-	Text string
+	Text i18n.Text
 	Time time.Duration
 }
 
@@ -236,8 +237,8 @@ type Span struct {
 // have about a hundred and twenty points.
 func spans() []Span {
 	return []Span{
-		{"15m", "15 minutes", 15 * time.Minute}, {"1h", "1 hour", time.Hour}, {"6h", "6 hours", 6 * time.Hour},
-		{"1d", "1 day", 24 * time.Hour}, {"7d", "7 days", 7 * 24 * time.Hour},
+		{"15m", i18n.Textf("15 minutes"), 15 * time.Minute}, {"1h", i18n.Textf("1 hour"), time.Hour}, {"6h", i18n.Textf("6 hours"), 6 * time.Hour},
+		{"1d", i18n.Textf("1 day"), 24 * time.Hour}, {"7d", i18n.Textf("7 days"), 7 * 24 * time.Hour},
 	}
 }
 
@@ -262,32 +263,37 @@ func (s Span) step() time.Duration {
 	return max(minStep, (s.Time / points).Truncate(minStep))
 }
 
+// questionLine is one of a graph's lines; the service's where it has no name.
+type questionLine struct {
+	name i18n.Text
+	expr string
+}
+
 // question is one of the page's graphs.
 type question struct {
-	title, unit string
-	lines       []struct{ name, expr string } // RANGE stands for what rates look back over
+	title, unit i18n.Text
+	lines       []questionLine // RANGE stands for what rates look back over
 }
 
 func questions() []question {
-	type line = struct{ name, expr string }
 	return []question{
-		{"Orders and decisions", "per second", []line{
-			{"orders", `sum(rate(orders_total[RANGE]))`},
-			{"authorised", `sum(rate(payments_total{status="authorized"}[RANGE]))`},
-			{"rejected", `sum(rate(payments_total{status="rejected"}[RANGE]))`},
+		{i18n.Textf("Orders and decisions"), i18n.Textf("per second"), []questionLine{
+			{i18n.Textf("orders"), `sum(rate(orders_total[RANGE]))`},
+			{i18n.Textf("authorised"), `sum(rate(payments_total{status="authorized"}[RANGE]))`},
+			{i18n.Textf("rejected"), `sum(rate(payments_total{status="rejected"}[RANGE]))`},
 		}},
-		{"Lag, as the age of the oldest record", "seconds", []line{
-			{"", `max by (service) (kafka_consumer_lag_seconds)`},
+		{i18n.Textf("Lag, as the age of the oldest record"), i18n.Textf("seconds"), []questionLine{
+			{i18n.Text{}, `max by (service) (kafka_consumer_lag_seconds)`},
 		}},
-		{"Latency, 95% take less", "milliseconds", []line{
-			{"POST /orders", `1000 * histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="commande",route="/orders",status_code="201"}[RANGE])))`},
-			{"paiement, a record", `1000 * histogram_quantile(0.95, sum by (le) (rate(kafka_message_processing_duration_seconds_bucket{service="paiement",topic="orders.created"}[RANGE])))`},
+		{i18n.Textf("Latency, 95%% take less"), i18n.Textf("milliseconds"), []questionLine{
+			{i18n.Verbatim("POST /orders"), `1000 * histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{service="commande",route="/orders",status_code="201"}[RANGE])))`},
+			{i18n.Textf("paiement, a record"), `1000 * histogram_quantile(0.95, sum by (le) (rate(kafka_message_processing_duration_seconds_bucket{service="paiement",topic="orders.created"}[RANGE])))`},
 		}},
 	}
 }
 
 // ask reads a graph's data and draws it.
-func (q question) ask(ctx context.Context, from prometheus, span Span, now time.Time) chart.Graph {
+func (q question) ask(ctx context.Context, from prometheus, in *i18n.Language, span Span, now time.Time) chart.Graph {
 	end := now.Truncate(span.step())
 	start := end.Add(-span.Time)
 	window := max(minRange, 2*span.step())
@@ -296,30 +302,35 @@ func (q question) ask(ctx context.Context, from prometheus, span Span, now time.
 		expr := strings.ReplaceAll(line.expr, "RANGE", fmt.Sprintf("%ds", int(window.Seconds())))
 		matrix, err := from.Matrix(ctx, expr, start, end, span.step())
 		if err != nil {
-			return chart.Graph{Title: q.title, Unit: q.unit, Error: err.Error()}
+			return q.without(in, i18n.ErrorText(err))
 		}
 		for _, stream := range matrix {
 			name := line.name
-			if name == "" {
-				name = string(stream.Metric["service"])
+			if name.IsZero() {
+				name = i18n.Verbatim(string(stream.Metric["service"]))
 			}
-			all = append(all, seriesOf(name, stream.Values))
+			all = append(all, seriesOf(in.Say(name), stream.Values))
 		}
 	}
 	if len(all) == 0 {
-		return chart.Graph{Title: q.title, Unit: q.unit, Error: "Prometheus has no data of this time."}
+		return q.without(in, i18n.Textf("Prometheus has no data of this time."))
 	}
-	return chart.Draw(q.config(start, end, span), all...)
+	return chart.Draw(q.config(in, start, end, span), all...)
+}
+
+// without is its graph where there is none, and says why.
+func (q question) without(in *i18n.Language, why i18n.Text) chart.Graph {
+	return chart.Graph{Title: in.Say(q.title), Unit: in.Say(q.unit), Error: in.Say(why), Language: in}
 }
 
 // config says what its graph is of.
-func (q question) config(start, end time.Time, span Span) chart.Config {
+func (q question) config(in *i18n.Language, start, end time.Time, span Span) chart.Config {
 	layout := "15:04"
 	if span.Time > 24*time.Hour {
-		layout = "2 Jan"
+		layout = in.Sayf("2 Jan")
 	}
 	return chart.Config{
-		Title: q.title, Unit: q.unit, Start: start, End: end, Over: span.Text, Step: span.step(),
+		Title: in.Say(q.title), Unit: in.Say(q.unit), Language: in, Start: start, End: end, Over: in.Say(span.Text), Step: span.step(),
 		Time: func(t time.Time) string { return t.UTC().Format(layout) },
 	}
 }
@@ -337,6 +348,7 @@ func seriesOf(name string, values []model.SamplePair) chart.Series {
 // the same: many who look cost what one does.
 type graphs struct {
 	from prometheus
+	in   *i18n.Language
 	now  func() time.Time
 
 	mu   sync.Mutex // held while Prometheus is asked: others want the same
@@ -367,10 +379,10 @@ func (g *graphs) of(ctx context.Context, span Span) []chart.Graph {
 	var all []chart.Graph
 	for _, q := range questions() {
 		if g.from == nil {
-			all = append(all, chart.Graph{Title: q.title, Unit: q.unit, Error: errNoPrometheus.Error()})
+			all = append(all, q.without(g.in, i18n.ErrorText(errNoPrometheus)))
 			continue
 		}
-		drawn := q.ask(ctx, g.from, span, at)
+		drawn := q.ask(ctx, g.from, g.in, span, at)
 		if drawn.Error != "" {
 			keep = minStep
 		}

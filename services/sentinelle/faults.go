@@ -9,6 +9,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/loopback"
 	"github.com/vigie-dev/vigie/internal/service"
 )
@@ -68,7 +69,7 @@ func (p *page) faultsInForce() []faults.Status {
 // faultView is the body of the page of faults.
 type faultView struct {
 	All   []faults.Status
-	Error string
+	Error i18n.Text
 }
 
 func (p *page) faultList(w http.ResponseWriter, r *http.Request) {
@@ -83,9 +84,9 @@ func (p *page) faultList(w http.ResponseWriter, r *http.Request) {
 func (p *page) showFaults(w http.ResponseWriter, r *http.Request, status int, err error) {
 	body := faultView{All: p.around.Faults.List()}
 	if err != nil {
-		body.Error = fmt.Sprint(err)
+		body.Error = i18n.ErrorText(err)
 	}
-	p.show(w, r, status, "faults", frame{Title: "Faults", Body: body})
+	p.show(w, r, status, "faults", frame{Title: i18n.Textf("Faults"), Body: body})
 }
 
 // switching is a request that breaks or fixes. The router refuses those of pages of

@@ -2,7 +2,6 @@ package sentinelle
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/verdicts"
 )
 
@@ -23,7 +23,7 @@ type GroupList struct {
 	// Groups are in the order of their verdicts, the worst first.
 	Groups []Group `json:"groups"`
 	// Unseen says what could not be asked for, and why.
-	Unseen []string `json:"unseen"`
+	Unseen []i18n.Text `json:"unseen"`
 }
 
 // Brokers counts the brokers of a cluster, and those of them that answered.
@@ -50,7 +50,7 @@ type Group struct {
 // Judgement is a verdict without its place.
 type Judgement struct {
 	State    verdicts.State  `json:"state"`
-	Evidence string          `json:"evidence"`
+	Evidence i18n.Text       `json:"evidence"`
 	Since    *time.Time      `json:"since"`
 	Lag      verdicts.Number `json:"lag"`
 	LagAge   verdicts.Span   `json:"lagSeconds"`
@@ -149,13 +149,13 @@ func summarise(g *groups.Group) Group {
 	}
 	switch {
 	case g.Type == groups.Share:
-		s.Judged, s.Judgement = false, Judgement{State: verdicts.Unknown, Evidence: "a share group has no offset to lag behind"}
+		s.Judged, s.Judgement = false, Judgement{State: verdicts.Unknown, Evidence: i18n.Textf("a share group has no offset to lag behind")}
 	case g.LeftOut:
-		s.State, s.Evidence = verdicts.Unknown, "what it reads is left out: there are more partitions than sentinelle watches"
+		s.State, s.Evidence = verdicts.Unknown, i18n.Textf("what it reads is left out: there are more partitions than sentinelle watches")
 	case len(g.Readings) == 0 && g.Why != "":
-		s.Evidence = g.Why
+		s.Evidence = i18n.Phrase(g.Why)
 	case len(g.Readings) == 0 && g.MembersKnown && len(g.Members) == 0:
-		s.Judged, s.Evidence = false, "it has no members, and no commit on a topic that is watched"
+		s.Judged, s.Evidence = false, i18n.Textf("it has no members, and no commit on a topic that is watched")
 	}
 	return s
 }
@@ -169,29 +169,29 @@ func judgement(v verdicts.Verdict, lag verdicts.Number, age verdicts.Span) Judge
 }
 
 // unseenIn says what a round could not ask for.
-func unseenIn(r *groups.Round) []string {
-	all := []string{}
+func unseenIn(r *groups.Round) []i18n.Text {
+	all := []i18n.Text{}
 	for _, f := range r.Failures {
-		who := ""
+		said := i18n.Textf("%s: %s", f.Request, i18n.Phrase(f.Text))
 		if f.Broker >= 0 {
-			who = fmt.Sprintf("broker %d: ", f.Broker)
+			said = i18n.Textf("broker %d: %s", f.Broker, said)
 		}
-		all = append(all, fmt.Sprintf("%s%s: %s", who, f.Request, f.Text))
+		all = append(all, said)
 	}
 	return all
 }
 
 // round is the latest look at the cluster, or why nothing is known of it. What is
 // too old says nothing.
-func (p *page) round() (r *groups.Round, why string) {
+func (p *page) round() (r *groups.Round, why i18n.Text) {
 	r = p.cluster.Latest()
 	switch {
 	case r == nil:
-		return nil, "The cluster has not been looked at yet."
+		return nil, i18n.Textf("The cluster has not been looked at yet.")
 	case p.cluster.Stale(r):
-		return nil, fmt.Sprintf("The cluster has not been looked at for %s.", shortDuration(p.now().Sub(r.At)))
+		return nil, i18n.Textf("The cluster has not been looked at for %s.", shortDuration(p.now().Sub(r.At)))
 	default:
-		return r, ""
+		return r, i18n.Text{}
 	}
 }
 
@@ -208,12 +208,12 @@ const roundRetry = 2 * time.Second
 func (p *page) groupList(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if httpapi.WantsPage(r) {
-		p.show(w, r, http.StatusOK, "groups", frame{Title: "Consumer groups", Body: p.groupsView(0), Refresh: 10})
+		p.show(w, r, http.StatusOK, "groups", frame{Title: i18n.Textf("Consumer groups"), Body: p.groupsView(0), Refresh: 10})
 		return
 	}
 	round, why := p.round()
 	if round == nil {
-		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.NotReady, Detail: why, RetryAfter: roundRetry})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.NotReady, Detail: why.String(), RetryAfter: roundRetry})
 		return
 	}
 	httpapi.WriteJSON(w, http.StatusOK, ListGroups(round))
@@ -228,18 +228,18 @@ func (p *page) groupDetail(w http.ResponseWriter, r *http.Request) {
 	if round != nil {
 		detail, known = DetailGroup(round, r.PathValue("group"))
 	}
-	const nobody = "The cluster has no such group, or sentinelle does not watch it."
+	nobody := i18n.Textf("The cluster has no such group, or sentinelle does not watch it.")
 	switch asPage := httpapi.WantsPage(r); {
 	case round == nil && asPage:
-		p.show(w, r, http.StatusServiceUnavailable, "problem", frame{Title: "Not known", Here: "groups", Body: why, Refresh: 2})
+		p.show(w, r, http.StatusServiceUnavailable, "problem", frame{Title: i18n.Textf("Not known"), Here: "groups", Body: why, Refresh: 2})
 	case round == nil:
-		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.NotReady, Detail: why, RetryAfter: roundRetry})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.NotReady, Detail: why.String(), RetryAfter: roundRetry})
 	case !known && asPage:
-		p.show(w, r, http.StatusNotFound, "problem", frame{Title: "No such group", Here: "groups", Body: nobody})
+		p.show(w, r, http.StatusNotFound, "problem", frame{Title: i18n.Textf("No such group"), Here: "groups", Body: nobody})
 	case !known:
-		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownResource, Detail: nobody})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownResource, Detail: nobody.String()})
 	case asPage:
-		p.show(w, r, http.StatusOK, "group", frame{Title: detail.Group.Group, Here: "groups", Body: detail, Refresh: 10})
+		p.show(w, r, http.StatusOK, "group", frame{Title: i18n.Verbatim(detail.Group.Group), Here: "groups", Body: detail, Refresh: 10})
 	default:
 		httpapi.WriteJSON(w, http.StatusOK, detail)
 	}
@@ -247,7 +247,7 @@ func (p *page) groupDetail(w http.ResponseWriter, r *http.Request) {
 
 // groupsView is the groups as a part of a page.
 type groupsView struct {
-	Why    string // nothing is known, "" where it is
+	Why    i18n.Text // nothing is known, or not said where it is
 	List   GroupList
 	Hidden int // how many more groups there are
 }
@@ -269,17 +269,15 @@ func (p *page) groupsView(most int) groupsView {
 }
 
 // SpanText writes a duration for people: – is not known.
-func SpanText(v verdicts.Span) string {
+func SpanText(v verdicts.Span) i18n.Text {
 	d, known := v.Get()
 	switch {
-	case known && d == 0:
-		return "0 s"
 	case known:
 		return shortDuration(d)
 	case v.IsNone():
-		return "none"
+		return i18n.Textf("none")
 	default:
-		return nothing
+		return i18n.Verbatim(nothing)
 	}
 }
 
@@ -293,9 +291,9 @@ func NumberText(v verdicts.Number) string {
 
 // CatchUpText says in how long a group will have caught up: a group for which nothing
 // waits has, and one that does not get closer never will.
-func CatchUpText(v verdicts.Span) string {
+func CatchUpText(v verdicts.Span) i18n.Text {
 	if v.IsNone() {
-		return "never"
+		return i18n.Textf("never")
 	}
 	return SpanText(v)
 }

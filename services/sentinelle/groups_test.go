@@ -10,6 +10,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/verdicts"
 )
@@ -33,7 +34,7 @@ func reading(group string, partition int32, state verdicts.State, evidence strin
 	}
 	return &groups.Reading{
 		Place: place, Committed: verdicts.Known[int64](48213), Lag: verdicts.Known(lag), Age: age, Owner: "billing-1 at 10.0.0.7",
-		Verdict: verdicts.Verdict{Place: place, State: state, Evidence: evidence, Lag: verdicts.Known(lag), LagAge: age, At: noon()},
+		Verdict: verdicts.Verdict{Place: place, State: state, Evidence: i18n.Verbatim(evidence), Lag: verdicts.Known(lag), LagAge: age, At: noon()},
 	}
 }
 
@@ -88,10 +89,10 @@ func TestGroupsForPrograms(t *testing.T) {
 	if billing.Lag != verdicts.Known[int64](212) || !billing.CatchUp.IsNone() || billing.Partitions[verdicts.Stalled] != 1 || list.Brokers != (Brokers{2, 1}) {
 		t.Errorf("billing is %+v, brokers %+v", billing, list.Brokers)
 	}
-	if want := "order.created/1: no progress for 94 s with 2 members, 212 records since, last commit order.created/1 at 48213 (of 2 partitions 1 stalled, 1 ok)"; billing.Evidence != want {
+	if want := "order.created/1: no progress for 94 s with 2 members, 212 records since, last commit order.created/1 at 48213 (of 2 partitions 1 stalled, 1 ok)"; billing.Evidence.String() != want {
 		t.Errorf("evidence %q", billing.Evidence)
 	}
-	if list.Groups[2].Judged || len(list.Unseen) != 1 || list.Unseen[0] != "broker 2: ListOffsets: no answer within 3 s" {
+	if list.Groups[2].Judged || len(list.Unseen) != 1 || list.Unseen[0].String() != "broker 2: ListOffsets: no answer within 3 s" {
 		t.Errorf("a share group is judged: %+v; unseen %v", list.Groups[2], list.Unseen)
 	}
 
@@ -165,7 +166,7 @@ func TestGroupsThatNobodyKnows(t *testing.T) {
 func TestTheFirstPageShowsTheWorstGroups(t *testing.T) {
 	r := threeGroups()
 	for range fewGroups {
-		r.Groups = append(r.Groups, &groups.Group{Name: "more", Verdict: verdicts.Verdict{State: verdicts.OK, Evidence: "well"}})
+		r.Groups = append(r.Groups, &groups.Group{Name: "more", Verdict: verdicts.Verdict{State: verdicts.OK, Evidence: i18n.Verbatim("well")}})
 	}
 	s := openCluster(t, service.Surroundings{}, looked{round: r})
 	text := s.read(t, "/", http.StatusOK)

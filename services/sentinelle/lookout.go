@@ -3,7 +3,6 @@ package sentinelle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/vigie-dev/vigie/internal/banking"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/telemetry"
 )
@@ -210,7 +210,7 @@ func (l *lookout) look(parent context.Context) {
 	next := *before
 	next.At, next.Errors = l.now(), maps.Clone(before.Errors)
 	if next.Errors == nil {
-		next.Errors = map[Part]string{}
+		next.Errors = map[Part]i18n.Text{}
 	}
 	asks := map[Part]struct {
 		every time.Duration
@@ -277,7 +277,7 @@ func (l *lookout) settle(ctx context.Context, before *Snapshot, part Part, found
 		if !failed && !errors.Is(err, errNoPrometheus) {
 			l.log.WarnContext(ctx, "a part of the page cannot be shown", "part", part, "error", err)
 		}
-		return func(s *Snapshot) { s.forget(part); s.Errors[part] = err.Error() }
+		return func(s *Snapshot) { s.forget(part); s.Errors[part] = i18n.ErrorText(err) }
 	}
 	if failed {
 		l.log.InfoContext(ctx, "a part of the page can be shown again", "part", part)
@@ -300,7 +300,7 @@ func (s *Snapshot) forget(part Part) {
 	}
 }
 
-var errNoPrometheus = errors.New("There is no Prometheus to ask.") //nolint:revive,staticcheck // shown as it is
+var errNoPrometheus = i18n.Errorf("There is no Prometheus to ask.")
 
 func (l *lookout) askFigures(ctx context.Context) (finding, error) {
 	if l.from == nil {
@@ -347,12 +347,12 @@ func (l *lookout) askServices(ctx context.Context) (finding, error) {
 func (l *lookout) askService(ctx context.Context, s *Service) {
 	var ready, root struct{ Version string }
 	err := l.peers.get(ctx, s.URL+"/health/ready", &ready)
-	refused, ok := errors.AsType[*refusal](err)
+	_, refused := errors.AsType[*refusal](err)
 	switch {
-	case ok:
-		s.State, s.Reason = serviceNotReady, refused.text
+	case refused:
+		s.State, s.Reason = serviceNotReady, i18n.ErrorText(err)
 	case err != nil:
-		s.State, s.Reason = serviceAway, fmt.Sprint(err)
+		s.State, s.Reason = serviceAway, i18n.ErrorText(err)
 	default:
 		s.State = serviceReady
 	}
@@ -392,7 +392,7 @@ type Snapshot struct {
 	Orders     []Order
 	Total      int // orders that there are
 	// Errors says of each part that is not known why it is not.
-	Errors map[Part]string
+	Errors map[Part]i18n.Text
 }
 
 // knows says whether a part was answered.
@@ -401,19 +401,19 @@ func (s *Snapshot) knows(part Part) bool {
 	return !failed && !s.At.IsZero()
 }
 
-// Why says why a part is not known, "" where it is.
-func (s *Snapshot) Why(part Part) string { return s.Errors[part] }
+// Why says why a part is not known, nothing where it is.
+func (s *Snapshot) Why(part Part) i18n.Text { return s.Errors[part] }
 
 // Service is a service as it was seen.
 type Service struct {
-	Name    string `json:"name"`
-	Does    string `json:"does"`
-	URL     string `json:"url"`
-	Version string `json:"version"` // "" where it is not known
-	State   string `json:"state"`   // ready, not ready, or away
-	Reason  string `json:"reason"`  // why it is not ready
-	group   bool   // it reads topics, so that it has a lag
-	asked   bool   // for its version
+	Name    string    `json:"name"`
+	Does    string    `json:"does"`
+	URL     string    `json:"url"`
+	Version string    `json:"version"` // "" where it is not known
+	State   string    `json:"state"`   // ready, not ready, or away
+	Reason  i18n.Text `json:"reason"`  // why it is not ready
+	group   bool      // it reads topics, so that it has a lag
+	asked   bool      // for its version
 }
 
 // States of a service.

@@ -123,7 +123,7 @@ func TestAPartThatFails(t *testing.T) {
 	look()
 	latest, _ := s.page.lookout.current()
 	for _, part := range []Part{partFigures, partAlerts, partOrders} {
-		if latest.Why(part) == "" {
+		if latest.Why(part).IsZero() {
 			t.Errorf("%s failed, and it is not said", part)
 		}
 		if got := s.Metric(looksTotal, map[string]string{"part": string(part), "outcome": "failed"}); got != 2 {

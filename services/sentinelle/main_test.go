@@ -18,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/testenv/leaks"
@@ -239,6 +240,12 @@ func (noCluster) Stale(*groups.Round) bool { return false }
 
 func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	t.Helper()
+	return openSiteIn(t, i18n.English, b, around)
+}
+
+// openSiteIn opens one in a language.
+func openSiteIn(t *testing.T, language string, b *bank, around service.Surroundings) *site {
+	t.Helper()
 	s := &site{Recorder: telemetrytest.New(t, Name, append(Catalogue(), httpapi.Catalogue()...)), bank: b, now: noon()}
 	log := httpapi.LogRequestIDs(s.Logger())
 	asked := newPeers(nil, func() secret.Value { return secret.Of("a-token") })
@@ -253,14 +260,18 @@ func openSite(t *testing.T, b *bank, around service.Surroundings) *site {
 	}
 	now := func() time.Time { return s.now }
 	look.now = now
-	views, err := parseViews()
+	in, err := i18n.Open(languageFiles(), language)
+	if err != nil {
+		t.Fatal(err)
+	}
+	views, err := parseViews(in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.page = &page{
 		cluster: noCluster{},
-		around:  around, version: "1.2.3", lookout: look, peers: asked, graphs: &graphs{from: from, now: now},
-		followed: &followed{}, way: &way{}, views: views, log: log, now: now,
+		around:  around, version: "1.2.3", lookout: look, peers: asked, graphs: &graphs{from: from, in: in, now: now},
+		followed: &followed{}, way: &way{}, views: views, in: in, log: log, now: now,
 	}
 	router := httpapi.NewRouter(httpapi.Config{Service: Name, Version: "1.2.3", Metrics: s.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: log})
 	s.page.serve(router)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/traces"
 )
@@ -33,11 +34,11 @@ func (p *page) serveOrders(router *httpapi.Router) {
 // form is "place an order", as it was filled in.
 type form struct {
 	placement
-	Error string
+	Error i18n.Text
 }
 
-func newForm() form {
-	return form{placement: placement{User: "user123", Amount: "100.50", Items: "item1, item2", Key: rand.Text()}}
+func newForm(in *i18n.Language) form {
+	return form{placement: placement{User: "user123", Amount: in.Say(decimal("100.50")), Items: "item1, item2", Key: rand.Text()}}
 }
 
 // listed is the body of the list of orders.
@@ -59,7 +60,7 @@ func (p *page) orderList(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusSeeOther)
 		return
 	}
-	p.showOrders(w, r, http.StatusOK, newForm())
+	p.showOrders(w, r, http.StatusOK, newForm(p.in))
 }
 
 func (p *page) showOrders(w http.ResponseWriter, r *http.Request, status int, f form) {
@@ -69,14 +70,14 @@ func (p *page) showOrders(w http.ResponseWriter, r *http.Request, status int, f 
 	defer cancel()
 	var err error
 	body.orderList, err = p.peers.orders(ctx, p.around, orderQuery{Status: body.Status, Cursor: query.Get("cursor"), Limit: pageOrders})
-	if err != nil && f.Error == "" {
-		p.failed(w, r, statusOf(err), "The orders cannot be shown", err)
+	if err != nil && f.Error.IsZero() {
+		p.failed(w, r, statusOf(err), i18n.Textf("The orders cannot be shown"), err)
 		return
 	}
 	if body.NextCursor != "" {
 		body.Next = "/orders?" + url.Values{"status": {body.Status}, "cursor": {body.NextCursor}}.Encode()
 	}
-	p.show(w, r, status, "orders", frame{Title: "Orders", Body: body})
+	p.show(w, r, status, "orders", frame{Title: i18n.Textf("Orders"), Body: body})
 }
 
 // statusOf is how an answer is passed on: what a client did wrong is the client's,
@@ -106,7 +107,7 @@ type placement struct {
 func (p *peers) place(ctx context.Context, around service.Surroundings, o placement) (id string, err error) {
 	to, known := peer(around, taker)
 	if !known {
-		return "", fmt.Errorf("place an order: %w", errNobody)
+		return "", i18n.Errorf("place an order: %w", errNobody)
 	}
 	items := []string{}
 	for item := range strings.SplitSeq(o.Items, ",") {
@@ -124,7 +125,7 @@ func (p *peers) place(ctx context.Context, around service.Surroundings, o placem
 	var answer struct{ OrderID string }
 	err = p.post(ctx, to.URL+"/orders", o.Key, map[string]any{"userId": o.User, "amount": amount, "items": items}, &answer, nil)
 	if err != nil {
-		return "", fmt.Errorf("%s did not take the order: %w", taker, err)
+		return "", i18n.Errorf("%s did not take the order: %w", taker, err)
 	}
 	return answer.OrderID, nil
 }
@@ -155,13 +156,15 @@ func (p *page) placeOrder(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
 	defer cancel()
 	sent := p.now()
-	id, err := p.peers.place(follow(ctx, p.around.Traces), p.around, f.placement)
+	typed := f.placement
+	typed.Amount = p.in.Point(typed.Amount)
+	id, err := p.peers.place(follow(ctx, p.around.Traces), p.around, typed)
 	if err != nil {
 		status := statusOf(err)
 		p.log.InfoContext(r.Context(), "an order of the page was not taken", "status", status, "error", err)
-		f.Error = fmt.Sprint(err)
+		f.Error = i18n.ErrorText(err)
 		if wantsJSON(r) {
-			httpapi.WriteJSON(w, status, map[string]string{"detail": f.Error})
+			httpapi.WriteJSON(w, status, map[string]string{"detail": p.in.Say(f.Error)})
 			return
 		}
 		p.showOrders(w, r, status, f)
@@ -210,10 +213,10 @@ type orderView struct {
 func (p *page) order(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	view, err := p.orderView(r.Context(), id)
-	f := frame{Title: "Order " + id, Here: "orders", Body: view}
+	f := frame{Title: i18n.Textf("Order %s", id), Here: "orders", Body: view}
 	_, here := p.followed.seen(id, false, p.now())
 	if errors.Is(err, errUnknownOrder) && !here {
-		p.failed(w, r, http.StatusNotFound, "No such order", fmt.Errorf("%s: %w", id, err))
+		p.failed(w, r, http.StatusNotFound, i18n.Textf("No such order"), i18n.Errorf("%s: %w", id, err))
 		return
 	}
 	if !view.Journey.Over {
@@ -299,11 +302,11 @@ func (f *followed) seen(id string, decided bool, now time.Time) (hops, bool) {
 
 // Hop is one step of an order's way.
 type Hop struct {
-	Name  string
+	Name  i18n.Text
 	Done  bool
-	Wrong bool   // it went wrong, and stays so until somebody helps
-	Text  string // what happened, or what is waited for
-	After string // how long after it was sent, "" where nobody knows
+	Wrong bool      // it went wrong, and stays so until somebody helps
+	Text  i18n.Text // what happened, or what is waited for
+	After i18n.Text // how long after it was sent, nothing where nobody knows
 }
 
 // Journey is an order's way, hop by hop.
@@ -316,33 +319,33 @@ type Journey struct {
 // journey says how far an order has come. The decision's time is the event's.
 func (f *followed) journey(id string, s Story, err error, now time.Time) Journey {
 	h, here := f.seen(id, err == nil && s.decided(), now)
-	after := func(d time.Duration) string {
+	after := func(d time.Duration) i18n.Text {
 		if !here || d <= 0 {
-			return ""
+			return i18n.Text{}
 		}
-		return "after " + shortDuration(d)
+		return i18n.Textf("after %s", shortDuration(d))
 	}
 	j := Journey{OrderID: id, Hops: []Hop{
-		{Name: "Accepted", Done: true, Text: "Kafka has it; it will not be lost.", After: after(h.accepted)},
-		{Name: "Decided", Text: "Waiting for paiement."},
-		{Name: "Visible", Text: "Waiting for suivi to show it."},
+		{Name: i18n.Textf("Accepted"), Done: true, Text: i18n.Textf("Kafka has it; it will not be lost."), After: after(h.accepted)},
+		{Name: i18n.Textf("Decided"), Text: i18n.Textf("Waiting for paiement.")},
+		{Name: i18n.Textf("Visible"), Text: i18n.Textf("Waiting for suivi to show it.")},
 	}}
 	accepted, decision, visible := &j.Hops[0], &j.Hops[1], &j.Hops[2]
 	switch {
 	case errors.Is(err, errUnknownOrder) && !here:
-		*accepted = Hop{Name: "Accepted", Text: "No such order is known, or not yet."}
+		*accepted = Hop{Name: i18n.Textf("Accepted"), Text: i18n.Textf("No such order is known, or not yet.")}
 	case err != nil && !errors.Is(err, errUnknownOrder):
-		visible.Text = fmt.Sprint(err)
+		visible.Text = i18n.ErrorText(err)
 	case s.decided():
 		decision.Done, visible.Done, j.Over = true, true, true
-		decision.Text = "Authorised, code " + s.Details.AuthorizationCode + "."
+		decision.Text = i18n.Textf("Authorised, code %s.", s.Details.AuthorizationCode)
 		if banking.OrderStatus(s.Status) == banking.OrderStatusRejected {
-			decision.Text = "Rejected: " + s.Details.RejectionReason + "."
+			decision.Text = i18n.Textf("Rejected: %s.", s.Details.RejectionReason)
 		}
 		decision.After = after(s.eventAfter(h.sent))
-		visible.Text, visible.After = "suivi shows it.", after(h.visible)
+		visible.Text, visible.After = i18n.Textf("suivi shows it."), after(h.visible)
 	case banking.OrderStatus(s.Status) == banking.OrderStatusFailed:
-		decision.Wrong, decision.Text = true, "It stands among the dead letters: "+s.Details.FailureReason+"."
+		decision.Wrong, decision.Text = true, i18n.Textf("It stands among the dead letters: %s.", s.Details.FailureReason)
 	}
 	return j
 }

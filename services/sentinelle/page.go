@@ -18,6 +18,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/groups"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/service"
 )
 
@@ -39,6 +40,7 @@ type page struct {
 	followed *followed
 	way      *way
 	views    map[string]*template.Template // by the page's name
+	in       *i18n.Language                // of its people; nil for English
 	log      *slog.Logger
 	now      func() time.Time
 	renderer renderer
@@ -81,7 +83,7 @@ func hasAlerts(around service.Surroundings) bool {
 
 // frame is what every page has.
 type frame struct {
-	Title   string
+	Title   i18n.Text
 	Here    string // which of the pages it is
 	Version string
 	Demo    bool
@@ -111,11 +113,11 @@ func (p *page) write(w http.ResponseWriter, r *http.Request, status int, view *t
 }
 
 // failed answers with a page that says what went wrong.
-func (p *page) failed(w http.ResponseWriter, r *http.Request, status int, title string, err error) {
+func (p *page) failed(w http.ResponseWriter, r *http.Request, status int, title i18n.Text, err error) {
 	if status >= http.StatusInternalServerError {
 		p.log.WarnContext(r.Context(), "a page cannot be shown", "page", httpapi.Route(r), "error", err)
 	}
-	p.show(w, r, status, "problem", frame{Title: title, Body: fmt.Sprint(err)})
+	p.show(w, r, status, "problem", frame{Title: title, Body: i18n.ErrorText(err)})
 }
 
 // overview is the body of the first page.
@@ -138,7 +140,7 @@ type overview struct {
 }
 
 // Headline is one of the figures at the top.
-type Headline struct{ Name, Value, Note string }
+type Headline struct{ Name, Value, Note i18n.Text }
 
 // look makes the body of the first page, but for its graphs and its form.
 func (p *page) look(s *Snapshot) overview {
@@ -152,14 +154,14 @@ func (p *page) look(s *Snapshot) overview {
 
 func headlines(s *Snapshot) []Headline {
 	f := s.Figures
-	decided := fmt.Sprintf("%s authorised, %s rejected",
+	decided := i18n.Textf("%s authorised, %s rejected",
 		f.number(figDecided, place{status: "authorized"}).rate(), f.number(figDecided, place{status: "rejected"}).rate())
 	return []Headline{
-		{"Orders", f.number(figOrders, place{}).rate(), "taken, last minute"},
-		{"Decisions", f.sum(figDecided).rate(), decided},
-		{"Latency", f.number(figLatency, place{}).seconds(), "95% of POST /orders take less"},
-		{"Lag", f.most(figLagSeconds).seconds(), "age of the oldest record that waits"},
-		{"Dead letters", f.sum(figLetters).count(), "last 10 minutes"},
+		{i18n.Textf("Orders"), f.number(figOrders, place{}).rate(), i18n.Textf("taken, last minute")},
+		{i18n.Textf("Decisions"), f.sum(figDecided).rate(), decided},
+		{i18n.Textf("Latency"), f.number(figLatency, place{}).seconds(), i18n.Textf("95%% of POST /orders take less")},
+		{i18n.Textf("Lag"), f.most(figLagSeconds).seconds(), i18n.Textf("age of the oldest record that waits")},
+		{i18n.Textf("Dead letters"), f.sum(figLetters).count(), i18n.Textf("last 10 minutes")},
 	}
 }
 
@@ -183,9 +185,9 @@ func (f figures) sum(name figure) number {
 
 func (p *page) home(w http.ResponseWriter, r *http.Request) {
 	body := p.look(p.lookout.Now(r.Context()))
-	body.Form = newForm()
+	body.Form = newForm(p.in)
 	body.Graphs = p.graphsView(r.Context(), r.URL.Query().Get("range"))
-	p.show(w, r, http.StatusOK, "home", frame{Title: "Overview", Body: body})
+	p.show(w, r, http.StatusOK, "home", frame{Title: i18n.Textf("Overview"), Body: body})
 }
 
 // state is what the first page shows, for programs.
@@ -193,7 +195,7 @@ func (p *page) state(w http.ResponseWriter, r *http.Request) {
 	s := p.lookout.Now(r.Context())
 	missing := s.Errors
 	if missing == nil {
-		missing = map[Part]string{}
+		missing = map[Part]i18n.Text{}
 	}
 	httpapi.WriteJSON(w, http.StatusOK, map[string]any{
 		"verdict": judge(s), "at": s.At, "services": orEmpty(s.Services), "flows": orEmpty(ways(p.around, s.Figures)), "firing": s.Alarms.firing(), "missing": missing, "demo": p.around.Demo,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/secret"
 	"github.com/vigie-dev/vigie/internal/service"
 )
@@ -31,7 +32,7 @@ const (
 
 // Errors of asking a service.
 var (
-	errAway    = errors.New("it does not answer")
+	errAway    = i18n.Errorf("it does not answer")
 	errRefused = errors.New("refused")
 )
 
@@ -104,18 +105,18 @@ func (p *peers) send(r *http.Request, into any) error {
 		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err // the request is known
 		}
-		return fmt.Errorf("%w: %w", errAway, err)
+		return i18n.Errorf("%w: %w", errAway, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
+		return i18n.Errorf("%w: %w", errAway, err)
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
 		return refusalOf(response, body)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("its answer cannot be read: %w", err)
+		return i18n.Errorf("its answer cannot be read: %w", err)
 	}
 	return nil
 }
@@ -153,7 +154,7 @@ const (
 )
 
 // errNobody: no service to ask is known.
-var errNobody = errors.New("no service is known that does this")
+var errNobody = i18n.Errorf("no service is known that does this")
 
 // orderQuery is which orders are asked for.
 type orderQuery struct {
@@ -173,7 +174,7 @@ func (p *peers) orders(ctx context.Context, around service.Surroundings, q order
 	var list orderList
 	from, known := peer(around, shower)
 	if !known {
-		return list, fmt.Errorf("list orders: %w", errNobody)
+		return list, i18n.Errorf("list orders: %w", errNobody)
 	}
 	values := url.Values{"limit": {strconv.Itoa(q.Limit)}}
 	if q.Status != "" {
@@ -183,7 +184,7 @@ func (p *peers) orders(ctx context.Context, around service.Surroundings, q order
 		values.Set("cursor", q.Cursor)
 	}
 	if err := p.get(ctx, from.URL+"/orders?"+values.Encode(), &list); err != nil {
-		return list, fmt.Errorf("%s cannot be asked for orders: %w", shower, err)
+		return list, i18n.Errorf("%s cannot be asked for orders: %w", shower, err)
 	}
 	return list, nil
 }
@@ -211,21 +212,21 @@ type Story struct {
 func (s Story) decided() bool { return banking.OrderStatus(s.Status).Decided() }
 
 // errUnknownOrder: suivi knows no such order, or not yet.
-var errUnknownOrder = errors.New("no such order is known")
+var errUnknownOrder = i18n.Errorf("no such order is known")
 
 // story asks suivi for one order.
 func (p *peers) story(ctx context.Context, around service.Surroundings, id string) (Story, error) {
 	var s Story
 	from, known := peer(around, shower)
 	if !known {
-		return s, fmt.Errorf("show an order: %w", errNobody)
+		return s, i18n.Errorf("show an order: %w", errNobody)
 	}
 	err := p.get(ctx, from.URL+"/orders/"+url.PathEscape(id)+"/status", &s)
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusNotFound {
 		return s, errUnknownOrder
 	}
 	if err != nil {
-		return s, fmt.Errorf("%s cannot be asked for the order: %w", shower, err)
+		return s, i18n.Errorf("%s cannot be asked for the order: %w", shower, err)
 	}
 	return s, nil
 }

@@ -18,7 +18,8 @@
 //     puts together what both say.
 //   - groups.go says how the consumer groups fare, as a page and to programs.
 //   - page.go answers browsers and keeps their pages up to date; draw.go draws
-//     the map and the charts, words.go has the templates and what they write for people.
+//     the map and the charts, words.go has the templates and what they write for people,
+//     languages the sentences of those who do not read English.
 package sentinelle
 
 import (
@@ -30,6 +31,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/faults"
 	"github.com/vigie-dev/vigie/internal/groups"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/probe"
 	"github.com/vigie-dev/vigie/internal/promapi"
@@ -111,14 +113,18 @@ func wire(b *service.Base, cfg Config) error {
 		return err
 	}
 	ways := &way{prober: prober}
-	views, err := parseViews()
+	in, err := i18n.Open(languageFiles(), cfg.Around.Language)
+	if err != nil {
+		return err
+	}
+	views, err := parseViews(in)
 	if err != nil {
 		return err
 	}
 	p := &page{
 		cluster: watched,
-		around:  cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, now: time.Now},
-		followed: &followed{}, way: ways, views: views, log: b.Log, now: time.Now,
+		around:  cfg.Around, version: b.Version, lookout: look, peers: asked, graphs: &graphs{from: from, in: in, now: time.Now},
+		followed: &followed{}, way: ways, views: views, in: in, log: b.Log, now: time.Now,
 	}
 	p.serve(b.Router)
 	if err := measureFaults(b, cfg.Around.Faults); err != nil {

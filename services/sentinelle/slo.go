@@ -3,10 +3,10 @@ package sentinelle
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/chart"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 // objectiveInterval is how often the objectives are asked for: their rules are looked at
@@ -151,49 +152,49 @@ func (o Objective) burn(window string) *float64 {
 }
 
 // Promised is the share that has to be good, and over how long, in words.
-func (o Objective) Promised() string {
-	return fmt.Sprintf("%s over %g days", percent(&o.Objective), o.WindowDays)
+func (o Objective) Promised() i18n.Text {
+	return i18n.Textf("%s over %g days", percent(&o.Objective), o.WindowDays)
 }
 
 // Kept is the share that was good, in words.
-func (o Objective) Kept() string { return percent(o.Good) }
+func (o Objective) Kept() i18n.Text { return percent(o.Good) }
 
 // Left is what is left of the budget, in words.
-func (o Objective) Left() string { return percent(o.BudgetLeft) }
+func (o Objective) Left() i18n.Text { return percent(o.BudgetLeft) }
 
 // Burning is how many times faster than allowed the budget is used up, in words.
-func (o Objective) Burning() string {
+func (o Objective) Burning() i18n.Text {
 	if rate := o.burn(burnWindow); rate != nil {
-		return chart.Figure(*rate) + " ×"
+		return i18n.Textf("%s ×", i18n.Number(chart.Figure(*rate)))
 	}
-	return nothing
+	return i18n.Verbatim(nothing)
 }
 
 // percent writes a share so that three nines and two can be told apart.
-func percent(share *float64) string {
+func percent(share *float64) i18n.Text {
 	if share == nil {
-		return nothing
+		return i18n.Verbatim(nothing)
 	}
 	rounded := math.Trunc(*share*1e5) / 1e3 // never up: 99.9996% is not all
-	return fmt.Sprintf("%g%%", rounded)
+	return i18n.Textf("%s%%", i18n.Number(strconv.FormatFloat(rounded, 'g', -1, 64)))
 }
 
-// ObjectivesWhy says why nothing is known of the objectives, "" where something is.
-func (s *Snapshot) ObjectivesWhy() string {
-	if why := s.Why(partObjectives); why != "" {
+// ObjectivesWhy says why nothing is known of the objectives, nothing where something is.
+func (s *Snapshot) ObjectivesWhy() i18n.Text {
+	if why := s.Why(partObjectives); !why.IsZero() {
 		return why
 	}
 	if len(s.Objectives) == 0 {
-		return "Prometheus has recorded nothing of them yet."
+		return i18n.Textf("Prometheus has recorded nothing of them yet.")
 	}
-	return ""
+	return i18n.Text{}
 }
 
 // slo answers with the objectives.
 func (p *page) slo(w http.ResponseWriter, r *http.Request) {
 	s := p.lookout.Now(r.Context())
 	why := s.ObjectivesWhy()
-	httpapi.WriteJSON(w, http.StatusOK, map[string]any{"known": why == "", "why": why, "objectives": orEmpty(s.Objectives)})
+	httpapi.WriteJSON(w, http.StatusOK, map[string]any{"known": why.IsZero(), "why": why, "objectives": orEmpty(s.Objectives)})
 }
 
 func (l *lookout) askObjectives(ctx context.Context) (finding, error) {

@@ -54,10 +54,10 @@ func TestObjectives(t *testing.T) {
 		{"unseen", "unknown", "99.99%", "90%", "0 ×"},
 	} {
 		o := answer.Objectives[i]
-		if o.Name != want.name || o.State != want.state || o.Kept() != want.kept || o.Left() != want.left || o.Burning() != want.burning {
+		if o.Name != want.name || o.State != want.state || o.Kept().String() != want.kept || o.Left().String() != want.left || o.Burning().String() != want.burning {
 			t.Errorf("%s is %s, %s kept, %s left, burns %s; want %+v", o.Name, o.State, o.Kept(), o.Left(), o.Burning(), want)
 		}
-		if o.Promised() != "99.9% over 14 days" {
+		if o.Promised().String() != "99.9% over 14 days" {
 			t.Errorf("promised are %s", o.Promised())
 		}
 	}

@@ -1,9 +1,11 @@
 package sentinelle
 
 import (
-	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 const (
@@ -28,9 +30,9 @@ const (
 
 // Verdict is the bank's state with its reasons.
 type Verdict struct {
-	State    State    `json:"state"`
-	Headline string   `json:"headline"`
-	Reasons  []string `json:"reasons"`
+	State    State       `json:"state"`
+	Headline i18n.Text   `json:"headline"`
+	Reasons  []i18n.Text `json:"reasons"`
 }
 
 // judge says how the bank is. Trouble is what somebody saw: a service that is not
@@ -42,109 +44,109 @@ func judge(s *Snapshot) Verdict {
 	unknown := missing(s)
 	switch {
 	case len(trouble) > 0:
-		return Verdict{Trouble, "Something is wrong", append(trouble, unknown...)}
+		return Verdict{Trouble, i18n.Textf("Something is wrong"), append(trouble, unknown...)}
 	case len(unknown) > 0:
-		return Verdict{Unknown, "Not known", unknown}
+		return Verdict{Unknown, i18n.Textf("Not known"), unknown}
 	default:
-		return Verdict{Well, "All is well", wellness(s)}
+		return Verdict{Well, i18n.Textf("All is well"), wellness(s)}
 	}
 }
 
-func firingNow(s *Snapshot) (reasons []string) {
+func firingNow(s *Snapshot) (reasons []i18n.Text) {
 	for _, a := range s.Alarms.Alerts {
 		if a.Firing() {
-			reasons = append(reasons, fmt.Sprintf("%s fires: %s.", a.Name, a.Summary))
+			reasons = append(reasons, i18n.Textf("%s fires: %s.", a.Name, a.Summary))
 		}
 	}
 	return reasons
 }
 
-func notReady(s *Snapshot) (reasons []string) {
+func notReady(s *Snapshot) (reasons []i18n.Text) {
 	for _, service := range s.Services {
 		switch service.State {
 		case serviceNotReady:
-			reasons = append(reasons, service.Name+" is not ready: "+service.Reason)
+			reasons = append(reasons, i18n.Textf("%s is not ready: %s", service.Name, service.Reason))
 		case serviceAway:
-			reasons = append(reasons, service.Name+" does not answer: "+service.Reason)
+			reasons = append(reasons, i18n.Textf("%s does not answer: %s", service.Name, service.Reason))
 		}
 	}
 	return reasons
 }
 
 // waiting says what has waited for too long, long before an alert does.
-func waiting(f figures) (reasons []string) {
+func waiting(f figures) (reasons []i18n.Text) {
 	if oldest := f.most(figWaiting); oldest.Value > late.Seconds() {
-		reasons = append(reasons, "An order has waited "+oldest.seconds()+" for its decision.")
+		reasons = append(reasons, i18n.Textf("An order has waited %s for its decision.", oldest.seconds()))
 	}
-	var behind []string
+	var behind []i18n.Text
 	for at, age := range f[figLagSeconds] {
 		if age > late.Seconds() {
-			behind = append(behind, fmt.Sprintf("%s is %s behind on %s.", at.service, number{age, true}.seconds(), at.topic))
+			behind = append(behind, i18n.Textf("%s is %s behind on %s.", at.service, number{age, true}.seconds(), at.topic))
 		}
 	}
-	slices.Sort(behind)
+	slices.SortFunc(behind, func(a, b i18n.Text) int { return strings.Compare(a.String(), b.String()) })
 	return append(reasons, behind...)
 }
 
 // missing is what is not known and would have to be.
-func missing(s *Snapshot) (reasons []string) {
+func missing(s *Snapshot) (reasons []i18n.Text) {
 	for _, part := range parts() {
-		if why := s.Why(part); why != "" && part != partOrders && part != partObjectives && !slices.Contains(reasons, why) {
+		if why := s.Why(part); !why.IsZero() && part != partOrders && part != partObjectives && !slices.ContainsFunc(reasons, why.Equal) {
 			reasons = append(reasons, why)
 		}
 	}
 	if s.At.IsZero() {
-		return append(reasons, "Nothing has been looked at yet.")
+		return append(reasons, i18n.Textf("Nothing has been looked at yet."))
 	}
 	if len(s.Services) == 0 {
-		reasons = append(reasons, "No service is known to look at.")
+		reasons = append(reasons, i18n.Textf("No service is known to look at."))
 	}
 	if unseen := s.Figures.most(figUnseen); unseen.Value > late.Seconds() {
-		reasons = append(reasons, "Nobody has seen for "+unseen.seconds()+" what becomes of orders.")
+		reasons = append(reasons, i18n.Textf("Nobody has seen for %s what becomes of orders.", unseen.seconds()))
 	}
 	if s.knows(partFigures) {
 		for _, service := range s.Services {
-			if why := unseen(s.Figures, service); why != "" {
+			if why := unseen(s.Figures, service); !why.IsZero() {
 				reasons = append(reasons, why)
 			}
 		}
 	}
 	if s.knows(partAlerts) {
-		if why := unguarded(s); why != "" {
+		if why := unguarded(s); !why.IsZero() {
 			reasons = append(reasons, why)
 		}
 	}
 	return reasons
 }
 
-// unseen says what Prometheus does not know of a service, "" for nothing.
-func unseen(f figures, service Service) string {
+// unseen says what Prometheus does not know of a service, nothing where it knows all.
+func unseen(f figures, service Service) i18n.Text {
 	at := place{service: service.Name}
 	up, known := f.of(figUp, at)
 	if !known {
-		return "Prometheus has no figures of " + service.Name + " yet."
+		return i18n.Textf("Prometheus has no figures of %s yet.", service.Name)
 	}
 	if up == 0 {
-		return "Prometheus cannot read " + service.Name + "'s metrics."
+		return i18n.Textf("Prometheus cannot read %s's metrics.", service.Name)
 	}
 	if age, known := f.of(figAge, at); !known || age > staleFigures.Seconds() {
-		return fmt.Sprintf("Prometheus' figures of %s are %.0f s old.", service.Name, age)
+		return i18n.Textf("Prometheus' figures of %s are %.0f s old.", service.Name, age)
 	}
 	if !service.group {
-		return ""
+		return i18n.Text{}
 	}
 	for at := range f[figLag] {
 		if at.service == service.Name {
-			return ""
+			return i18n.Text{}
 		}
 	}
-	return "Nobody knows how far " + service.Name + " is: it shows no lag."
+	return i18n.Textf("Nobody knows how far %s is: it shows no lag.", service.Name)
 }
 
-// unguarded says why no alert would fire, "" where one would.
-func unguarded(s *Snapshot) string {
+// unguarded says why no alert would fire, nothing where one would.
+func unguarded(s *Snapshot) i18n.Text {
 	if len(s.Alarms.Rules) == 0 {
-		return "Prometheus has no rule that could fire."
+		return i18n.Textf("Prometheus has no rule that could fire.")
 	}
 	unlooked := 0
 	for _, rule := range s.Alarms.Rules {
@@ -153,14 +155,14 @@ func unguarded(s *Snapshot) string {
 		}
 	}
 	if unlooked == 0 {
-		return ""
+		return i18n.Text{}
 	}
-	return fmt.Sprintf("%d of %d alert rules have not been looked at within the last minute.", unlooked, len(s.Alarms.Rules))
+	return i18n.Textf("%d of %d alert rules have not been looked at within the last minute.", unlooked, len(s.Alarms.Rules))
 }
 
-func wellness(s *Snapshot) []string {
-	return []string{
-		fmt.Sprintf("All %d services are ready, and Prometheus reads each of them.", len(s.Services)),
-		fmt.Sprintf("None of %d alert rules fires.", len(s.Alarms.Rules)),
+func wellness(s *Snapshot) []i18n.Text {
+	return []i18n.Text{
+		i18n.Textf("All %d services are ready, and Prometheus reads each of them.", len(s.Services)),
+		i18n.Textf("None of %d alert rules fires.", len(s.Alarms.Rules)),
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"github.com/vigie-dev/vigie/internal/i18n"
 )
 
 // Well is said of what everybody confirmed, trouble of what somebody saw, and
@@ -57,7 +59,7 @@ func TestTheVerdict(t *testing.T) {
 			s.look(t)
 			latest, _ := s.page.lookout.current()
 			v := judge(latest)
-			if v.State != tt.want || !strings.Contains(strings.Join(v.Reasons, "\n"), tt.reason) {
+			if v.State != tt.want || !strings.Contains(i18n.Join("\n", v.Reasons...).String(), tt.reason) {
 				t.Errorf("%s %q, want %s with %q", v.State, v.Reasons, tt.want, tt.reason)
 			}
 		})

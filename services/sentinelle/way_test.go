@@ -109,7 +109,7 @@ func TestTheJourneysOnThePage(t *testing.T) {
 		t.Error(err)
 	}
 	all := map[journeys.Outcome]int64{journeys.InTime: 12, journeys.DeadLettered: 1, journeys.Lost: 0}
-	if got := outcomesText(all); got != "12 in time, 1 dead lettered" {
+	if got := outcomesText(all).String(); got != "12 in time, 1 dead lettered" {
 		t.Errorf("said as %q", got)
 	}
 }

@@ -69,6 +69,24 @@ func TestANarrowWindow(t *testing.T) {
 	b.clean()
 }
 
+// In French, whose words are longer, the page is used as in English and fits as well.
+func TestThePageInFrench(t *testing.T) {
+	page, _ := startBank(t, "--lang", "fr")
+	b := openTab(t, page, 360, 740)
+	b.run(chromedp.Navigate(page+"/"), says("h1", "La banque en ce moment"),
+		chromedp.SetValue(`input[name=amount]`, "42,50"), chromedp.Click(`#place button`),
+		says("#journey", "Commande passée"), says("#journey", "order-1"), says("#journey", "suivi la montre."), says("#state", "Tout va bien"))
+	for _, path := range []string{"/", "/orders", "/orders/order-1", "/groups", "/alerts", "/runbooks/ServiceDown"} {
+		b.run(chromedp.Navigate(page+path), until(`document.readyState === "complete" && document.documentElement.lang === "fr"`))
+		if fits, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](noScroll)); err != nil || !fits {
+			beyond, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](wide))
+			t.Errorf("%s has to be scrolled, %v: %s", path, err, beyond)
+		}
+		b.accessible("in French " + path)
+	}
+	b.clean()
+}
+
 // Without JavaScript an order is placed by its form and followed on its page.
 func TestWithoutJavaScript(t *testing.T) {
 	page, _ := startBank(t)

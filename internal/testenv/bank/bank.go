@@ -27,6 +27,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/cli"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/i18n"
 	testcontract "github.com/vigie-dev/vigie/internal/testenv/contract"
 	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testproc "github.com/vigie-dev/vigie/internal/testenv/proc"
@@ -178,6 +179,7 @@ func FreePorts(registry services.Registry) []string {
 		"--commande-ack-timeout", "1h", "--stop-timeout", "10m", // a slow machine is no failure
 		"--prometheus-addr", "",
 		"--sentinelle-probe-interval", "0s", // tests count records
+		"--lang", i18n.English, // whatever who runs the tests speaks
 	}
 	for _, s := range registry {
 		args = append(args, "--"+s.Name+"-addr", "127.0.0.1:0")

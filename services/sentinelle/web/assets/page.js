@@ -88,7 +88,7 @@
         const link = document.createElement("a");
         link.href = `/orders/${encodeURIComponent(said.orderId)}`;
         link.textContent = said.orderId;
-        title.append("Placed ", link, ":");
+        title.append(`${journey.dataset.placed} `, link);
         const hops = document.createElement("div");
         journey.append(title, hops);
         button.disabled = false;
