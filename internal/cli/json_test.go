@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding"
 	"encoding/json"
 	"io"
 	"maps"
@@ -111,7 +112,7 @@ func documentedFields(section string) (fields []string) {
 // objects with whatever names with {}.
 func fieldsOf(v reflect.Value, path string) []string {
 	t := v.Type()
-	marshals := t.Implements(reflect.TypeFor[json.Marshaler]())
+	marshals := t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]())
 	switch {
 	case t.Kind() == reflect.Pointer:
 		return fieldsOf(reflect.New(t.Elem()).Elem(), path)
