@@ -67,7 +67,7 @@ func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), lock.Close())
 	}
-	s := &Store{engine: engineSQLite, name: path, write: write, read: read, unlock: lock.Close}
+	s := &Store{engine: engineSQLite, name: path, write: write, read: read, unlock: lock.Close, together: newTogether()}
 	err = s.noted(checkPages(ctx, write))
 	if err == nil {
 		err = s.noted(migrate(ctx, write, database.DialectSQLite3, service, migrations))

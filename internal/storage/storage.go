@@ -10,8 +10,8 @@
 // Its files: storage.go opens, locks and closes a storage; sqlite.go and
 // postgres.go do that for one kind of database each, and engine.go says how
 // the two differ afterwards; clear.go empties a file all or nothing. read.go reads, from an open storage or beside a
-// service that runs; tx.go changes, and retries what met another's change;
-// bulk.go is for many rows. health.go says what errors of the database mean, and
+// service that runs; tx.go changes, and retries what met another's change; together.go
+// has changes that come at the same time share a transaction; bulk.go is for many rows. health.go says what errors of the database mean, and
 // whether it takes writes; clock.go keeps a time that no clock can set, and
 // removes what is old by it.
 // delivery.go keeps what the delivery loop needs:
@@ -28,6 +28,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
@@ -97,6 +98,8 @@ type Store struct {
 	look        func(context.Context) error // reads a file's pages from the disk; nil: a server looks after them
 	unlock      func() error                // gives back what was locked to open the storage
 	statements  sync.Map                    // statementKey → *sql.Stmt, bounded by the SQL in the code
+	commits     atomic.Int64
+	together    *together // of a file's changes
 
 	health health
 	clock  clock
@@ -179,6 +182,10 @@ func (s *Store) Close() error {
 // Shared says whether several instances of the service can have the storage
 // open, over connections of a [Store.Pool].
 func (s *Store) Shared() bool { return s.engine == enginePostgres }
+
+// Commits is how many transactions this instance has committed so far, each of
+// which has waited for the disk.
+func (s *Store) Commits() int64 { return s.commits.Load() }
 
 // Pool returns the state of the connections to a database server.
 func (s *Store) Pool() sql.DBStats { return s.write.Stats() }

@@ -37,15 +37,19 @@ type Tx struct {
 // itself may leave it open which; a position that is moved with [Tx.Advance]
 // then shows it.
 //
-// The change is run again where it came into another's way (a deadlock,
-// [ErrConflict]), so it must not do anything but change the storage.
+// Changes that wait for the same connection are stored by one transaction. One
+// that fails is left out of it: the others are stored all the same.
+//
+// The change may be run again (it came into another's way: a deadlock,
+// [ErrConflict]; or one that was to be stored with it failed), so it must not do
+// anything but change the storage.
 func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.underWay.Done()
 	t := &Tx{store: s}
-	if err := retryConflicts(ctx, func() error { return s.transact(ctx, t, change) }); err != nil {
+	if err := s.commit(ctx, t, change); err != nil {
 		return s.noted(err)
 	}
 	s.health.wrote(true)
@@ -55,6 +59,20 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 		_, _ = s.prepareOnce(ctx, s.write, query) //nolint:sqlclosecheck // kept, and closed with the storage
 	}
 	return nil
+}
+
+// commit stores a change, in one transaction with others where they wait for one
+// connection. A server commits those of several connections together by itself.
+func (s *Store) commit(ctx context.Context, t *Tx, change func(*Tx) error) error {
+	if s.engine == engineSQLite {
+		return s.together.do(ctx, s, &part{ctx: ctx, tx: t, change: change, done: make(chan struct{})})
+	}
+	return s.alone(ctx, t, change)
+}
+
+// alone stores a change in a transaction of its own.
+func (s *Store) alone(ctx context.Context, t *Tx, change func(*Tx) error) error {
+	return retryConflicts(ctx, func() error { return s.transact(ctx, t, change) })
 }
 
 func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (err error) {
@@ -73,9 +91,15 @@ func (s *Store) transact(ctx context.Context, t *Tx, change func(*Tx) error) (er
 	if err := change(t); err != nil {
 		return err
 	}
-	if err := t.tx.Commit(); err != nil {
+	return s.end(t.tx)
+}
+
+// end commits and counts.
+func (s *Store) end(tx *sql.Tx) error {
+	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
+	s.commits.Add(1)
 	return nil
 }
 
