@@ -4,10 +4,11 @@
 //
 // loop.go has what a service gives and gets, and where partitions begin;
 // feed.go sees to it that a partition's records come, or that it is told that they
-// cannot; worker.go follows a record through the loop; failure.go says what becomes of
-// one that cannot be processed, and how to wait where waiting helps; messages.go turns
-// records into events and back, and has what goes out made ready and sent: with its
-// trace, and no larger than its topic takes.
+// cannot; worker.go follows a record through the loop until it is stored, publish.go
+// from there on; batch.go says what is processed together, and when; failure.go says what
+// becomes of a record that cannot be processed, and how to wait where waiting helps;
+// messages.go turns records into events and back, and has what goes out made ready and
+// sent: with its trace, and no larger than its topic takes.
 package delivery
 
 import (
@@ -109,6 +110,7 @@ type Loop[State, Change any] struct {
 	client  sarama.Client
 	group   sarama.ConsumerGroup
 	still   time.Duration // as stillFor
+	pace    pace          // of all partitions' workers
 	errors  sync.WaitGroup
 	joined  atomic.Bool
 	broken  atomic.Pointer[error] // what ended a claim for good: see final

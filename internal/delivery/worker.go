@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/banking"
@@ -22,7 +20,7 @@ import (
 // A batch's way through its worker, with what a crash after each step leaves to
 // the partition's next owner:
 //
-//	received   batcher cuts it              nothing: it is received again
+//	received   batcher.take                 nothing: it is received again
 //	decided    decide, handle, try          nothing: it is decided again
 //	stored     store; reported              its messages in the outbox: publishLeftovers sends them
 //	published  startPublication, publish    the same: they are sent a second time, with the same event ids
@@ -44,16 +42,13 @@ type worker[State, Change any] struct {
 	publication *publication
 	// published is the last offset of a batch whose messages Kafka has and the
 	// outbox still holds, or -1. The next batch's transaction takes them out;
-	// where there is no batch, one of their own does.
+	// where there is no batch for a while, one of their own does.
 	published int64
 }
 
-// publication is a stored batch whose messages are on their way to Kafka.
-type publication struct {
-	next     int64 // the first offset after the batch
-	messages bool  // whether it has any
-	done     chan error
-}
+// markAfter is how long what was published may wait in the outbox for the next
+// batch's transaction: longer than records are apart under any load that counts.
+const markAfter = 100 * time.Millisecond
 
 // run publishes what an earlier owner left behind and then processes batches
 // until the session ends.
@@ -72,25 +67,41 @@ func (w *worker[State, Change]) run(session context.Context, messages <-chan *sa
 // consume processes batches until the session ends.
 func (w *worker[State, Change]) consume(session context.Context, source *batcher) error {
 	for {
-		batch := source.atHand(session)
-		if batch == nil && w.publication != nil {
+		if !source.look(session) && w.publication != nil {
 			if err := w.finishPublication(nil); err != nil {
 				return err
 			}
 			continue // records may have come in the meantime
 		}
-		if batch == nil {
-			if err := w.mark(session); err != nil {
-				return err
-			}
-			if batch = source.next(session); batch == nil {
-				return nil
-			}
+		if more, err := w.await(session, source); err != nil || !more {
+			return err
 		}
+		w.loop.pace.wait(session, source.ready())
+		batch := source.take(session)
+		if batch == nil {
+			continue // the session is over
+		}
+		w.loop.pace.took(len(batch))
 		if err := w.process(session, batch); err != nil {
 			return err
 		}
 	}
+}
+
+// await waits for a record. What was published leaves the outbox when none comes
+// for a while, or no more comes at all.
+func (w *worker[State, Change]) await(session context.Context, source *batcher) (more bool, err error) {
+	if w.published >= 0 {
+		enough := time.NewTimer(markAfter)
+		defer enough.Stop()
+		if source.wait(session, enough.C) {
+			return true, nil
+		}
+		if err := w.mark(session); err != nil {
+			return false, err
+		}
+	}
+	return source.wait(session, nil), nil
 }
 
 // process decides and stores one batch and begins to publish its messages. On
@@ -157,53 +168,6 @@ func (w *worker[State, Change]) conclude(ctx, session context.Context, batch []*
 	l.report(ctx, w.partition, decisions)
 	w.startPublication(session, decisions, outgoing)
 	return nil
-}
-
-// batcher cuts a partition's records into batches: as many as are there,
-// never waiting for more, each key once, so that a batch's records can be
-// decided side by side.
-type batcher struct {
-	messages <-chan *sarama.ConsumerMessage
-	limit    int                     // the most records of a batch, 1 or more
-	first    *sarama.ConsumerMessage // of the next batch, where it was received
-}
-
-// atHand returns the next batch if its first record is there, without waiting.
-func (b *batcher) atHand(ctx context.Context) (batch []*sarama.ConsumerMessage) {
-	if ctx.Err() != nil {
-		return nil
-	}
-	keys := map[string]struct{}{}
-	for len(batch) < b.limit {
-		if b.first == nil {
-			select {
-			case b.first = <-b.messages: // nil where the claim is over
-			default:
-			}
-		}
-		if b.first == nil {
-			break
-		}
-		if _, seen := keys[string(b.first.Key)]; seen {
-			break
-		}
-		keys[string(b.first.Key)] = struct{}{}
-		batch = append(batch, b.first)
-		b.first = nil
-	}
-	return batch
-}
-
-// next waits for a record and returns it with those that follow at once. It
-// returns nothing when the claim or the session is over.
-func (b *batcher) next(ctx context.Context) []*sarama.ConsumerMessage {
-	if b.first == nil {
-		select {
-		case b.first = <-b.messages:
-		case <-ctx.Done():
-		}
-	}
-	return b.atHand(ctx)
 }
 
 // decision is a record's outcome on its way to storage.
@@ -388,127 +352,4 @@ func messages[Change any](decisions []decision[Change]) []record.Message {
 		out = append(out, d.messages...)
 	}
 	return out
-}
-
-// startPublication begins to publish the messages of the batch that was just
-// stored. [worker.finishPublication] has to follow.
-func (w *worker[State, Change]) startPublication(session context.Context, decisions []decision[Change], outgoing []record.Message) {
-	p := &publication{next: w.next, messages: len(outgoing) > 0, done: make(chan error, 1)}
-	w.publication = p
-	if !p.messages {
-		p.done <- nil
-		return
-	}
-	go func() {
-		ctx, cancel := w.withGrace(session)
-		defer cancel()
-		p.done <- w.publish(ctx, session, outgoing, publishers(decisions))
-	}()
-}
-
-// publishers returns the process spans of those decisions that cause messages.
-func publishers[Change any](decisions []decision[Change]) []trace.SpanContext {
-	return spansOf(slices.DeleteFunc(slices.Clone(decisions), func(d decision[Change]) bool { return len(d.messages) == 0 }))
-}
-
-// finishPublication waits until Kafka has the stored batch's messages, and has
-// the group's offset follow. first is the first record after the batch, where
-// it is known.
-func (w *worker[State, Change]) finishPublication(first *sarama.ConsumerMessage) error {
-	p := w.publication
-	if p == nil {
-		return nil
-	}
-	w.publication = nil
-	if err := <-p.done; err != nil {
-		return err
-	}
-	if p.messages {
-		w.noteArrival(p.next - 1)
-	}
-	w.loop.deps.Fault.At(fault.BeforeCommit)
-	w.commit(p.next)
-	// The offset of a record in progress leaves out what lies before it and is no
-	// record: markers, and what compaction took.
-	next, since := p.next, time.Time{}
-	if first != nil {
-		next, since = first.Offset, first.Timestamp
-	}
-	w.loop.deps.Lag.Advance(w.partition.Topic, w.partition.ID, next, since)
-	return nil
-}
-
-// publishLeftovers publishes what was stored but perhaps not published before
-// this partition came to us. What was published after all is sent a second
-// time, with the same event ids.
-func (w *worker[State, Change]) publishLeftovers(session context.Context) error {
-	ctx, cancel := w.withGrace(session)
-	defer cancel()
-	for {
-		var pending storage.Pending
-		var found bool
-		if err := w.retry(session, "read outbox", func() (err error) {
-			pending, found, err = w.loop.deps.Store.Outbox(ctx, w.partition)
-			return err
-		}); err != nil || !found {
-			return err
-		}
-		w.loop.deps.Log.InfoContext(ctx, "publishing what was left in the outbox", "topic", w.partition.Topic,
-			"partition", w.partition.ID, "messages", len(pending.Messages))
-		if err := w.publish(ctx, session, pending.Messages, w.loop.carriedSpans(pending.Messages)); err != nil {
-			return err
-		}
-		w.noteArrival(pending.LastOffset)
-		if err := w.mark(session); err != nil {
-			return err
-		}
-	}
-}
-
-// publish sends messages until Kafka has them all, in a span that is linked to
-// those that caused them.
-func (w *worker[State, Change]) publish(
-	ctx, session context.Context, messages []record.Message, causes []trace.SpanContext,
-) (err error) {
-	l := w.loop
-	ctx, span := l.deps.Instrument.StartBatch(ctx, "publish", causes)
-	defer func() { span.End(err) }()
-	if err := w.retry(session, "publish outbox", func() error { return l.send(ctx, messages) }); err != nil {
-		return err
-	}
-	perTopic := map[string]int64{}
-	for _, m := range messages {
-		if !banking.IsProbe(string(m.Key)) {
-			perTopic[m.Topic]++
-		}
-	}
-	for topic, n := range perTopic {
-		l.deps.Instrument.CountProduced(ctx, topic, n)
-	}
-	return nil
-}
-
-// noteArrival notes that Kafka has the messages of the batch that ends with last.
-func (w *worker[State, Change]) noteArrival(last int64) {
-	w.loop.deps.Fault.At(fault.AfterPublish)
-	w.published = last
-}
-
-// mark takes what was published out of the outbox.
-func (w *worker[State, Change]) mark(session context.Context) error {
-	if w.published < 0 {
-		return nil
-	}
-	ctx, cancel := w.withGrace(session)
-	defer cancel()
-	if err := w.retry(session, "mark outbox", func() error {
-		return w.loop.deps.Store.Update(ctx, func(tx *storage.Tx) error {
-			return tx.MarkPublished(ctx, w.partition, w.published)
-		})
-	}); err != nil {
-		return err
-	}
-	w.published = -1
-	w.loop.deps.Fault.At(fault.AfterMark)
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -224,6 +225,32 @@ func TestWhatIsSetAsideTellsNoTime(t *testing.T) {
 	}
 }
 
+// What was published leaves the outbox with the next batch's transaction, also where
+// that batch comes a moment later; where none comes, soon.
+func TestAPublishedBatchIsMarkedWithTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, queue := newFixture(t), make(chan *sarama.ConsumerMessage)
+		w := &worker[int, string]{
+			loop: &Loop[int, string]{cfg: f.cfg, deps: f.deps, handler: f.handler}, partition: f.partition, grace: time.Minute, published: -1,
+			commit: func(int64) {},
+		}
+		before, ended := f.store.Commits(), make(chan error)
+		go func() { ended <- w.run(t.Context(), queue) }()
+		for _, m := range records("a ok", "b ok", "c ok") {
+			time.Sleep(markAfter / 2)
+			queue <- m
+		}
+		time.Sleep(2 * markAfter) // nobody sends more, and the claim goes on
+		if commits := f.store.Commits() - before; commits != 4 || f.waiting(t) != 0 {
+			t.Errorf("%d commits for three batches, %d messages wait; want 4, the last of which marks, and none", commits, f.waiting(t))
+		}
+		close(queue)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What no database can hold is set aside; the records around it are stored,
 // and nothing waits for it.
 func TestARecordThatCannotBeStoredIsSetAside(t *testing.T) {
@@ -358,9 +385,9 @@ func TestBatchesHoldEachKeyOnce(t *testing.T) {
 	close(queue)
 	b := batcher{messages: queue, limit: 3}
 	var got []string
-	for batch := b.next(t.Context()); batch != nil; batch = b.next(t.Context()) {
+	for b.wait(t.Context(), nil) {
 		var keys []string
-		for _, m := range batch {
+		for _, m := range b.take(t.Context()) {
 			keys = append(keys, string(m.Key)+string(m.Value))
 		}
 		got = append(got, strings.Join(keys, ","))
