@@ -68,6 +68,9 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 	if err := watchUnread(b); err != nil {
 		return nil, err
 	}
+	if err := countCommits(b); err != nil {
+		return nil, err
+	}
 	progress := &Progress{joined: loop.CheckJoined, lag: lag, store: b.Store, holds: b.Control.Holds}
 	if b.Store.Shared() {
 		progress.missed, err = kafka.Bounds(ctx, b.Control, cfg.Topics...)
@@ -143,7 +146,25 @@ func ConsumerCatalogue() telemetry.Catalogue {
 	return telemetry.Catalogue{{
 		Name: unreadMetric, Kind: telemetry.Gauge, Labels: []string{"topic"}, Bound: "topics the service reads", MaxSeries: 5,
 		Help: "Partitions that no instance of the service reads: just added, or given to a stranger in its consumer group.",
+	}, {
+		Name: commitsMetric, Kind: telemetry.Counter,
+		Help: "Transactions that this instance has committed to its storage, each synced. Records consumed for each of them say how much one has.",
 	}}
+}
+
+const commitsMetric = "storage_commits_total"
+
+// countCommits has a scrape read how often the storage was written to.
+func countCommits(b *Base) error {
+	registration, err := b.Telemetry.Instruments().Observe([]string{commitsMetric}, func(_ context.Context, o telemetry.Observation) error {
+		o.Counter(commitsMetric, b.Store.Commits())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count commits: %w", err)
+	}
+	b.Stack.OnStop("count of commits", func(context.Context) error { return registration.Unregister() })
+	return nil
 }
 
 // unread watches for partitions that no instance of the service reads. A

@@ -143,7 +143,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 // kafka is how a service reaches Kafka.
 func (s Settings) kafka(name string) kafka.Config {
 	return kafka.Config{
-		Brokers: s.Brokers, ClientID: name, SessionTimeout: s.KafkaSession, Security: s.KafkaSecurity, Patience: s.KafkaPatience,
+		Brokers: s.Brokers, ClientID: name, SessionTimeout: s.KafkaSession, Security: s.KafkaSecurity, Patience: s.KafkaPatience, Dialer: s.KafkaDialer,
 	}
 }
 

@@ -34,6 +34,8 @@ type Settings struct {
 	Brokers []string
 	// KafkaSecurity says how we authenticate.
 	KafkaSecurity kafka.Security
+	// KafkaDialer makes the connections to them; nil is TCP as it is.
+	KafkaDialer kafka.Dialer
 	// DatabaseURL names the storage, sqlite:FOLDER or postgres://…. It may contain
 	// a password.
 	DatabaseURL string
