@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -27,9 +28,12 @@ type unread struct {
 	store store
 	log   kafka.Log
 
-	mu   sync.Mutex
-	seen map[record.Partition]int64 // looked at before this offset, here or by the ledger
-	ends map[string]string          // the orders that what was looked at here ends, and their events
+	came   atomic.Int64 // those who have asked
+	mu     sync.Mutex
+	asked  int64                      // those of them who had come when the last look began
+	failed error                      // its result
+	seen   map[record.Partition]int64 // looked at before this offset, here or by the ledger
+	ends   map[string]string          // the orders that what was looked at here ends, and their events
 }
 
 func newUnread(s store, log kafka.Log) *unread {
@@ -37,12 +41,18 @@ func newUnread(s store, log kafka.Log) *unread {
 }
 
 // Purged returns those of the orders that are purged, with the event of each,
-// as far as the ledger does not know.
+// as far as the ledger does not know. Those who ask at the same time share a look
+// that began after them.
 func (u *unread) Purged(ctx context.Context, orderIDs []string) (map[string]string, error) {
+	ticket := u.came.Add(1)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if err := u.look(ctx); err != nil {
-		return nil, fmt.Errorf("look for purges: %w", err)
+	if u.asked < ticket { // no look has begun since we came, in which we could share
+		u.asked = u.came.Load()
+		u.failed = u.look(ctx)
+	}
+	if u.failed != nil {
+		return nil, fmt.Errorf("look for purges: %w", u.failed)
 	}
 	purged := map[string]string{}
 	for _, id := range orderIDs {
