@@ -46,6 +46,9 @@ type Config struct {
 	Patience time.Duration
 	// Dialer makes the connections; nil is TCP as it is.
 	Dialer Dialer
+	// Linger is how long a producer gathers records before it sends them: for one whose
+	// records come many at a time. 0 sends the first at once, and the rest with the next request.
+	Linger time.Duration
 }
 
 // Dialer makes connections, as a [net.Dialer] does.
@@ -68,6 +71,8 @@ const (
 	netTimeout  = 10 * time.Second
 	// controlTimeout bounds a request for metadata or offsets.
 	controlTimeout = 3 * time.Second
+	// lingerBytes are sent without further waiting.
+	lingerBytes = 128 << 10
 	// claimBuffer holds records fetched ahead, so that a batch can be filled.
 	claimBuffer = 1024
 	// commitInterval is how far the group's offset in Kafka, which nobody
@@ -190,6 +195,9 @@ func (c Config) producer() *sarama.Config {
 	sc.Producer.Return.Successes = true
 	sc.Producer.Return.Errors = true
 	sc.Producer.MaxMessageBytes = MaxRecordBytes
+	if c.Linger > 0 {
+		sc.Producer.Flush.Frequency, sc.Producer.Flush.Bytes = c.Linger, lingerBytes
+	}
 	return sc
 }
 

@@ -78,12 +78,18 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 	return progress, err
 }
 
+// batchLinger is long enough for all that a batch causes, and what other partitions'
+// batches cause at the same time, to go out in one request.
+const batchLinger = time.Millisecond
+
 // publisher is what sends what the consumer causes; nil where it causes nothing.
 func (b *Base) publisher(ctx context.Context) (delivery.BatchPublisher, error) {
 	if len(b.Definition.Produces) == 0 {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
+	gathering := b.Kafka
+	gathering.Linger = batchLinger
+	publisher, err := kafka.NewPublisher(ctx, gathering, b.Definition.Produces...)
 	if err != nil {
 		return nil, err
 	}
