@@ -26,7 +26,7 @@ const mostTogether = 32
 
 // part is one caller's change.
 type part struct {
-	ctx    context.Context //nolint:containedctx // each part has its caller's, and another caller may run it
+	ctx    context.Context // its caller's: another caller may make the change
 	tx     *Tx
 	change func(*Tx) error
 	err    error
