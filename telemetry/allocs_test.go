@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"bytes"
+	"log/slog"
 	"strconv"
 	"testing"
 
@@ -32,5 +34,19 @@ func TestTheServiceLabelCostsOneAllocationPerSeries(t *testing.T) {
 	// Gathering starts goroutines, which allocate a few more or fewer each time.
 	if more := labelled - bare; more > series*1.2 {
 		t.Errorf("%d series take %v allocations more with the label, want one each", series, more)
+	}
+}
+
+func TestATextLineCostsNoMemory(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	var out bytes.Buffer
+	log := slog.New(newTextHandler(&out, "s", slog.LevelInfo, true))
+	if allocs := testing.AllocsPerRun(100, func() {
+		out.Reset()
+		log.LogAttrs(t.Context(), slog.LevelInfo, "order created", slog.String("order_id", "order-1"), slog.Int("n", 7), slog.Bool("b", true))
+	}); allocs > 0 {
+		t.Errorf("%v allocations, want none", allocs)
 	}
 }

@@ -3,16 +3,13 @@ package telemetry
 import (
 	"context"
 	"encoding"
+	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
-	"github.com/lmittmann/tint"
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	"go.opentelemetry.io/otel/log"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
@@ -39,73 +36,37 @@ func newLogger(
 	return provider, slog.New(slog.NewMultiHandler(local, newExportHandler(provider, level)))
 }
 
-// newLocalHandler writes lines as configured.
+// newLocalHandler writes lines as configured. Warnings and errors do not wait in a [LineWriter] that batches.
 func newLocalHandler(config Config) slog.Handler {
 	w := NewLineWriter(config.LogWriter)
-	var handler slog.Handler
-	if config.LogFormat == LogJSON {
-		handler = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: config.LogLevel}).
-			WithAttrs([]slog.Attr{slog.String(catalogue.ServiceLabel, config.Service)})
-	} else {
-		handler = newTextHandler(w, config.Service, config.LogLevel, config.LogFormat == LogColored)
+	if config.LogFormat != LogJSON {
+		return &urgent{newTextHandler(queue{w}, config.Service, config.LogLevel, config.LogFormat == LogColored), w}
 	}
-	return &traceHandler{base: handler, next: handler}
+	handler := slog.NewJSONHandler(queue{w}, &slog.HandlerOptions{Level: config.LogLevel}).
+		WithAttrs([]slog.Attr{slog.String(catalogue.ServiceLabel, config.Service)})
+	return &urgent{&traceHandler{base: handler, next: handler}, w}
 }
 
-// serviceColumn is the width of the column that holds the service's name; longer names push the line right.
-const serviceColumn = 10
+// urgent has warnings and errors written before the call that logs them returns.
+type urgent struct {
+	slog.Handler
+	lines *LineWriter
+}
 
-// newTextHandler returns a handler whose lines start with the service's name.
-func newTextHandler(w io.Writer, service string, level slog.Level, colour bool) slog.Handler {
-	prefix := fmt.Sprintf("%-*s ", serviceColumn, service)
-	if colour {
-		prefix = fmt.Sprintf("\x1b[%dm%-*s\x1b[0m ", serviceColour(service), serviceColumn, service)
+func (u *urgent) Handle(ctx context.Context, record slog.Record) error {
+	err := u.Handler.Handle(ctx, record)
+	if record.Level >= slog.LevelWarn {
+		err = errors.Join(err, u.lines.Flush())
 	}
-	return tint.NewTextHandler(&prefixWriter{w: w, prefix: prefix}, &tint.Options{
-		Level:       level,
-		TimeFormat:  time.TimeOnly + ".000",
-		NoColor:     !colour,
-		ReplaceAttr: withoutControls,
-	})
+	return err
 }
 
-// serviceColour gives a name the same ANSI colour in every run. Red and yellow are left to errors and warnings.
-func serviceColour(service string) int {
-	colours := [...]int{36, 32, 35, 34, 96, 92, 95, 94}
-	hash := fnv.New32a()
-	hash.Write([]byte(service))
-	return colours[hash.Sum32()%uint32(len(colours))]
+func (u *urgent) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &urgent{u.Handler.WithAttrs(attrs), u.lines}
 }
 
-// prefixWriter puts a prefix before each write, in one write to the writer below.
-type prefixWriter struct {
-	w      io.Writer
-	prefix string
-}
-
-func (p *prefixWriter) Write(line []byte) (int, error) {
-	n, err := p.w.Write(append([]byte(p.prefix), line...))
-	return max(0, n-len(p.prefix)), err
-}
-
-// withoutControls escapes control characters in the message, and in values those that could steer a terminal,
-// so that logged text can neither forge a line nor rewrite the screen. The handler alone would not do: it writes
-// messages as they are, and in colour lets escape sequences in values through.
-func withoutControls(groups []string, attr slog.Attr) slog.Attr {
-	message := len(groups) == 0 && attr.Key == slog.MessageKey
-	switch attr.Value.Kind() {
-	case slog.KindString:
-		return slog.String(attr.Key, escapeControls(attr.Value.String(), message))
-	case slog.KindAny:
-		switch v := attr.Value.Any().(type) {
-		case slog.Level, *slog.Source, []byte, nil: // written safely by the handler
-			return attr
-		default:
-			return slog.String(attr.Key, escapeControls(textOf(v), message))
-		}
-	default:
-		return attr
-	}
+func (u *urgent) WithGroup(name string) slog.Handler {
+	return &urgent{u.Handler.WithGroup(name), u.lines}
 }
 
 // textOf returns the value's text, also for a nil pointer whose methods panic.
@@ -126,11 +87,9 @@ func textOf(value any) (text string) {
 	return fmt.Sprintf("%+v", value)
 }
 
-// escapeControls writes control characters as \uXXXX. Newlines and tabs in values are left to the handler, which
-// quotes them. The spelt-out text \x1b is changed too: in colour the handler would turn it into the character.
+// escapeControls writes control characters as \uXXXX, but for newlines and tabs where not all are meant.
 func escapeControls(s string, all bool) string {
 	steers := func(r rune) bool { return unicode.IsControl(r) && (all || (r != '\n' && r != '\t' && r != '\r')) }
-	s = strings.ReplaceAll(s, `\x1b`, `\u001b`)
 	if strings.IndexFunc(s, steers) < 0 {
 		return s
 	}
@@ -144,6 +103,12 @@ func escapeControls(s string, all bool) string {
 	}
 	return b.String()
 }
+
+// Names of the attributes that say in which span a line was logged.
+const (
+	traceIDKey = "trace_id"
+	spanIDKey  = "span_id"
+)
 
 // traceHandler adds trace_id and span_id from the context. They stand at the top of the record, also for a
 // logger with groups, because that is where log stores look for them.
@@ -163,15 +128,12 @@ func (h *traceHandler) Handle(ctx context.Context, record slog.Record) error {
 	if !span.IsValid() {
 		return h.next.Handle(ctx, record)
 	}
-	ids := []slog.Attr{
-		slog.String("trace_id", span.TraceID().String()),
-		slog.String("span_id", span.SpanID().String()),
-	}
+	traceID, spanID := slog.String(traceIDKey, span.TraceID().String()), slog.String(spanIDKey, span.SpanID().String())
 	if h.grouped != nil {
-		return h.grouped(h.base.WithAttrs(ids)).Handle(ctx, record)
+		return h.grouped(h.base.WithAttrs([]slog.Attr{traceID, spanID})).Handle(ctx, record)
 	}
 	record = record.Clone()
-	record.AddAttrs(ids...)
+	record.AddAttrs(traceID, spanID)
 	return h.next.Handle(ctx, record)
 }
 
@@ -200,31 +162,6 @@ func (h *traceHandler) WithGroup(name string) slog.Handler {
 		return replay(b).WithGroup(name)
 	}}
 }
-
-// LineWriter passes on one write at a time, so that the services of one process can log to one writer without
-// cutting each other's lines. Create it once with [NewLineWriter] and give it to each service.
-type LineWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-// NewLineWriter returns a LineWriter over w, or w itself if it is one already.
-func NewLineWriter(w io.Writer) *LineWriter {
-	if lines, ok := w.(*LineWriter); ok {
-		return lines
-	}
-	return &LineWriter{w: w}
-}
-
-// Write writes p, which should be whole lines, while no other Write goes on.
-func (l *LineWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
-}
-
-// Unwrap returns the writer underneath, to ask whether it is a terminal.
-func (l *LineWriter) Unwrap() io.Writer { return l.w }
 
 // maxLogText bounds, in bytes, the message and each value of a log record that leaves the process: records wait
 // in memory.

@@ -14,8 +14,8 @@
 //
 // telemetry.go has the set-up and the shutdown.
 // page.go is /metrics, process.go the process's memory and uptime (with process_linux.go and process_other.go). http.go is package
-// otelhttpserver's middleware with what Setup made. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go writes
-// log lines, and outlet.go sends both away.
+// otelhttpserver's middleware with what Setup made. traces.go makes spans and samples them, keep.go records those that are kept in the process, logs.go makes
+// log lines and textlog.go those for people, lines.go writes them, and outlet.go sends spans and lines away.
 package telemetry
 
 import (
@@ -64,8 +64,9 @@ type Config struct {
 	// MaxScrapes bounds the scrapes of [Telemetry.MetricsHandler] at once; more are answered 503. Default 8; below 0
 	// there is no bound, for a handler that stands behind one.
 	MaxScrapes int
-	// LogWriter receives one write per log line. Default os.Stderr. Services of one process that share a
-	// writer other than an *os.File must share one [LineWriter] over it.
+	// LogWriter receives one write per log line, or several whole lines at a time where it is a [LineWriter] that batches.
+	// Default os.Stderr. Services of one process that share a writer other than an *os.File must share one [LineWriter]
+	// over it.
 	LogWriter io.Writer
 	// LogFormat is LogText (the default), LogColored or LogJSON. Whether the writer is a terminal that shows colours,
 	// and the user wants them, is for the caller to know.

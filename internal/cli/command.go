@@ -43,17 +43,26 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/services"
+	"github.com/vigie-dev/vigie/telemetry"
 )
+
+// logDelay is how long a line of the log may wait to be written with others.
+const logDelay = 50 * time.Millisecond
 
 // Run is the program but for the process around it, on the services that it is
 // given. It returns the exit status: 0 after a clean stop, 1 for an error, 2
 // where the command line or a setting cannot be meant so. It has written the
 // error to stderr in one line.
 func Run(ctx context.Context, registry services.Registry, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Every part logs through this one writer, so that lines do not mix. However the run ends, nothing stays in it.
+	lines := telemetry.NewBatchingLineWriter(stderr, logDelay)
+	defer func() { _ = lines.Close() }() // there is nobody to tell
+	stderr = lines
 	root := newCommand(registry, stdin, stdout, stderr)
 	args, first, asked := withHelp(root, args)
 	if !asked && readsSettings(root, first) {

@@ -41,6 +41,7 @@ const (
 	flagLang      = "lang"
 	flagLogFormat = "log-format"
 	flagLogLevel  = "log-level"
+	flagSampling  = "log-sampling"
 	flagStop      = "stop-timeout"
 	flagPprof     = "pprof-addr"
 
@@ -250,6 +251,20 @@ func logFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: flagLogLevel, Sources: env(flagLogLevel), Value: "info", Category: "Logs",
 			Usage: "debug, info, warn or error", Validator: oneOf("debug", "info", "warn", "error"),
+		},
+	}
+}
+
+// samplingFlag is for services: other parts have no lines of single orders.
+func samplingFlag() cli.Flag {
+	return &cli.FloatFlag{
+		Name: flagSampling, Sources: env(flagSampling), Value: 1, Category: "Logs",
+		Usage: "share of the orders, 0 to 1, whose INFO lines are logged; log_lines_left_out_total counts those of the others. Warnings and errors are always logged",
+		Validator: func(share float64) error {
+			if share >= 0 && share <= 1 { // a NaN is neither
+				return nil
+			}
+			return errors.New("want a share between 0 and 1")
 		},
 	}
 }

@@ -32,7 +32,7 @@ const telemetryHelp = "OTEL_TRACES_EXPORTER=otlp and OTEL_LOGS_EXPORTER=otlp sen
 
 // serviceCommand runs one service alone.
 func serviceCommand(s services.Service, registry services.Registry) *cli.Command {
-	flags := slices.Concat([]cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag()}, httpFlags(s), logFlags(), ownFlags(s))
+	flags := slices.Concat([]cli.Flag{addrFlag(s.Name, s.Address), pprofFlag(), stopFlag(), samplingFlag()}, httpFlags(s), logFlags(), ownFlags(s))
 	if s.Outside {
 		flags = append(flags, aroundFlags(s, registry)...)
 	}
@@ -193,7 +193,8 @@ func settings(c *cli.Command, s services.Service, brokers []string) (service.Set
 		HTTP: httpSettings(c, s), KafkaSecurity: security, Version: programVersion(), Address: listenAddress(c, s.Name+flagAddr), Brokers: brokers,
 		DatabaseURL: database, DatabaseConnections: c.Int(flagDatabaseConnections),
 		KafkaPatience: c.Duration(flagPatience), KafkaSession: c.Duration(flagSession), Retention: c.Duration(flagRetention),
-		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c), Fault: injector,
+		LogWriter: c.Root().ErrWriter, LogFormat: logFormat(c), LogLevel: logLevel(c), LogLeftOut: 1 - c.Float(flagSampling),
+		Fault: injector,
 	}, nil
 }
 

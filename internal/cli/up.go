@@ -28,7 +28,6 @@ import (
 	"github.com/vigie-dev/vigie/monitoring"
 	"github.com/vigie-dev/vigie/services"
 	"github.com/vigie-dev/vigie/services/paiement"
-	"github.com/vigie-dev/vigie/telemetry"
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
@@ -49,7 +48,7 @@ func upCommand(registry services.Registry) *cli.Command {
 				demoFlag("send invented orders all the time, and have payments fail now and then (--" + errorRateFlag + " " + demoErrorRate + " unless set)"),
 				langFlag(),
 				demoSeedFlag(),
-			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag()}, prometheusFlags(),
+			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag(), samplingFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
@@ -69,8 +68,6 @@ func portBaseFlag() cli.Flag {
 }
 
 func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
-	// The services share one writer: their lines must not mix.
-	c.Root().ErrWriter = telemetry.NewLineWriter(c.Root().ErrWriter)
 	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, probe: secret.Of(rand.Text()), around: service.Surroundings{
 		Traces: traces.NewRecent(traces.Limits{}), Within: true,
 	}}

@@ -17,6 +17,9 @@ import (
 // to use. Its methods are safe for concurrent use, but parts are started one
 // after the other.
 type Stack struct {
+	// BeforeCrash, where it is set, is called when a part panics, which ends the process: to write what is still in memory.
+	BeforeCrash func()
+
 	mu     sync.Mutex
 	steps  []step
 	failed chan error
@@ -40,7 +43,7 @@ func (s *Stack) Go(name string, run func(context.Context) error) {
 	done := make(chan error, 1)
 	failed := s.failures()
 	go func() {
-		err := run(ctx)
+		err := s.crashing(ctx, run)
 		if ctx.Err() == nil {
 			if err == nil {
 				err = errors.New("ended by itself")
@@ -60,6 +63,19 @@ func (s *Stack) Go(name string, run func(context.Context) error) {
 		}
 		return nil
 	}})
+}
+
+// crashing runs a part. It lets a panic go on, with its stack as it is.
+func (s *Stack) crashing(ctx context.Context, run func(context.Context) error) error {
+	crashed := s.BeforeCrash != nil
+	defer func() {
+		if crashed {
+			s.BeforeCrash()
+		}
+	}()
+	err := run(ctx)
+	crashed = false
+	return err
 }
 
 // Failed reports the first part started with [Stack.Go] that ended by itself.

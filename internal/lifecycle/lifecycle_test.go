@@ -3,6 +3,9 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -104,4 +107,24 @@ func TestEveryWorksInIntervalsUntilTheEnd(t *testing.T) {
 			t.Errorf("work whose context ended before it began: %v", err)
 		}
 	})
+}
+
+// TestWhatIsInMemoryIsWrittenBeforeACrash has a part panic in a process of its own.
+func TestWhatIsInMemoryIsWrittenBeforeACrash(t *testing.T) {
+	const crashing = "VIGIE_TEST_CRASHING_PART"
+	if os.Getenv(crashing) != "" {
+		s := &lifecycle.Stack{BeforeCrash: func() { fmt.Fprintln(os.Stderr, "written") }}
+		s.Go("part", func(context.Context) error { panic("at once") })
+		select {}
+	}
+	p := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	p.Env = append(os.Environ(), crashing+"=1")
+	out, err := p.CombinedOutput()
+	if _, ended := errors.AsType[*exec.ExitError](err); !ended {
+		t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(out), "panic: at once")
+	if before != "written\n" || !strings.Contains(after, "lifecycle_test.go") {
+		t.Errorf("the crash is told so: %s", out)
+	}
 }

@@ -34,7 +34,7 @@ func Common() telemetry.Catalogue {
 		Name: partsMetric, Kind: telemetry.Gauge, Labels: []string{"part"},
 		Help:  "1 while this part of what the service stands on is well, else 0: the first that is not is the reason of /health/ready.",
 		Bound: "kafka, storage, and what else the service needs: consumer, ledger, writes to kafka", MaxSeries: 8,
-	}}, reloadCatalogue(), httpapi.Catalogue(), pruneCatalogue())
+	}}, reloadCatalogue(), httpapi.Catalogue(), pruneCatalogue(), orderLogCatalogue())
 }
 
 // readiness is those metrics. A scrape reads what the last look

@@ -7,7 +7,7 @@
 // store.go opens and watches a service's storage, prune.go removes what is old
 // from it; consume.go runs its consumer, and watches for partitions that no
 // instance reads; join.go is how one from outside the bank consumes; ready.go says
-// whether it can do its work; reload.go reads tokens and certificates again when they change; settings.go has what can be set.
+// whether it can do its work; orderlog.go logs what becomes of orders; reload.go reads tokens and certificates again when they change; settings.go has what can be set.
 package service
 
 import (
@@ -80,6 +80,7 @@ type Base struct {
 	Router     *httpapi.Router
 	Ready      *httpapi.Readiness
 	Log        *slog.Logger
+	Orders     *OrderLog // of lines of which there is one for each order
 	Fault      *fault.Injector
 	Retention  time.Duration
 	Version    string // the program's
@@ -112,7 +113,7 @@ func Start(ctx context.Context, settings Settings, def Definition) (*Service, er
 		return nil, fmt.Errorf("%s: %w", def.Name, err)
 	}
 	s := &Service{gate: gate{decided: make(chan struct{})}, base: &Base{
-		Definition: def, Stack: &lifecycle.Stack{}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
+		Definition: def, Stack: &lifecycle.Stack{BeforeCrash: settings.flushLog}, Ready: &httpapi.Readiness{}, Fault: settings.Fault, Retention: settings.Retention, Version: settings.Version,
 		Kafka: settings.kafka(def.Name), settings: settings,
 	}}
 	// What every service does at its start. Each step puts its undoing on the
@@ -201,6 +202,9 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return errors.Join(err, exporters.Shutdown(ctx))
 	}
 	b.Log = httpapi.LogRequestIDs(b.Telemetry.Logger())
+	if b.Orders, err = NewOrderLog(ctx, b.Log, b.Telemetry.Instruments(), settings.LogLeftOut); err != nil {
+		return err
+	}
 	if b.Kafka.Security.Readable() {
 		b.Log.WarnContext(ctx, "the password for Kafka crosses the network unencrypted: SASL PLAIN without TLS")
 	}

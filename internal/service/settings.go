@@ -57,6 +57,8 @@ type Settings struct {
 	LogWriter io.Writer
 	LogFormat string
 	LogLevel  slog.Level
+	// LogLeftOut is the share of the orders, 0 to 1, whose INFO lines are not logged.
+	LogLeftOut float64
 
 	// Keeper keeps some of the traces in this process; nil for none.
 	Keeper telemetry.Keeper
@@ -134,6 +136,13 @@ var (
 	// ErrBounds: a bound on requests or connections that would refuse them all.
 	ErrBounds = errors.New("bound is not positive")
 )
+
+// flushLog writes lines of the log that wait, where the writer lets them.
+func (s Settings) flushLog() {
+	if w, ok := s.LogWriter.(interface{ Flush() error }); ok {
+		_ = w.Flush() // there is nobody to tell
+	}
+}
 
 func (s Settings) withDefaults() Settings {
 	if s.KafkaPatience <= 0 {

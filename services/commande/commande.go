@@ -114,7 +114,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	}
 	return serveOrders(ctx, b, &orders{
 		keys: known, probes: &probes{credential, others.ids, func() (int32, error) { return partitionsOf(b.Control, banking.TopicOrdersCreated) }},
-		publisher: publisher, others: others, instrument: b.Instrument, log: b.Log, ackTimeout: cfg.AckTimeout, fault: b.Fault,
+		publisher: publisher, others: others, instrument: b.Instrument, log: b.Log, lines: b.Orders, ackTimeout: cfg.AckTimeout, fault: b.Fault,
 	})
 }
 

@@ -65,6 +65,7 @@ type orders struct {
 	others     *watch
 	instrument *otelkafka.Instrumentation
 	log        *slog.Logger
+	lines      *service.OrderLog // one for each order
 	ackTimeout time.Duration
 	fault      *fault.Injector
 
@@ -143,7 +144,7 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 	case first:
 		o.total.Add(ctx, 1)
 		o.amounts.Record(ctx, event.Amount.Euros())
-		o.log.InfoContext(ctx, "order created", "order_id", event.OrderID)
+		o.lines.Info(ctx, event.OrderID, "order created")
 	default:
 		o.repeat(ctx, repeatReplayed)
 		w.Header().Set(headerReplayed, "true")

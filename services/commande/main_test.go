@@ -18,6 +18,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/leaks"
 	testpostgres "github.com/vigie-dev/vigie/internal/testenv/postgres"
@@ -43,7 +44,7 @@ func onEach(t *testing.T, test func(t *testing.T, empty maker)) {
 }
 
 // reopen opens the storage at a URL; the caller closes it.
-func reopen(t *testing.T, url string) *storage.Store {
+func reopen(t testing.TB, url string) *storage.Store {
 	t.Helper()
 	own, err := ownMigrations()
 	if err != nil {
@@ -56,7 +57,7 @@ func reopen(t *testing.T, url string) *storage.Store {
 	return s
 }
 
-func closed(t *testing.T, s *storage.Store) {
+func closed(t testing.TB, s *storage.Store) {
 	t.Helper()
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -119,14 +120,18 @@ func openShopFor(t *testing.T, clients ...string) *shop {
 	}
 	store := reopen(t, "sqlite:"+t.TempDir())
 	t.Cleanup(func() { closed(t, store) })
-	s := &shop{Recorder: telemetrytest.New(t, Name, Catalogue()), broker: &broker{}}
+	s := &shop{Recorder: telemetrytest.New(t, Name, slices.Concat(Catalogue(), service.Common())), broker: &broker{}}
 	instrument, err := otelkafka.New(otelkafka.WithTelemetry(s.Telemetry), otelkafka.Options{Produces: []string{banking.TopicOrdersCreated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := service.NewOrderLog(t.Context(), s.Logger(), s.Instruments(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.orders = &orders{
 		keys:      &keys{store: store, ids: &ids{store: store}, log: s.Logger(), lease: leaseOfTests, now: time.Now},
-		publisher: s.broker, instrument: instrument, log: s.Logger(), ackTimeout: patience,
+		publisher: s.broker, instrument: instrument, log: s.Logger(), lines: lines, ackTimeout: patience,
 	}
 	if err := s.orders.measure(t.Context(), s.Instruments()); err != nil {
 		t.Fatal(err)

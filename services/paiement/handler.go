@@ -12,6 +12,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
@@ -44,6 +45,7 @@ type decider struct {
 	authoriser Authoriser
 	now        func() time.Time
 	log        *slog.Logger
+	lines      *service.OrderLog     // one for each order
 	authorized func(context.Context) // counts one
 	rejected   func(context.Context)
 }
@@ -188,7 +190,7 @@ func (d *decider) Stored(decided []delivery.Decided[*LedgerRow]) {
 		default:
 			d.rejected(e.Context)
 		}
-		d.log.InfoContext(e.Context, "payment decided", "order_id", e.Change.OrderID, "status", e.Change.Status)
+		d.lines.Info(e.Context, e.Change.OrderID, "payment decided", slog.String("status", e.Change.Status))
 	}
 }
 

@@ -175,7 +175,7 @@ func newDecider(b *service.Base, cfg Config) (*decider, error) {
 	state := store{b.Store}
 	return &decider{
 		store: state, purges: newUnread(state, kafka.Cluster{Config: b.Kafka, Client: b.Control}),
-		authoriser: authoriser, now: time.Now, log: b.Log,
+		authoriser: authoriser, now: time.Now, log: b.Log, lines: b.Orders,
 		authorized: counting(payments, authorized), rejected: counting(payments, rejected),
 	}, nil
 }

@@ -3,6 +3,7 @@ package paiement
 import (
 	"context"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
 	"github.com/vigie-dev/vigie/internal/record"
+	"github.com/vigie-dev/vigie/internal/service"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/telemetry/telemetrytest"
 )
@@ -107,7 +109,7 @@ func testForgetTakesOldDecisionsInPortions(t *testing.T, empty maker) {
 }
 
 func TestDecisionsAreCountedByStatusAndLoggedWithoutSecrets(t *testing.T) {
-	telemetry := telemetrytest.New(t, Name, Catalogue())
+	telemetry := telemetrytest.New(t, Name, slices.Concat(Catalogue(), service.Common()))
 	payments, err := telemetry.Instruments().Int64Counter(paymentsTotal)
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +117,12 @@ func TestDecisionsAreCountedByStatusAndLoggedWithoutSecrets(t *testing.T) {
 	status := func(s string) metric.AddOption {
 		return metric.WithAttributeSet(attribute.NewSet(attribute.String("status", s)))
 	}
+	lines, err := service.NewOrderLog(t.Context(), telemetry.Logger(), telemetry.Instruments(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	d := &decider{
-		log: telemetry.Logger(), authorized: counting(payments, status("authorized")), rejected: counting(payments, status("rejected")),
+		log: telemetry.Logger(), lines: lines, authorized: counting(payments, status("authorized")), rejected: counting(payments, status("rejected")),
 	}
 	all := decided(t, "order-1", "order-2", "order-3")
 	all[1].Change.Status = banking.StatusRejected
