@@ -209,7 +209,7 @@ func (t traceContext) Extract(ctx context.Context, carrier propagation.TextMapCa
 		return t.TraceContext.Extract(ctx, carrier)
 	}
 	parents, states := all.Values("traceparent"), all.Values("tracestate")
-	if len(parents) > 1 {
+	if len(parents) != 1 {
 		return ctx
 	}
 	if len(states) > 1 {
@@ -224,8 +224,8 @@ func (t traceContext) Extract(ctx context.Context, carrier propagation.TextMapCa
 type silentBaggage struct{ propagation.Baggage }
 
 // Extract implements [propagation.TextMapPropagator].
-func (b silentBaggage) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
-	name := b.Fields()[0]
+func (silentBaggage) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	const name = "baggage"
 	text := carrier.Get(name)
 	if all, ok := carrier.(propagation.ValuesGetter); ok {
 		text = strings.Join(all.Values(name), ",") // several headers are one list

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,15 +110,18 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 	if r.Body == nil || r.Body == http.NoBody {
 		return true
 	}
-	tooLarge := Problem{Type: LargeBody, Detail: fmt.Sprintf("The body is too large; at most %d bytes are accepted.", maxBytes)}
 	if r.ContentLength > maxBytes {
-		refuseBody(w, tooLarge)
+		refuseBody(w, tooLarge(maxBytes))
 		return false
 	}
 	// The server lifts the deadline when the body has come to its end. Tests
 	// without a connection have none.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
-	body, err := readAll(r.Body, r.ContentLength, maxBytes)
+	stored := &storedBody{}
+	if a, ok := w.(*responseBuffer); ok {
+		stored = &a.request
+	}
+	body, err := readAll(r.Body, r.ContentLength, maxBytes, stored.text)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		refuseBody(w, Problem{Type: SlowBody, Detail: fmt.Sprintf("The body did not arrive within %v.", timeout)})
@@ -126,23 +130,28 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBytes int64, timeout ti
 		refuseBody(w, Problem{Type: InvalidRequest, Detail: "The body could not be read."})
 		return false
 	case int64(len(body)) > maxBytes:
-		refuseBody(w, tooLarge)
+		refuseBody(w, tooLarge(maxBytes))
 		return false
 	}
-	stored := &storedBody{text: body}
+	stored.text = body
 	stored.Reset(body)
 	r.Body = stored
 	return true
 }
 
-// readAll reads a body, or one byte more than the most that is taken of it. A
-// length that is known and small saves growing the buffer again and again; for a
-// large one the buffer grows as the body arrives.
-func readAll(body io.Reader, length, most int64) ([]byte, error) {
+func tooLarge(maxBytes int64) Problem {
+	return Problem{Type: LargeBody, Detail: fmt.Sprintf("The body is too large; at most %d bytes are accepted.", maxBytes)}
+}
+
+// readAll reads a body, or one byte more than the most that is taken of it, into
+// memory that there is where it suffices. A length that is known and small saves
+// growing the buffer again and again; for a large one the buffer grows as the body
+// arrives.
+func readAll(body io.Reader, length, most int64, memory []byte) ([]byte, error) {
 	if length < 0 || length > smallBody {
 		return io.ReadAll(io.LimitReader(body, most+1))
 	}
-	text := make([]byte, length)
+	text := slices.Grow(memory[:0], int(length))[:length]
 	_, err := io.ReadFull(body, text)
 	return text, err
 }
@@ -154,7 +163,8 @@ func refuseBody(w http.ResponseWriter, p Problem) {
 	WriteProblem(w, p)
 }
 
-// storedBody is a body that has been read.
+// storedBody is a body that has been read. Its memory is another request's once
+// the handler has returned.
 type storedBody struct {
 	bytes.Reader
 	text []byte
@@ -163,8 +173,9 @@ type storedBody struct {
 // Close implements [io.Closer].
 func (*storedBody) Close() error { return nil }
 
-// Body returns the whole body of a request, which is not to be changed. Behind
-// a [Router] it is in memory, and this costs nothing; elsewhere it is read.
+// Body returns the whole body of a request, which is not to be changed, nor used
+// once the handler has returned. Behind a [Router] it is in memory, and this costs
+// nothing; elsewhere it is read.
 func Body(r *http.Request) ([]byte, error) {
 	if stored, ok := r.Body.(*storedBody); ok {
 		return stored.text, nil
@@ -181,12 +192,23 @@ func Body(r *http.Request) ([]byte, error) {
 
 // responseBuffer keeps a response back until its handler has returned. So a
 // panic can still become a problem document, and a slow reader delays the
-// sending and not the handler.
+// sending and not the handler. It is used again for later requests, with the
+// memory of the body that the request brought.
 type responseBuffer struct {
-	w      http.ResponseWriter
-	status int
-	body   bytes.Buffer
-	lane   *lane // whose budget counts it; nil for what is always small
+	w       http.ResponseWriter
+	status  int
+	body    bytes.Buffer
+	lane    *lane // whose budget counts it; nil for what is always small
+	request storedBody
+}
+
+// reset makes a buffer ready for another request, and returns false where it is
+// not worth keeping.
+func (a *responseBuffer) reset() bool {
+	a.w, a.lane = nil, nil
+	a.restart()
+	a.request.Reset(nil)
+	return a.body.Cap() <= smallResponse && cap(a.request.text) <= smallBody
 }
 
 // Header, WriteHeader and Write implement [http.ResponseWriter].

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -335,4 +336,36 @@ func TestBodiesAndHeadersAreBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNoRequestSeesAnothers has many requests share the memory of bodies and answers, some of which panic.
+func TestNoRequestSeesAnothers(t *testing.T) {
+	rt := own(httpapi.Config{Log: quiet(), MaxConcurrent: 1000}, func(w http.ResponseWriter, r *http.Request) {
+		body, err := httpapi.Body(r)
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write(body)
+		if strings.HasSuffix(string(body), "3") {
+			panic("on purpose")
+		}
+	})
+	var clients sync.WaitGroup
+	for client := range 8 {
+		clients.Go(func() {
+			for n := range 100 {
+				text := strings.Repeat("x", n*client) + fmt.Sprintf("%d of %d", n, client)
+				w := httptest.NewRecorder()
+				rt.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/things", strings.NewReader(text)))
+				switch panicked := strings.HasSuffix(text, "3"); {
+				case panicked && (w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), text)):
+					t.Errorf("a panic is answered with %d %q", w.Code, w.Body)
+				case !panicked && (w.Code != http.StatusOK || w.Body.String() != text):
+					t.Errorf("%d %q, want %q", w.Code, w.Body, text)
+				}
+			}
+		})
+	}
+	clients.Wait()
 }

@@ -160,8 +160,15 @@ func WriteJSON(w http.ResponseWriter, status int, document any) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	setOnce(h, "Cache-Control", "no-store")
+	setOnce(h, "X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // the client is gone if this fails
+}
+
+// setOnce sets a header, unless it says so already, as behind a [Router] it does.
+func setOnce(h http.Header, name, value string) {
+	if h.Get(name) != value {
+		h.Set(name, value)
+	}
 }

@@ -112,6 +112,7 @@ type Router struct {
 	own      *lane
 
 	protection http.Header // shared by all answers
+	answers    sync.Pool   // of *responseBuffer
 }
 
 // NewRouter makes a router with the common routes.
@@ -193,9 +194,17 @@ func (rt *Router) Knows(r *http.Request) bool {
 // could not finish, gets a problem document too.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header(), r, rt.protection)
-	a := &responseBuffer{w: w}
+	a, ok := rt.answers.Get().(*responseBuffer)
+	if !ok {
+		a = &responseBuffer{}
+	}
+	a.w = w
 	rt.dispatch(a, r)
 	a.send()
+	// Not where a handler has panicked for good, or what it uses would be another's.
+	if a.reset() {
+		rt.answers.Put(a)
+	}
 }
 
 // protect sets the headers that keep browsers from doing more with an answer
@@ -240,11 +249,16 @@ func (rt *Router) dispatch(a *responseBuffer, r *http.Request) {
 		rt.unmatched(a, r, http.NotFoundHandler())
 		return
 	}
-	if handler, pattern := rt.mux.Handler(r); pattern == "" {
+	handler, pattern := rt.mux.Handler(r)
+	switch {
+	case pattern == "":
 		rt.unmatched(a, r, handler)
-		return
+	case strings.Contains(strings.TrimSuffix(pattern, "{$}"), "{"):
+		rt.mux.ServeHTTP(a, r) // sets r.Pattern and the path values
+	default:
+		r.Pattern = pattern
+		handler.ServeHTTP(a, r)
 	}
-	rt.mux.ServeHTTP(a, r) // sets r.Pattern and the path values
 }
 
 // hasPath says whether a request asks for a path, and answers where it does
@@ -458,8 +472,6 @@ func Route(r *http.Request) string {
 // RequestID is the header that names a request, in both directions.
 const RequestID = "X-Request-Id"
 
-type requestIDKey struct{}
-
 // Identify gives every request an id: the client's, where it sent one of 1 to
 // 64 characters out of A-Z a-z 0-9 . _ -, else one of 26 characters that nobody
 // can guess. The answer has it in the header [RequestID], problem documents as
@@ -475,7 +487,13 @@ func Identify(next http.Handler) http.Handler {
 			id = rand.Text()
 		}
 		w.Header().Set(RequestID, id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+		v, ours := r.Context().(*visit)
+		if !ours {
+			v = &visit{Context: r.Context()}
+			r = r.WithContext(v)
+		}
+		v.id = id
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -500,9 +518,9 @@ func LogRequestIDs(log *slog.Logger) *slog.Logger { return slog.New(idHandler{lo
 type idHandler struct{ slog.Handler }
 
 func (h idHandler) Handle(ctx context.Context, record slog.Record) error {
-	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
+	if v := visitOf(ctx); v != nil && v.id != "" {
 		record = record.Clone()
-		record.AddAttrs(slog.String("request_id", id))
+		record.AddAttrs(slog.String("request_id", v.id))
 	}
 	return h.Handler.Handle(ctx, record)
 }

@@ -204,8 +204,8 @@ type Event struct {
 func (rt *Router) HandleStream(pattern string, most int, stream Stream) {
 	slots := make(chan struct{}, most)
 	rt.add(pattern, rt.guarded(knownParameters(nil, func(w http.ResponseWriter, r *http.Request) {
-		after, ok := r.Context().Value(afterwardsKey{}).(*afterwards)
-		if !ok {
+		v := visitOf(r.Context())
+		if v == nil || !v.continues {
 			WriteProblem(w, Problem{Type: Fault, Detail: "Nothing can be streamed here."})
 			return
 		}
@@ -217,7 +217,7 @@ func (rt *Router) HandleStream(pattern string, most int, stream Stream) {
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.WriteHeader(http.StatusOK)
-		after.run = func(ctx context.Context, w http.ResponseWriter) {
+		v.afterwards = func(ctx context.Context, w http.ResponseWriter) {
 			defer func() { <-slots }()
 			_ = stream(ctx, func(e Event) error { return writeEvent(w, e) }) // the client is gone, or the server stops
 		}
@@ -248,25 +248,43 @@ func writeEvent(w http.ResponseWriter, e Event) error {
 	return nil
 }
 
-// afterwards is what is left to do for a request once everything around the
-// router has finished with it.
-type afterwards struct {
-	run func(context.Context, http.ResponseWriter)
+// visit is what a request's context has of ours, in one piece of memory.
+type visit struct {
+	context.Context //nolint:containedctx // it is one
+	id              string
+	continues       bool // what afterwards says is done
+	// afterwards is what is left to do for the request once everything around the
+	// router has finished with it; nil for nothing.
+	afterwards func(context.Context, http.ResponseWriter)
 }
 
-type afterwardsKey struct{}
+type visitKey struct{}
+
+// Value implements [context.Context].
+func (v *visit) Value(key any) any {
+	if _, ours := key.(visitKey); ours {
+		return v
+	}
+	return v.Context.Value(key)
+}
+
+// visitOf is nil where there is none.
+func visitOf(ctx context.Context) *visit {
+	v, _ := ctx.Value(visitKey{}).(*visit)
+	return v
+}
 
 // continued lets a handler leave something to do afterwards, which ends with the
 // request or when closing is closed.
 func continued(next http.Handler, closing <-chan struct{}) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		left := &afterwards{}
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), afterwardsKey{}, left)))
-		if left.run == nil {
+		v := &visit{Context: r.Context(), continues: true}
+		next.ServeHTTP(w, r.WithContext(v))
+		if v.afterwards == nil {
 			return
 		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
 		go func() {
 			select {
 			case <-closing:
@@ -274,6 +292,6 @@ func continued(next http.Handler, closing <-chan struct{}) http.Handler {
 			case <-ctx.Done():
 			}
 		}()
-		left.run(ctx, w)
+		v.afterwards(ctx, w)
 	})
 }

@@ -159,7 +159,7 @@ func newConfig(options []Option) (config, error) {
 func measured(m *metrics, route func(*http.Request) string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		var answer statusRecorder
+		recorded, answer := recordStatus(w)
 		returned := false
 		// The flag stands in for recover, which would end the panic here and lose its origin.
 		defer func() {
@@ -175,7 +175,7 @@ func measured(m *metrics, route func(*http.Request) string, next http.Handler) h
 			nameRoute(r, pattern)
 			m.record(r, pattern, status, !returned, took)
 		}()
-		next.ServeHTTP(answer.wrap(w), r)
+		next.ServeHTTP(recorded, r)
 		returned = true
 	})
 }

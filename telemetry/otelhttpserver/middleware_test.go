@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
@@ -234,5 +236,67 @@ func TestTheSeriesOfAnApplicationsProviderAreBounded(t *testing.T) {
 	}
 	if len(got) != 3 {
 		t.Errorf("metrics %v, want 3", got)
+	}
+}
+
+// TestAHandlerOnAConnectionCanDoAllThatItCould is about net/http's own server, whose answers have one type for all.
+func TestAHandlerOnAConnectionCanDoAllThatItCould(t *testing.T) {
+	const text = "an answer"
+	for name, answer := range map[string]func(http.ResponseWriter){
+		"Write":       func(w http.ResponseWriter) { _, _ = w.Write([]byte(text)) },
+		"WriteString": func(w http.ResponseWriter) { _, _ = io.WriteString(w, text) },
+		"ReadFrom":    func(w http.ResponseWriter) { _, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader(text)) },
+		"Flush":       func(w http.ResponseWriter) { w.(http.Flusher).Flush(); _, _ = io.WriteString(w, text) },
+		"FlushError":  func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush(); _, _ = io.WriteString(w, text) },
+		"WriteHeader": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusOK)
+			w.WriteHeader(http.StatusTeapot)
+			_, _ = io.WriteString(w, text)
+		},
+		"SetReadDeadline": func(w http.ResponseWriter) {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+			_, _ = io.WriteString(w, text)
+		},
+		"Hijack": func(w http.ResponseWriter) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n"+text)
+				_ = conn.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSDK(t)
+			server := httptest.NewServer(s.middleware(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) })))
+			response, err := server.Client().Get(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			if err = errors.Join(err, response.Body.Close()); err != nil || string(body) != text || response.StatusCode != http.StatusOK {
+				t.Errorf("%s %q, %v", response.Status, body, err)
+			}
+			server.Close() // what measures has ended
+			if got := strings.Join(s.points(t), ""); !strings.Contains(got, "status_code=200 1\n") {
+				t.Errorf("recorded\n%s", got)
+			}
+		})
+	}
+}
+
+func TestATracesNameIsAsThePropagatorsIs(t *testing.T) {
+	s := newSDK(t)
+	for _, flags := range []string{"00", "01", "02", "03"} {
+		var sent propagation.MapCarrier
+		h := s.middleware(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			sent = propagation.MapCarrier{}
+			propagation.TraceContext{}.Inject(r.Context(), sent)
+		}))
+		r, answer := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
+		r.Header.Set("traceparent", strings.TrimSuffix(traceparent, "01")+flags)
+		h.ServeHTTP(answer, r)
+		if got := answer.Header().Get(otelhttpserver.TraceResponse); got != sent["traceparent"] || got == "" {
+			t.Errorf("flags %s: %q, want %q", flags, got, sent["traceparent"])
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/felixge/httpsnoop"
 )
@@ -64,6 +65,73 @@ func forgetRawPattern(r *http.Request) {
 
 // statusRecorder learns the status that a handler answers with.
 type statusRecorder struct{ code int }
+
+// recordStatus returns a writer with the same optional interfaces (Flusher, Hijacker, ReaderFrom, …) as w, and what
+// learns the status.
+func recordStatus(w http.ResponseWriter) (http.ResponseWriter, *statusRecorder) {
+	if c, ok := w.(connection); ok {
+		if _, pushes := w.(http.Pusher); !pushes {
+			r := &recordedConnection{connection: c}
+			return r, &r.status
+		}
+	}
+	s := &statusRecorder{}
+	return s.wrap(w), s
+}
+
+// connection is all that net/http's answers of HTTP/1 can do. There are none with less on a server of ours, and one type for
+// them costs an allocation, where the hooks below cost nineteen.
+type connection interface {
+	http.ResponseWriter
+	http.Flusher
+	http.Hijacker
+	io.ReaderFrom
+	io.StringWriter
+	CloseNotify() <-chan bool
+	FlushError() error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	EnableFullDuplex() error
+}
+
+// recordedConnection is a connection whose status is recorded.
+type recordedConnection struct {
+	connection
+	status statusRecorder
+}
+
+func (r *recordedConnection) WriteHeader(code int) {
+	r.status.set(code)
+	r.connection.WriteHeader(code)
+}
+
+func (r *recordedConnection) Write(b []byte) (int, error) {
+	r.status.set(http.StatusOK)
+	return r.connection.Write(b)
+}
+
+func (r *recordedConnection) WriteString(text string) (int, error) {
+	r.status.set(http.StatusOK)
+	return r.connection.WriteString(text)
+}
+
+func (r *recordedConnection) ReadFrom(src io.Reader) (int64, error) {
+	r.status.set(http.StatusOK)
+	return r.connection.ReadFrom(src)
+}
+
+func (r *recordedConnection) Flush() {
+	r.status.set(http.StatusOK)
+	r.connection.Flush()
+}
+
+func (r *recordedConnection) FlushError() error {
+	r.status.set(http.StatusOK)
+	return r.connection.FlushError()
+}
+
+// Unwrap leads [http.ResponseController] on, and whoever looks for a writer of their own.
+func (r *recordedConnection) Unwrap() http.ResponseWriter { return r.connection }
 
 // wrap returns w with the same optional interfaces (Flusher, Hijacker, ReaderFrom, …) as before.
 func (s *statusRecorder) wrap(w http.ResponseWriter) http.ResponseWriter {

@@ -2,6 +2,7 @@ package otelhttpserver
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -65,7 +66,7 @@ func (c config) recordedOrContinued(provider serverStarter) func(http.Handler) h
 	return func(next http.Handler) http.Handler {
 		kept := record(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx := c.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+			ctx := c.propagator.Extract(r.Context(), requestCarrier{propagation.HeaderCarrier(r.Header)})
 			ctx, span := provider.StartServer(ctx, knownMethod(r.Method, "HTTP"))
 			if span == nil {
 				kept.ServeHTTP(w, r.WithContext(ctx))
@@ -84,19 +85,48 @@ func (c config) bringsSampled(r *http.Request) bool {
 // addTraceResponse adds the header [TraceResponse] to the response.
 func addTraceResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		propagation.TraceContext{}.Inject(r.Context(), responseCarrier{propagation.HeaderCarrier(w.Header())})
+		if span := trace.SpanContextFromContext(r.Context()); span.IsValid() {
+			w.Header()[canonicalTraceResponse] = []string{traceResponse(span)}
+		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// responseCarrier has a propagator write the context that it injects as [TraceResponse], whose form is traceparent's. An
-// answer has no trace state.
-type responseCarrier struct{ propagation.HeaderCarrier }
+// canonicalTraceResponse is [TraceResponse] as [http.Header] has it.
+const canonicalTraceResponse = "Traceresponse"
 
-// Set implements [propagation.TextMapCarrier].
-func (c responseCarrier) Set(name, value string) {
-	if name == "traceparent" {
-		c.HeaderCarrier.Set(TraceResponse, value)
+// traceResponse is the header's value, whose form is traceparent's. An answer has no trace state. Every request needs one,
+// and the propagator would make several pieces of memory.
+func traceResponse(span trace.SpanContext) string {
+	var room [len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]byte
+	traceID, spanID := span.TraceID(), span.SpanID()
+	text := hex.AppendEncode(append(room[:0], "00-"...), traceID[:])
+	text = hex.AppendEncode(append(text, '-'), spanID[:])
+	return string(hex.AppendEncode(append(text, '-'), []byte{byte(span.TraceFlags() & (trace.FlagsSampled | trace.FlagsRandom))}))
+}
+
+// requestCarrier is a request's headers, of which those of W3C's propagators are found without making their canonical names.
+type requestCarrier struct{ propagation.HeaderCarrier }
+
+// Get implements [propagation.TextMapCarrier].
+func (c requestCarrier) Get(name string) string {
+	if values := c.Values(name); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Values implements [propagation.ValuesGetter].
+func (c requestCarrier) Values(name string) []string {
+	switch name {
+	case "traceparent":
+		return c.HeaderCarrier["Traceparent"]
+	case "tracestate":
+		return c.HeaderCarrier["Tracestate"]
+	case "baggage":
+		return c.HeaderCarrier["Baggage"]
+	default:
+		return c.HeaderCarrier.Values(name)
 	}
 }
 
