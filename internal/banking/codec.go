@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // ErrMalformed says that an event breaks the wire contract: sending it again
@@ -28,39 +29,106 @@ const (
 // It checks the event against the rules of Decode first, so that what it
 // returns can be decoded; errors satisfy errors.Is(err, ErrMalformed).
 func Encode(e Event) ([]byte, error) {
+	var problem error
+	var value object
 	switch v := e.(type) {
 	case OrderCreated:
-		if v.Items == nil {
-			v.Items = []string{}
-		}
 		v.CreatedAt = wireTime(v.CreatedAt)
-		return encode(v, v.check())
+		if problem = v.check(); problem == nil {
+			value = v.object()
+		}
 	case PaymentAuthorized:
 		v.ProcessedAt = wireTime(v.ProcessedAt)
-		return encode(v, v.check())
+		if problem = v.check(); problem == nil {
+			value = v.object()
+		}
 	case PaymentRejected:
 		v.ProcessedAt = wireTime(v.ProcessedAt)
-		return encode(v, v.check())
+		if problem = v.check(); problem == nil {
+			value = v.object()
+		}
 	default:
 		return nil, fmt.Errorf("encode %T: %w: not an event type", e, ErrMalformed)
 	}
-}
-
-func encode(e Event, problem error) ([]byte, error) {
+	if len(value) > MaxEventSize {
+		problem = errEventSize()
+	}
 	if problem != nil {
 		return nil, fmt.Errorf("encode %s: %w: %w", e.Type(), ErrMalformed, problem)
 	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(e); err != nil {
-		return nil, fmt.Errorf("encode %s: %w: %w", e.Type(), ErrMalformed, err)
-	}
-	value := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	if len(value) > MaxEventSize {
-		return nil, fmt.Errorf("encode %s: %w: %w", e.Type(), ErrMalformed, errEventSize())
-	}
 	return value, nil
+}
+
+func (e OrderCreated) object() object {
+	return newObject().text("eventId", e.EventID).text("orderId", e.OrderID).text("userId", e.UserID).money("amount", e.Amount).
+		texts("items", e.Items).text("status", e.Status).time("createdAt", e.CreatedAt).end()
+}
+
+func (e PaymentAuthorized) object() object {
+	return newObject().text("eventId", e.EventID).text("orderId", e.OrderID).text("userId", e.UserID).money("amount", e.Amount).
+		text("status", e.Status).text("authorizationCode", e.AuthorizationCode).time("processedAt", e.ProcessedAt).end()
+}
+
+func (e PaymentRejected) object() object {
+	return newObject().text("eventId", e.EventID).text("orderId", e.OrderID).text("userId", e.UserID).money("amount", e.Amount).
+		text("status", e.Status).text("rejectionReason", e.RejectionReason).time("processedAt", e.ProcessedAt).end()
+}
+
+// object is a JSON object that is being written, as encoding/json writes the struct without escaping for HTML. Each order
+// and each decision is written once: by reflection that takes four times as long, and six pieces of memory.
+type object []byte
+
+// newObject has room for what most events take.
+func newObject() object { return make(object, 0, 256) }
+
+func (o object) name(name string) object {
+	before := byte(',')
+	if len(o) == 0 {
+		before = '{'
+	}
+	o = append(append(o, before, '"'), name...)
+	return append(o, '"', ':')
+}
+
+func (o object) text(name, value string) object { return appendText(o.name(name), value) }
+
+func (o object) money(name string, value Money) object { return value.append(o.name(name)) }
+
+func (o object) texts(name string, values []string) object {
+	o = append(o.name(name), '[')
+	for i, v := range values {
+		if i > 0 {
+			o = append(o, ',')
+		}
+		o = appendText(o, v)
+	}
+	return append(o, ']')
+}
+
+func (o object) time(name string, value time.Time) object {
+	return append(value.AppendFormat(append(o.name(name), '"'), time.RFC3339Nano), '"')
+}
+
+func (o object) end() object { return append(o, '}') }
+
+// appendText writes a string. What is not all plain is left to encoding/json.
+func appendText(b []byte, s string) []byte {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		b = append(append(b, '"'), s...)
+		return append(b, '"')
+	}
+	var quoted bytes.Buffer
+	encoder := json.NewEncoder(&quoted)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(s) // a string can always be written
+	return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))...)
 }
 
 // Decode reads the record value of an event whose type stands in the header

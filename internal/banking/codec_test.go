@@ -1,6 +1,8 @@
 package banking
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -270,6 +272,28 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		if _, err := Encode(event); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestEventsAreWrittenAsEncodingJSONWritesThem holds the writer of ours against the struct's tags.
+func TestEventsAreWrittenAsEncodingJSONWritesThem(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 14, 30, 15, 120000000, time.UTC)
+	for _, text := range []string{"plain", `"`, `\`, "é", "<&>", "\u2028", "a\tb", "\x7f", "😀", strings.Repeat("long ", 20)} {
+		e := OrderCreated{EventID: "e", OrderID: "o", UserID: "u", Amount: 5, Items: []string{text, "", text}, Status: StatusCreated, CreatedAt: at}
+		got, err := Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want bytes.Buffer
+		encoder := json.NewEncoder(&want)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(e); err != nil {
+			t.Fatal(err)
+		}
+		if string(got)+"\n" != want.String() {
+			t.Errorf("%s, want %s", got, want.String())
 		}
 	}
 }

@@ -50,7 +50,15 @@ func (e *FieldError) Error() string {
 type fields struct {
 	members []member
 	err     error
+
+	// What reading takes, in the same piece of memory.
+	room    [mostFields]member
+	decoder jsontext.Decoder
+	unread  bytes.Buffer
 }
+
+// mostFields is how many are wanted of an object, at most.
+const mostFields = 7
 
 // member is one wanted member of the object; its value is nil until it is found.
 type member struct {
@@ -66,11 +74,12 @@ type member struct {
 // readers of the same bytes could then see different orders. Other members are
 // ignored, whatever they hold.
 func readFields(data []byte, wanted ...string) *fields {
-	f := &fields{members: make([]member, len(wanted))}
+	f := &fields{}
+	f.members = f.room[:len(wanted)]
 	for i, name := range wanted {
 		f.members[i].name = name
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
+	d := f.decode(data)
 	if d.PeekKind() != '{' {
 		f.err = problemOf(data)
 		return f
@@ -89,6 +98,13 @@ func readFields(data []byte, wanted ...string) *fields {
 		f.keep(problemOf(data))
 	}
 	return f
+}
+
+// decode returns a decoder of data, in place of the one before.
+func (f *fields) decode(data []byte) *jsontext.Decoder {
+	f.unread = *bytes.NewBuffer(data)
+	f.decoder.Reset(&f.unread, jsontext.AllowDuplicateNames(true))
+	return &f.decoder
 }
 
 // readMember reads one name and its value.
@@ -210,7 +226,7 @@ func (f *fields) texts(name string, count int) []string {
 		f.keep(&FieldError{name, "is not an array", acceptedTexts(count)})
 		return list
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))
+	d := f.decode(raw)
 	_, err := d.ReadToken() // the array's start
 	for err == nil && d.PeekKind() != ']' {
 		switch position := len(list) + 1; {
@@ -223,6 +239,9 @@ func (f *fields) texts(name string, count int) []string {
 		}
 		var element jsontext.Token
 		if element, err = d.ReadToken(); err == nil {
+			if cap(list) == 0 {
+				list = make([]string, 0, 4) // as many as most have
+			}
 			list = append(list, element.String())
 		}
 	}

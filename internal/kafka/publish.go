@@ -130,21 +130,25 @@ func (p *Publisher) PublishAll(ctx context.Context, records []*sarama.ProducerMe
 		}
 	}
 	var failed error
-	refused := &TooLargeError{}
+	var refused *TooLargeError // usually there is none
 	for range records {
 		select {
 		case a := <-answers:
 			switch {
+			case a.err == nil:
 			case tooLarge(a.err):
+				if refused == nil {
+					refused = &TooLargeError{}
+				}
 				refused.Records, refused.Err = append(refused.Records, a.record), a.err
-			case a.err != nil && failed == nil:
+			case failed == nil:
 				failed = a.err
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnacknowledged, ctx.Err())
 		}
 	}
-	if failed == nil && len(refused.Records) > 0 {
+	if failed == nil && refused != nil {
 		slices.Sort(refused.Records)
 		failed = refused
 	}

@@ -73,7 +73,7 @@ func benchShop(b *testing.B, format string) http.Handler {
 		keys:      &keys{store: store, ids: &ids{store: store}, log: log, lease: leaseOfTests, now: time.Now},
 		publisher: atOnce{}, instrument: instrument, log: log, lines: lines, ackTimeout: patience,
 	}
-	if err := o.measure(b.Context(), t.Instruments()); err != nil {
+	if err := o.prepare(b.Context(), t.Instruments()); err != nil {
 		b.Fatal(err)
 	}
 	router := httpapi.NewRouter(httpapi.Config{Service: Name, Version: "test", Metrics: t.MetricsHandler(), Ready: &httpapi.Readiness{}, Log: log})

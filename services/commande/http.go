@@ -69,22 +69,36 @@ type orders struct {
 	ackTimeout time.Duration
 	fault      *fault.Injector
 
+	headers  recordHeaders
 	total    metric.Int64Counter
 	amounts  metric.Float64Histogram
 	repeated metric.Int64Counter
 }
 
+// recordHeaders are what all records have in common of their headers, made once. Nobody changes them.
+type recordHeaders struct {
+	eventID   []byte // the name alone
+	eventType sarama.RecordHeader
+}
+
+func newRecordHeaders() recordHeaders {
+	return recordHeaders{
+		[]byte(record.HeaderEventID), sarama.RecordHeader{Key: []byte(record.HeaderEventType), Value: []byte(banking.TypeOrderCreated)},
+	}
+}
+
 // serveOrders adds the route to a service's router.
 func serveOrders(ctx context.Context, b *service.Base, o *orders) error {
-	if err := o.measure(ctx, b.Telemetry.Instruments()); err != nil {
+	if err := o.prepare(ctx, b.Telemetry.Instruments()); err != nil {
 		return err
 	}
 	b.Router.HandleProbed("POST /orders", o.probes.claimed, o.create)
 	return nil
 }
 
-// measure makes the metrics, which are seen as zero before the first order.
-func (o *orders) measure(ctx context.Context, instruments *telemetry.Instruments) (err error) {
+// prepare makes what all orders share: the metrics, which are seen as zero before the first order, and headers.
+func (o *orders) prepare(ctx context.Context, instruments *telemetry.Instruments) (err error) {
+	o.headers = newRecordHeaders()
 	if o.total, err = instruments.Int64Counter(ordersTotal); err != nil {
 		return err
 	}
@@ -179,13 +193,10 @@ func (o *orders) publish(ctx context.Context, event banking.OrderCreated) error 
 		return fmt.Errorf("encode %s: %w", event.OrderID, err)
 	}
 	m := &sarama.ProducerMessage{
-		Topic: banking.TopicOrdersCreated,
-		Key:   sarama.StringEncoder(event.OrderID),
-		Value: sarama.ByteEncoder(value),
-		Headers: []sarama.RecordHeader{
-			{Key: []byte(record.HeaderEventID), Value: []byte(event.EventID)},
-			{Key: []byte(record.HeaderEventType), Value: []byte(event.Type())},
-		},
+		Topic:   banking.TopicOrdersCreated,
+		Key:     sarama.StringEncoder(event.OrderID),
+		Value:   sarama.ByteEncoder(value),
+		Headers: []sarama.RecordHeader{{Key: o.headers.eventID, Value: []byte(event.EventID)}, o.headers.eventType},
 	}
 	ctx, span := o.instrument.StartSend(ctx, m)
 	if banking.IsProbe(event.OrderID) {

@@ -133,7 +133,7 @@ func openShopFor(t *testing.T, clients ...string) *shop {
 		keys:      &keys{store: store, ids: &ids{store: store}, log: s.Logger(), lease: leaseOfTests, now: time.Now},
 		publisher: s.broker, instrument: instrument, log: s.Logger(), lines: lines, ackTimeout: patience,
 	}
-	if err := s.orders.measure(t.Context(), s.Instruments()); err != nil {
+	if err := s.orders.prepare(t.Context(), s.Instruments()); err != nil {
 		t.Fatal(err)
 	}
 	router := httpapi.NewRouter(httpapi.Config{
