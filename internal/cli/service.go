@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/vigie-dev/vigie/internal/fault"
+	"github.com/vigie-dev/vigie/internal/heap"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 	"github.com/vigie-dev/vigie/internal/profiling"
 	"github.com/vigie-dev/vigie/internal/secret"
@@ -47,6 +48,7 @@ func serviceCommand(s services.Service, registry services.Registry) *cli.Command
 			if len(addresses) == 0 {
 				addresses = []string{defaultBroker}
 			}
+			defer heap.Relax()()
 			profiles, err := startProfiles(ctx, c)
 			if err != nil {
 				return err

@@ -20,6 +20,7 @@ import (
 	embedded "github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/embedded/prometheus"
 	"github.com/vigie-dev/vigie/internal/faults"
+	"github.com/vigie-dev/vigie/internal/heap"
 	"github.com/vigie-dev/vigie/internal/instance"
 	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/secret"
@@ -68,6 +69,7 @@ func portBaseFlag() cli.Flag {
 }
 
 func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
+	defer heap.Relax()()
 	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, probe: secret.Of(rand.Text()), around: service.Surroundings{
 		Traces: traces.NewRecent(traces.Limits{}), Within: true,
 	}}
