@@ -28,12 +28,11 @@ type unread struct {
 	store store
 	log   kafka.Log
 
-	came   atomic.Int64 // those who have asked
-	mu     sync.Mutex
-	asked  int64                      // those of them who had come when the last look began
-	failed error                      // its result
-	seen   map[record.Partition]int64 // looked at before this offset, here or by the ledger
-	ends   map[string]string          // the orders that what was looked at here ends, and their events
+	came  atomic.Int64 // those who have asked
+	mu    sync.Mutex
+	asked int64                      // those of them who had come when the last look began that did not fail
+	seen  map[record.Partition]int64 // looked at before this offset, here or by the ledger
+	ends  map[string]string          // the orders that what was looked at here ends, and their events
 }
 
 func newUnread(s store, log kafka.Log) *unread {
@@ -48,11 +47,11 @@ func (u *unread) Purged(ctx context.Context, orderIDs []string) (map[string]stri
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.asked < ticket { // no look has begun since we came, in which we could share
-		u.asked = u.came.Load()
-		u.failed = u.look(ctx)
-	}
-	if u.failed != nil {
-		return nil, fmt.Errorf("look for purges: %w", u.failed)
+		came := u.came.Load()
+		if err := u.look(ctx); err != nil { // not shared: ctx is ours alone
+			return nil, fmt.Errorf("look for purges: %w", err)
+		}
+		u.asked = came
 	}
 	purged := map[string]string{}
 	for _, id := range orderIDs {
