@@ -319,7 +319,7 @@ func (k *keys) take(ctx context.Context, tx *storage.Tx, request banking.OrderRe
 	}
 	if added == 1 {
 		r.busyUntil = until
-		return nil
+		return tx.Hold(ctx, r.event.CreatedAt) // a clock that is behind gives it a time of long ago
 	}
 	if err := k.find(tx.QueryRow(ctx, findKey, r.key), request, digest, r); err != nil || r.acknowledged {
 		return err
