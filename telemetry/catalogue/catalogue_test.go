@@ -22,11 +22,12 @@ func TestCommonAndOptionalAreValid(t *testing.T) {
 
 // TestCommonKeepsTheContract repeats the documented table on purpose: a change there must be a decision.
 func TestCommonKeepsTheContract(t *testing.T) {
-	durations := []float64{.001, .005, .01, .05, .1, .5, 1, 2, 5}
+	durations := []float64{.001, .005, .01, .05, .1, .5, 1, 2, 5, 10, 30, 60}
+	handlers := slices.Concat([]float64{.0001, .00025, .0005}, durations)
 	contract := []catalogue.Metric{
 		{Name: "kafka_messages_produced_total", Kind: catalogue.Counter, Labels: []string{"topic"}},
 		{Name: "kafka_messages_consumed_total", Kind: catalogue.Counter, Labels: []string{"topic"}},
-		{Name: "kafka_message_processing_duration_seconds", Kind: catalogue.Histogram, Labels: []string{"topic"}, Buckets: durations},
+		{Name: "kafka_message_processing_duration_seconds", Kind: catalogue.Histogram, Labels: []string{"topic"}, Buckets: handlers},
 		{Name: "kafka_consumer_lag", Kind: catalogue.Gauge, Labels: []string{"topic", "partition"}},
 		{Name: "http_requests_total", Kind: catalogue.Counter, Labels: []string{"method", "route", "status_code"}},
 		{Name: "http_request_duration_seconds", Kind: catalogue.Histogram, Labels: []string{"method", "route", "status_code"}, Buckets: durations},

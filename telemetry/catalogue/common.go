@@ -11,21 +11,27 @@ const (
 	KafkaMessageProcessingDuration = "kafka_message_processing_duration_seconds"
 	KafkaConsumerLag               = "kafka_consumer_lag"
 	KafkaConsumerLagSeconds        = "kafka_consumer_lag_seconds"
+	KafkaConsumerLagOmitted        = "kafka_consumer_lag_omitted_partitions"
 	HTTPRequestsTotal              = "http_requests_total"
 	HTTPRequestDurationSeconds     = "http_request_duration_seconds"
 	ProcessUptimeSeconds           = "process_uptime_seconds"
 	ProcessMemoryUsageBytes        = "process_memory_usage_bytes"
 )
 
-// DurationBuckets returns the upper bounds, in seconds, of every duration histogram of [Common]. Each call gives
-// a new slice.
+// DurationBuckets returns the upper bounds, in seconds, of the durations of requests. Each call gives a new slice.
 func DurationBuckets() []float64 {
-	return []float64{.001, .005, .01, .05, .1, .5, 1, 2, 5}
+	return []float64{.001, .005, .01, .05, .1, .5, 1, 2, 5, 10, 30, 60}
+}
+
+// HandlerBuckets returns the upper bounds, in seconds, of the durations of records' handlers, many of which take less than a
+// request does. Each call gives a new slice.
+func HandlerBuckets() []float64 {
+	return append([]float64{.0001, .00025, .0005}, DurationBuckets()...)
 }
 
 // Common returns the metrics that every service has: kafka_*, http_*, process_* and lost telemetry.
 func Common() Catalogue {
-	return slices.Concat(kafkaMetrics(), failureMetrics(), rebalanceMetrics(), httpMetricsCatalogue(), processMetrics(),
+	return slices.Concat(kafkaMetrics(), handlingMetrics(), failureMetrics(), rebalanceMetrics(), httpMetricsCatalogue(), processMetrics(),
 		exportMetrics())
 }
 
@@ -42,7 +48,7 @@ const (
 
 func kafkaMetrics() Catalogue {
 	const topics = "topics the service is configured with; those beyond the first 200 share _OTHER"
-	const partitions = "partitions assigned to this instance, 1,500 at most; a revoked partition's series goes away; " +
+	const partitions = "partitions assigned to this instance, the first 1,500; a revoked partition's series goes away; " +
 		"group where otelkafka.NewConsumerGroup made the member"
 	lagLabels, grouped := []string{"topic", "partition", "group"}, []string{"group"}
 	return Catalogue{
@@ -58,7 +64,7 @@ func kafkaMetrics() Catalogue {
 		},
 		{
 			Name: KafkaMessageProcessingDuration, Kind: Histogram, Unit: "s", Labels: []string{"topic"},
-			Buckets: DurationBuckets(), Bound: topics, MaxSeries: maxTopicSeries, Documented: true,
+			Buckets: HandlerBuckets(), Bound: topics, MaxSeries: maxTopicSeries, Documented: true,
 			Help: "Time that the handler took for one record.",
 		},
 		{
@@ -70,6 +76,60 @@ func kafkaMetrics() Catalogue {
 			Name: KafkaConsumerLagSeconds, Kind: Gauge, Unit: "s", Labels: lagLabels, Conditional: grouped,
 			Bound: partitions, MaxSeries: maxPartitionSeries,
 			Help: "Age of the oldest record left to process, 0 when there is none.",
+		},
+		{
+			Name: KafkaConsumerLagOmitted, Kind: Gauge,
+			Help: "Partitions assigned to this instance whose lag is not shown, for want of room.",
+		},
+	}
+}
+
+// Names of the metrics about what becomes of records, and how long it takes.
+const (
+	KafkaSendFailuresTotal       = "kafka_send_failures_total"
+	KafkaProcessFailuresTotal    = "kafka_process_failures_total"
+	KafkaMessageEndToEndDuration = "kafka_message_end_to_end_duration_seconds"
+	KafkaConsumerCommitDuration  = "kafka_consumer_commit_duration_seconds"
+	KafkaConsumerRecordsInHand   = "kafka_consumer_records_in_hand"
+	KafkaConsumerOldestInHand    = "kafka_consumer_oldest_in_hand_seconds"
+	KafkaProducerRecordsInFlight = "kafka_producer_records_in_flight"
+)
+
+// handlingMetrics are fed by the package otelkafka.
+func handlingMetrics() Catalogue {
+	const topics = "topics the service is configured with; those beyond the first 200 share _OTHER"
+	const grouped = topics + "; group where the service names one, 20 at most"
+	both, group := []string{"topic", "group"}, []string{"group"}
+	return Catalogue{
+		{
+			Name: KafkaSendFailuresTotal, Kind: Counter, Labels: []string{"topic"}, Bound: topics, MaxSeries: maxTopicSeries,
+			Help: "Records that a producer gave up, or refused.",
+		},
+		{
+			Name: KafkaProcessFailuresTotal, Kind: Counter, Labels: []string{"topic"}, Bound: topics, MaxSeries: maxTopicSeries,
+			Help: "Records whose handler failed, each time that it did.",
+		},
+		{
+			Name: KafkaMessageEndToEndDuration, Kind: Histogram, Unit: "s", Labels: both, Conditional: group, Bound: grouped,
+			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 21600}, MaxSeries: 1000 + 1,
+			Help: "Time from a record's timestamp to the end of its handler.",
+		},
+		{
+			Name: KafkaConsumerCommitDuration, Kind: Histogram, Unit: "s", Labels: group, Conditional: group,
+			Bound: groupsBound, MaxSeries: maxGroups + 1, Buckets: DurationBuckets(),
+			Help: "Time that a commit which the handler asked for took; those that sarama makes by itself are not seen.",
+		},
+		{
+			Name: KafkaConsumerRecordsInHand, Kind: Gauge, Labels: both, Conditional: group, Bound: grouped, MaxSeries: 1000,
+			Help: "Records that handlers have begun and not ended.",
+		},
+		{
+			Name: KafkaConsumerOldestInHand, Kind: Gauge, Unit: "s", Labels: both, Conditional: group, Bound: grouped, MaxSeries: 1000,
+			Help: "Time since a handler began the oldest record in hand, 0 when there is none: it grows while a handler is stuck.",
+		},
+		{
+			Name: KafkaProducerRecordsInFlight, Kind: Gauge, Labels: []string{"topic"}, Bound: topics, MaxSeries: maxTopicSeries,
+			Help: "Records given to a producer that Kafka has not answered yet.",
 		},
 	}
 }
@@ -165,20 +225,26 @@ const (
 	KafkaConsumerAssignedPartitions = "kafka_consumer_assigned_partitions"
 )
 
-// rebalanceCauses is the number of values of the label cause.
-const rebalanceCauses = 8
+// Bounds of the labels cause and group.
+const (
+	rebalanceCauses = 8
+	maxGroups       = 20
+	groupsBound     = "group where the service names one; those beyond the first 20 share _OTHER"
+)
 
 // rebalanceMetrics are fed by the package otelkafka's Rebalances.
 func rebalanceMetrics() Catalogue {
 	return Catalogue{
 		{
-			Name: KafkaConsumerRebalancesTotal, Kind: Counter, Labels: []string{"cause"}, MaxSeries: rebalanceCauses,
+			Name: KafkaConsumerRebalancesTotal, Kind: Counter, Labels: []string{"cause", "group"}, Conditional: []string{"group"},
+			MaxSeries: rebalanceCauses * (maxGroups + 1),
 			Bound: "joined, group_changed, partitions_changed, session_lost, coordinator_lost, revocation_timeout, " +
-				"claim_exited, _OTHER",
+				"claim_exited, _OTHER; " + groupsBound,
 			Help: "Times that this instance got, lost or renewed its assignment, by cause; joined is its own start.",
 		},
 		{
-			Name: KafkaConsumerRebalanceDuration, Kind: Histogram, Unit: "s", MaxSeries: 1,
+			Name: KafkaConsumerRebalanceDuration, Kind: Histogram, Unit: "s", Labels: []string{"group"}, Conditional: []string{"group"},
+			Bound: groupsBound, MaxSeries: maxGroups + 1,
 			Buckets: []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 			Help: "Time that a rebalance took this instance: with an eager strategy from the end of the old assignment " +
 				"to the new one, with a cooperative one, which leaves kept partitions working, from asking to join to the answer.",

@@ -26,6 +26,7 @@ type Instruments struct {
 	byName  map[string]Metric
 	mu      sync.Mutex
 	budgets map[string]*Budget
+	rooms   map[string]*Room
 }
 
 // NewInstruments returns the instruments of the catalogue, made of a meter of any provider: the histograms' buckets are
@@ -35,7 +36,9 @@ func NewInstruments(provider metric.MeterProvider, catalogue Catalogue) *Instrum
 	for _, m := range catalogue {
 		byName[m.Name] = m
 	}
-	return &Instruments{meter: provider.Meter(Scope), byName: byName, budgets: make(map[string]*Budget)}
+	return &Instruments{
+		meter: provider.Meter(Scope), byName: byName, budgets: make(map[string]*Budget), rooms: make(map[string]*Room),
+	}
 }
 
 // Int64Counter returns the counter of that name. It is an error if the catalogue has no counter of that name.
@@ -151,23 +154,75 @@ func (i *Instruments) Budget(name string, spare int) *Budget {
 // is room. The answer for a set that was admitted never changes. A value that is longer than 1,024 bytes or not UTF-8
 // is refused.
 func (b *Budget) Admit(values ...string) bool {
-	var key strings.Builder
-	for _, v := range values {
-		if len(v) > maxLabelValue || !utf8.ValidString(v) {
-			return false
-		}
-		key.WriteString(strconv.Itoa(len(v)) + " " + v)
+	key, ok := labelSetKey(values)
+	if !ok {
+		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.seen[key.String()]; ok {
+	if _, ok := b.seen[key]; ok {
 		return true
 	}
 	if len(b.seen) >= b.limit {
 		return false
 	}
-	b.seen[key.String()] = struct{}{}
+	b.seen[key] = struct{}{}
 	return true
+}
+
+// labelSetKey distinguishes label sets, or says that one has a value that no label may have.
+func labelSetKey(values []string) (string, bool) {
+	var key strings.Builder
+	for _, v := range values {
+		if len(v) > maxLabelValue || !utf8.ValidString(v) {
+			return "", false
+		}
+		key.WriteString(strconv.Itoa(len(v)) + " " + v)
+	}
+	return key.String(), true
+}
+
+// Room is to label sets that come and go, such as partitions that a consumer is assigned, what [Budget] is to those that
+// stay: who leaves gives the place back, and who has one keeps it until then. It is safe for concurrent use.
+type Room struct {
+	limit int
+	mu    sync.Mutex
+	taken map[string]int // by how many
+}
+
+// Room returns the room of the metric of that name: its MaxSeries. All callers share one.
+func (i *Instruments) Room(name string) *Room {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	r := i.rooms[name]
+	if r == nil {
+		r = &Room{limit: i.byName[name].MaxSeries, taken: make(map[string]int)}
+		i.rooms[name] = r
+	}
+	return r
+}
+
+// Take says whether the label set with these values has a place, which then is to be given back by [Room.Leave]. Several
+// may take one label set's.
+func (r *Room) Take(values ...string) bool {
+	key, ok := labelSetKey(values)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !ok || (r.taken[key] == 0 && len(r.taken) >= r.limit) {
+		return false
+	}
+	r.taken[key]++
+	return true
+}
+
+// Leave gives a place back that was taken.
+func (r *Room) Leave(values ...string) {
+	key, _ := labelSetKey(values)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken[key]--; r.taken[key] <= 0 {
+		delete(r.taken, key)
+	}
 }
 
 // Observation takes the values of one reading of several metrics; see [Instruments.Observe].

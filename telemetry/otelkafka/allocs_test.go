@@ -36,7 +36,7 @@ func TestRecordingAllocatesNothing(t *testing.T) {
 		"end of send":    func() { send.End(1, 1, nil) },
 		"send":           func() { inst.convention.recordSend(ctx, out, 0.1, nil) },
 		"end of process": func() { process.End(nil) },
-		"process":        func() { inst.convention.recordProcess(ctx, in, 0.1, nil) },
+		"process":        func() { inst.convention.recordProcess(ctx, in, 1, 0.1, nil) },
 		"failed":         func() { failures.CountFailed(ctx, "in", "malformed") },
 		"dead letter":    func() { failures.CountDeadLettered(ctx, "in", "malformed") },
 		"duplicate":      func() { failures.CountDuplicate(ctx, "in") },

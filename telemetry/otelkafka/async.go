@@ -192,6 +192,9 @@ func (p *asyncProducer) startSpan(msg *sarama.ProducerMessage) {
 	}
 	if !p.tracked || (p.inst.convention == nil && !span.SpanContext().IsSampled()) {
 		span.span.End()
+		if !p.tracked { // nobody says when it is there
+			span.options.land()
+		}
 		return
 	}
 	p.spansMu.Lock()
@@ -224,19 +227,27 @@ func (p *asyncProducer) passErrors() {
 	}
 }
 
-// endSpan ends the record's span, if it has one, and counts the record if it was acknowledged. A record whose span has
-// ended when it was handed over fails in a span below that one.
+// endSpan ends the record's span, if it has one, and counts the record. A record whose span has ended when it was handed
+// over fails in a span below that one, where nothing was said of the record since.
 func (p *asyncProducer) endSpan(msg *sarama.ProducerMessage, err error) {
 	p.spansMu.Lock()
 	span := p.spans[msg]
 	delete(p.spans, msg)
 	p.spansMu.Unlock()
-	switch {
-	case span != nil:
+	if span != nil {
 		span.End(msg.Partition, msg.Offset, err)
+		return
+	}
+	options := p.inst.topics.get(msg.Topic)
+	if p.tracked {
+		options.land()
+	}
+	switch {
 	case err == nil:
-		p.inst.CountProduced(context.Background(), msg.Topic, 1)
-	case !p.tracked:
+		p.inst.addProduced(context.Background(), options, 1)
+	case p.tracked:
+		p.inst.sendFailed.Add(context.Background(), 1, options.add...)
+	default:
 		failed := *msg // its headers stay what sarama was given
 		span := p.inst.newSend(p.inst.takeContext(&failed), &failed)
 		span.End(0, 0, err)
@@ -321,8 +332,11 @@ func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
 	switch {
 	case msg == p.flushMark:
 		p.flushed <- struct{}{}
-	case msg == p.stopMark:
-	case msg != nil && p.returnsErrors:
+	case msg == p.stopMark || msg == nil:
+	case !p.returnsErrors:
+		p.inst.sendFailed.Add(context.Background(), 1, p.inst.topics.get(msg.Topic).add...)
+	default:
+		p.inst.sendFailed.Add(context.Background(), 1, p.inst.topics.get(msg.Topic).add...)
 		if s, ok := msg.Metadata.(*sending); ok {
 			msg.Metadata = s.metadata
 		}

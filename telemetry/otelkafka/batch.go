@@ -2,7 +2,9 @@ package otelkafka
 
 import (
 	"context"
+	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -104,23 +106,129 @@ func linksTo(spans []trace.SpanContext) []trace.Link {
 	return links
 }
 
+// Batch is records of one partition in the hands of a loop over [Instrumentation.Batches].
+type Batch struct {
+	Messages []*sarama.ConsumerMessage // in their order, at least one; the loop's to keep
+	own      handling
+	span     trace.Span
+	options  *topicOptions
+	start    time.Time
+	place    int         // among what is in hand
+	timed    atomic.Bool // its records have spans, and so times, of their own
+	err      error
+	failure  atomic.Pointer[error] // of the function Fail
+}
+
+// Context returns the context of the batch's handling: the session's, with the batch's span.
+func (b *Batch) Context() context.Context { return &b.own }
+
+// Fail says that handling the batch failed: its span then fails with the error's kind, and its records do not count as
+// consumed.
+func (b *Batch) Fail(err error) { b.err = err }
+
+// Batches returns the claim's records for a loop in ConsumeClaim, as many at once as are there, 1 to most of them, without
+// waiting for more:
+//
+//	for batch := range inst.Batches(session, claim, 500) {
+//		if err := store(batch.Context(), batch.Messages); err != nil {
+//			batch.Fail(err)
+//			return err
+//		}
+//		session.MarkMessage(batch.Messages[len(batch.Messages)-1], "")
+//	}
+//
+// Around the loop's body is one span "process <topic>", however the body is left: the root of a trace of its own, with a
+// link to each record's sender that is sampled; it is sampled if one of them is. The SDK keeps 128 links unless
+// OTEL_SPAN_LINK_COUNT_LIMIT has another number; the attribute messaging.batch.message_count has the true number. Unless
+// [Batch.Fail] was called, the records count as consumed then. All else is as with [Instrumentation.Records].
+//
+// What each record took is known to the body alone: an equal part of the batch's time is recorded for each. To measure it
+// instead, and to give each record a span in its own trace, call [Instrumentation.StartProcess] in the batch's context, before
+// and after each record; this works from several goroutines too.
+func (i *Instrumentation) Batches(
+	session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim, most int,
+) iter.Seq[*Batch] {
+	return i.batches(newReader(session, claim), most)
+}
+
+func (i *Instrumentation) batches(next *reader, most int) iter.Seq[*Batch] {
+	return func(yield func(*Batch) bool) {
+		var current *Batch
+		defer func() {
+			if current != nil {
+				current.err = errPanicked{}
+				i.finishBatch(current)
+			}
+		}()
+		for {
+			messages := next.batch(max(most, 1))
+			if messages == nil {
+				return
+			}
+			next.took(messages[0])
+			current = i.startProcessBatch(next.ctx, messages)
+			more := yield(current)
+			i.finishBatch(current)
+			if current.err == nil {
+				next.passed(messages[len(messages)-1])
+			}
+			current = nil
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+func (i *Instrumentation) finishBatch(b *Batch) {
+	now, n := time.Now(), len(b.Messages)
+	b.options.leave(b.place)
+	i.batching.Add(-1)
+	err := b.err
+	if err == nil {
+		i.CountConsumed(&b.own, b.Messages[0].Topic, int64(n))
+		if failure := b.failure.Load(); failure != nil {
+			err = *failure
+		}
+	}
+	if !b.timed.Load() {
+		i.recordBatch(b, now, err)
+	}
+	if err != nil {
+		i.failed.Add(&b.own, int64(n), b.options.add...)
+		fail(b.span, err)
+	}
+	b.span.End()
+}
+
+// recordBatch records what of a batch's records nobody else does.
+func (i *Instrumentation) recordBatch(b *Batch, now time.Time, err error) {
+	took := now.Sub(b.start).Seconds()
+	for _, msg := range b.Messages {
+		i.duration.Record(&b.own, took/float64(len(b.Messages)), b.options.record...)
+		if err == nil && dated(msg.Timestamp) {
+			i.endToEnd.Record(&b.own, max(0, now.Sub(msg.Timestamp).Seconds()), b.options.endToEnd...)
+		}
+	}
+	if i.convention != nil {
+		i.convention.recordProcess(&b.own, b.options, len(b.Messages), took, err)
+	}
+}
+
+// handlingFailed takes note of [Fail].
+func (b *Batch) handlingFailed(err error) { b.failure.Store(&err) }
+
 // HandleBatch handles records of one partition, in their order; there is at least one. ctx is the session's context
 // with the batch's span. The slice is the handler's to keep.
 type HandleBatch func(ctx context.Context, session sarama.ConsumerGroupSession, batch []*sarama.ConsumerMessage) error
 
 // NewBatchHandler returns a consumer group's handler that calls handle for the records that are there, 1 to most of
-// them, without waiting for more. Around each call is one span "process <topic>", the root of its own trace, with a
-// link to each record's sender that is sampled; it is sampled if one of them is. The SDK keeps 128 links unless
-// OTEL_SPAN_LINK_COUNT_LIMIT has another number; the attribute messaging.batch.message_count has the true number.
+// them, as [Instrumentation.Batches] gives them.
 //
 // If handle returns nil, the batch is marked and its records are counted as consumed. An error fails the span and
 // ends the claim with that error, the batch unmarked.
-//
-// The time that each record took is known to handle alone. To measure it, and to give each record a span in its own
-// trace, call [Instrumentation.StartProcess] in handle, before and after each record; this works from several
-// goroutines too.
 func NewBatchHandler(i *Instrumentation, most int, handle HandleBatch, options ...HandlerOption) sarama.ConsumerGroupHandler {
-	return &batchHandler{handlerOptions: handlerOptionsOf(options), inst: i, most: max(most, 1), handle: handle}
+	return &batchHandler{handlerOptions: handlerOptionsOf(options), inst: i, most: most, handle: handle}
 }
 
 type batchHandler struct {
@@ -132,51 +240,31 @@ type batchHandler struct {
 
 // ConsumeClaim implements [sarama.ConsumerGroupHandler].
 func (h *batchHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	inner, claim := unwatched(session, claim)
-	next := newReader(inner, claim)
-	for {
-		batch := next.batch(h.most)
-		if batch == nil {
-			return nil
-		}
-		took(inner, batch[0])
-		if err := h.run(session, batch); err != nil {
+	for batch := range h.inst.Batches(session, claim, h.most) {
+		if err := h.handle(batch.Context(), session, batch.Messages); err != nil {
+			batch.Fail(err)
 			return err
 		}
+		session.MarkMessage(batch.Messages[len(batch.Messages)-1], "")
 	}
-}
-
-func (h *batchHandler) run(session sarama.ConsumerGroupSession, batch []*sarama.ConsumerMessage) (err error) {
-	ctx, span := h.inst.startProcessBatch(session.Context(), batch)
-	defer func() {
-		if err != nil {
-			fail(span, err)
-		}
-		span.End()
-	}()
-	err = errPanicked{} // stays if handle does not return
-	if err = h.handle(ctx, session, batch); err != nil {
-		return err
-	}
-	session.MarkMessage(batch[len(batch)-1], "")
-	h.inst.CountConsumed(ctx, batch[0].Topic, int64(len(batch)))
 	return nil
 }
 
 // startProcessBatch starts the span of records that are handled together.
-func (i *Instrumentation) startProcessBatch(
-	ctx context.Context, batch []*sarama.ConsumerMessage,
-) (context.Context, trace.Span) {
-	senders := make([]trace.SpanContext, len(batch))
-	for n, msg := range batch {
+func (i *Instrumentation) startProcessBatch(ctx context.Context, messages []*sarama.ConsumerMessage) *Batch {
+	senders := make([]trace.SpanContext, len(messages))
+	for n, msg := range messages {
 		senders[n] = trace.SpanContextFromContext(i.Extract(ctx, msg))
 	}
-	options := i.topics.get(batch[0].Topic)
-	how := append(slices.Clip(options.process), trace.WithNewRoot(), trace.WithLinks(linksTo(senders)...))
-	ctx, span := i.tracer.Start(ctx, options.processName, how...) //nolint:spancheck // ended by the caller
-	span.SetAttributes(options.processAttributes...)
-	span.SetAttributes(semconv.MessagingBatchMessageCount(len(batch)))
-	return ctx, span //nolint:spancheck // ended by the caller
+	b := &Batch{Messages: messages, options: i.topics.get(messages[0].Topic), start: time.Now()}
+	b.place = b.options.take(b.start, len(messages))
+	i.batching.Add(1)
+	how := append(slices.Clip(b.options.process), trace.WithNewRoot(), trace.WithLinks(linksTo(senders)...))
+	b.own.of = b
+	b.own.Context, b.span = i.tracer.Start(ctx, b.options.processName, how...) //nolint:spancheck // ended by finishBatch
+	b.span.SetAttributes(b.options.processAttributes...)
+	b.span.SetAttributes(semconv.MessagingBatchMessageCount(len(messages)))
+	return b
 }
 
 // batch returns the records that are there, most at most, or waits for one; nil at the end.

@@ -75,9 +75,9 @@ func TestPositions(t *testing.T) {
 	}
 	l.seen(0, 20)
 	l.page("assigned", 10, 0)
-	took(session, at(12))
+	p.take(at(12))
 	l.page("10 and 11 are no records; the one at 12 is a minute old", 8, 60)
-	took(session, at(13))
+	p.take(at(13))
 	l.page("a second one is not the oldest", 8, 60)
 	session.MarkMessage(at(13), "")
 	l.page("both are done", 6, 0)
@@ -89,9 +89,63 @@ func TestPositions(t *testing.T) {
 	l.page("set back", 2, 0)
 	session.MarkOffset("other", 0, 5, "")
 	session.ResetOffset("other", 0, 1, "")
-	took(session, &sarama.ConsumerMessage{Topic: "other"})
-	took(&stubSession{}, at(19))
+	p.take(&sarama.ConsumerMessage{Topic: "other"})
 	l.page("what is another's changes nothing", 2, 0)
 	p.end("t", 0)
 	l.page("revoked", -1, -1)
+}
+
+// A handler of the user's own sees sarama's claim as it is, so that what it collects without waiting stays as large, and what
+// it marks in the session that Setup was given counts.
+func TestAGroupLeavesAHandlerAlone(t *testing.T) {
+	l := newLagTest(t)
+	r, inst := newInstrumentation(t, Options{})
+	rebalances, err := NewRebalances(inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := &ConsumerGroup{rebalances: rebalances, positions: &positions{lag: l.Lag, parts: make(map[TopicPartition]*position)}}
+	own := &drainer{}
+	h := memberHandler{own, group}
+	session, claim := claimOf(t, 2560, true)
+	if err := h.Setup(session); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ConsumeClaim(session, claim); err != nil {
+		t.Fatal(err)
+	}
+	if own.batches != 10 {
+		t.Errorf("%d batches, want 10 of 256", own.batches)
+	}
+	if own.seen != 2560 {
+		t.Errorf("the marks have moved the lag to %d, want 2560", own.seen)
+	}
+	if err := h.Cleanup(session); err != nil {
+		t.Fatal(err)
+	}
+	r.CheckCatalogue()
+}
+
+// drainer takes what is there, up to 256 records, and marks it in the session of Setup.
+type drainer struct {
+	session sarama.ConsumerGroupSession
+	batches int
+	seen    int64
+}
+
+func (h *drainer) Setup(session sarama.ConsumerGroupSession) error { h.session = session; return nil }
+func (*drainer) Cleanup(sarama.ConsumerGroupSession) error         { return nil }
+
+func (h *drainer) ConsumeClaim(_ sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for msg := range claim.Messages() {
+		last := msg
+		for n := 1; n < 256 && len(claim.Messages()) > 0; n++ {
+			last = <-claim.Messages()
+		}
+		h.batches++
+		h.session.MarkMessage(last, "")
+		tracked, _ := h.session.(*trackedSession)
+		h.seen = tracked.positions.parts[TopicPartition{"in", 2}].next
+	}
+	return nil
 }

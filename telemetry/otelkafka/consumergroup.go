@@ -10,6 +10,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/rcrowley/go-metrics"
+
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // ConsumerGroup is a member of a consumer group, as sarama has it, with its lag, its rebalances and what sarama measures
@@ -28,8 +30,8 @@ type ConsumerGroup struct {
 	sarama.ConsumerGroup
 	rebalances *Rebalances
 	positions  *positions
-	closers    []func() error // in the order in which things were made
-	closing    sync.Once
+	committed  func(took time.Duration)
+	closers    closers
 
 	mu      sync.Mutex
 	session sarama.ConsumerGroupSession // nil between sessions
@@ -79,17 +81,21 @@ func checkGroup(groupID string, i *Instrumentation) error {
 func newConsumerGroup(
 	groupID string, client sarama.Client, i *Instrumentation, closers ...func() error,
 ) (_ *ConsumerGroup, err error) {
-	g := &ConsumerGroup{closers: closers}
+	g := &ConsumerGroup{}
+	g.closers.add(closers...)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("make a member of consumer group %s: %w", groupID, errors.Join(err, g.close()))
+			err = fmt.Errorf("make a member of consumer group %s: %w", groupID, errors.Join(err, g.closers.close()))
 		}
 	}()
 	if g.rebalances, err = NewRebalances(i); err != nil {
 		return nil, err
 	}
-	g.closers = append(g.closers, g.rebalances.Close)
-	if err := g.followLag(groupID, client, i); err != nil {
+	g.closers.add(g.rebalances.Close)
+	if g.committed, err = g.rebalances.timeCommits(); err != nil {
+		return nil, err
+	}
+	if g.positions, err = i.followLag(groupID, client, &g.closers); err != nil {
 		return nil, err
 	}
 	watched := watchedClient{Client: client, config: g.watchedConfig(client.Config())}
@@ -97,12 +103,39 @@ func newConsumerGroup(
 		return nil, err
 	}
 	unobserve := i.observeClient(client.Config(), "consumer")
-	g.closers = append(g.closers, func() error { unobserve(); return nil }, g.ConsumerGroup.Close)
+	g.closers.add(func() error { unobserve(); return nil }, g.ConsumerGroup.Close)
 	return g, nil
 }
 
+// timeCommits returns what records a commit's time for the group.
+func (r *Rebalances) timeCommits() (func(took time.Duration), error) {
+	commits, err := r.inst.instruments.Float64Histogram(catalogue.KafkaConsumerCommitDuration)
+	if err != nil {
+		return nil, err
+	}
+	return func(took time.Duration) { commits.Record(context.Background(), took.Seconds(), r.group...) }, nil
+}
+
+// closers are what ends what was started, in the order in which that was.
+type closers struct {
+	all  []func() error
+	once sync.Once
+}
+
+func (c *closers) add(more ...func() error) { c.all = append(c.all, more...) }
+
+// close calls them, the last first and each once.
+func (c *closers) close() (err error) {
+	c.once.Do(func() {
+		for _, closer := range slices.Backward(c.all) {
+			err = errors.Join(err, closer())
+		}
+	})
+	return err
+}
+
 // followLag starts the polls of the logs' ends, by a client of its own.
-func (g *ConsumerGroup) followLag(groupID string, client sarama.Client, i *Instrumentation) error {
+func (i *Instrumentation) followLag(groupID string, client sarama.Client, closers *closers) (*positions, error) {
 	config := *client.Config()
 	config.MetricRegistry = metrics.NewRegistry() // else the consumer's figures would be of two clients
 	var addrs []string
@@ -111,20 +144,19 @@ func (g *ConsumerGroup) followLag(groupID string, client sarama.Client, i *Instr
 	}
 	own, err := sarama.NewClient(addrs, &config)
 	if err != nil {
-		return fmt.Errorf("make a client for its lag: %w", err)
+		return nil, fmt.Errorf("make a client for its lag: %w", err)
 	}
-	g.closers = append(g.closers, own.Close)
+	closers.add(own.Close)
 	lag, err := NewLag(i, own, DefaultLagInterval)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lag.group = groupID
-	g.positions = &positions{lag: lag, parts: make(map[TopicPartition]*position)}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { lag.Run(ctx) })
-	g.closers = append(g.closers, lag.Close, func() error { stop(); running.Wait(); return nil })
-	return nil
+	closers.add(lag.Close, func() error { stop(); running.Wait(); return nil })
+	return &positions{lag: lag, parts: make(map[TopicPartition]*position)}, nil
 }
 
 // watchedConfig returns a copy whose strategies tell of rebalances.
@@ -174,18 +206,7 @@ func (g *ConsumerGroup) CaughtUp() bool {
 
 // Close implements [sarama.ConsumerGroup]. When it has returned, the polls of the lag have ended, and no series of this
 // member is on the page.
-func (g *ConsumerGroup) Close() (err error) {
-	g.closing.Do(func() { err = g.close() })
-	return err
-}
-
-func (g *ConsumerGroup) close() error {
-	var errs []error
-	for _, closer := range slices.Backward(g.closers) {
-		errs = append(errs, closer())
-	}
-	return errors.Join(errs...)
-}
+func (g *ConsumerGroup) Close() error { return g.closers.close() }
 
 // memberHandler is the user's handler with everything around it seen.
 type memberHandler struct {
@@ -215,7 +236,7 @@ func (h memberHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim s
 }
 
 func (h memberHandler) tracked(session sarama.ConsumerGroupSession) sarama.ConsumerGroupSession {
-	return &trackedSession{ConsumerGroupSession: session, positions: h.group.positions}
+	return &trackedSession{ConsumerGroupSession: session, positions: h.group.positions, committed: h.group.committed}
 }
 
 func (g *ConsumerGroup) setSession(session sarama.ConsumerGroupSession) {
@@ -228,6 +249,14 @@ func (g *ConsumerGroup) setSession(session sarama.ConsumerGroupSession) {
 type trackedSession struct {
 	sarama.ConsumerGroupSession
 	positions *positions
+	committed func(took time.Duration)
+}
+
+// Commit implements [sarama.ConsumerGroupSession].
+func (s *trackedSession) Commit() {
+	start := time.Now()
+	s.ConsumerGroupSession.Commit()
+	s.committed(time.Since(start))
 }
 
 // MarkMessage implements [sarama.ConsumerGroupSession].
@@ -246,13 +275,6 @@ func (s *trackedSession) MarkOffset(topic string, partition int32, offset int64,
 func (s *trackedSession) ResetOffset(topic string, partition int32, offset int64, metadata string) {
 	s.ConsumerGroupSession.ResetOffset(topic, partition, offset, metadata)
 	s.positions.reset(topic, partition, offset)
-}
-
-// took notes that a handler has a record in hand, where the session is a [ConsumerGroup]'s.
-func took(session sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) {
-	if s, ok := session.(*trackedSession); ok {
-		s.positions.take(msg)
-	}
 }
 
 // positions are how far a member's partitions are processed, as far as its marks say.

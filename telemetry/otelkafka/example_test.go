@@ -275,35 +275,33 @@ func ExampleNewBatchHandler() {
 	// process orders.created
 }
 
-// legacy is a handler that stays as it is.
-type legacy struct{}
+// storing is a handler of one's own that takes many records at once.
+type storing struct{ inst *otelkafka.Instrumentation }
 
-func (legacy) Setup(sarama.ConsumerGroupSession) error   { return nil }
-func (legacy) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+func (storing) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (storing) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
-func (legacy) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	for msg := range claim.Messages() {
-		if err := ship(otelkafka.ContextOf(session, msg), msg.Value); err != nil {
+func (h storing) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for batch := range h.inst.Batches(session, claim, 500) {
+		fmt.Println(len(batch.Messages), "records")
+		if err := ship(batch.Context(), batch.Messages[0].Value); err != nil {
+			batch.Fail(err)
 			return err
 		}
-		session.MarkMessage(msg, "")
+		session.MarkMessage(batch.Messages[len(batch.Messages)-1], "")
 	}
 	return nil
 }
 
-func ExampleWrapConsumerGroupHandler() {
+func ExampleInstrumentation_Batches() {
 	inst, spans := shop()
-	handler := otelkafka.WrapConsumerGroupHandler(legacy{}, inst)
-	if err := handler.ConsumeClaim(session{}, claim{}); err != nil {
+	if err := (storing{inst}).ConsumeClaim(session{}, claim{}); err != nil {
 		log.Fatal(err)
 	}
 	printSpans(spans)
 	// Output:
-	// marked 0
-	// marked 1
+	// 3 records
 	// marked 2
-	// process orders.created
-	// process orders.created
 	// process orders.created
 }
 

@@ -150,3 +150,16 @@ func (c receiveCarrier) Keys() []string {
 	}
 	return names
 }
+
+// withoutBaggage is a propagator whose baggage stays on its side.
+type withoutBaggage struct{ propagation.TextMapPropagator }
+
+// Inject implements [propagation.TextMapPropagator].
+func (p withoutBaggage) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	p.TextMapPropagator.Inject(baggage.ContextWithoutBaggage(ctx), carrier)
+}
+
+// Extract implements [propagation.TextMapPropagator].
+func (p withoutBaggage) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	return baggage.ContextWithBaggage(p.TextMapPropagator.Extract(ctx, carrier), baggage.FromContext(ctx))
+}

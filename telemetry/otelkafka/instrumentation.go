@@ -10,9 +10,9 @@
 //
 // A service makes its producers with [NewSyncProducer] or [NewAsyncProducer] and its consumers with [NewConsumerGroup], or
 // wraps producers that it has with [WrapSyncProducer] or [WrapAsyncProducer]; it sets with [WithContext] in which
-// context a record is sent, and handles records through [NewHandler] or [NewBatchHandler]; a handler of its own goes
-// through [WrapConsumerGroupHandler]. [Lag] and [Rebalances] show how far it is behind and how its group does, and
-// [ObserveSarama] shows what sarama measures itself.
+// context a record is sent, and handles records through [NewHandler] or [NewBatchHandler]; a handler of its own loops over
+// [Instrumentation.Records] or [Instrumentation.Batches]. Who reads partitions without a group makes a [NewConsumer].
+// [Lag] and [Rebalances] show how far it is behind and how its group does, and [ObserveSarama] shows what sarama measures itself.
 //
 // Header carriers come from dnwe/otelsarama. Spans follow one version of the semantic conventions for messaging.
 //
@@ -25,10 +25,11 @@
 //   - async.go: the asynchronous producer, from Input to the span's end
 //   - clients.go: the producers made here, with what sarama measures of them
 //   - process.go: a record's process span, and the loops and handlers that make one for each record
-//   - group.go: the same for a handler with its own loop over claim.Messages()
-//   - batch.go: work for many records at once, and the handler of batches
+//   - batch.go: work for many records at once, and the loops and handlers of batches
+//   - underway.go: what is in the hands of handlers, and on its way to Kafka
 //   - failures.go: counting the records that could not be processed
 //   - consumergroup.go: a group's member, with its lag by its marks, and its rebalances
+//   - consumer.go: partitions that are read without a group
 //   - lag.go: what is left to process in each partition, and its age
 //   - lagbroker.go: where logs begin, end, and hold a record, as the brokers say
 //   - rebalance.go: a group member's rebalances by cause
@@ -42,6 +43,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -76,6 +78,18 @@ type Options struct {
 	LinkRecords bool
 	// BodySize adds messaging.message.body.size, which the conventions leave to be asked for, to all spans.
 	BodySize bool
+	// OmitKeys leaves records' keys out of spans: for keys that say something of people.
+	OmitKeys bool
+	// OmitBaggage has baggage neither read from records' headers nor written into them: for topics that strangers write to.
+	OmitBaggage bool
+	// SpanName names the spans of records in place of "send <topic>" and "process <topic>". It is called once for each
+	// operation, "send" or "process", and topic, or little more often; names are to be few.
+	SpanName func(operation, topic string) string
+	// Attributes are added to the spans of records. Those that the conventions have win.
+	Attributes []attribute.KeyValue
+	// ServerAddress is a broker by which the cluster is reached, "kafka.example.org:9092", and ClusterID the cluster's id:
+	// attributes of the spans of records. Empty leaves them out, for sarama does not say them.
+	ServerAddress, ClusterID string
 }
 
 func (o Options) apply(c *config) { c.Options = o }
@@ -89,6 +103,7 @@ type config struct {
 	logger      *slog.Logger
 	version     string
 	instruments *catalogue.Instruments // of others, in place of meters
+	lazy        bool                   // no sampler looks at attributes
 	errs        []error
 }
 
@@ -113,13 +128,14 @@ func WithTelemetry(t Telemetry) Option {
 			return
 		}
 		c.tracers, c.instruments, c.propagator = t.TracerProvider(), t.Instruments(), t.Propagator()
-		c.logger, c.version = t.Logger(), t.Version()
+		c.logger, c.version, c.lazy = t.Logger(), t.Version(), true
 	})
 }
 
-// WithTracerProvider has spans made by p. The default, also for nil, is OpenTelemetry's global provider.
+// WithTracerProvider has spans made by p. The default, also for nil, is OpenTelemetry's global provider. Its samplers see the
+// attributes that the records of a topic have in common; those of one record are added to spans that are recorded.
 func WithTracerProvider(p trace.TracerProvider) Option {
-	return optionFunc(func(c *config) { c.tracers = p })
+	return optionFunc(func(c *config) { c.tracers, c.lazy = p, false })
 }
 
 // WithMeterProvider has the metrics of [catalogue.Common] recorded with p, under their names in OpenTelemetry
@@ -170,6 +186,9 @@ func newConfig(options []Option) (config, error) {
 	if c.logger == nil {
 		c.logger = slog.Default()
 	}
+	if c.OmitBaggage {
+		c.propagator = withoutBaggage{c.propagator}
+	}
 	return c, errors.Join(c.errs...)
 }
 
@@ -184,10 +203,15 @@ type Instrumentation struct {
 	instruments *catalogue.Instruments
 	produced    metric.Int64Counter
 	consumed    metric.Int64Counter
+	sendFailed  metric.Int64Counter
+	failed      metric.Int64Counter
 	duration    metric.Float64Histogram
+	endToEnd    metric.Float64Histogram
 	convention  *conventions // nil without Options.Conventions
 	topics      *topicTable
 	observed    observedClients
+	groupLabel  []attribute.KeyValue // the label group; none without a group
+	batching    atomic.Int64         // in the hands of handlers
 }
 
 // New returns the instrumentation of one service's records, and exports its topics' counters as zero. Without options
@@ -205,35 +229,50 @@ func New(options ...Option) (*Instrumentation, error) {
 		logger:      c.logger,
 		instruments: c.instruments,
 	}
-	if err := i.addInstruments(); err != nil {
+	if err := i.addInstruments(c.lazy); err != nil {
 		return nil, fmt.Errorf("instrument Kafka: %w", err)
 	}
 	i.startAtZero(context.Background())
 	return i, nil
 }
 
-func (i *Instrumentation) addInstruments() error {
-	var errs [4]error
+func (i *Instrumentation) addInstruments(lazy bool) error {
+	var errs [8]error
 	i.produced, errs[0] = i.instruments.Int64Counter(catalogue.KafkaMessagesProducedTotal)
 	i.consumed, errs[1] = i.instruments.Int64Counter(catalogue.KafkaMessagesConsumedTotal)
-	i.duration, errs[2] = i.instruments.Float64Histogram(catalogue.KafkaMessageProcessingDuration)
+	i.sendFailed, errs[2] = i.instruments.Int64Counter(catalogue.KafkaSendFailuresTotal)
+	i.failed, errs[3] = i.instruments.Int64Counter(catalogue.KafkaProcessFailuresTotal)
+	i.duration, errs[4] = i.instruments.Float64Histogram(catalogue.KafkaMessageProcessingDuration)
+	i.endToEnd, errs[5] = i.instruments.Float64Histogram(catalogue.KafkaMessageEndToEndDuration)
 	if i.options.Conventions {
-		i.convention, errs[3] = newConventions(i.instruments, i.options.ConsumerGroup)
+		i.convention, errs[6] = newConventions(i.instruments, i.options.ConsumerGroup)
 	}
-	spans := spanAttributes{group: i.options.ConsumerGroup, clientID: i.options.ClientID}
-	i.topics = newTopicTable(i.instruments, spans, i.convention)
+	if group := i.options.ConsumerGroup; group != "" {
+		if !i.instruments.Budget(catalogue.KafkaConsumerRebalanceDuration, 1).Admit(group) {
+			group = catalogue.LabelOther
+		}
+		i.groupLabel = []attribute.KeyValue{attribute.String("group", group)}
+	}
+	i.topics = newTopicTable(i, spanAttributes{Options: i.options, lazy: lazy})
+	errs[7] = i.observeUnderway()
 	return errors.Join(errs[:]...)
 }
 
 // startAtZero exports every counter whose labels are known before its first event.
 func (i *Instrumentation) startAtZero(ctx context.Context) {
 	for _, topic := range i.options.Produces {
-		i.CountProduced(ctx, topic, 0)
+		options := i.topics.get(topic)
+		i.addProduced(ctx, options, 0)
+		i.sendFailed.Add(ctx, 0, options.add...)
+		options.produces.Store(true)
 	}
 	for _, topic := range i.options.Consumes {
+		options := i.topics.get(topic)
 		i.CountConsumed(ctx, topic, 0)
+		i.failed.Add(ctx, 0, options.add...)
+		options.leave(options.take(time.Now(), 1)) // none is in hand, which the page says
 		if i.convention != nil {
-			i.convention.deliveries.Add(ctx, 0, i.topics.get(topic).processed.add...)
+			i.convention.deliveries.Add(ctx, 0, options.processed.add...)
 		}
 	}
 }
@@ -259,30 +298,36 @@ func (i *Instrumentation) addProduced(ctx context.Context, options *topicOptions
 
 // topicOptions holds everything about a topic that a record's hot path would otherwise build again.
 type topicOptions struct {
+	*underway
 	label                 string // of metrics: the topic, or _OTHER
 	sendName, processName string
-	// Attributes are added to spans that record: samplers of OTEL_TRACES_SAMPLER look at none, and a list of them
-	// for each span would be most of what a span costs that is not sampled.
+	// Attributes are added to spans that record where no sampler looks at them: a list of them for each span would be most
+	// of what a span costs that is not sampled.
 	send, process                     []trace.SpanStartOption
 	sendAttributes, processAttributes []attribute.KeyValue
 	add                               []metric.AddOption
 	record                            []metric.RecordOption
-	sent, processed                   *conventionOptions // nil without the conventions
+	endToEnd                          []metric.RecordOption // with the group
+	sent, processed                   *conventionOptions    // nil without the conventions
 }
 
 // topicTable keeps the options of each topic seen, as many as the metrics have room for, and some more.
 type topicTable struct {
 	spans      spanAttributes
 	convention *conventions // nil if off
+	groupLabel []attribute.KeyValue
+	grouped    *catalogue.Budget // of metrics with topic and group
+	underway   underways
 	kept       *labels.Cache[string, *topicOptions]
 }
 
 // maxOtherTopics bounds the topics that are _OTHER in metrics and have options kept all the same.
 const maxOtherTopics = 2000
 
-func newTopicTable(instruments *catalogue.Instruments, spans spanAttributes, convention *conventions) *topicTable {
-	t := &topicTable{spans: spans, convention: convention}
-	budget := instruments.Budget(catalogue.KafkaMessagesProducedTotal, 1)
+func newTopicTable(i *Instrumentation, spans spanAttributes) *topicTable {
+	t := &topicTable{spans: spans, convention: i.convention, groupLabel: i.groupLabel}
+	t.grouped = i.instruments.Budget(catalogue.KafkaMessageEndToEndDuration, 1)
+	budget := i.instruments.Budget(catalogue.KafkaMessagesProducedTotal, 1)
 	var others atomic.Int64
 	t.kept = labels.NewCache(
 		func(topic string) bool { return budget.Admit(topic) || others.Add(1) <= maxOtherTopics },
@@ -307,19 +352,37 @@ func (t *topicTable) get(topic string) *topicOptions {
 func (t *topicTable) make(topic, label string) *topicOptions {
 	set := metric.WithAttributeSet(attribute.NewSet(attribute.String("topic", label)))
 	options := &topicOptions{
-		label:             label,
-		sendName:          operationSend + " " + topic,
-		processName:       operationProcess + " " + topic,
-		send:              []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
-		sendAttributes:    t.spans.send(topic),
-		process:           []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)},
-		processAttributes: t.spans.process(topic),
-		add:               []metric.AddOption{set},
-		record:            []metric.RecordOption{set},
+		underway:    t.underway.of(label),
+		label:       label,
+		sendName:    t.spans.name(operationSend, topic),
+		processName: t.spans.name(operationProcess, topic),
+		send:        []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
+		process:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)},
+		add:         []metric.AddOption{set},
+		record:      []metric.RecordOption{set},
+		endToEnd:    []metric.RecordOption{t.groupedSet(label)},
+	}
+	if send, process := t.spans.send(topic), t.spans.process(topic); t.spans.lazy {
+		options.sendAttributes, options.processAttributes = send, process
+	} else {
+		options.send = append(options.send, trace.WithAttributes(send...))
+		options.process = append(options.process, trace.WithAttributes(process...))
 	}
 	if t.convention != nil {
 		options.sent = t.convention.admitSend(label, "")
 		options.processed = t.convention.admitProcess(label, "")
 	}
 	return options
+}
+
+// groupedSet is the label set of a topic and the group, or _OTHER's alone where there is no room for it.
+func (t *topicTable) groupedSet(label string) metric.MeasurementOption {
+	values := []string{label}
+	for _, group := range t.groupLabel {
+		values = append(values, group.Value.AsString())
+	}
+	if !t.grouped.Admit(values...) {
+		return metric.WithAttributeSet(attribute.NewSet(attribute.String("topic", catalogue.LabelOther)))
+	}
+	return metric.WithAttributeSet(attribute.NewSet(append(slices.Clip(t.groupLabel), attribute.String("topic", label))...))
 }

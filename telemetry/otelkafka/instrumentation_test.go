@@ -342,7 +342,7 @@ func driveRecords(t *testing.T, inst *Instrumentation, i int) {
 	for _, err := range []error{nil, hostileKind(hostileText(i * 31)), sarama.KError(i), errors.New("any")} {
 		_, send := inst.StartSend(ctx, &sarama.ProducerMessage{Topic: topic})
 		send.End(0, 0, err)
-		_, process := inst.StartProcess(ctx, &sarama.ConsumerMessage{Topic: topic})
+		_, process := inst.StartProcess(ctx, &sarama.ConsumerMessage{Topic: topic, Timestamp: time.Unix(1, 0)})
 		process.End(err)
 	}
 }
@@ -366,6 +366,11 @@ func driveGroup(t *testing.T, inst *Instrumentation, group int) {
 	if err := errors.Join(rebalances.Cleanup(lost), rebalances.Setup(session)); err != nil {
 		t.Fatal(err)
 	}
+	committed, err := rebalances.timeCommits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	committed(time.Second)
 	registry := metrics.NewRegistry()
 	if _, err := ObserveSarama(inst, fmt.Sprint("client", group), registry); err != nil {
 		if group < catalogue.MaxSaramaClients {

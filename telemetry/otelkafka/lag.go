@@ -1,10 +1,13 @@
 package otelkafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,6 +46,9 @@ const (
 // waits for nothing; that needs the topic's READ permission, as the consumer does. A broker that does not respond
 // delays a poll by the interval, at least one second and at most ten; its partitions keep their last values, and it
 // is not queried again before the client's network timeout.
+//
+// All trackers of one service have room for 1,500 partitions together. One that has a place keeps it until it is revoked;
+// the first that waits then gets it. kafka_consumer_lag_omitted_partitions says how many wait.
 type Lag struct {
 	source   OffsetSource
 	finder   RecordFinder // nil where the source is none
@@ -54,9 +60,11 @@ type Lag struct {
 	now      func() time.Time
 	wake     chan struct{}
 	gauges   []metric.Registration
+	room     *catalogue.Room
 
-	mu    sync.Mutex
-	parts map[TopicPartition]*progress
+	mu      sync.Mutex
+	parts   map[TopicPartition]*progress
+	waiting int // of parts, those without a place on the page
 }
 
 // DefaultLagInterval is how often a [Lag] had better ask for the ends of the logs: often enough for a scrape every few
@@ -83,6 +91,7 @@ func NewLagFrom(inst *Instrumentation, source OffsetSource, interval time.Durati
 	l := &Lag{
 		source: source, settle: func() {}, interval: interval, timeout: min(max(interval, minPollTimeout), maxPollTimeout),
 		logger: inst.logger, now: time.Now, wake: make(chan struct{}, 1), parts: make(map[TopicPartition]*progress),
+		room: inst.instruments.Room(catalogue.KafkaConsumerLag),
 	}
 	l.finder, _ = source.(RecordFinder)
 	records, err := inst.instruments.Int64ObservableGauge(catalogue.KafkaConsumerLag, l.observeRecords)
@@ -95,6 +104,11 @@ func NewLagFrom(inst *Instrumentation, source OffsetSource, interval time.Durati
 		return nil, errors.Join(fmt.Errorf("track lag: %w", err), l.Close())
 	}
 	l.gauges = append(l.gauges, seconds)
+	omitted, err := inst.instruments.Int64ObservableSum(catalogue.KafkaConsumerLagOmitted, l.observeOmitted)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("track lag: %w", err), l.Close())
+	}
+	l.gauges = append(l.gauges, omitted)
 	return l, nil
 }
 
@@ -103,6 +117,11 @@ func (l *Lag) Close() error {
 	var errs []error
 	for _, g := range l.gauges {
 		errs = append(errs, g.Unregister())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for partition := range l.parts {
+		l.forget(partition)
 	}
 	return errors.Join(errs...)
 }
@@ -114,18 +133,60 @@ func (l *Lag) Close() error {
 // With eager rebalancing, Setup and Cleanup see every assignment and its end. With a cooperative strategy they run
 // once for many: call Assign when ConsumeClaim begins and [Lag.Revoke] when it returns, which is right for both.
 func (l *Lag) Assign(topic string, partition int32, next int64) {
+	at := TopicPartition{topic, partition}
 	set := []attribute.KeyValue{attribute.String("topic", topic), attribute.String("partition", strconv.Itoa(int(partition)))}
 	if l.group != "" {
 		set = append(set, attribute.String("group", l.group))
 	}
 	options := []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(set...))}
 	l.mu.Lock()
-	l.parts[TopicPartition{topic, partition}] = &progress{next: next, options: options}
+	started := &progress{next: next, options: options} // a new one: what is on its way is of the assignment before
+	if before := l.parts[at]; before != nil {
+		started.placed = before.placed
+	} else {
+		l.waiting++
+	}
+	l.parts[at] = started
+	l.place(at)
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
 	default: // a poll is due already
 	}
+}
+
+// place has a partition on the page, if there is room.
+func (l *Lag) place(at TopicPartition) {
+	if p := l.parts[at]; !p.placed && l.room.Take(at.Topic, strconv.Itoa(int(at.Partition)), l.group) {
+		p.placed = true
+		l.waiting--
+	}
+}
+
+// placeWaiting gives the places that others have left, whoever they were, to those that wait.
+func (l *Lag) placeWaiting() {
+	if l.waiting == 0 {
+		return
+	}
+	all := slices.SortedFunc(maps.Keys(l.parts), func(a, b TopicPartition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	for _, at := range all {
+		l.place(at)
+	}
+}
+
+// forget ends what is known of a partition.
+func (l *Lag) forget(at TopicPartition) {
+	switch p := l.parts[at]; {
+	case p == nil:
+		return
+	case p.placed:
+		l.room.Leave(at.Topic, strconv.Itoa(int(at.Partition)), l.group)
+	default:
+		l.waiting--
+	}
+	delete(l.parts, at)
 }
 
 // Advance sets next, the first offset not processed. nextRecordTime is the timestamp of the first record
@@ -143,7 +204,7 @@ func (l *Lag) Advance(topic string, partition int32, next int64, nextRecordTime 
 func (l *Lag) Revoke(topic string, partition int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.parts, TopicPartition{topic, partition})
+	l.forget(TopicPartition{topic, partition})
 }
 
 // CaughtUp reports whether every assigned partition has been processed up to the end that was seen first after
@@ -282,8 +343,9 @@ func keys(parts map[TopicPartition]*progress) []TopicPartition {
 func (l *Lag) observeRecords(_ context.Context, o metric.Int64Observer) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.placeWaiting()
 	for _, p := range l.parts {
-		if records, known := p.records(); known {
+		if records, known := p.records(); known && p.placed {
 			o.Observe(records, p.options...)
 		}
 	}
@@ -295,10 +357,17 @@ func (l *Lag) observeSeconds(_ context.Context, o metric.Float64Observer) error 
 	defer l.mu.Unlock()
 	now := l.now()
 	for _, p := range l.parts {
-		if age, known := p.age(now); known {
+		if age, known := p.age(now); known && p.placed {
 			o.Observe(age.Seconds(), p.options...)
 		}
 	}
+	return nil
+}
+
+func (l *Lag) observeOmitted(_ context.Context, o metric.Int64Observer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o.Observe(int64(l.waiting))
 	return nil
 }
 
@@ -322,6 +391,7 @@ type progress struct {
 	goal       int64       // the first end polled
 	seen       []sighting
 	options    []metric.ObserveOption
+	placed     bool // has a place on the page
 }
 
 // position is the first offset at which a record that is left can stand: what is before it was processed, was

@@ -462,3 +462,57 @@ func TestRunLogsAFailureOnce(t *testing.T) {
 		}
 	})
 }
+
+// Of more partitions than there is room for, the first stay on the page, those left out are counted, and a place that is left
+// goes to the next, whichever tracker has it.
+func TestLagsShareTheirRoom(t *testing.T) {
+	r, inst := newInstrumentation(t, Options{})
+	source := &fakeSource{ends: map[TopicPartition]int64{}}
+	lags := map[string]*Lag{}
+	for _, topic := range []string{"a", "b"} {
+		lag, err := NewLagFrom(inst, source, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lags[topic] = lag
+		for partition := range int32(1000) {
+			source.ends[TopicPartition{topic, partition}] = 10
+			lag.Assign(topic, partition, 0)
+		}
+		lag.Assign(topic, 0, 0) // again: it has its place
+	}
+	want := func(when string, omitted, a, b int) {
+		t.Helper()
+		for _, lag := range lags {
+			if err := lag.poll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := [3]int{
+			int(r.Metric(catalogue.KafkaConsumerLagOmitted, nil)),
+			r.Series(catalogue.KafkaConsumerLag, map[string]string{"topic": "a"}),
+			r.Series(catalogue.KafkaConsumerLag, map[string]string{"topic": "b"}),
+		}
+		if got != [3]int{omitted, a, b} {
+			t.Errorf("%s: %v are left out, and of a and b shown; want %v", when, got, [3]int{omitted, a, b})
+		}
+	}
+	want("all assigned", 500, 1000, 500)
+	if r.Series(catalogue.KafkaConsumerLag, map[string]string{"topic": "b", "partition": "499"}) != 1 {
+		t.Error("not the first are shown")
+	}
+	lags["a"].Revoke("a", 3)
+	lags["a"].Revoke("a", 3)
+	want("one revoked", 499, 999, 501)
+	if r.Series(catalogue.KafkaConsumerLag, map[string]string{"topic": "b", "partition": "500"}) != 1 {
+		t.Error("not the first that waits gets the place")
+	}
+	lags["b"].Revoke("b", 999)
+	want("one that waited revoked", 498, 999, 501)
+	if err := lags["a"].Close(); err != nil {
+		t.Fatal(err)
+	}
+	delete(lags, "a")
+	want("one tracker closed", 0, 0, 999)
+	r.CheckCatalogue()
+}

@@ -3,6 +3,7 @@ package otelkafka
 import (
 	"context"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -12,11 +13,31 @@ import (
 // ProcessSpan is the span of one record's handler.
 type ProcessSpan struct {
 	inst    *Instrumentation
-	ctx     context.Context
+	own     handling // the record's
 	span    trace.Span
 	options *topicOptions
 	start   time.Time
+	sent    time.Time // the record's timestamp
+	place   int       // among what is in hand
 	leftOut bool
+	failure atomic.Pointer[error] // of Fail
+}
+
+// handling is the context in which a record or a batch is handled.
+type handling struct {
+	context.Context
+	of interface{ handlingFailed(err error) }
+}
+
+// handlingKey is where [Fail] and the spans of a batch's records find what is handled in a context.
+type handlingKey struct{}
+
+// Value implements [context.Context].
+func (h *handling) Value(key any) any {
+	if key == (handlingKey{}) {
+		return h.of
+	}
+	return h.Context.Value(key)
 }
 
 // StartProcess starts the CONSUMER span "process <topic>", a child of the context in the record's headers, or a
@@ -24,13 +45,20 @@ type ProcessSpan struct {
 // Deadline, cancellation and values are those of ctx. Start it just before the handler and end it just after, exactly
 // once: the time between is the record's alone. Records sent on must be sent, or stored, with the context returned.
 func (i *Instrumentation) StartProcess(ctx context.Context, msg *sarama.ConsumerMessage) (context.Context, *ProcessSpan) {
-	p := i.newProcess(ctx, msg)
-	return p.ctx, &p
+	p := &ProcessSpan{}
+	p.begin(i, ctx, msg)
+	return &p.own, p
 }
 
-// newProcess is StartProcess for callers that keep the span themselves.
-func (i *Instrumentation) newProcess(ctx context.Context, msg *sarama.ConsumerMessage) ProcessSpan {
-	p := ProcessSpan{inst: i, options: i.topics.get(msg.Topic), start: time.Now()}
+// begin is StartProcess for callers that have the span's memory.
+func (p *ProcessSpan) begin(i *Instrumentation, ctx context.Context, msg *sarama.ConsumerMessage) { //nolint:revive // what is begun comes first
+	p.inst, p.options, p.start, p.sent = i, i.topics.get(msg.Topic), time.Now(), msg.Timestamp
+	p.place = p.options.take(p.start, 1)
+	if i.batching.Load() > 0 {
+		if batch, ok := ctx.Value(handlingKey{}).(*Batch); ok {
+			batch.timed.Store(true)
+		}
+	}
 	ambient := trace.SpanContextFromContext(ctx)
 	ctx = i.Extract(ctx, msg)
 	sender := trace.SpanContextFromContext(ctx)
@@ -38,32 +66,46 @@ func (i *Instrumentation) newProcess(ctx context.Context, msg *sarama.ConsumerMe
 	if i.options.LinkRecords {
 		parent, link = trace.ContextWithSpanContext(ctx, ambient), sender
 	}
-	p.ctx, p.span = i.tracer.Start(parent, //nolint:spancheck // ended by ProcessSpan.End
+	p.own.of = p
+	p.own.Context, p.span = i.tracer.Start(parent, //nolint:spancheck // ended by ProcessSpan.End
 		p.options.processName, p.options.process...)
 	if p.span.IsRecording() {
 		p.span.SetAttributes(p.options.processAttributes...)
 		p.span.SetAttributes(positionAttributes(msg.Partition, msg.Offset)...)
 		p.span.SetAttributes(valueAttributes(msg.Value == nil, len(msg.Value), i.options.BodySize)...)
-		if key, ok := keyAttribute(msg.Key); ok {
+		if key, ok := keyAttribute(msg.Key); ok && !i.options.OmitKeys {
 			p.span.SetAttributes(key)
 		}
 		if link.IsValid() && ambient.SpanID() != sender.SpanID() {
 			p.span.AddLink(trace.Link{SpanContext: link})
 		}
 	}
-	return p
 }
 
 // End ends the span and records its time in kafka_message_processing_duration_seconds, also for an error. The
-// span's status then is the error's kind, by its method ErrorType() string if it has one; its text stays out.
+// span's status then is the error's kind, by its method ErrorType() string if it has one; its text stays out. A record
+// that failed, also by [Fail], counts in kafka_process_failures_total; of one that did not, the time since its timestamp goes
+// into kafka_message_end_to_end_duration_seconds.
+//
 // End does not count the record as consumed: see [Instrumentation.CountConsumed].
 func (p *ProcessSpan) End(err error) {
-	seconds := time.Since(p.start).Seconds()
+	now := time.Now()
+	p.options.leave(p.place)
+	if failure := p.failure.Load(); err == nil && failure != nil {
+		err = *failure
+	}
+	seconds := now.Sub(p.start).Seconds()
 	if !p.leftOut {
-		p.inst.duration.Record(p.ctx, seconds, p.options.record...)
+		p.inst.duration.Record(&p.own, seconds, p.options.record...)
+		switch {
+		case err != nil:
+			p.inst.failed.Add(&p.own, 1, p.options.add...)
+		case dated(p.sent):
+			p.inst.endToEnd.Record(&p.own, max(0, now.Sub(p.sent).Seconds()), p.options.endToEnd...)
+		}
 	}
 	if p.inst.convention != nil {
-		p.inst.convention.recordProcess(p.ctx, p.options, seconds, err)
+		p.inst.convention.recordProcess(&p.own, p.options, 1, seconds, err)
 	}
 	if err != nil {
 		fail(p.span, err)
@@ -71,7 +113,10 @@ func (p *ProcessSpan) End(err error) {
 	p.span.End()
 }
 
-// LeaveOut has the record's time not count in kafka_message_processing_duration_seconds: see [SendSpan.LeaveOut].
+// handlingFailed takes note of [Fail].
+func (p *ProcessSpan) handlingFailed(err error) { p.failure.Store(&err) }
+
+// LeaveOut has the record not count in the documented metrics: see [SendSpan.LeaveOut].
 func (p *ProcessSpan) LeaveOut() { p.leftOut = true }
 
 // SpanContext identifies the span, to link it from a batch.
@@ -86,7 +131,7 @@ type Record struct {
 
 // Context returns the context of the record's handling: the session's, with the record's process span and the
 // baggage from its headers. Records sent on are to be sent in it.
-func (r *Record) Context() context.Context { return r.span.ctx }
+func (r *Record) Context() context.Context { return &r.span.own }
 
 // Fail says that handling the record failed: its span then fails with the error's kind, and the record does not
 // count as consumed.
@@ -108,11 +153,15 @@ func (r *Record) Fail(err error) { r.err = err }
 // the partition's next owner. Nothing is marked for the user, and no goroutine is started.
 //
 // A body that hands the record to another goroutine ends its span by that. There, read the claim's own Messages and
-// call [Instrumentation.StartProcess] where the record is handled.
+// call [Instrumentation.StartProcess] where the record is handled. For many records at once, see
+// [Instrumentation.Batches].
 func (i *Instrumentation) Records(
 	session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim,
 ) iter.Seq[*Record] {
-	session, claim = unwatched(session, claim)
+	return i.records(newReader(session, claim))
+}
+
+func (i *Instrumentation) records(next *reader) iter.Seq[*Record] {
 	return func(yield func(*Record) bool) {
 		var current *Record
 		defer func() {
@@ -120,16 +169,19 @@ func (i *Instrumentation) Records(
 				current.span.End(errPanicked{})
 			}
 		}()
-		next := newReader(session, claim)
 		for {
 			msg := next.wait()
 			if msg == nil {
 				return
 			}
-			took(session, msg)
-			current = &Record{ConsumerMessage: msg, span: i.newProcess(next.ctx, msg)}
+			next.took(msg)
+			current = &Record{ConsumerMessage: msg}
+			current.span.begin(i, next.ctx, msg)
 			more := yield(current)
 			i.finish(current)
+			if current.err == nil {
+				next.passed(msg)
+			}
 			current = nil
 			if !more {
 				return
@@ -141,7 +193,7 @@ func (i *Instrumentation) Records(
 func (i *Instrumentation) finish(r *Record) {
 	r.span.End(r.err)
 	if r.err == nil {
-		i.CountConsumed(r.span.ctx, r.Topic, 1)
+		i.CountConsumed(r.Context(), r.Topic, 1)
 	}
 }
 
@@ -151,16 +203,21 @@ type errPanicked struct{}
 func (errPanicked) Error() string     { return "handler panicked" }
 func (errPanicked) ErrorType() string { return "panic" }
 
-// reader takes a claim's records until the claim or the session ends.
+// reader takes a partition's records until the claim or the session ends.
 type reader struct {
-	ctx      context.Context //nolint:containedctx // the session's
-	done     <-chan struct{}
-	messages <-chan *sarama.ConsumerMessage
+	ctx          context.Context //nolint:containedctx // the session's
+	done         <-chan struct{}
+	messages     <-chan *sarama.ConsumerMessage
+	took, passed func(*sarama.ConsumerMessage) // are told of the first record in hand, and of the last that is done with
 }
 
 func newReader(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) *reader {
-	ctx := session.Context()
-	return &reader{ctx: ctx, done: ctx.Done(), messages: claim.Messages()}
+	ctx, nobody := session.Context(), func(*sarama.ConsumerMessage) {}
+	r := &reader{ctx: ctx, done: ctx.Done(), messages: claim.Messages(), took: nobody, passed: nobody}
+	if s, ok := session.(*trackedSession); ok {
+		r.took = s.positions.take // what is done with is for the handler to mark
+	}
+	return r
 }
 
 // wait returns the next record, or nil at the end.
@@ -224,9 +281,15 @@ func (h *recordHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim 
 	return nil
 }
 
-// Fail marks the span in ctx as failed, with the kind of err and not its text, for a handler that has dealt with
-// the failure itself and goes on.
-func Fail(ctx context.Context, err error) { fail(trace.SpanFromContext(ctx), err) }
+// Fail says that what is handled in ctx, a record or a batch, has failed, for a handler that has dealt with the failure
+// itself and goes on: its metrics say so, and the span in ctx fails, with the kind of err and not its text. It still counts as
+// consumed.
+func Fail(ctx context.Context, err error) {
+	fail(trace.SpanFromContext(ctx), err)
+	if handled, ok := ctx.Value(handlingKey{}).(interface{ handlingFailed(err error) }); ok && err != nil {
+		handled.handlingFailed(err)
+	}
+}
 
 // HandlerOption adds to a handler made by [NewHandler] or [NewBatchHandler].
 type HandlerOption func(*handlerOptions)

@@ -35,6 +35,10 @@ func (s *stubSession) MarkOffset(_ string, _ int32, offset int64, _ string) {
 	s.marked = append(s.marked, offset)
 }
 
+func (*stubSession) GenerationID() int32 { return 1 }
+
+func (*stubSession) Claims() map[string][]int32 { return map[string][]int32{"in": {2}} }
+
 func (*stubSession) ResetOffset(string, int32, int64, string) {}
 
 func (s *stubSession) MarkMessage(msg *sarama.ConsumerMessage, metadata string) {
@@ -49,6 +53,7 @@ type stubClaim struct {
 
 func (c *stubClaim) Topic() string                            { return "in" }
 func (c *stubClaim) Partition() int32                         { return 2 }
+func (c *stubClaim) InitialOffset() int64                     { return 0 }
 func (c *stubClaim) Messages() <-chan *sarama.ConsumerMessage { return c.messages }
 
 // claimOf returns a session and a claim of n records with offsets from 0 on; the claim is closed if ended.
@@ -92,20 +97,6 @@ func ways(inst *Instrumentation, handle Handle) map[string]sarama.ConsumerGroupH
 			}
 			return nil
 		}},
-		"wrapped loop": WrapConsumerGroupHandler(loopHandler{
-			func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-				for msg := range claim.Messages() {
-					if session.Context().Err() != nil {
-						return nil //nolint:nilerr // the session's end is no failure
-					}
-					if err := handle(ContextOf(session, msg), session, msg); err != nil {
-						return err
-					}
-					session.MarkMessage(msg, "")
-				}
-				return nil
-			},
-		}, inst),
 	}
 }
 
@@ -312,5 +303,48 @@ func TestFail(t *testing.T) {
 	}
 	if span := r.Span("process in"); span.Status.Code != codes.Error || len(session.marked) != 1 {
 		t.Errorf("status %+v with %v marked, want a failure that is skipped", span.Status, session.marked)
+	}
+}
+
+// Under load, 1,000 claim exits with records still buffered leave no goroutine, and as many spans end as started.
+func TestClaimExitsLeaveNothing(t *testing.T) {
+	const exits = 1000
+	for name := range ways(nil, nil) {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
+			h := ways(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+				if msg.Offset == 2 {
+					return errHandle
+				}
+				return nil
+			})[name]
+			claims := make(chan struct{}, exits)
+			for range exits {
+				claims <- struct{}{}
+			}
+			close(claims)
+			var working sync.WaitGroup
+			for range 16 {
+				working.Go(func() {
+					for range claims {
+						session, claim := claimOf(t, 20, false)
+						if err := h.ConsumeClaim(session, claim); err == nil {
+							t.Error("a claim ends without its error")
+						}
+					}
+				})
+			}
+			working.Wait()
+			if got := len(r.Spans()); got != 3*exits {
+				t.Errorf("%d spans ended, want %d", got, 3*exits)
+			}
+			if got := r.Metric(catalogue.KafkaMessageProcessingDuration, nil); got != 3*exits {
+				t.Errorf("%v records timed, want %d", got, 3*exits)
+			}
+			if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 2*exits {
+				t.Errorf("consumed %v, want %d", got, 2*exits)
+			}
+		})
 	}
 }

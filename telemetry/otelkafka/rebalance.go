@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 
 // Rebalances counts and times the rebalances of one consumer group's member, by cause, and says how many partitions
 // it holds: kafka_consumer_rebalances_total, kafka_consumer_rebalance_duration_seconds and
-// kafka_consumer_assigned_partitions. Make one for each [sarama.ConsumerGroup]; those of one service add up. All
-// methods are safe for concurrent use; a scrape reads memory only.
+// kafka_consumer_assigned_partitions. The first two have the label group where [Options.ConsumerGroup] names one. Make one for
+// each [sarama.ConsumerGroup]; those of one group in a service add up. All methods are safe for concurrent use; a scrape
+// reads memory only.
 //
 // With an eager strategy, [Rebalances.Watch] sees all there is: each rebalance ends a session and begins another. The
 // time is that from the session's end, so the handlers' winding up counts, to the new session's beginning.
@@ -34,6 +36,7 @@ import (
 type Rebalances struct {
 	inst          *Instrumentation
 	duration      metric.Float64Histogram
+	group         []metric.RecordOption
 	registrations []metric.Registration
 	now           func() time.Time
 
@@ -57,6 +60,7 @@ type memberSession struct {
 // partitions of the topics that the service consumes.
 func NewRebalances(inst *Instrumentation) (*Rebalances, error) {
 	r := &Rebalances{inst: inst, now: time.Now, counts: make(map[string]int64)}
+	r.group = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(inst.groupLabel...))}
 	var err error
 	if r.duration, err = inst.instruments.Float64Histogram(catalogue.KafkaConsumerRebalanceDuration); err != nil {
 		return nil, fmt.Errorf("watch rebalances: %w", err)
@@ -92,7 +96,7 @@ func (r *Rebalances) Setup(session sarama.ConsumerGroupSession) error {
 	if r.lostAt.IsZero() {
 		r.counts[causeJoined]++
 	} else {
-		r.duration.Record(context.Background(), r.now().Sub(r.lostAt).Seconds())
+		r.duration.Record(context.Background(), r.now().Sub(r.lostAt).Seconds(), r.group...)
 	}
 	r.session, r.lostAt, r.joining, r.resized = s, time.Time{}, time.Time{}, false
 	context.AfterFunc(session.Context(), func() { r.endSession(s) })
@@ -247,7 +251,7 @@ func (r *Rebalances) countAssignment(generation int32) {
 	}
 	r.counts[cause]++
 	if !r.joining.IsZero() {
-		r.duration.Record(context.Background(), r.now().Sub(r.joining).Seconds())
+		r.duration.Record(context.Background(), r.now().Sub(r.joining).Seconds(), r.group...)
 	}
 	r.session.generation, r.joining, r.resized = generation, time.Time{}, false
 }
@@ -320,7 +324,8 @@ func (r *Rebalances) observeCounts(_ context.Context, o catalogue.Observation) e
 	defer r.mu.Unlock()
 	r.countGenerations()
 	for _, cause := range causes() {
-		set := metric.WithAttributeSet(attribute.NewSet(attribute.String("cause", cause)))
+		labels := append(slices.Clip(r.inst.groupLabel), attribute.String("cause", cause))
+		set := metric.WithAttributeSet(attribute.NewSet(labels...))
 		o.Counter(catalogue.KafkaConsumerRebalancesTotal, r.counts[cause], set)
 	}
 	return nil

@@ -3,6 +3,8 @@ package otelkafka
 import (
 	"context"
 	"errors"
+	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,8 +32,18 @@ const (
 // maxKeyAttribute bounds a record's key as an attribute, in bytes.
 const maxKeyAttribute = 128
 
-// spanAttributes makes the attributes that all spans of a service have in common.
-type spanAttributes struct{ group, clientID string }
+// spanAttributes makes the names and the attributes that all spans of a topic have in common.
+type spanAttributes struct {
+	Options
+	lazy bool // they are for spans that record
+}
+
+func (s spanAttributes) name(operation, topic string) string {
+	if s.SpanName != nil {
+		return s.SpanName(operation, topic)
+	}
+	return operation + " " + topic
+}
 
 func (s spanAttributes) send(topic string) []attribute.KeyValue {
 	return s.common(topic, operationSend, semconv.MessagingOperationTypeSend)
@@ -39,24 +51,40 @@ func (s spanAttributes) send(topic string) []attribute.KeyValue {
 
 func (s spanAttributes) process(topic string) []attribute.KeyValue {
 	attributes := s.common(topic, operationProcess, semconv.MessagingOperationTypeProcess)
-	if s.group != "" {
-		attributes = append(attributes, semconv.MessagingConsumerGroupName(s.group))
+	if s.ConsumerGroup != "" {
+		attributes = append(attributes, semconv.MessagingConsumerGroupName(s.ConsumerGroup))
 	}
 	return attributes
 }
 
 func (s spanAttributes) common(topic, operation string, kind attribute.KeyValue) []attribute.KeyValue {
-	attributes := []attribute.KeyValue{
+	attributes := append(slices.Clip(s.Attributes),
 		semconv.MessagingSystemKafka,
 		semconv.MessagingDestinationName(topic),
 		semconv.MessagingOperationName(operation),
 		kind,
+	)
+	if s.ClientID != "" {
+		attributes = append(attributes, semconv.MessagingClientID(s.ClientID))
 	}
-	if s.clientID != "" {
-		attributes = append(attributes, semconv.MessagingClientID(s.clientID))
+	if s.ClusterID != "" {
+		attributes = append(attributes, clusterIDKey.String(s.ClusterID))
+	}
+	if s.ServerAddress != "" {
+		host, port, err := net.SplitHostPort(s.ServerAddress)
+		if err != nil { // without a port
+			host = s.ServerAddress
+		}
+		attributes = append(attributes, semconv.ServerAddress(host))
+		if number, err := strconv.Atoi(port); err == nil {
+			attributes = append(attributes, semconv.ServerPort(number))
+		}
 	}
 	return attributes
 }
+
+// clusterIDKey is what version 1.44 of the conventions names a cluster's id by.
+const clusterIDKey = attribute.Key("messaging.kafka.cluster.id")
 
 // positionAttributes say where a record stands in the log.
 func positionAttributes(partition int32, offset int64) []attribute.KeyValue {
@@ -285,12 +313,12 @@ func (c *conventions) recordSend(ctx context.Context, options *topicOptions, sec
 	c.operation.Record(ctx, seconds, set.record...)
 }
 
-// recordProcess records a record's handling that took that many seconds.
-func (c *conventions) recordProcess(ctx context.Context, options *topicOptions, seconds float64, err error) {
+// recordProcess records the handling of n records at once, that took that many seconds.
+func (c *conventions) recordProcess(ctx context.Context, options *topicOptions, n int, seconds float64, err error) {
 	set := options.processed
 	if err != nil {
 		set = c.failure(operationProcess, options.label, err)
 	}
-	c.deliveries.Add(ctx, 1, set.add...)
+	c.deliveries.Add(ctx, int64(n), set.add...)
 	c.process.Record(ctx, seconds, set.record...)
 }

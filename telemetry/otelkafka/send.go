@@ -20,6 +20,7 @@ type SendSpan struct {
 	options *topicOptions
 	start   time.Time // zero without the conventions' metrics
 	leftOut bool
+	ended   bool
 }
 
 // StartSend starts the PRODUCER span "send <topic>", a child of the span in ctx, and writes its context into the
@@ -32,6 +33,7 @@ func (i *Instrumentation) StartSend(ctx context.Context, msg *sarama.ProducerMes
 // newSend is StartSend for callers that keep the span themselves, most of which is thrown away unsampled.
 func (i *Instrumentation) newSend(ctx context.Context, msg *sarama.ProducerMessage) SendSpan {
 	options := i.topics.get(msg.Topic)
+	options.takeOff()
 	s := SendSpan{inst: i, options: options}
 	if i.convention != nil {
 		s.start = time.Now()
@@ -53,7 +55,7 @@ func (i *Instrumentation) outgoingAttributes(msg *sarama.ProducerMessage) []attr
 		size = msg.Value.Length()
 	}
 	attributes := valueAttributes(isTombstone(msg.Value, size), size, i.options.BodySize)
-	if msg.Key == nil {
+	if msg.Key == nil || i.options.OmitKeys {
 		return attributes
 	}
 	if key, err := msg.Key.Encode(); err == nil {
@@ -74,9 +76,13 @@ func isTombstone(value sarama.Encoder, size int) bool {
 }
 
 // End ends the span. With a nil error the record stands at that place in the log and counts in
-// kafka_messages_produced_total; with an error the span fails, partition and offset are ignored, and nothing
-// is counted there.
+// kafka_messages_produced_total; with an error the span fails, partition and offset are ignored, and the record counts in
+// kafka_send_failures_total.
 func (s *SendSpan) End(partition int32, offset int64, err error) {
+	if !s.ended {
+		s.ended = true
+		s.options.land()
+	}
 	if err == nil {
 		if s.span.IsRecording() {
 			s.span.SetAttributes(positionAttributes(partition, offset)...)
@@ -86,6 +92,9 @@ func (s *SendSpan) End(partition int32, offset int64, err error) {
 		}
 	} else {
 		fail(s.span, err)
+		if !s.leftOut {
+			s.inst.sendFailed.Add(s.ctx, 1, s.options.add...)
+		}
 	}
 	if s.inst.convention != nil {
 		s.inst.convention.recordSend(s.ctx, s.options, time.Since(s.start).Seconds(), err)
@@ -93,7 +102,7 @@ func (s *SendSpan) End(partition int32, offset int64, err error) {
 	s.span.End()
 }
 
-// LeaveOut has the record not count in kafka_messages_produced_total: one that a monitor sends to see whether it arrives,
+// LeaveOut has the record not count in kafka_messages_produced_total, nor as a failure: one that a monitor sends to see whether it arrives,
 // say. Its span is as any other.
 func (s *SendSpan) LeaveOut() { s.leftOut = true }
 

@@ -293,8 +293,7 @@ func benchConsume(b *testing.B, handle func([]byte)) {
 	compare(b, n,
 		side("bare", loopHandler{loop}),
 		side("otelkafka", otelkafka.NewHandler(inst, decode)),
-		side("otelsarama", otelsarama.WrapConsumerGroupHandler(loopHandler{loop}, otelsaramaOptions(tel)...)),
-		side("wrapped-loop", otelkafka.WrapConsumerGroupHandler(loopHandler{loop}, inst)))
+		side("otelsarama", otelsarama.WrapConsumerGroupHandler(loopHandler{loop}, otelsaramaOptions(tel)...)))
 }
 
 // fillForConsume writes n records with trace context to partition 0.

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -271,5 +272,85 @@ func TestProducersThatAreMadeHere(t *testing.T) {
 	}
 	if n := r.Series(catalogue.KafkaClientRecordsSentTotal, nil); n != 0 {
 		t.Errorf("%d series of sarama's are left", n)
+	}
+}
+
+// Partitions that are read without a group have spans, counts and lag, by records and by batches, and leave nothing.
+func TestPartitionsWithoutAGroup(t *testing.T) {
+	noLeak(t)
+	cluster := wrapCluster(t)
+	fill(t, cluster, 10)
+	r, inst := newInstrumentation(t, otelkafka.Options{Consumes: []string{"out"}})
+	consumer, err := otelkafka.NewConsumer(cluster.ListenAddrs(), wrapConfig(), inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lag := func(partition string) float64 {
+		return r.Metric(catalogue.KafkaConsumerLag, map[string]string{"partition": partition})
+	}
+	first, err := consumer.Partition("out", 0, sarama.OffsetOldest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := func(partition string) bool {
+		return r.Series(catalogue.KafkaConsumerLag, map[string]string{"partition": partition}) == 1
+	}
+	eventually(t, "all are left", func() bool { return known("0") && lag("0") == 10 })
+	for record := range first.Records(t.Context()) {
+		if record.Offset == 3 {
+			record.Fail(sarama.ErrInvalidMessage) // and goes on
+		}
+		if record.Offset == 6 {
+			break
+		}
+	}
+	if got := lag("0"); got != 3 {
+		t.Errorf("lag %v after seven of ten records, want 3", got)
+	}
+	for record := range first.Records(t.Context()) {
+		record.Fail(sarama.ErrInvalidMessage)
+		if record.Offset >= 7 {
+			break
+		}
+	}
+	if got := lag("0"); got != 3 {
+		t.Errorf("lag %v, want 3: the record has failed", got)
+	}
+	second, err := consumer.Partition("out", 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 8
+	for batch := range second.Batches(t.Context(), 3) {
+		if left -= len(batch.Messages); left == 0 {
+			break
+		}
+	}
+	eventually(t, "all are done", func() bool { return known("1") && lag("1") == 0 })
+	if got := r.Metric(catalogue.KafkaMessagesConsumedTotal, nil); got != 6+8 {
+		t.Errorf("consumed %v, want 6 records of one partition and 8 of the other", got)
+	}
+	if _, err := consumer.Partition("out", 1, 2); err == nil {
+		t.Error("a partition is read twice")
+	}
+	r.CheckCatalogue()
+	first.AsyncClose()
+	for range first.Messages() { // those that were fetched ahead
+	}
+	if err := errors.Join(second.Close(), consumer.Close()); err != nil {
+		t.Error(err)
+	}
+	if n := r.Series(catalogue.KafkaConsumerLag, nil) + r.Series(catalogue.KafkaClientRequestsTotal, nil); n != 0 {
+		t.Errorf("%d series are left", n)
+	}
+	for _, broken := range []func() (*otelkafka.Consumer, error){
+		func() (*otelkafka.Consumer, error) { return otelkafka.NewConsumer(nil, nil, inst) },
+		func() (*otelkafka.Consumer, error) { return otelkafka.NewConsumer(cluster.ListenAddrs(), nil, nil) },
+		func() (*otelkafka.Consumer, error) { return otelkafka.NewConsumerFromClient(nil, inst) },
+		func() (*otelkafka.Consumer, error) { return otelkafka.NewConsumerFromClient(nil, nil) },
+	} {
+		if c, err := broken(); c != nil || err == nil {
+			t.Errorf("made %v with error %v", c, err)
+		}
 	}
 }

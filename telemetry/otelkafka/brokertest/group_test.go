@@ -26,20 +26,6 @@ func ways(inst *otelkafka.Instrumentation, handle otelkafka.Handle) map[string]s
 			}
 			return nil
 		}},
-		"wrapped loop": otelkafka.WrapConsumerGroupHandler(loopHandler{
-			func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-				for msg := range claim.Messages() {
-					if session.Context().Err() != nil {
-						return nil //nolint:nilerr // the session's end is no failure
-					}
-					if err := handle(otelkafka.ContextOf(session, msg), session, msg); err != nil {
-						return err
-					}
-					session.MarkMessage(msg, "")
-				}
-				return nil
-			},
-		}, inst),
 	}
 }
 
