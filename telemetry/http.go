@@ -11,7 +11,7 @@ import (
 //
 // route returns a request's registered pattern without its method, or "" if none matched; nil means [RoutePattern]. See
 // [otelhttpserver.WithRoute]. Put an [http.ServeMux] directly inside: it writes the pattern into the request that it is
-// given. Baggage of a request travels on with its context, at most 8192 bytes of it (W3C Baggage).
+// given. Baggage of a request ends here unless [WithBaggage] is given; then at most 8192 bytes of it travel on (W3C Baggage).
 //
 // It panics if t or an option is nil.
 func HTTPMiddleware(
@@ -30,6 +30,9 @@ type HTTPOption = otelhttpserver.Option
 
 // WithConventions is [otelhttpserver.WithConventions].
 func WithConventions() HTTPOption { return otelhttpserver.WithConventions() }
+
+// WithBaggage is [otelhttpserver.WithBaggage].
+func WithBaggage() HTTPOption { return otelhttpserver.WithBaggage() }
 
 // WithoutTraces is [otelhttpserver.WithoutTraces].
 func WithoutTraces(quiet func(*http.Request) bool) HTTPOption {

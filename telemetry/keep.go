@@ -79,7 +79,7 @@ func (p keptProvider) StartServer(ctx context.Context, name string) (context.Con
 	case parent.IsValid():
 		return idleChild(ctx, parent)
 	default:
-		return idleRoot(ctx, id)
+		return idleRoot(ctx, id, trace.FlagsSampled)
 	}
 }
 
@@ -118,7 +118,7 @@ func (t keptTracer) Start(ctx context.Context, name string, options ...trace.Spa
 	case child:
 		return idleChild(ctx, parent)
 	default:
-		return idleRoot(ctx, id)
+		return idleRoot(ctx, id, trace.FlagsSampled)
 	}
 }
 

@@ -60,7 +60,7 @@ func newKeeper() *keeper { return &keeper{kept: map[trace.TraceID]bool{}} }
 // keeping starts a service's telemetry with a keeper, or none, and an exporter, or none.
 func keeping(t *testing.T, keeps telemetry.Keeper, exporters ...sdktrace.SpanExporter) *telemetry.Telemetry {
 	t.Helper()
-	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "shop", LogWriter: io.Discard, Keeper: keeps, SpanExporters: exporters})
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{SampleUnrecorded: true, Service: "shop", LogWriter: io.Discard, Keeper: keeps, SpanExporters: exporters})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func withTaker(t *testing.T, config telemetry.Config) (*telemetry.Telemetry, *ta
 }
 
 func TestLogRecordsBelongToTheirTrace(t *testing.T) {
-	tel, k, lines := withTaker(t, telemetry.Config{Version: "1.2"})
+	tel, k, lines := withTaker(t, telemetry.Config{Version: "1.2", SampleUnrecorded: true})
 	ctx, span := tel.TracerProvider().Tracer("test").Start(t.Context(), "work")
 	defer span.End()
 	before := time.Now()

@@ -2,10 +2,11 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,9 +22,9 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
-
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
@@ -34,14 +35,26 @@ const defaultScrapes = 8
 // own collectors of the Go runtime and the process, and a registry for others' collectors.
 func (t *Telemetry) addMetrics(res *resource.Resource) error {
 	own := prometheus.NewRegistry()
-	runtime := []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	t.registry = t.config.Registry
+	if t.registry == nil {
+		t.registry = prometheus.NewRegistry()
 	}
-	for _, c := range runtime {
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if t.reserve(c) != nil {
+			continue // the application's registry has them already
+		}
 		if err := own.Register(c); err != nil {
 			return fmt.Errorf("register the runtime's metrics: %w", err)
 		}
 	}
+	for _, m := range t.catalogue {
+		if err := t.reserve(named(m.Name)); err != nil {
+			return fmt.Errorf("the registry has a metric that is the library's to show, %s: %w", m.Name, err)
+		}
+	}
+	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithView(textAlone)}
 	exporter, err := otelprometheus.New(
 		otelprometheus.WithRegisterer(own),
 		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
@@ -51,39 +64,64 @@ func (t *Telemetry) addMetrics(res *resource.Resource) error {
 	if err != nil {
 		return fmt.Errorf("make the Prometheus exporter: %w", err)
 	}
-	t.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res), sdkmetric.WithView(textAlone))
-	t.registry = prometheus.NewRegistry()
-	if err := t.registry.Register(reserved{runtime}); err != nil {
-		return fmt.Errorf("reserve the library's names: %w", err)
+	if t.config.idle() { // no trace is sampled, but logs have its id
+		options = append(options, sdkmetric.WithExemplarFilter(func(ctx context.Context) bool {
+			return trace.SpanContextFromContext(ctx).IsValid()
+		}))
 	}
-	t.gatherer = newLabelled(t.config.Service, own, t.registry)
+	t.meters = sdkmetric.NewMeterProvider(append(options, sdkmetric.WithReader(exporter))...)
+	page := newLabelled(t.config.Service, own, t.registry)
+	if t.config.OmitServiceLabel {
+		page.label = nil
+	}
+	t.gatherer = page
+	t.page = t.newMetricsHandler()
 	return nil
 }
 
-// reserved keeps the names of the library's own metrics and of the runtime's from others' collectors. Two families of one
-// name cannot both be on a page: who would add the second learns of it when it is registered, not by a gap at a scrape.
-type reserved struct{ runtime []prometheus.Collector }
+// idle says that spans go nowhere.
+func (c Config) idle() bool {
+	return len(c.SpanExporters) == 0 && len(c.SpanProcessors) == 0 && c.Keeper == nil && os.Getenv(samplerName) == ""
+}
+
+// reserve keeps the names of a collector of the library's from others' collectors. Two families of one name cannot both be
+// on a page: who would add the second learns of it when it is registered, not by a gap at a scrape. It fails where others
+// have such a name already; several services may share the registry.
+func (t *Telemetry) reserve(c prometheus.Collector) error {
+	err := t.registry.Register(reservation{c})
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if _, ours := already.ExistingCollector.(reservation); ours {
+			return nil
+		}
+	}
+	return err
+}
+
+// reservation has the names of a collector, and no metrics.
+type reservation struct{ prometheus.Collector }
+
+// Collect implements [prometheus.Collector].
+func (reservation) Collect(chan<- prometheus.Metric) {}
+
+// named is a collector of a metric's name alone.
+type named string
 
 // Describe implements [prometheus.Collector].
-func (r reserved) Describe(names chan<- *prometheus.Desc) {
-	for _, m := range slices.Concat(catalogue.Common(), catalogue.Optional()) {
-		names <- prometheus.NewDesc(m.Name, "A metric of the package telemetry.", nil, nil)
-	}
-	for _, c := range r.runtime {
-		c.Describe(names)
-	}
+func (n named) Describe(names chan<- *prometheus.Desc) {
+	names <- prometheus.NewDesc(string(n), "A metric of the package telemetry.", nil, nil)
 }
 
 // Collect implements [prometheus.Collector].
-func (reserved) Collect(chan<- prometheus.Metric) {}
+func (named) Collect(chan<- prometheus.Metric) {}
 
 // newMetricsHandler serves what can be gathered even if part of it fails, and logs the failure: a page with a
-// gap helps more than none. It bounds the scrapes at once where maxScrapes is above 0.
-func newMetricsHandler(gatherer prometheus.Gatherer, maxScrapes int, logger *slog.Logger) http.Handler {
-	page := promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
-		ErrorLog:            scrapeLog{logger},
+// gap helps more than none. It bounds the scrapes at once where MaxScrapes is above 0.
+func (t *Telemetry) newMetricsHandler() http.Handler {
+	page := promhttp.HandlerFor(t.gatherer, promhttp.HandlerOpts{
+		ErrorLog:            scrapeLog{t},
 		ErrorHandling:       promhttp.ContinueOnError,
-		MaxRequestsInFlight: max(0, maxScrapes),
+		MaxRequestsInFlight: max(0, t.config.MaxScrapes),
 		EnableOpenMetrics:   true,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,11 +155,11 @@ func contentCoding(accepted []string) string {
 	return "identity"
 }
 
-// scrapeLog passes promhttp's errors on to the service's log.
-type scrapeLog struct{ logger *slog.Logger }
+// scrapeLog passes promhttp's errors on to the service's log, which is made after the page.
+type scrapeLog struct{ t *Telemetry }
 
 func (l scrapeLog) Println(v ...any) {
-	l.logger.Error("metrics page is incomplete", "error", fmt.Sprint(v...))
+	l.t.logger.Error("metrics page is incomplete", "error", fmt.Sprint(v...))
 }
 
 // labelled gathers from own, puts the label service on what it finds, and adds what stands in others. The label is put
@@ -129,7 +167,7 @@ func (l scrapeLog) Println(v ...any) {
 // is a tenth of what a page costs.
 type labelled struct {
 	own, others *prometheus.Registry
-	label       *dto.LabelPair
+	label       *dto.LabelPair // nil for none
 }
 
 func newLabelled(service string, own, others *prometheus.Registry) labelled {
@@ -167,6 +205,9 @@ func withoutClashes(families []*dto.MetricFamily) []*dto.MetricFamily {
 
 func (l labelled) gatherOwn() ([]*dto.MetricFamily, error) {
 	families, err := l.own.Gather()
+	if l.label == nil {
+		return families, err
+	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			m.Label = l.insert(m.GetLabel())

@@ -457,6 +457,70 @@ func openMetricsPage(t *testing.T, tel *telemetry.Telemetry) string {
 	return answer.Body.String()
 }
 
+// Where the scraper says which service it is, the page does not.
+func TestThePageWithoutTheServiceLabel(t *testing.T) {
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "shop", OmitServiceLabel: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tel.Shutdown(context.Background()) }()
+	answer := httptest.NewRecorder()
+	tel.MetricsHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if page := answer.Body.String(); strings.Contains(page, `service="`) || !strings.Contains(page, "\nprocess_uptime_seconds ") {
+		t.Errorf("the page is\n%s", page)
+	}
+}
+
+// An application's registry that has metrics already: both are on one page, what of the Go runtime and the process is there
+// already is not there twice, and names that clash are refused, before Setup and after.
+func TestAnApplicationsRegistry(t *testing.T) {
+	counter := func(name string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: "Ours."}, []string{"topic"})
+		c.WithLabelValues("in").Inc()
+		return c
+	}
+	for name, others := range map[string][]prometheus.Collector{
+		"with the runtime's": {
+			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), counter("their_total"),
+		},
+		"without": {counter("their_total")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := prometheus.NewRegistry()
+			registry.MustRegister(others...)
+			for range 2 { // services may share it
+				tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "shop", Registry: registry})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
+				families, err := tel.Gatherer().Gather()
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := map[string]int{}
+				for _, family := range families {
+					found[family.GetName()] = len(family.GetMetric())
+				}
+				for _, want := range []string{"go_goroutines", "their_total", "process_uptime_seconds"} {
+					if found[want] != 1 {
+						t.Errorf("%s is on the page %d times", want, found[want])
+					}
+				}
+			}
+			if err := registry.Register(counter("kafka_messages_consumed_total")); err == nil {
+				t.Error("a name of the library's is accepted after Setup")
+			}
+		})
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(counter("kafka_messages_consumed_total"))
+	_, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "shop", Registry: registry})
+	if err == nil || !strings.Contains(err.Error(), "kafka_messages_consumed_total") {
+		t.Errorf("error %v, want one that names the metric", err)
+	}
+}
+
 // A name that the page has already is refused when it is registered.
 func TestClashesWithTheLibraryAreRefusedAtOnce(t *testing.T) {
 	r := telemetrytest.New(t, "shop", nil)

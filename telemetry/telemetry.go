@@ -64,6 +64,14 @@ type Config struct {
 	// MaxScrapes bounds the scrapes of [Telemetry.MetricsHandler] at once; more are answered 503. Default 8; below 0
 	// there is no bound, for a handler that stands behind one.
 	MaxScrapes int
+	// Registry is the application's own, where it has one: prometheus.DefaultRegisterer.(*prometheus.Registry), say. What is
+	// registered there is on the page too, without the label service, and nothing has to be merged by hand. A name cannot be
+	// both's: [Setup] fails if the registry has one of the service's metrics, and the registry refuses one that comes later.
+	// The Go runtime's and the process's metrics stay the application's where it has registered them. Default an empty one.
+	Registry *prometheus.Registry
+	// OmitServiceLabel leaves the label service to who scrapes: a ServiceMonitor of Prometheus Operator adds one, and would
+	// have that of the page be exported_service.
+	OmitServiceLabel bool
 	// LogWriter receives one write per log line, or several whole lines at a time where it is a [LineWriter] that batches.
 	// Default os.Stderr. Services of one process that share a writer other than an *os.File must share one [LineWriter]
 	// over it.
@@ -84,11 +92,15 @@ type Config struct {
 	// must not wait. [Telemetry.Shutdown] shuts them down.
 	//
 	// With neither exporters nor processors for spans, spans carry their context and record nothing: it travels, and
-	// logs and exemplars carry trace ids, but nothing leaves the process.
+	// logs and exemplars carry trace ids, but nothing leaves the process. A trace that begins here then says that it is not
+	// sampled, unless SampleUnrecorded is set: services behind would record the rest of a trace whose start nobody has.
 	SpanProcessors []sdktrace.SpanProcessor
 	LogProcessors  []sdklog.Processor
+	// SampleUnrecorded has traces that begin where nothing records them say that they are sampled.
+	SampleUnrecorded bool
 	// Keeper keeps some traces in the process; nil is none. It changes neither what is exported nor which traces are
-	// sampled, as their headers say; where nothing is exported, spans that it does not keep record nothing.
+	// sampled, as their headers say; where nothing is exported, they say so as with SampleUnrecorded, and spans that it
+	// does not keep record nothing.
 	Keeper Keeper
 }
 
@@ -162,7 +174,6 @@ func Setup(ctx context.Context, config Config) (*Telemetry, error) {
 		return nil, fmt.Errorf("set up telemetry of %s: %w", config.Service, err)
 	}
 	wrong := t.addSpansAndLogs(resource) // the last, since it starts goroutines and cannot fail
-	t.page = newMetricsHandler(t.gatherer, config.MaxScrapes, t.logger)
 	t.shutdown = t.shutdownOnce()
 	if missing != nil {
 		t.logger.WarnContext(ctx, "some resource attributes are missing", "error", missing)
@@ -248,7 +259,7 @@ func (t *Telemetry) addSpansAndLogs(resource *resource.Resource) (wrong error) {
 	local := newLocalHandler(t.config)
 	spans, records := t.addOutlets(slog.New(local))
 	spans, records = slices.Concat(t.config.SpanProcessors, spans), slices.Concat(t.config.LogProcessors, records)
-	t.tracers, t.spans, wrong = newTracerProviders(resource, spans, t.config.Keeper)
+	t.tracers, t.spans, wrong = newTracerProviders(resource, spans, t.config)
 	t.records, t.logger = newLogger(local, t.config.LogLevel, resource, records)
 	return wrong
 }
@@ -323,10 +334,10 @@ func (t *Telemetry) Logger() *slog.Logger { return t.logger }
 // the Prometheus text format.
 func (t *Telemetry) MetricsHandler() http.Handler { return t.page }
 
-// Registry returns a registry for Prometheus collectors of others. What they collect is on the page, without the
+// Registry returns the registry for Prometheus collectors of others, [Config.Registry] where there is one. What they collect is on the page, without the
 // label service; but for a family that has the name of a counter without its _total, which OpenMetrics cannot tell apart.
-// It refuses a collector that has a name of the library's own metrics, or of the Go runtime's and the process's, which the
-// page has already.
+// It refuses a collector that has the name of a metric of [Telemetry.Catalogue], or of the Go runtime's and the process's,
+// which the page has already.
 func (t *Telemetry) Registry() *prometheus.Registry { return t.registry }
 
 // Gatherer returns what /metrics gathers from.

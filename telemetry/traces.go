@@ -25,8 +25,9 @@ import (
 // Limits are left to the SDK, which reads them from OTEL_SPAN_*. Panics are not recorded in spans: a panic's text can hold
 // anything.
 func newTracerProviders(
-	resource *resource.Resource, processors []sdktrace.SpanProcessor, keeper Keeper,
+	resource *resource.Resource, processors []sdktrace.SpanProcessor, config Config,
 ) (*sdktrace.TracerProvider, trace.TracerProvider, error) {
+	keeper := config.Keeper
 	configured, wrong := samplerFromEnvironment()
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource), sdktrace.WithoutPanicRecording(), sdktrace.WithRawSpanLimits(spanLimits()),
@@ -46,7 +47,11 @@ func newTracerProviders(
 	case keeper != nil:
 		return sdk, keptProvider{sdk: sdk, keeper: keeper}, wrong
 	default:
-		return sdk, idleProvider{}, wrong
+		provider := idleProvider{}
+		if config.SampleUnrecorded {
+			provider.flags = trace.FlagsSampled
+		}
+		return sdk, provider, wrong
 	}
 }
 
@@ -141,29 +146,37 @@ func ratioFromEnvironment() (float64, error) {
 
 // idleProvider makes spans that carry their context and record nothing. It stands in for the SDK where spans go
 // nowhere: trace context still travels, logs and exemplars still carry trace ids, and attributes that nobody
-// would read cost nothing. Like the SDK's default it samples roots and follows a parent's decision.
-type idleProvider struct{ embedded.TracerProvider }
-
-// Tracer implements [trace.TracerProvider].
-func (idleProvider) Tracer(string, ...trace.TracerOption) trace.Tracer { return idleTracer{} }
-
-// StartServer begins the work on a request as package otelhttpserver wants it: no request's span is recorded.
-func (idleProvider) StartServer(ctx context.Context, name string) (context.Context, trace.Span) {
-	return idleTracer{}.Start(ctx, name)
+// would read cost nothing. It follows a parent's decision.
+type idleProvider struct {
+	embedded.TracerProvider
+	flags trace.TraceFlags // of roots
 }
 
-type idleTracer struct{ embedded.Tracer }
+// Tracer implements [trace.TracerProvider].
+func (p idleProvider) Tracer(string, ...trace.TracerOption) trace.Tracer {
+	return idleTracer{flags: p.flags}
+}
+
+// StartServer begins the work on a request as package otelhttpserver wants it: no request's span is recorded.
+func (p idleProvider) StartServer(ctx context.Context, name string) (context.Context, trace.Span) {
+	return idleTracer{flags: p.flags}.Start(ctx, name)
+}
+
+type idleTracer struct {
+	embedded.Tracer
+	flags trace.TraceFlags // of roots
+}
 
 // Start implements [trace.Tracer].
-func (idleTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+func (t idleTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if parent := trace.SpanContextFromContext(ctx); parent.IsValid() && !startsRoot(options) {
 		return idleChild(ctx, parent)
 	}
-	return idleRoot(ctx, newTraceID())
+	return idleRoot(ctx, newTraceID(), t.flags)
 }
 
-func idleRoot(ctx context.Context, id trace.TraceID) (context.Context, trace.Span) {
-	return withIdle(ctx, trace.SpanContextConfig{TraceID: id, TraceFlags: trace.FlagsSampled, SpanID: newSpanID()})
+func idleRoot(ctx context.Context, id trace.TraceID, flags trace.TraceFlags) (context.Context, trace.Span) {
+	return withIdle(ctx, trace.SpanContextConfig{TraceID: id, TraceFlags: flags, SpanID: newSpanID()})
 }
 
 func idleChild(ctx context.Context, parent trace.SpanContext) (context.Context, trace.Span) {

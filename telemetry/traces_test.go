@@ -184,18 +184,23 @@ func setUpAll(t *testing.T, processors ...sdktrace.SpanProcessor) *telemetry.Tel
 	return tel
 }
 
-// Without anybody to read them, spans carry context and record nothing; what
-// is seen from outside is the same as with the SDK.
+// Without anybody to read them, spans carry context and record nothing; what is seen from outside is the same as with the
+// SDK, but that traces which begin here are not sampled unless that is asked for: who would find their start?
 func TestSpansThatGoNowhereCarryContextAlike(t *testing.T) {
+	asked, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test", SampleUnrecorded: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	remote := func(flags trace.TraceFlags) context.Context {
 		return trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
 			TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: flags, Remote: true,
 		}))
 	}
 	for name, tracer := range map[string]trace.Tracer{
-		"idle": setUp(t), "SDK": setUp(t, tracetest.NewSpanRecorder()),
+		"idle": setUp(t), "SDK": setUp(t, tracetest.NewSpanRecorder()), "asked": asked.TracerProvider().Tracer("test"),
 	} {
 		t.Run(name, func(t *testing.T) {
+			sampled := name != "idle"
 			if _, s := tracer.Start(t.Context(), "work"); s.IsRecording() != (name == "SDK") {
 				t.Errorf("recording: %v", s.IsRecording())
 			}
@@ -203,12 +208,12 @@ func TestSpansThatGoNowhereCarryContextAlike(t *testing.T) {
 			for range 1000 {
 				ctx, s := tracer.Start(t.Context(), "root")
 				sc := s.SpanContext()
-				if !sc.IsValid() || !sc.IsSampled() || sc.IsRemote() || seen[sc.SpanID()] || trace.SpanContextFromContext(ctx).SpanID() != sc.SpanID() {
+				if !sc.IsValid() || sc.IsSampled() != sampled || sc.IsRemote() || seen[sc.SpanID()] || trace.SpanContextFromContext(ctx).SpanID() != sc.SpanID() {
 					t.Fatalf("root %+v", sc)
 				}
 				seen[sc.SpanID()] = true
 				_, child := tracer.Start(ctx, "child")
-				if got := child.SpanContext(); got.TraceID() != sc.TraceID() || got.SpanID() == sc.SpanID() || !got.IsSampled() {
+				if got := child.SpanContext(); got.TraceID() != sc.TraceID() || got.SpanID() == sc.SpanID() || got.IsSampled() != sampled {
 					t.Fatalf("child %+v of %+v", got, sc)
 				}
 			}
@@ -218,7 +223,7 @@ func TestSpansThatGoNowhereCarryContextAlike(t *testing.T) {
 					t.Errorf("child of a remote parent with flags %v: %+v", flags, got)
 				}
 				_, s = tracer.Start(remote(flags), "root", trace.WithNewRoot())
-				if got := s.SpanContext(); got.TraceID() == (trace.TraceID{1}) || !got.IsSampled() {
+				if got := s.SpanContext(); got.TraceID() == (trace.TraceID{1}) || got.IsSampled() != sampled {
 					t.Errorf("new root: %+v", got)
 				}
 			}
@@ -235,7 +240,7 @@ func TestRequestsContinueTheirTraceAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var seen trace.SpanContext
 			var tenant string
-			handler := telemetry.HTTPMiddleware(tel, nil)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			handler := telemetry.HTTPMiddleware(tel, nil, telemetry.WithBaggage())(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				seen, tenant = trace.SpanContextFromContext(r.Context()), baggage.FromContext(r.Context()).Member("tenant").Value()
 			}))
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -299,7 +304,8 @@ func TestBaggageOfClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := telemetrytest.New(t, "shop", nil)
 			var carried string
-			handler := telemetry.HTTPMiddleware(r.Telemetry, nil)(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			trusted := telemetry.HTTPMiddleware(r.Telemetry, nil, telemetry.WithBaggage())
+			handler := trusted(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 				carrier := propagation.MapCarrier{}
 				r.Propagator().Inject(req.Context(), carrier)
 				carried = carrier["baggage"]

@@ -361,7 +361,7 @@ func (s *Service) wire(ctx context.Context, _ Settings) error {
 func (s *Service) serve(context.Context, Settings) error {
 	b := s.base
 	b.Ready.Hold("starting")
-	handler := httpapi.Identify(s.gate.before(b.Router, telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route)(b.Router)))
+	handler := httpapi.Identify(s.gate.before(b.Router, telemetry.HTTPMiddleware(b.Telemetry, httpapi.Route, telemetry.WithBaggage())(b.Router)))
 	s.server = httpapi.NewServer(handler, b.Log, httpapi.ServerConfig{Certificate: s.edge.certificate})
 	b.Stack.Go("http server", func(ctx context.Context) error { return s.server.Serve(ctx, s.listeners...) })
 	b.Stack.OnStop("http server's connections", s.server.Shutdown) // where the start ends before the own routes are open

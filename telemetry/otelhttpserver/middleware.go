@@ -13,6 +13,7 @@
 package otelhttpserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -42,9 +44,8 @@ import (
 // A handler that writes nothing counts as 200. One that panics counts as 500, even if it had answered already;
 // the panic goes on to whatever recovers it outside. A recovery inside decides the status itself.
 //
-// Baggage in the request's headers travels on with the request's context if the propagators have any, and is looked at by
-// nothing here: it is in no span, metric or log line. At an edge where clients are not to be trusted, give
-// [WithPropagators] a propagator without baggage.
+// Baggage in the request's headers ends here, for it would travel on into every request and record that the handler sends,
+// unless [WithBaggage] says that the clients are trusted. Nothing here looks at it: it is in no span, metric or log line.
 func New(options ...Option) (func(http.Handler) http.Handler, error) {
 	c, err := newConfig(options)
 	if err != nil {
@@ -72,6 +73,7 @@ type config struct {
 	quiet       func(*http.Request) bool // nil if all are traced
 	conventions bool
 	silent      bool // answers name no trace
+	trusted     bool // clients, with baggage
 	errs        []error
 }
 
@@ -127,6 +129,10 @@ func WithoutTraces(quiet func(*http.Request) bool) Option { return func(c *confi
 // clients.
 func WithoutTraceResponse() Option { return func(c *config) { c.silent = true } }
 
+// WithBaggage has the baggage in a request's headers travel on with the request's context, if the propagators have any: for
+// servers whose clients are trusted.
+func WithBaggage() Option { return func(c *config) { c.trusted = true } }
+
 func newConfig(options []Option) (config, error) {
 	c := config{quiet: IsProbe}
 	for _, option := range options {
@@ -147,6 +153,9 @@ func newConfig(options []Option) (config, error) {
 	}
 	if c.propagator == nil {
 		c.propagator = otel.GetTextMapPropagator()
+	}
+	if !c.trusted {
+		c.propagator = withoutBaggage{c.propagator}
 	}
 	if c.route == nil {
 		c.route = RoutePattern
@@ -178,4 +187,12 @@ func measured(m *metrics, route func(*http.Request) string, next http.Handler) h
 		next.ServeHTTP(recorded, r)
 		returned = true
 	})
+}
+
+// withoutBaggage is a propagator that reads no baggage.
+type withoutBaggage struct{ propagation.TextMapPropagator }
+
+// Extract implements [propagation.TextMapPropagator].
+func (p withoutBaggage) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	return baggage.ContextWithBaggage(p.TextMapPropagator.Extract(ctx, carrier), baggage.FromContext(ctx))
 }

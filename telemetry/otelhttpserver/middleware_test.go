@@ -155,21 +155,23 @@ func TestOptions(t *testing.T) {
 	})
 }
 
-// TestBaggageStaysOutsideWherePropagatorsHaveNone is what the documentation tells servers at a public edge.
-func TestBaggageStaysOutsideWherePropagatorsHaveNone(t *testing.T) {
+// What strangers send as baggage ends at the edge, unless their server trusts them and the propagators have any.
+func TestBaggageOfStrangersEndsHere(t *testing.T) {
+	both := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 	for name, test := range map[string]struct {
-		propagators propagation.TextMapPropagator
-		members     int
+		options []otelhttpserver.Option
+		members int
 	}{
-		"trace context alone": {propagation.TraceContext{}, 0},
-		"with baggage":        {propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}), 1},
+		"by default":                        {[]otelhttpserver.Option{otelhttpserver.WithPropagators(both)}, 0},
+		"trusted":                           {[]otelhttpserver.Option{otelhttpserver.WithPropagators(both), otelhttpserver.WithBaggage()}, 1},
+		"trusted, with trace context alone": {[]otelhttpserver.Option{otelhttpserver.WithPropagators(propagation.TraceContext{}), otelhttpserver.WithBaggage()}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			members := -1
 			seen := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { members = baggage.FromContext(r.Context()).Len() })
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set("baggage", "k=v")
-			newSDK(t).middleware(t, seen, otelhttpserver.WithPropagators(test.propagators)).ServeHTTP(httptest.NewRecorder(), r)
+			newSDK(t).middleware(t, seen, test.options...).ServeHTTP(httptest.NewRecorder(), r)
 			if members != test.members {
 				t.Errorf("the handler sees %d members of the request's baggage, want %d", members, test.members)
 			}
