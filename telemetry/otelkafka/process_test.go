@@ -311,7 +311,7 @@ func TestClaimExitsLeaveNothing(t *testing.T) {
 	const exits = 1000
 	for name := range ways(nil, nil) {
 		t.Run(name, func(t *testing.T) {
-			noLeak(t)
+			leaks.None(t)
 			r, inst := newInstrumentation(t, Options{Consumes: []string{"in"}})
 			h := ways(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
 				if msg.Offset == 2 {

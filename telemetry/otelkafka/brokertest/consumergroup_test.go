@@ -277,7 +277,7 @@ func TestProducersThatAreMadeHere(t *testing.T) {
 
 // Partitions that are read without a group have spans, counts and lag, by records and by batches, and leave nothing.
 func TestPartitionsWithoutAGroup(t *testing.T) {
-	noLeak(t)
+	leaks.None(t)
 	cluster := wrapCluster(t)
 	fill(t, cluster, 10)
 	r, inst := newInstrumentation(t, otelkafka.Options{Consumes: []string{"out"}})
