@@ -49,7 +49,7 @@ func (t *Telemetry) addMetrics(res *resource.Resource) error {
 			return fmt.Errorf("register the runtime's metrics: %w", err)
 		}
 	}
-	for _, m := range t.catalogue {
+	for _, m := range slices.Concat(catalogue.Common(), catalogue.Optional()) { // what else is declared, others may collect
 		if err := t.reserve(named(m.Name)); err != nil {
 			return fmt.Errorf("the registry has a metric that is the library's to show, %s: %w", m.Name, err)
 		}

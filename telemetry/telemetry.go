@@ -66,7 +66,7 @@ type Config struct {
 	MaxScrapes int
 	// Registry is the application's own, where it has one: prometheus.DefaultRegisterer.(*prometheus.Registry), say. What is
 	// registered there is on the page too, without the label service, and nothing has to be merged by hand. A name cannot be
-	// both's: [Setup] fails if the registry has one of the service's metrics, and the registry refuses one that comes later.
+	// both's: [Setup] fails if the registry has one of the library's metrics, and the registry refuses one that comes later.
 	// The Go runtime's and the process's metrics stay the application's where it has registered them. Default an empty one.
 	Registry *prometheus.Registry
 	// OmitServiceLabel leaves the label service to who scrapes: a ServiceMonitor of Prometheus Operator adds one, and would
@@ -336,8 +336,8 @@ func (t *Telemetry) MetricsHandler() http.Handler { return t.page }
 
 // Registry returns the registry for Prometheus collectors of others, [Config.Registry] where there is one. What they collect is on the page, without the
 // label service; but for a family that has the name of a counter without its _total, which OpenMetrics cannot tell apart.
-// It refuses a collector that has the name of a metric of [Telemetry.Catalogue], or of the Go runtime's and the process's,
-// which the page has already.
+// It refuses a collector that has a name of the library's own metrics, or of the Go runtime's and the process's, which the
+// page has already.
 func (t *Telemetry) Registry() *prometheus.Registry { return t.registry }
 
 // Gatherer returns what /metrics gathers from.
