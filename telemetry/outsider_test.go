@@ -93,9 +93,13 @@ span: GET /greetings/{name} server child: false
 service.name: greeter
 kafka.messages.produced topic=greetings 1
 kafka.messages.consumed topic=greetings 0
-kafka.message.processing.duration s topic=greetings 1 [0.001 0.005 0.01 0.05 0.1 0.5 1 2 5]
+kafka.send.failures topic=greetings 0
+kafka.process.failures topic=greetings 0
+kafka.message.processing.duration s topic=greetings 1 [0.0001 0.00025 0.0005 0.001 0.005 0.01 0.05 0.1 0.5 1 2 5 10 30 60]
+kafka.consumer.records.in.hand topic=greetings 0
+kafka.producer.records.in.flight topic=greetings 0
 http.requests method=GET,route=/greetings/{name},status_code=200 1
-http.request.duration s method=GET,route=/greetings/{name},status_code=200 1 [0.001 0.005 0.01 0.05 0.1 0.5 1 2 5]
+http.request.duration s method=GET,route=/greetings/{name},status_code=200 1 [0.001 0.005 0.01 0.05 0.1 0.5 1 2 5 10 30 60]
 `
 	if got := goCommand("run", "."); got != want {
 		t.Errorf("the program printed\n%swant\n%s", got, want)
