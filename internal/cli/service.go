@@ -48,7 +48,8 @@ func serviceCommand(s services.Service, registry services.Registry) *cli.Command
 			if len(addresses) == 0 {
 				addresses = []string{defaultBroker}
 			}
-			defer heap.Relax()()
+			stopRelaxing := heap.Relax()
+			defer stopRelaxing()
 			profiles, err := startProfiles(ctx, c)
 			if err != nil {
 				return err

@@ -69,7 +69,8 @@ func portBaseFlag() cli.Flag {
 }
 
 func up(ctx context.Context, c *cli.Command, registry services.Registry) error {
-	defer heap.Relax()()
+	stopRelaxing := heap.Relax()
+	defer stopRelaxing()
 	p := &parts{c: c, registry: registry, services: map[string]*service.Service{}, probe: secret.Of(rand.Text()), around: service.Surroundings{
 		Traces: traces.NewRecent(traces.Limits{}), Within: true,
 	}}

@@ -77,5 +77,5 @@ func percentFor(live uint64) int {
 	if live <= Room*usual/most {
 		return most
 	}
-	return max(usual, int(Room*usual/live)) //nolint:gosec // below most
+	return max(usual, int(Room*usual/live))
 }

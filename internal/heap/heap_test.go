@@ -19,7 +19,7 @@ func TestHowMuchGarbageMayGather(t *testing.T) {
 func percent() int {
 	now := []metrics.Sample{{Name: "/gc/gogc:percent"}}
 	metrics.Read(now)
-	return int(now[0].Value.Uint64()) //nolint:gosec // a percentage
+	return int(now[0].Value.Uint64())
 }
 
 // await collects until the percentage is so.
@@ -42,7 +42,6 @@ func TestRelaxFollowsWhatIsInUse(t *testing.T) {
 	much := make([]byte, 80<<20)
 	await(t, "much is in use", func(p int) bool { return p == 100 })
 	runtime.KeepAlive(much)
-	much = nil
 	await(t, "little is in use again", func(p int) bool { return p > 200 })
 	stop()
 	if got := percent(); got != 70 {
