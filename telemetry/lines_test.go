@@ -53,12 +53,12 @@ func TestLinesAreWrittenInBatches(t *testing.T) {
 			b := setup(t, telemetry.Config{Service: "b", LogWriter: lines, LogFormat: format}).Logger()
 			a.Info("1")
 			b.Info("2")
-			time.Sleep(delay - 1)
+			<-time.After(delay - 1)
 			w.see(t)
-			time.Sleep(1)
+			<-time.After(1)
 			synctest.Wait()
 			w.see(t, 2)
-			time.Sleep(time.Hour) // nothing waits any more
+			<-time.After(time.Hour) // nothing waits any more
 			b.Info("3")
 			a.With("k", 1).Warn("a warning does not wait, nor what came before it")
 			w.see(t, 2, 2)

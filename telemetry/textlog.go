@@ -69,7 +69,8 @@ func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool { return
 // Handle implements [slog.Handler].
 func (h *textHandler) Handle(ctx context.Context, record slog.Record) error {
 	kept, _ := h.pool.Get().(*[]byte)
-	b := append((*kept)[:0], h.prefix...)
+	b := (*kept)[:0]
+	b = append(b, h.prefix...)
 	if !record.Time.IsZero() {
 		b = record.Time.AppendFormat(h.begin(b, faint), textTime)
 		b = append(h.end(b), ' ')

@@ -17,7 +17,7 @@ func TestTextLogsKeepTheRulesOfHandlers(t *testing.T) {
 	slogtest.Run(t, func(t *testing.T) slog.Handler {
 		out.Reset()
 		return setup(t, telemetry.Config{Service: "s", LogWriter: &out}).Logger().Handler()
-	}, func(t *testing.T) map[string]any {
+	}, func(*testing.T) map[string]any {
 		return parsed(out.String())
 	})
 }
