@@ -172,6 +172,7 @@ func inLanguage(in *i18n.Language) template.FuncMap {
 		"outcomes": func(counted map[journeys.Outcome]int64) string { return in.Say(outcomesText(counted)) },
 		"span":     func(v verdicts.Span) string { return in.Say(SpanText(v)) },
 		"catchUp":  func(v verdicts.Span) string { return in.Say(CatchUpText(v)) },
+		"number":   func(v verdicts.Number) string { return in.Say(i18n.Phrase(NumberText(v))) },
 		"gist":     func(name string) string { return gist(in, name) },
 		"language": in.Name,
 		// english marks what is English on a page that is not.
@@ -193,9 +194,9 @@ func parseViews(in *i18n.Language) (map[string]*template.Template, error) {
 	maps.Copy(functions, template.FuncMap{
 		"clock": clock, "day": day, "moment": moment, "stamp": stamp, "link": linkTo,
 		"nothing": func() string { return nothing }, "plain": func(text string) string { return strings.ReplaceAll(text, " ", "-") },
-		"add":    func(a, b int) int { return a + b },
-		"number": NumberText, "segment": url.PathEscape,
-		"part": func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
+		"add":     func(a, b int) int { return a + b },
+		"segment": url.PathEscape,
+		"part":    func(name string, data any) map[string]any { return map[string]any{"Name": name, "Data": data} },
 	})
 	version, err := assetVersion()
 	if err != nil {
