@@ -12,7 +12,7 @@ import (
 
 const sentences = `{
 	"%s is ready": "%s est prêt",
-	"%d of %d orders": {"of": 2, "one": "%d commande sur %d", "other": "%d commandes sur %d"},
+	"%d of %d records": {"of": 2, "one": "%d message sur %d", "other": "%d messages sur %d"},
 	"%[1]s after %[2]s": "au bout de %[2]s, %[1]s",
 	"%.1f ms": "%.1f ms",
 	"away": "absent",
@@ -41,9 +41,9 @@ func TestTextsInTwoLanguages(t *testing.T) {
 	}{
 		{Textf("%s is ready", "suivi"), "suivi is ready", "suivi est prêt"},
 		{Textf("%s is ready", Phrase("away")), "away is ready", "absent est prêt"},
-		{Textf("%d of %d orders", 1, 1), "1 of 1 orders", "1 commande sur 1"},
-		{Textf("%d of %d orders", 1, 0), "1 of 0 orders", "1 commande sur 0"},
-		{Textf("%d of %d orders", 1, 2), "1 of 2 orders", "1 commandes sur 2"},
+		{Textf("%d of %d records", 1, 1), "1 of 1 records", "1 message sur 1"},
+		{Textf("%d of %d records", 1, 0), "1 of 0 records", "1 message sur 0"},
+		{Textf("%d of %d records", 1, 2), "1 of 2 records", "1 messages sur 2"},
 		{Textf("%[1]s after %[2]s", "x", "y"), "x after y", "au bout de y, x"},
 		{Textf("%.1f ms", 4.25), "4.2 ms", "4,2 ms"},
 		{Textf("%s%%", Number("99.9")), "99.9%", "99,9 %"},
