@@ -14,7 +14,7 @@ func longestWait(perSecond int) (longest time.Duration) {
 	p, start, gap := &pace{}, time.Now(), time.Second/time.Duration(perSecond)
 	came := func() int { return int(time.Since(start) / gap) }
 	for taken := 0; time.Since(start) < 2*time.Second; taken = came() {
-		time.Sleep(gap - time.Since(start)%gap)
+		<-time.After(gap - time.Since(start)%gap)
 		began := time.Now()
 		p.wait(context.Background(), came()-taken)
 		p.took(came() - taken)
@@ -44,7 +44,7 @@ func TestBatchesBeginTogether(t *testing.T) {
 		begun := make(chan time.Duration, 4)
 		for i, ready := range []int{1, 5, 1, fullBatch} {
 			go func() {
-				time.Sleep(time.Duration(i) * time.Millisecond)
+				<-time.After(time.Duration(i) * time.Millisecond)
 				p.wait(t.Context(), ready)
 				p.took(ready)
 				begun <- time.Since(start)

@@ -237,10 +237,10 @@ func TestAPublishedBatchIsMarkedWithTheNext(t *testing.T) {
 		before, ended := f.store.Commits(), make(chan error)
 		go func() { ended <- w.run(t.Context(), queue) }()
 		for _, m := range records("a ok", "b ok", "c ok") {
-			time.Sleep(markAfter / 2)
+			<-time.After(markAfter / 2)
 			queue <- m
 		}
-		time.Sleep(2 * markAfter) // nobody sends more, and the claim goes on
+		<-time.After(2 * markAfter) // nobody sends more, and the claim goes on
 		if commits := f.store.Commits() - before; commits != 4 || f.waiting(t) != 0 {
 			t.Errorf("%d commits for three batches, %d messages wait; want 4, the last of which marks, and none", commits, f.waiting(t))
 		}

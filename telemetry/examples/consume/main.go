@@ -27,8 +27,9 @@ func main() {
 	records := flag.Int64("records", 0, "end after that many records; 0 is never")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, stop, strings.Split(os.Getenv("KAFKA_BROKERS"), ","), *records); err != nil {
+	err := run(ctx, stop, strings.Split(os.Getenv("KAFKA_BROKERS"), ","), *records)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -39,7 +40,7 @@ func run(ctx context.Context, stop func(), brokers []string, records int64) erro
 		return err
 	}
 	defer func() { _ = t.Shutdown(ctx) }() // ctx has ended by then: it has five seconds
-	page, err := serve(t)
+	page, err := serve(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -65,8 +66,8 @@ func run(ctx context.Context, stop func(), brokers []string, records int64) erro
 }
 
 // serve has the page on a port of its own.
-func serve(t *telemetry.Telemetry) (*http.Server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func serve(ctx context.Context, t *telemetry.Telemetry) (*http.Server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

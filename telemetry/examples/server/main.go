@@ -45,7 +45,7 @@ func run(ctx context.Context) error {
 
 	ask := func(method, path string) *httptest.ResponseRecorder { // a client, in place of http.Server
 		answer := httptest.NewRecorder()
-		handler.ServeHTTP(answer, httptest.NewRequest(method, path, nil))
+		handler.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, method, path, nil))
 		return answer
 	}
 	ask(http.MethodPost, "/baskets/7")
