@@ -103,7 +103,7 @@ func (b bulk) state(rows *Rows) (State, error) {
 	}
 	at := b.positions()
 	return State{
-		Paiement: &Paiement{at}, Suivi: &Suivi{at, map[banking.OrderStatus]int64{banking.OrderStatusAuthorized: b.orders}}, Analyseur: &Analyseur{at, map[string]Sum{banking.StatusAuthorized: total}},
+		Paiement: &Paiement{Positions: at}, Suivi: &Suivi{at, map[banking.OrderStatus]int64{banking.OrderStatusAuthorized: b.orders}}, Analyseur: &Analyseur{at, map[string]Sum{banking.StatusAuthorized: total}},
 	}, nil
 }
 

@@ -281,3 +281,32 @@ func TestADeadLetterThatWasDeleted(t *testing.T) {
 		t.Errorf("%v", got.Differences)
 	}
 }
+
+// A reset after topics were made again keeps what the ledger has decided: the new
+// topics have neither those orders nor their results.
+func TestARowFromBeforeTheTopics(t *testing.T) {
+	for name, tt := range map[string]struct {
+		row  LedgerRow
+		want []string
+	}{
+		"decided before": {LedgerRow{"order-99", "e", "r", banking.StatusAuthorized, 1, time.Time{}}, []string{}},
+		"purged before":  {LedgerRow{OrderID: "order-99", EventID: "e", Status: banking.StatusPurged}, []string{}},
+		"decided since":  {LedgerRow{"order-99", "e", "r", banking.StatusAuthorized, 1, time.Time{}.Add(2 * time.Hour)}, []string{"ledger_without_result order-99"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.pile(0, 2)
+			w.settle()
+			w.decidesFrom = w.now.Add(time.Hour)
+			tt.row.ProcessedAt = w.now.Add(tt.row.ProcessedAt.Sub(time.Time{}))
+			w.ledger["order-99"] = tt.row
+			got := w.audit()
+			if diff := cmp.Diff(tt.want, named(got)); diff != "" {
+				t.Errorf("differences (-want +got):\n%s", diff)
+			}
+			if older := 1 - int64(len(tt.want)); got.OlderThanLog.Ledger != older {
+				t.Errorf("%d rows are older than the log, want %d", got.OlderThanLog.Ledger, older)
+			}
+		})
+	}
+}

@@ -36,6 +36,8 @@ type world struct {
 	fails  func(banking.OrderCreated) bool // the authoriser, at this moment
 	now    time.Time
 	number int
+
+	decidesFrom time.Time // before it the topics lack what the ledger kept
 }
 
 func newWorld() *world {
@@ -366,7 +368,7 @@ type stored struct {
 func (w *world) state() stored {
 	return stored{
 		State: State{
-			Paiement: &Paiement{maps.Clone(w.paiement)}, Suivi: &Suivi{maps.Clone(w.suivi), maps.Clone(w.counts)},
+			Paiement: &Paiement{maps.Clone(w.paiement), w.decidesFrom}, Suivi: &Suivi{maps.Clone(w.suivi), maps.Clone(w.counts)},
 			Analyseur: &Analyseur{maps.Clone(w.analyseur), maps.Clone(w.totals)},
 		},
 		ledger: slices.Collect(maps.Values(w.ledger)), pending: slices.Clone(w.pending), views: slices.Collect(maps.Values(w.views)),

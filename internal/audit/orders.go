@@ -446,7 +446,8 @@ func (r *reconciliation) checkRow(o *order, events []event) {
 		r.note(kind, o.id, "the ledger has it decided for the event %q, the log has it created by %s at %s",
 			row.event, events[0].event, events[0].at)
 	case len(o.results) > 0 || len(o.pendingResults) > 0:
-	case row.status == banking.StatusPurged && r.purgeInLog(o, 0), row.status != banking.StatusPurged && r.lacksResultOf(o):
+	case r.state.Paiement != nil && row.processed < microsOf(r.state.Paiement.DecidesFrom),
+		row.status == banking.StatusPurged && r.purgeInLog(o, 0), row.status != banking.StatusPurged && r.lacksResultOf(o):
 		r.report.OlderThanLog.Ledger++
 	case row.status == banking.StatusPurged:
 		r.note(LedgerWithoutPurge, o.id, "the ledger has it purged, and the log has neither the order nor the purge")

@@ -41,7 +41,12 @@ type State struct {
 }
 
 // Paiement is paiement's state beside its ledger and its outbox.
-type Paiement struct{ Positions Positions }
+type Paiement struct {
+	Positions Positions
+	// DecidesFrom is when the topics may have lost what came of orders before, zero
+	// for never: they were cut or made again, and the ledger kept what it knew.
+	DecidesFrom time.Time
+}
 
 // Suivi is suivi's state beside its views.
 type Suivi struct {

@@ -337,7 +337,11 @@ func readPaiement(ctx context.Context, s *storage.Snapshot, rows *audit.Rows) (*
 			}
 		}
 	}
-	return &audit.Paiement{Positions: positions}, paiement.ReadLedger(ctx, s, func(r paiement.LedgerRow) error {
+	from, err := paiement.ReadDecidesFrom(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return &audit.Paiement{Positions: positions, DecidesFrom: from}, paiement.ReadLedger(ctx, s, func(r paiement.LedgerRow) error {
 		return rows.Ledger(audit.LedgerRow(r))
 	})
 }

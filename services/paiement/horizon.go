@@ -53,6 +53,26 @@ func (s store) Horizon(ctx context.Context, p record.Partition) (h horizon, err 
 	return h, nil
 }
 
+// ReadDecidesFrom returns the time from which on orders are decided, zero where all
+// are.
+func ReadDecidesFrom(ctx context.Context, s *storage.Snapshot) (from time.Time, err error) {
+	rows, err := s.Query(ctx, selectHorizon, horizonName, horizonName)
+	if err != nil {
+		return from, fmt.Errorf("read from when on orders are decided: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var micros, same int64
+		if err := rows.Scan(&micros, &same); err != nil {
+			return from, fmt.Errorf("read from when on orders are decided: %w", err)
+		}
+		if micros != 0 {
+			from = time.UnixMicro(micros).UTC()
+		}
+	}
+	return from, rows.Err()
+}
+
 // raise has no order decided any more that was placed before a time.
 func raise(ctx context.Context, tx *storage.Tx, to time.Time) error {
 	return raiseRow(ctx, tx, horizonName, to.UnixMicro())
