@@ -5,10 +5,10 @@
 // loop.go has what a service gives and gets, and where partitions begin;
 // feed.go sees to it that a partition's records come, or that it is told that they
 // cannot; worker.go follows a record through the loop until it is stored, publish.go
-// from there on; batch.go says what is processed together, and when; failure.go says what
-// becomes of a record that cannot be processed, and how to wait where waiting helps;
-// messages.go turns records into events and back, and has what goes out made ready and
-// sent: with its trace, and no larger than its topic takes.
+// from there on, until Kafka has what it caused; batch.go says what is processed
+// together, and when; failure.go says what becomes of a record that cannot be
+// processed, and how to wait where waiting helps; messages.go turns records into events
+// and back, with their trace, and makes none larger than its topic takes.
 package delivery
 
 import (

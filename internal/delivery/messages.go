@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/internal/banking"
-	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -129,60 +128,4 @@ func spansOf[Change any](decisions []decision[Change]) []trace.SpanContext {
 		out[i] = trace.SpanContextFromContext(d.Context)
 	}
 	return out
-}
-
-// carriedSpans returns the process spans that caused messages which an earlier
-// owner stored, each once: the messages carry them.
-func (l *Loop[State, Change]) carriedSpans(messages []record.Message) []trace.SpanContext {
-	var out []trace.SpanContext
-	for _, m := range messages {
-		carrier := &sarama.ConsumerMessage{}
-		for _, h := range m.Headers {
-			carrier.Headers = append(carrier.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
-		}
-		span := trace.SpanContextFromContext(l.deps.Instrument.Extract(context.Background(), carrier))
-		same := func(s trace.SpanContext) bool { return s.SpanID() == span.SpanID() && s.TraceID() == span.TraceID() }
-		if span.IsValid() && !slices.ContainsFunc(out, same) {
-			out = append(out, span)
-		}
-	}
-	return out
-}
-
-// send publishes messages. Where Kafka finds some too large, or a batch that the
-// client made of them, each is sent alone, and dead letters are cut until they
-// fit: their topic may take less than it did when they were stored.
-func (l *Loop[State, Change]) send(ctx context.Context, messages []record.Message) error {
-	records := make([]*sarama.ProducerMessage, len(messages))
-	for i, m := range messages {
-		records[i] = kafka.Outgoing(m)
-	}
-	err := l.deps.Publisher.PublishAll(ctx, records)
-	refused, ok := errors.AsType[*kafka.TooLargeError](err)
-	if !ok {
-		return err
-	}
-	for _, i := range refused.Records {
-		if err := l.sendAlone(ctx, messages[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *Loop[State, Change]) sendAlone(ctx context.Context, m record.Message) error {
-	for {
-		err := l.deps.Publisher.PublishAll(ctx, []*sarama.ProducerMessage{kafka.Outgoing(m)})
-		if !errors.Is(err, kafka.ErrTooLarge) {
-			return err
-		}
-		letter, ok := l.fitTo(ctx, m, l.deps.Sizes.Refused(m.Topic, m.Size()))
-		if !ok {
-			return nil
-		}
-		if letter.Size() == m.Size() { // no letter: what was decided cannot be left out
-			return fmt.Errorf("%s takes no record of %d bytes; raise its max.message.bytes with `vigie topics`: %w", m.Topic, m.Size(), err)
-		}
-		m = letter
-	}
 }

@@ -2,11 +2,11 @@
 // exists so that every service protects itself from its clients, reports errors
 // and describes itself in the same way.
 //
-//   - router.go brings a request to its handler: request ids, security
-//     headers, routes with bounded labels, panics, and the routes that all
-//     services have, with their readiness.
+//   - router.go brings a request to its handler: security headers, routes with
+//     bounded labels, panics, and the routes that all services have, with their
+//     readiness.
 //   - problem.go has the table of problems, and writes answers.
-//   - request.go refuses requests for their form: target, query, coding.
+//   - request.go names requests, and refuses them for their query's form.
 //   - bounds.go bounds what clients can make a service do or keep: requests at
 //     work, bodies, answers that wait to be read.
 //   - listener.go listens: it bounds connections, and closes them so that a
@@ -21,7 +21,6 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -468,64 +467,3 @@ func Route(r *http.Request) string {
 	}
 	return strings.TrimSuffix(route, "{$}")
 }
-
-// RequestID is the header that names a request, in both directions.
-const RequestID = "X-Request-Id"
-
-// Identify gives every request an id: the client's, where it sent one of 1 to
-// 64 characters out of A-Z a-z 0-9 . _ -, else one of 26 characters that nobody
-// can guess. The answer has it in the header [RequestID], problem documents as
-// requestId, and log lines through [LogRequestIDs].
-//
-// It stands outside the telemetry's middleware, since it hands on a copy of the
-// request, and what is inside reads the pattern from the very request that the
-// router matched.
-func Identify(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(RequestID)
-		if !isRequestID(id) {
-			id = rand.Text()
-		}
-		w.Header().Set(RequestID, id)
-		v, ours := r.Context().(*visit)
-		if !ours {
-			v = &visit{Context: r.Context()}
-			r = r.WithContext(v)
-		}
-		v.id = id
-		next.ServeHTTP(w, r)
-	})
-}
-
-func isRequestID(id string) bool {
-	if id == "" || len(id) > maxRequestID {
-		return false
-	}
-	for _, c := range []byte(id) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// LogRequestIDs adds request_id to the records of requests that [Identify]
-// named.
-func LogRequestIDs(log *slog.Logger) *slog.Logger { return slog.New(idHandler{log.Handler()}) }
-
-type idHandler struct{ slog.Handler }
-
-func (h idHandler) Handle(ctx context.Context, record slog.Record) error {
-	if v := visitOf(ctx); v != nil && v.id != "" {
-		record = record.Clone()
-		record.AddAttrs(slog.String("request_id", v.id))
-	}
-	return h.Handler.Handle(ctx, record)
-}
-
-func (h idHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return idHandler{h.Handler.WithAttrs(attrs)}
-}
-func (h idHandler) WithGroup(name string) slog.Handler { return idHandler{h.Handler.WithGroup(name)} }

@@ -7,7 +7,8 @@
 // store.go opens and watches a service's storage, prune.go removes what is old
 // from it; consume.go runs its consumer, and watches for partitions that no
 // instance reads; join.go is how one from outside the bank consumes; ready.go says
-// whether it can do its work; orderlog.go logs what becomes of orders; reload.go reads tokens and certificates again when they change; settings.go has what can be set.
+// whether it can do its work; orderlog.go logs what becomes of orders; reload.go
+// reads tokens and certificates again when they change; settings.go has what can be set.
 package service
 
 import (
@@ -406,4 +407,11 @@ func (g *gate) before(router *httpapi.Router, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// flushLog writes lines of the log that wait, where the writer lets them.
+func (s Settings) flushLog() {
+	if w, ok := s.LogWriter.(interface{ Flush() error }); ok {
+		_ = w.Flush() // there is nobody to tell
+	}
 }

@@ -137,13 +137,6 @@ var (
 	ErrBounds = errors.New("bound is not positive")
 )
 
-// flushLog writes lines of the log that wait, where the writer lets them.
-func (s Settings) flushLog() {
-	if w, ok := s.LogWriter.(interface{ Flush() error }); ok {
-		_ = w.Flush() // there is nobody to tell
-	}
-}
-
 func (s Settings) withDefaults() Settings {
 	if s.KafkaPatience <= 0 {
 		s.KafkaPatience = DefaultPatience

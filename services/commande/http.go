@@ -341,3 +341,11 @@ func unquoted(text string) (string, bool) {
 	}
 	return out.String(), true
 }
+
+// probeKey keeps the keys of probes from those of clients.
+func probeKey(key string) string {
+	if key == "" {
+		return ""
+	}
+	return hash("probe\n" + key)
+}

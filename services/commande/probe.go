@@ -75,11 +75,3 @@ func (w probeWay) take(context.Context) (string, error) {
 	}
 	return "", fmt.Errorf("no id leads to partition %d of %d", w.partition, count)
 }
-
-// probeKey keeps the keys of probes from those of clients.
-func probeKey(key string) string {
-	if key == "" {
-		return ""
-	}
-	return hash("probe\n" + key)
-}

@@ -3,7 +3,6 @@ package otelhttpserver
 import (
 	"io"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 
@@ -52,14 +51,6 @@ func knownMethod(method, other string) string {
 		return http.MethodGet
 	default:
 		return other
-	}
-}
-
-// forgetRawPattern clears a pattern that is no pattern: for the redirect of a CONNECT request to a path with a
-// trailing slash, http.ServeMux sets Pattern to the path asked for, which is the caller's to choose.
-func forgetRawPattern(r *http.Request) {
-	if strings.HasSuffix(r.Pattern, "/") && !strings.HasSuffix(r.URL.Path, "/") && r.Pattern == path.Clean("/"+r.URL.Path)+"/" {
-		r.Pattern = ""
 	}
 }
 

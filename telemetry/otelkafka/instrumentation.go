@@ -30,7 +30,8 @@
 //   - failures.go: counting the records that could not be processed
 //   - consumergroup.go: a group's member, with its lag by its marks, and its rebalances
 //   - consumer.go: partitions that are read without a group
-//   - lag.go: what is left to process in each partition, and its age
+//   - lag.go: what is left to process in the partitions that one has
+//   - progress.go: what is known of one partition, and what its lag and its age follow from
 //   - lagbroker.go: where logs begin, end, and hold a record, as the brokers say
 //   - rebalance.go: a group member's rebalances by cause
 //   - saramametrics.go: what sarama itself measures
