@@ -309,17 +309,34 @@ func (w *kafkaWorld) transactions() {
 }
 
 // frozen: a broker that hangs makes unknown what it leads and coordinates, until the
-// others take over.
+// others take over, which on a busy machine they may do before anybody looks.
 func (w *kafkaWorld) frozen() {
+	const tries = 5
+	for range tries {
+		if w.freezeLeader() {
+			return
+		}
+	}
+	w.t.Errorf("%d times another broker led before the one that hangs was seen", tries)
+}
+
+// freezeLeader freezes the leader of a partition until another leads, and says whether
+// the partition was seen meanwhile, unknown.
+func (w *kafkaWorld) freezeLeader() (seen bool) {
 	leader := w.watched.Look(w.t.Context()).Topic("orders").Partitions[0].Leader
 	node := w.cluster.Nodes()[leader-1].Process()
 	if err := node.Freeze(); err != nil {
 		w.t.Fatal(err)
 	}
 	defer func() { _ = node.Thaw() }()
-	w.await("a broker that does not answer, and its partition unknown", func(r *groups.Round) bool {
-		p := r.Topic("orders")
-		return r.Answering() == 2 && p != nil && p.Partitions[0].Leader == leader && p.Partitions[0].End.IsZero() && p.Partitions[0].Why != ""
+	w.await("a broker that does not answer, and its partition unknown or another's", func(r *groups.Round) bool {
+		orders := r.Topic("orders")
+		if orders == nil {
+			return false
+		}
+		p := orders.Partitions[0]
+		seen = r.Answering() == 2 && p.Leader == leader && p.End.IsZero() && p.Why != ""
+		return seen || p.Leader != leader
 	})
 	w.await("another leader", func(r *groups.Round) bool {
 		t := r.Topic("orders")
@@ -332,6 +349,7 @@ func (w *kafkaWorld) frozen() {
 		return r.Answering() == 3 && len(r.Failures) == 0 && len(r.Topic("orders").Partitions[0].InSync) == 3
 	})
 	w.sameAsTheAdmin(r, "lagging", "orders")
+	return seen
 }
 
 // madeAnew: a topic that is gone has no series, and its successor none of its commits.

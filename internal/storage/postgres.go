@@ -246,19 +246,27 @@ func (l *postgresLock) wait(ctx context.Context) error {
 	return nil
 }
 
+// leaving is how long a server may take to see that an instance has gone.
+const leaving = 2 * time.Second
+
+// try takes the lock where nobody has it and no instance runs. One that has just
+// stopped is on the server's list for a moment.
 func (l *postgresLock) try(ctx context.Context) error {
-	var free bool
-	if err := l.conn.QueryRow(ctx, tryLock, lockClass, l.service).Scan(&free); err != nil {
-		return fmt.Errorf("lock the schema of %s: %w", l.service, err)
-	}
-	var n int
-	if err := l.conn.QueryRow(ctx, instances, applicationService+"/"+l.service).Scan(&n); err != nil {
-		return fmt.Errorf("look for instances of %s: %w", l.service, err)
-	}
-	if !free || n > 0 {
-		return fmt.Errorf("%w: schema %s, %d connections", ErrInUse, l.service, n)
-	}
-	return nil
+	policy := retry.Policy{First: 20 * time.Millisecond, Most: 200 * time.Millisecond, Patience: leaving}
+	return policy.Do(ctx, func() error {
+		var free bool
+		if err := l.conn.QueryRow(ctx, tryLock, lockClass, l.service).Scan(&free); err != nil {
+			return retry.Stop(fmt.Errorf("lock the schema of %s: %w", l.service, err))
+		}
+		var n int
+		if err := l.conn.QueryRow(ctx, instances, applicationService+"/"+l.service).Scan(&n); err != nil {
+			return retry.Stop(fmt.Errorf("look for instances of %s: %w", l.service, err))
+		}
+		if !free || n > 0 {
+			return fmt.Errorf("%w: schema %s, %d connections", ErrInUse, l.service, n)
+		}
+		return nil
+	})
 }
 
 // prepareSchema makes the schema where there is none. synchronous says whether
