@@ -140,6 +140,11 @@ func (s *Snapshot) Query(ctx context.Context, query string, args ...any) (*sql.R
 	return s.tx.QueryContext(ctx, query, args...)
 }
 
+// QueryRow is [Snapshot.Query] for one row.
+func (s *Snapshot) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return s.tx.QueryRowContext(ctx, query, args...)
+}
+
 func (s *Snapshot) each(ctx context.Context, query string, scan func(*sql.Rows) error) error {
 	rows, err := s.Query(ctx, query)
 	if err != nil {

@@ -42,35 +42,26 @@ type horizon struct {
 }
 
 // Horizon returns where the orders of a partition begin to be decided.
-func (s store) Horizon(ctx context.Context, p record.Partition) (h horizon, err error) {
+func (s store) Horizon(ctx context.Context, p record.Partition) (horizon, error) {
+	return scanHorizon(s.QueryRow(ctx, selectHorizon, horizonName, p.String()).Scan)
+}
+
+// ReadDecidesFrom returns the time from which on orders are decided, zero where all
+// are.
+func ReadDecidesFrom(ctx context.Context, s *storage.Snapshot) (time.Time, error) {
+	h, err := scanHorizon(s.QueryRow(ctx, selectHorizon, horizonName, record.Partition{}.String()).Scan)
+	return h.from, err
+}
+
+func scanHorizon(scan func(dest ...any) error) (h horizon, err error) {
 	var micros int64
-	if err := s.QueryRow(ctx, selectHorizon, horizonName, p.String()).Scan(&micros, &h.before); err != nil {
+	if err := scan(&micros, &h.before); err != nil {
 		return h, fmt.Errorf("read from when on orders are decided: %w", err)
 	}
 	if micros != 0 {
 		h.from = time.UnixMicro(micros).UTC()
 	}
 	return h, nil
-}
-
-// ReadDecidesFrom returns the time from which on orders are decided, zero where all
-// are.
-func ReadDecidesFrom(ctx context.Context, s *storage.Snapshot) (from time.Time, err error) {
-	rows, err := s.Query(ctx, selectHorizon, horizonName, horizonName)
-	if err != nil {
-		return from, fmt.Errorf("read from when on orders are decided: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var micros, same int64
-		if err := rows.Scan(&micros, &same); err != nil {
-			return from, fmt.Errorf("read from when on orders are decided: %w", err)
-		}
-		if micros != 0 {
-			from = time.UnixMicro(micros).UTC()
-		}
-	}
-	return from, rows.Err()
 }
 
 // raise has no order decided any more that was placed before a time.
