@@ -144,22 +144,6 @@ func (p *Progress) read(ctx context.Context) bool {
 // unreadInterval is how soon partitions are noticed that nobody of ours reads.
 const unreadInterval = 5 * time.Second
 
-// unreadMetric counts the partitions that no instance of the service reads.
-const unreadMetric = "kafka_consumer_unread_partitions"
-
-// ConsumerCatalogue returns the metrics that services add which consume.
-func ConsumerCatalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{{
-		Name: unreadMetric, Kind: telemetry.Gauge, Labels: []string{"topic"}, Bound: "topics the service reads", MaxSeries: 5,
-		Help: "Partitions that no instance of the service reads: just added, or given to a stranger in its consumer group.",
-	}, {
-		Name: commitsMetric, Kind: telemetry.Counter,
-		Help: "Transactions that this instance has committed to its storage, each synced. Records consumed for each of them say how much one has.",
-	}}
-}
-
-const commitsMetric = "storage_commits_total"
-
 // countCommits has a scrape read how often the storage was written to.
 func countCommits(b *Base) error {
 	registration, err := b.Telemetry.Instruments().Observe([]string{commitsMetric}, func(_ context.Context, o telemetry.Observation) error {

@@ -10,16 +10,6 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-// leftOutMetric counts the lines that [Settings.LogLeftOut] leaves out.
-const leftOutMetric = "log_lines_left_out_total"
-
-func orderLogCatalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{{
-		Name: leftOutMetric, Kind: telemetry.Counter,
-		Help: "INFO lines about single orders that were not logged, since LOG_SAMPLING keeps those of a share of the orders.",
-	}}
-}
-
 // OrderLog writes the lines of which there is one for each order. Of a share of the orders it leaves them out, the same
 // orders in every service. Warnings and errors do not belong here. A nil OrderLog logs nothing.
 type OrderLog struct {

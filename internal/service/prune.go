@@ -12,32 +12,6 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-// Names of the metrics of time, and of what it takes away.
-const (
-	clockSteps  = "clock_steps_total"
-	clockBehind = "clock_behind_records_seconds"
-	prunedRows  = "storage_pruned_rows_total"
-)
-
-// pruneCatalogue returns the metrics of clocks and of pruning.
-func pruneCatalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{
-		{
-			Name: clockSteps, Kind: telemetry.Counter, Labels: []string{"direction"},
-			Help:  "How often the time of day was found to have been set by more than two minutes; nothing is removed for its age around it.",
-			Bound: "forward or backward", MaxSeries: 2,
-		},
-		{
-			Name: clockBehind, Kind: telemetry.Gauge, Unit: "s",
-			Help: "How far the time of day is behind the newest record; 0 for less than two minutes. Nothing is removed for its age meanwhile.",
-		},
-		{
-			Name: prunedRows, Kind: telemetry.Counter,
-			Help: "Rows that were removed from the storage for their age.",
-		},
-	}
-}
-
 const (
 	// clockInterval is how often the clocks are looked at: what elapses after the
 	// last look counts for nothing when the process ends.

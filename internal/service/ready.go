@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,29 +15,12 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-// The metrics that say whether a service can do its work, and which part of it cannot.
-const (
-	readyMetric = "service_ready"
-	partsMetric = "service_part_ready"
-)
-
-// readyInterval is how old they may be.
+// readyInterval is how old the metrics of readiness may be.
 const readyInterval = 2 * time.Second
 
-// Common returns the metrics that every service has beside [catalogue.Common].
-func Common() telemetry.Catalogue {
-	return slices.Concat(telemetry.Catalogue{{
-		Name: readyMetric, Kind: telemetry.Gauge,
-		Help: "1 while the service can do its work, as /health/ready says, else 0.",
-	}, {
-		Name: partsMetric, Kind: telemetry.Gauge, Labels: []string{"part"},
-		Help:  "1 while this part of what the service stands on is well, else 0: the first that is not is the reason of /health/ready.",
-		Bound: "kafka, storage, and what else the service needs: consumer, ledger, writes to kafka", MaxSeries: 8,
-	}}, reloadCatalogue(), httpapi.Catalogue(), pruneCatalogue(), orderLogCatalogue())
-}
-
-// readiness is those metrics. A scrape reads what the last look
-// found and calls nobody: it must not hang when storage does.
+// readiness is the metrics that say whether a service can do its work, and which part
+// of it cannot. A scrape reads what the last look found and calls nobody: it must not
+// hang when storage does.
 type readiness struct {
 	check func(context.Context) ([]httpapi.PartState, error)
 	ready atomic.Int64

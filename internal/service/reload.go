@@ -21,23 +21,6 @@ import (
 // reloadInterval is how long a token that was taken out may still be good for.
 const reloadInterval = 2 * time.Second
 
-// The metrics of files that are read again when they change.
-const (
-	reloadFailedMetric = "file_reload_failed"
-	expiryMetric       = "certificate_expiry_timestamp_seconds"
-)
-
-func reloadCatalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{{
-		Name: reloadFailedMetric, Kind: telemetry.Gauge, Labels: []string{"file"},
-		Help:  "1 while a changed file cannot be used and what it said before is in use, else 0.",
-		Bound: "tokens, certificate, and the tokens that the service shows", MaxSeries: 4,
-	}, {
-		Name: expiryMetric, Kind: telemetry.Gauge, Unit: "s",
-		Help: "When the certificate that clients are shown ends to be valid, or the first of those behind it does; none without one.",
-	}}
-}
-
 // reloads are the files that a service reads again, by what they are for.
 type reloads struct {
 	mu     sync.Mutex

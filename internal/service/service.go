@@ -8,7 +8,8 @@
 // from it; consume.go runs its consumer, and watches for partitions that no
 // instance reads; join.go is how one from outside the bank consumes; ready.go says
 // whether it can do its work; orderlog.go logs what becomes of orders; reload.go
-// reads tokens and certificates again when they change; settings.go has what can be set.
+// reads tokens and certificates again when they change; metrics.go lists what all of
+// them measure; settings.go has what can be set.
 package service
 
 import (

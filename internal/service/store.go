@@ -13,33 +13,6 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-// Names of the metrics of the connections to a database server. A service whose
-// storage is a file has none.
-const (
-	dbConnections    = "db_client_connections"
-	dbConnectionsMax = "db_client_connections_max"
-	dbWaits          = "db_client_connection_waits_total"
-)
-
-// PostgresCatalogue returns the metrics that services add whose storage is
-// PostgreSQL.
-func PostgresCatalogue() telemetry.Catalogue {
-	return telemetry.Catalogue{
-		{
-			Name: dbConnections, Kind: telemetry.Gauge, Labels: []string{"state"},
-			Help: "Connections to the database server.", Bound: "used or idle", MaxSeries: 2,
-		},
-		{
-			Name: dbConnectionsMax, Kind: telemetry.Gauge,
-			Help: "The most connections to the database server that there may be, as set.",
-		},
-		{
-			Name: dbWaits, Kind: telemetry.Counter,
-			Help: "How often a connection to the database server had to be waited for, since all were used.",
-		},
-	}
-}
-
 // openStore opens the storage, whose schema it brings up to date.
 func (b *Base) openStore(ctx context.Context, settings Settings) (err error) {
 	if settings.DatabaseURL == "" {
