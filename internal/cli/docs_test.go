@@ -83,7 +83,9 @@ func topicList(topics []string) string {
 func metricsDocument() string {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nEvery metric that the services record, as `/metrics` shows it. ")
-	b.WriteString("Beside these the pages carry the Go runtime's (`go_*`) and the process's (`process_*`) own metrics.\n")
+	b.WriteString("Beside these the pages carry the Go runtime's (`go_*`) and the process's (`process_*`) own metrics. ")
+	b.WriteString("What is there by an option alone has no series in the bank's services, but for those of the Kafka client: ")
+	b.WriteString("`client` is consumer, producer, or admin, which asks for topics and offsets.\n")
 	b.WriteString("\n")
 	common := catalogue.Sections()
 	common[0].Catalogue = append(common[0].Catalogue, service.Common()...)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/rcrowley/go-metrics"
 
 	"github.com/vigie-dev/vigie/internal/fault"
 	"github.com/vigie-dev/vigie/internal/kafka"
@@ -174,6 +175,9 @@ func (l *Loop[State, Change]) Close() error {
 	l.errors.Wait()
 	return l.client.Close()
 }
+
+// Metrics is where sarama measures the consumer's connections and requests.
+func (l *Loop[State, Change]) Metrics() metrics.Registry { return l.client.Config().MetricRegistry }
 
 // CheckJoined is a readiness check: it fails until the group has given this
 // member its first assignment.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/rcrowley/go-metrics"
 
 	"github.com/vigie-dev/vigie/internal/record"
 )
@@ -105,6 +106,9 @@ func NewPublisher(ctx context.Context, cfg Config, topics ...string) (*Publisher
 	})
 	return p, nil
 }
+
+// Metrics is where sarama measures the publisher's connections and requests.
+func (p *Publisher) Metrics() metrics.Registry { return p.client.Config().MetricRegistry }
 
 // Publish sends one record and returns when Kafka has it, with the record's
 // partition and offset filled in. An error wraps [ErrUnacknowledged].

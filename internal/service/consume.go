@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/rcrowley/go-metrics"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -32,11 +33,14 @@ func Consume[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopC
 // ConsumeTracked is [Consume] for services that want to know how far they are.
 func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg delivery.LoopConfig, handler delivery.Handler[State, Change]) (*Progress, error) {
 	cfg.Group, cfg.Topics, cfg.DeadLetters = b.Definition.Group, b.Definition.Consumes, banking.DeadLetterTopic
-	publisher, err := b.publisher(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if publisher == nil {
+	var publisher delivery.BatchPublisher // nil: nothing is sent
+	if len(b.Definition.Produces) > 0 {
+		sending, err := b.Publisher(ctx, batchLinger)
+		if err != nil {
+			return nil, err
+		}
+		publisher = sending
+	} else {
 		cfg.DeadLetters = func(string) string { return "" }
 	}
 	lag, err := otelkafka.NewLag(b.Instrument, b.Control, otelkafka.DefaultLagInterval)
@@ -63,6 +67,9 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 		return nil, err
 	}
 	b.Stack.OnStop("consumer connections", func(context.Context) error { return loop.Close() })
+	if err := b.showClient("consumer", loop.Metrics()); err != nil {
+		return nil, err
+	}
 	b.Stack.Go("consumer", loop.Run)
 	b.Ready.Add("consumer", loop.CheckJoined)
 	if err := watchUnread(b); err != nil {
@@ -82,20 +89,32 @@ func ConsumeTracked[State, Change any](ctx context.Context, b *Base, cfg deliver
 // batches cause at the same time, to go out in one request.
 const batchLinger = time.Millisecond
 
-// publisher is what sends what the consumer causes; nil where it causes nothing.
-func (b *Base) publisher(ctx context.Context) (delivery.BatchPublisher, error) {
-	if len(b.Definition.Produces) == 0 {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	gathering := b.Kafka
-	gathering.Linger = batchLinger
-	publisher, err := kafka.NewPublisher(ctx, gathering, b.Definition.Produces...)
+// Publisher connects what sends records to the topics that the service produces, until the
+// service stops. It gathers records for so long before it sends them, as [kafka.Config] says.
+// Whether Kafka takes them is a part of readiness.
+func (b *Base) Publisher(ctx context.Context, linger time.Duration) (*kafka.Publisher, error) {
+	cfg := b.Kafka
+	cfg.Linger = linger
+	publisher, err := kafka.NewPublisher(ctx, cfg, b.Definition.Produces...)
 	if err != nil {
 		return nil, err
 	}
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
 	b.Ready.Add("writes to kafka", publisher.Check)
+	if err := b.showClient("producer", publisher.Metrics()); err != nil {
+		return nil, err
+	}
 	return publisher, nil
+}
+
+// showClient puts on the page what sarama measures of one of the service's connections.
+func (b *Base) showClient(name string, measured metrics.Registry) error {
+	hide, err := otelkafka.ObserveSarama(b.Instrument, name, measured)
+	if err != nil {
+		return err
+	}
+	b.Stack.OnStop("metrics of the "+name, func(context.Context) error { return hide() })
+	return nil
 }
 
 // Progress says how far a consumer is.

@@ -304,6 +304,9 @@ func (b *Base) connect(ctx context.Context, _ Settings) (err error) {
 		return err
 	}
 	b.Stack.OnStop("kafka", func(context.Context) error { return b.Control.Close() })
+	if err := b.showClient("admin", b.Control.Config().MetricRegistry); err != nil {
+		return err
+	}
 	if _, err := kafka.EnsureTopics(ctx, b.Control, banking.Topics()); err != nil {
 		return err
 	}

@@ -102,12 +102,10 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	}
 	others.count = counting(ctx, found)
 	b.Stack.Go("others' orders", others.run)
-	publisher, err := kafka.NewPublisher(ctx, b.Kafka, b.Definition.Produces...)
+	publisher, err := b.Publisher(ctx, 0) // the first order of several goes out at once
 	if err != nil {
 		return err
 	}
-	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
-	b.Ready.Add("writes to kafka", publisher.Check)
 	credential, err := b.OpenToken("the probe's credential", cfg.Probe, cfg.ProbeFile)
 	if err != nil {
 		return err

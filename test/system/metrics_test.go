@@ -60,7 +60,28 @@ func metricsPages(t *testing.T, start bank.Deployment) {
 			return nil
 		})
 		golden.Compare(t, name+".prom", shape(page))
+		clients(t, name, page)
 		strict(t, url)
+	}
+}
+
+// clients checks that the page shows what sarama measures of each connection of a service.
+func clients(t *testing.T, name, page string) {
+	t.Helper()
+	all := services.All()
+	def := all[slices.Index(all.Names(), name)]
+	want := []string{"admin"}
+	if def.Group != "" {
+		want = append(want, "consumer")
+	}
+	if len(def.Produces) > 0 {
+		want = append(want, "producer")
+	}
+	for _, client := range want {
+		requests := `(?m)^kafka_client_requests_total\{broker="\d+",client="` + client + `",service="` + name + `"\} [1-9]`
+		if !regexp.MustCompile(requests).MatchString(page) {
+			t.Errorf("%s: no requests of the client %q", name, client)
+		}
 	}
 }
 
@@ -117,7 +138,8 @@ func lagSeries(all map[string]float64) (n int) {
 func shape(page string) string {
 	var out []string
 	// What sentinelle sees of the cluster follows its rounds.
-	foreign := regexp.MustCompile(`^(# (HELP|TYPE) )?(go_|promhttp_|process_(cpu|max_fds|network|open_fds|resident|start|virtual)|kafka_(broker|topic|consumergroup))`)
+	// What sarama measures depends on the brokers.
+	foreign := regexp.MustCompile(`^(# (HELP|TYPE) )?(go_|promhttp_|process_(cpu|max_fds|network|open_fds|resident|start|virtual)|kafka_(broker|client|topic|consumergroup))`)
 	// Which payment status the order gets follows from the seed; nothing here
 	// depends on how many requests a test sent.
 	polled := regexp.MustCompile(`route="(/statistics|/orders/\{id\}/status)"`)
