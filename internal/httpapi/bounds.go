@@ -68,7 +68,7 @@ func (l *lane) bounded(handler http.HandlerFunc) http.HandlerFunc {
 func (l *lane) boundedWithBody(handler http.HandlerFunc, maxBytes int64, timeout time.Duration) http.HandlerFunc {
 	handler = l.bounded(handler)
 	return plainBody(func(w http.ResponseWriter, r *http.Request) {
-		if len(l.slots) == cap(l.slots) { // the answer need not wait for the body
+		if len(l.slots) == cap(l.slots) { // nothing of the body need be kept; net/http reads what is left of it, for at most the ReadTimeout
 			writeBusy(w)
 			return
 		}
