@@ -269,7 +269,12 @@ func TestAHandlerOnAConnectionCanDoAllThatItCould(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSDK(t)
-			server := httptest.NewServer(s.middleware(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) })))
+			measured := s.middleware(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) }))
+			ended := make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(ended)
+				measured.ServeHTTP(w, r)
+			}))
 			response, err := server.Client().Get(server.URL)
 			if err != nil {
 				t.Fatal(err)
@@ -278,7 +283,8 @@ func TestAHandlerOnAConnectionCanDoAllThatItCould(t *testing.T) {
 			if err = errors.Join(err, response.Body.Close()); err != nil || string(body) != text || response.StatusCode != http.StatusOK {
 				t.Errorf("%s %q, %v", response.Status, body, err)
 			}
-			server.Close() // what measures has ended
+			server.Close()
+			<-ended // Close waits for no handler that has taken its connection over
 			if got := strings.Join(s.points(t), ""); !strings.Contains(got, "status_code=200 1\n") {
 				t.Errorf("recorded\n%s", got)
 			}
