@@ -294,3 +294,23 @@ func TestAnOverwrittenFileIsDamage(t *testing.T) {
 		})
 	}
 }
+
+func TestDamageIsLookedAtAgain(t *testing.T) {
+	other := errors.New("interrupted")
+	for name, c := range map[string]struct {
+		looks []error
+		want  error
+	}{
+		"none":                  {[]error{nil}, nil},
+		"seen once":             {[]error{errPages, nil}, nil},
+		"seen twice":            {[]error{errPages, errPages}, errPages},
+		"nothing could be seen": {[]error{other}, other},
+		"nor the second time":   {[]error{errPages, other}, other},
+	} {
+		left := c.looks
+		look := func() error { err := left[0]; left = left[1:]; return err }
+		if err := confirmed(look, look); !errors.Is(err, c.want) || err != nil && c.want == nil || len(left) > 0 {
+			t.Errorf("%s: %v with %d looks left, want %v", name, err, len(left), c.want)
+		}
+	}
+}

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -73,25 +75,32 @@ func (f sqliteFolder) open(ctx context.Context, service string, migrations fs.FS
 		return nil, errors.Join(err, write.Close(), lock.Close())
 	}
 	s := &Store{engine: engineSQLite, name: path, write: write, read: read, unlock: lock.Close, together: newTogether()}
-	err = s.noted(checkPages(ctx, write))
+	afresh := func() error { return checkAfresh(ctx, path) }
+	err = s.noted(confirmed(func() error { return checkPages(ctx, write) }, afresh))
 	if err == nil {
 		err = s.noted(migrate(ctx, write, database.DialectSQLite3, service, migrations))
 	}
-	var opened os.FileInfo
+	var opened *os.File
 	if err == nil {
-		opened, err = os.Stat(path)
+		opened, err = os.Open(path) //nolint:gosec // the operator's choice
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.look = func(ctx context.Context) error { return lookAt(ctx, path, opened) }
+	s.unlock = sync.OnceValue(func() error { return errors.Join(opened.Close(), lock.Close()) })
 	return s, nil
 }
 
-// lookAt reads the pages of an open database from the disk, over a connection
-// that has none in memory. What was written by others is damage, and so is
-// another file in the place of the one that is open.
-func lookAt(ctx context.Context, path string, opened os.FileInfo) (err error) {
+// lookAt reads the pages of an open database from the disk. What was written by
+// others is damage, and so is another file in the place of the one that is open.
+//
+// The opened file is the storage's own, and stays open as long as SQLite has it open:
+// a process that closes a file, through whichever of its handles, gives up all locks
+// that it has on it. SQLite would no longer keep others from taking the log for
+// theirs, and from removing it with what was committed there
+// (https://www.sqlite.org/howtocorrupt.html, 2.2).
+func lookAt(ctx context.Context, path string, opened *os.File) (err error) {
 	if gone(path, opened) {
 		return errGone
 	}
@@ -100,9 +109,53 @@ func lookAt(ctx context.Context, path string, opened os.FileInfo) (err error) {
 			err = errGone
 		}
 	}()
-	if err := checkStarts(path); err != nil {
+	if err := checkStarts(path, opened); err != nil {
 		return err
 	}
+	look := func() error { return checkAfresh(ctx, path) }
+	return confirmed(look, look)
+}
+
+func gone(path string, opened *os.File) bool {
+	now, err := os.Stat(path)
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	was, err := opened.Stat()
+	return err == nil && !os.SameFile(now, was)
+}
+
+// checkStarts looks at what the database's file and its log begin with. As long
+// as the log has newer pages than the file, SQLite does not read the file's own.
+func checkStarts(path string, opened *os.File) error {
+	if err := checkStart(io.NewSectionReader(opened, 0, math.MaxInt64), path, "SQLite format 3\x00"); err != nil {
+		return err
+	}
+	log, err := os.Open(path + "-wal") //nolint:gosec // SQLite has no locks on this one
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the database's files: %w", err)
+	}
+	defer func() { _ = log.Close() }()
+	return checkStart(log, log.Name(), "\x37\x7f\x06\x82", "\x37\x7f\x06\x83")
+}
+
+func checkStart(file io.Reader, name string, starts ...string) error {
+	start := make([]byte, len(starts[0]))
+	n, err := io.ReadFull(file, start)
+	if n == 0 && errors.Is(err, io.EOF) { // it is there, and has nothing yet
+		return nil
+	}
+	if !slices.Contains(starts, string(start)) {
+		return fmt.Errorf("%w: %s does not begin as it has to", errPages, name)
+	}
+	return nil
+}
+
+// checkAfresh checks the pages over a connection that has none in memory.
+func checkAfresh(ctx context.Context, path string) (err error) {
 	db, err := openSQLite(path, sqliteReadOnly, 1)
 	if err != nil {
 		return err
@@ -111,36 +164,14 @@ func lookAt(ctx context.Context, path string, opened os.FileInfo) (err error) {
 	return checkPages(ctx, db)
 }
 
-func gone(path string, opened os.FileInfo) bool {
-	now, err := os.Stat(path)
-	return errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(now, opened)
-}
-
-// checkStarts looks at what the database's file and its log begin with. As long
-// as the log has newer pages than the file, SQLite does not read the file's own.
-func checkStarts(path string) error {
-	for file, starts := range map[string][]string{
-		path:          {"SQLite format 3\x00"},
-		path + "-wal": {"\x37\x7f\x06\x82", "\x37\x7f\x06\x83"},
-	} {
-		f, err := os.Open(file) //nolint:gosec // the operator's choice
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("look at the database's files: %w", err)
-		}
-		start := make([]byte, len(starts[0]))
-		n, err := io.ReadFull(f, start)
-		_ = f.Close()
-		if n == 0 && errors.Is(err, io.EOF) { // it is there, and has nothing yet
-			continue
-		}
-		if !slices.Contains(starts, string(start)) {
-			return fmt.Errorf("%w: %s does not begin as it has to", errPages, file)
-		}
+// confirmed looks again where the first look finds damage: damage ends a service, and a
+// read that failed once may be made good by the next.
+func confirmed(look, again func() error) error {
+	err := look()
+	if faultOf(err) == faultDamaged {
+		err = again()
 	}
-	return nil
+	return err
 }
 
 // checkTime bounds how long a start looks at the pages of a database: some
