@@ -272,10 +272,14 @@ func (l *Loop[State, Change]) start(ctx context.Context, p record.Partition, com
 		return 0, fmt.Errorf("%w: records %d to %d were deleted before they were processed", ErrLogMismatch, next, oldest-1)
 	case next > end:
 		return 0, fmt.Errorf("%w: storage has processed %d records, the log has %d", ErrLogMismatch, next, end)
-	case committed != nil && next < committed.Offset:
+	case committed == nil || committed.Offset <= next:
+	case kafka.IsOurs(committed.Metadata):
 		// The group's offset follows storage. It can only be ahead of a
 		// storage that has gone back: an older copy.
 		return 0, fmt.Errorf("%w: storage has processed %d records, the group has committed %d", ErrLogMismatch, next, committed.Offset)
+	default:
+		l.deps.Log.WarnContext(ctx, "somebody else has committed an offset for this group; it is put right, and no record is left out",
+			"group", l.cfg.Group, "topic", p.Topic, "partition", p.ID, "offset", committed.Offset, "processed", next)
 	}
 	return next, nil
 }

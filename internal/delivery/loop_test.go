@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -28,6 +29,7 @@ func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stored    int64 // -1: nothing
 		committed int64 // 0: nothing
+		stranger  bool  // has committed it
 		want      int64
 		err       error
 	}{
@@ -41,6 +43,8 @@ func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
 		"Kafka follows":          {stored: 7, committed: 6, want: 7},
 		"Kafka is as far":        {stored: 7, committed: 7, want: 7},
 		"an older copy":          {stored: 7, committed: 8, err: ErrLogMismatch},
+		"a stranger is ahead":    {stored: 7, committed: 8, stranger: true, want: 7},
+		"a stranger is behind":   {stored: 7, committed: 5, stranger: true, want: 7},
 		"storage was cleared":    {stored: -1, committed: 8, want: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,8 +59,12 @@ func TestAPartitionGoesOnWhereStorageStands(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			l := &Loop[int, string]{deps: Deps{Control: client, Store: store}}
-			got, err := l.start(t.Context(), p, &sarama.OffsetFetchResponseBlock{Offset: max(tt.committed, -1)})
+			l := &Loop[int, string]{deps: Deps{Control: client, Store: store, Log: slog.New(slog.DiscardHandler)}}
+			commit := &sarama.OffsetFetchResponseBlock{Offset: max(tt.committed, -1)}
+			if !tt.stranger {
+				commit.Metadata = kafka.NewIdentity(client, nil, nil).Stamp()
+			}
+			got, err := l.start(t.Context(), p, commit)
 			if got != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("start = %d, %v; want %d, %v", got, err, tt.want, tt.err)
 			}

@@ -104,6 +104,11 @@ func NewIdentity(client *Client, topics []string, known map[string]string) *Iden
 // with a text of their own.
 const stampPrefix = "vigie topics "
 
+// IsOurs says whether the text of a group's offset is one of [Identity.Stamp]: whoever
+// joins a group, or moves it with a tool, commits offsets too, which say nothing of what a
+// service has done.
+func IsOurs(metadata string) bool { return strings.HasPrefix(metadata, stampPrefix) }
+
 // Stamp says which topics a service began with, to be committed with its group's
 // offsets: a storage that is lost has taken its own stamp with it.
 func (i *Identity) Stamp() string {
