@@ -113,7 +113,7 @@ type Batch struct {
 	span     trace.Span
 	options  *topicOptions
 	start    time.Time
-	place    int         // among what is in hand
+	place    *place      // among what is in hand; the loop's
 	timed    atomic.Bool // its records have spans, and so times, of their own
 	err      error
 	failure  atomic.Pointer[error] // of the function Fail
@@ -154,6 +154,8 @@ func (i *Instrumentation) Batches(
 func (i *Instrumentation) batches(next *reader, most int) iter.Seq[*Batch] {
 	return func(yield func(*Batch) bool) {
 		var current *Batch
+		var kept loop
+		defer kept.leave()
 		defer func() {
 			if current != nil {
 				current.err = errPanicked{}
@@ -166,7 +168,7 @@ func (i *Instrumentation) batches(next *reader, most int) iter.Seq[*Batch] {
 				return
 			}
 			next.took(messages[0])
-			current = i.startProcessBatch(next.ctx, messages)
+			current = i.startProcessBatch(next.ctx, messages, &kept)
 			more := yield(current)
 			i.finishBatch(current)
 			if current.err == nil {
@@ -182,11 +184,11 @@ func (i *Instrumentation) batches(next *reader, most int) iter.Seq[*Batch] {
 
 func (i *Instrumentation) finishBatch(b *Batch) {
 	now, n := time.Now(), len(b.Messages)
-	b.options.leave(b.place)
+	b.place.end()
 	i.batching.Add(-1)
 	err := b.err
 	if err == nil {
-		i.CountConsumed(&b.own, b.Messages[0].Topic, int64(n))
+		i.consumed.Add(&b.own, int64(n), b.options.add...)
 		if failure := b.failure.Load(); failure != nil {
 			err = *failure
 		}
@@ -251,13 +253,14 @@ func (h *batchHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim s
 }
 
 // startProcessBatch starts the span of records that are handled together.
-func (i *Instrumentation) startProcessBatch(ctx context.Context, messages []*sarama.ConsumerMessage) *Batch {
+func (i *Instrumentation) startProcessBatch(ctx context.Context, messages []*sarama.ConsumerMessage, of *loop) *Batch {
 	senders := make([]trace.SpanContext, len(messages))
 	for n, msg := range messages {
 		senders[n] = trace.SpanContextFromContext(i.Extract(ctx, msg))
 	}
-	b := &Batch{Messages: messages, options: i.topics.get(messages[0].Topic), start: time.Now()}
-	b.place = b.options.take(b.start, len(messages))
+	b := &Batch{Messages: messages, start: time.Now()}
+	b.options, b.place = of.at(i, messages[0].Topic)
+	b.options.begin(b.place, b.start, len(messages))
 	i.batching.Add(1)
 	how := append(slices.Clip(b.options.process), trace.WithNewRoot(), trace.WithLinks(linksTo(senders)...))
 	b.own.of = b

@@ -68,16 +68,16 @@ func TestASyncProducerOfAnOldProtocolSendsWithoutHeaders(t *testing.T) {
 func TestPositions(t *testing.T) {
 	l := newLagTest(t)
 	p := &positions{lag: l.Lag, parts: make(map[TopicPartition]*position)}
-	p.begin("t", 0, 10)
 	session := &trackedSession{ConsumerGroupSession: &stubSession{ctx: t.Context()}, positions: p}
+	session.topic, session.claimed = "t", p.begin("t", 0, 10)
 	at := func(offset int64) *sarama.ConsumerMessage {
 		return &sarama.ConsumerMessage{Topic: "t", Offset: offset, Timestamp: l.clock.Add(-time.Minute)}
 	}
 	l.seen(0, 20)
 	l.page("assigned", 10, 0)
-	p.take(at(12))
+	session.take(at(12))
 	l.page("10 and 11 are no records; the one at 12 is a minute old", 8, 60)
-	p.take(at(13))
+	session.take(at(13))
 	l.page("a second one is not the oldest", 8, 60)
 	session.MarkMessage(at(13), "")
 	l.page("both are done", 6, 0)
@@ -89,7 +89,7 @@ func TestPositions(t *testing.T) {
 	l.page("set back", 2, 0)
 	session.MarkOffset("other", 0, 5, "")
 	session.ResetOffset("other", 0, 1, "")
-	p.take(&sarama.ConsumerMessage{Topic: "other"})
+	session.take(&sarama.ConsumerMessage{Topic: "other"})
 	l.page("what is another's changes nothing", 2, 0)
 	p.end("t", 0)
 	l.page("revoked", -1, -1)

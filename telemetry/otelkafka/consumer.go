@@ -76,15 +76,16 @@ func (c *Consumer) Partition(topic string, partition int32, offset int64) (*Part
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d of %s: %w", partition, topic, err)
 	}
-	c.positions.begin(topic, partition, offset)
+	begun := c.positions.begin(topic, partition, offset)
 	end := sync.OnceFunc(func() { c.positions.end(topic, partition) })
-	return &PartitionConsumer{PartitionConsumer: inner, consumer: c, end: end}, nil
+	return &PartitionConsumer{PartitionConsumer: inner, consumer: c, position: begun, end: end}, nil
 }
 
 // PartitionConsumer is a [sarama.PartitionConsumer] made by [Consumer.Partition].
 type PartitionConsumer struct {
 	sarama.PartitionConsumer
 	consumer *Consumer
+	position *position
 	end      func()
 }
 
@@ -108,10 +109,9 @@ func (p *PartitionConsumer) Batches(ctx context.Context, most int) iter.Seq[*Bat
 }
 
 func (p *PartitionConsumer) reader(ctx context.Context) *reader {
-	positions := p.consumer.positions
 	return &reader{
-		ctx: ctx, done: ctx.Done(), messages: p.Messages(), took: positions.take,
-		passed: func(msg *sarama.ConsumerMessage) { positions.mark(msg.Topic, msg.Partition, msg.Offset+1) },
+		ctx: ctx, done: ctx.Done(), messages: p.Messages(), took: p.position.take,
+		passed: func(msg *sarama.ConsumerMessage) { p.position.mark(msg.Offset + 1) },
 	}
 }
 

@@ -230,12 +230,14 @@ func (h memberHandler) Cleanup(session sarama.ConsumerGroupSession) error {
 
 // ConsumeClaim implements [sarama.ConsumerGroupHandler]. It sees a partition's beginning and end with every strategy.
 func (h memberHandler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	h.group.positions.begin(claim.Topic(), claim.Partition(), claim.InitialOffset())
-	defer h.group.positions.end(claim.Topic(), claim.Partition())
-	return h.handler.ConsumeClaim(h.tracked(session), claim)
+	tracked := h.tracked(session)
+	tracked.topic, tracked.partition = claim.Topic(), claim.Partition()
+	tracked.claimed = h.group.positions.begin(tracked.topic, tracked.partition, claim.InitialOffset())
+	defer h.group.positions.end(tracked.topic, tracked.partition)
+	return h.handler.ConsumeClaim(tracked, claim)
 }
 
-func (h memberHandler) tracked(session sarama.ConsumerGroupSession) sarama.ConsumerGroupSession {
+func (h memberHandler) tracked(session sarama.ConsumerGroupSession) *trackedSession {
 	return &trackedSession{ConsumerGroupSession: session, positions: h.group.positions, committed: h.group.committed}
 }
 
@@ -250,6 +252,23 @@ type trackedSession struct {
 	sarama.ConsumerGroupSession
 	positions *positions
 	committed func(took time.Duration)
+
+	// The partition whose claim the session was given with, which is the one that it marks, mostly; nil without a claim.
+	topic     string
+	partition int32
+	claimed   *position
+}
+
+func (s *trackedSession) position(topic string, partition int32) *position {
+	if s.claimed != nil && partition == s.partition && topic == s.topic {
+		return s.claimed
+	}
+	return s.positions.of(topic, partition)
+}
+
+// take notes the first record in hand.
+func (s *trackedSession) take(msg *sarama.ConsumerMessage) {
+	s.position(msg.Topic, msg.Partition).take(msg)
 }
 
 // Commit implements [sarama.ConsumerGroupSession].
@@ -262,19 +281,19 @@ func (s *trackedSession) Commit() {
 // MarkMessage implements [sarama.ConsumerGroupSession].
 func (s *trackedSession) MarkMessage(msg *sarama.ConsumerMessage, metadata string) {
 	s.ConsumerGroupSession.MarkMessage(msg, metadata)
-	s.positions.mark(msg.Topic, msg.Partition, msg.Offset+1)
+	s.position(msg.Topic, msg.Partition).mark(msg.Offset + 1)
 }
 
 // MarkOffset implements [sarama.ConsumerGroupSession].
 func (s *trackedSession) MarkOffset(topic string, partition int32, offset int64, metadata string) {
 	s.ConsumerGroupSession.MarkOffset(topic, partition, offset, metadata)
-	s.positions.mark(topic, partition, offset)
+	s.position(topic, partition).mark(offset)
 }
 
 // ResetOffset implements [sarama.ConsumerGroupSession].
 func (s *trackedSession) ResetOffset(topic string, partition int32, offset int64, metadata string) {
 	s.ConsumerGroupSession.ResetOffset(topic, partition, offset, metadata)
-	s.positions.reset(topic, partition, offset)
+	s.position(topic, partition).reset(offset)
 }
 
 // positions are how far a member's partitions are processed, as far as its marks say.
@@ -285,17 +304,13 @@ type positions struct {
 	parts map[TopicPartition]*position
 }
 
-// position is one partition's: all offsets below next are marked. As to sarama, marks only go up, but for a reset.
-type position struct {
-	next   int64
-	inHand bool // a record from next on is: the first since the last mark
-}
-
-func (p *positions) begin(topic string, partition int32, initial int64) {
+func (p *positions) begin(topic string, partition int32, initial int64) *position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.parts[TopicPartition{topic, partition}] = &position{next: initial}
-	p.lag.Assign(topic, partition, initial)
+	begun := &position{next: initial}
+	p.parts[TopicPartition{topic, partition}] = begun
+	p.lag.assign(topic, partition, initial, begun)
+	return begun
 }
 
 func (p *positions) end(topic string, partition int32) {
@@ -305,36 +320,67 @@ func (p *positions) end(topic string, partition int32) {
 	p.lag.Revoke(topic, partition)
 }
 
-func (p *positions) mark(topic string, partition int32, next int64) {
+// of returns a partition's position, nil for one that is not the member's.
+func (p *positions) of(topic string, partition int32) *position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at := p.parts[TopicPartition{topic, partition}]; at != nil && next > at.next {
-		p.move(topic, partition, at, next)
+	return p.parts[TopicPartition{topic, partition}]
+}
+
+// position is one partition's: all offsets below next are marked. As to sarama, marks only go up, but for a reset. Its lock is
+// its own, so that claims do not wait for one another: the lag asks for it where the lag is looked at. The methods of nil, which
+// is nobody's partition, do nothing.
+type position struct {
+	mu     sync.Mutex
+	next   int64
+	moved  bool // since the lag has asked
+	inHand bool // a record from next on is: the first since the last mark
+	first  int64
+	sent   time.Time // when that record was
+}
+
+func (p *position) mark(next int64) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if next > p.next {
+		p.next, p.inHand, p.moved = next, false, true
 	}
 }
 
-func (p *positions) reset(topic string, partition int32, next int64) {
+func (p *position) reset(next int64) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at := p.parts[TopicPartition{topic, partition}]; at != nil && next < at.next {
-		p.move(topic, partition, at, next)
+	if next < p.next {
+		p.next, p.inHand, p.moved = next, false, true
 	}
-}
-
-func (p *positions) move(topic string, partition int32, at *position, next int64) {
-	*at = position{next: next}
-	p.lag.Advance(topic, partition, next, time.Time{})
 }
 
 // take has the lag's age be that of the record in hand. What lies before the first record since a mark is none: its
 // offsets are markers, or were compacted away.
-func (p *positions) take(msg *sarama.ConsumerMessage) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := p.parts[TopicPartition{msg.Topic, msg.Partition}]
-	if at == nil || at.inHand || msg.Offset < at.next {
+func (p *position) take(msg *sarama.ConsumerMessage) {
+	if p == nil {
 		return
 	}
-	at.inHand = true
-	p.lag.Advance(msg.Topic, msg.Partition, msg.Offset, msg.Timestamp)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.inHand && msg.Offset >= p.next {
+		p.inHand, p.first, p.sent, p.moved = true, msg.Offset, msg.Timestamp, true
+	}
+}
+
+// now returns what [Lag.Advance] is to be told, and whether that is news.
+func (p *position) now() (next int64, nextRecordTime time.Time, moved bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	moved, p.moved = p.moved, false
+	if p.inHand {
+		return p.first, p.sent, moved
+	}
+	return p.next, time.Time{}, moved
 }

@@ -44,7 +44,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -271,7 +270,7 @@ func (i *Instrumentation) startAtZero(ctx context.Context) {
 		options := i.topics.get(topic)
 		i.CountConsumed(ctx, topic, 0)
 		i.failed.Add(ctx, 0, options.add...)
-		options.leave(options.take(time.Now(), 1)) // none is in hand, which the page says
+		options.leave(options.take()) // none is in hand, which the page says
 		if i.convention != nil {
 			i.convention.deliveries.Add(ctx, 0, options.processed.add...)
 		}

@@ -133,6 +133,11 @@ func (l *Lag) Close() error {
 // With eager rebalancing, Setup and Cleanup see every assignment and its end. With a cooperative strategy they run
 // once for many: call Assign when ConsumeClaim begins and [Lag.Revoke] when it returns, which is right for both.
 func (l *Lag) Assign(topic string, partition int32, next int64) {
+	l.assign(topic, partition, next, nil)
+}
+
+// assign is Assign, for a partition that is followed by its marks; nil is none.
+func (l *Lag) assign(topic string, partition int32, next int64, marks *position) {
 	at := TopicPartition{topic, partition}
 	set := []attribute.KeyValue{attribute.String("topic", topic), attribute.String("partition", strconv.Itoa(int(partition)))}
 	if l.group != "" {
@@ -140,7 +145,7 @@ func (l *Lag) Assign(topic string, partition int32, next int64) {
 	}
 	options := []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(set...))}
 	l.mu.Lock()
-	started := &progress{next: next, options: options} // a new one: what is on its way is of the assignment before
+	started := &progress{next: next, marks: marks, options: options} // a new one: what is on its way is of the assignment before
 	if before := l.parts[at]; before != nil {
 		started.placed = before.placed
 	} else {
@@ -214,7 +219,7 @@ func (l *Lag) CaughtUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.parts {
-		if !p.caughtUp() {
+		if p.follow(); !p.caughtUp() {
 			return false
 		}
 	}
@@ -287,6 +292,7 @@ func (l *Lag) pollOffsets(ctx context.Context, at int64, which func(*progress) b
 	defer l.mu.Unlock()
 	for partition, offset := range offsets {
 		if p := picked[partition]; p != nil && offset >= 0 {
+			p.follow()
 			take(p, offset)
 		}
 	}
@@ -312,6 +318,7 @@ func (l *Lag) pollFirst(ctx context.Context) error {
 	defer l.mu.Unlock()
 	for partition, first := range found {
 		if p := picked[partition]; p != nil {
+			p.follow()
 			p.setFirst(from[partition], first)
 		}
 	}
@@ -325,7 +332,7 @@ func (l *Lag) pick(which func(*progress) bool) map[TopicPartition]*progress {
 	defer l.mu.Unlock()
 	picked := make(map[TopicPartition]*progress)
 	for partition, p := range l.parts {
-		if which(p) {
+		if p.follow(); which(p) {
 			picked[partition] = p
 		}
 	}
@@ -345,6 +352,7 @@ func (l *Lag) observeRecords(_ context.Context, o metric.Int64Observer) error {
 	defer l.mu.Unlock()
 	l.placeWaiting()
 	for _, p := range l.parts {
+		p.follow()
 		if records, known := p.records(); known && p.placed {
 			o.Observe(records, p.options...)
 		}
@@ -357,6 +365,7 @@ func (l *Lag) observeSeconds(_ context.Context, o metric.Float64Observer) error 
 	defer l.mu.Unlock()
 	now := l.now()
 	for _, p := range l.parts {
+		p.follow()
 		if age, known := p.age(now); known && p.placed {
 			o.Observe(age.Seconds(), p.options...)
 		}

@@ -18,7 +18,8 @@ type ProcessSpan struct {
 	options *topicOptions
 	start   time.Time
 	sent    time.Time // the record's timestamp
-	place   int       // among what is in hand
+	place   *place    // among what is in hand
+	lent    bool      // the place is the loop's
 	leftOut bool
 	failure atomic.Pointer[error] // of Fail
 }
@@ -46,14 +47,20 @@ func (h *handling) Value(key any) any {
 // once: the time between is the record's alone. Records sent on must be sent, or stored, with the context returned.
 func (i *Instrumentation) StartProcess(ctx context.Context, msg *sarama.ConsumerMessage) (context.Context, *ProcessSpan) {
 	p := &ProcessSpan{}
-	p.begin(i, ctx, msg)
+	p.begin(i, ctx, msg, nil)
 	return &p.own, p
 }
 
-// begin is StartProcess for callers that have the span's memory.
-func (p *ProcessSpan) begin(i *Instrumentation, ctx context.Context, msg *sarama.ConsumerMessage) { //nolint:revive // what is begun comes first
-	p.inst, p.options, p.start, p.sent = i, i.topics.get(msg.Topic), time.Now(), msg.Timestamp
-	p.place = p.options.take(p.start, 1)
+// begin is StartProcess for callers that have the span's memory, and maybe a loop.
+func (p *ProcessSpan) begin(i *Instrumentation, ctx context.Context, msg *sarama.ConsumerMessage, of *loop) { //nolint:revive // what is begun comes first
+	p.inst, p.start, p.sent = i, time.Now(), msg.Timestamp
+	if p.lent = of != nil; p.lent {
+		p.options, p.place = of.at(i, msg.Topic)
+	} else {
+		p.options = i.topics.get(msg.Topic)
+		p.place = p.options.take()
+	}
+	p.options.begin(p.place, p.start, 1)
 	if i.batching.Load() > 0 {
 		if batch, ok := ctx.Value(handlingKey{}).(*Batch); ok {
 			batch.timed.Store(true)
@@ -90,7 +97,11 @@ func (p *ProcessSpan) begin(i *Instrumentation, ctx context.Context, msg *sarama
 // End does not count the record as consumed: see [Instrumentation.CountConsumed].
 func (p *ProcessSpan) End(err error) {
 	now := time.Now()
-	p.options.leave(p.place)
+	if p.lent {
+		p.place.end()
+	} else {
+		p.options.leave(p.place)
+	}
 	if failure := p.failure.Load(); err == nil && failure != nil {
 		err = *failure
 	}
@@ -164,6 +175,8 @@ func (i *Instrumentation) Records(
 func (i *Instrumentation) records(next *reader) iter.Seq[*Record] {
 	return func(yield func(*Record) bool) {
 		var current *Record
+		var kept loop
+		defer kept.leave()
 		defer func() {
 			if current != nil {
 				current.span.End(errPanicked{})
@@ -176,7 +189,7 @@ func (i *Instrumentation) records(next *reader) iter.Seq[*Record] {
 			}
 			next.took(msg)
 			current = &Record{ConsumerMessage: msg}
-			current.span.begin(i, next.ctx, msg)
+			current.span.begin(i, next.ctx, msg, &kept)
 			more := yield(current)
 			i.finish(current)
 			if current.err == nil {
@@ -193,14 +206,14 @@ func (i *Instrumentation) records(next *reader) iter.Seq[*Record] {
 func (i *Instrumentation) finish(r *Record) {
 	r.span.End(r.err)
 	if r.err == nil {
-		i.CountConsumed(r.Context(), r.Topic, 1)
+		i.consumed.Add(r.Context(), 1, r.span.options.add...)
 	}
 }
 
-// errPanicked stands in the span of a record whose handler panicked or called runtime.Goexit.
+// errPanicked stands in the span of a record whose handler, or whose producer, panicked or called runtime.Goexit.
 type errPanicked struct{}
 
-func (errPanicked) Error() string     { return "handler panicked" }
+func (errPanicked) Error() string     { return "panicked" }
 func (errPanicked) ErrorType() string { return "panic" }
 
 // reader takes a partition's records until the claim or the session ends.
@@ -215,7 +228,7 @@ func newReader(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupCl
 	ctx, nobody := session.Context(), func(*sarama.ConsumerMessage) {}
 	r := &reader{ctx: ctx, done: ctx.Done(), messages: claim.Messages(), took: nobody, passed: nobody}
 	if s, ok := session.(*trackedSession); ok {
-		r.took = s.positions.take // what is done with is for the handler to mark
+		r.took = s.take // what is done with is for the handler to mark
 	}
 	return r
 }

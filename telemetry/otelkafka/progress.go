@@ -26,6 +26,7 @@ type progress struct {
 	first      FirstRecord // what the log holds from next on, as far as it was looked at
 	goal       int64       // the first end polled
 	seen       []sighting
+	marks      *position // whose marks next follows; nil where it is told by Advance
 	options    []metric.ObserveOption
 	placed     bool // has a place on the page
 }
@@ -44,6 +45,16 @@ func (p *progress) unseen() bool {
 
 // atFirst reports whether the position is that of a record that was looked at.
 func (p *progress) atFirst() bool { return p.first.Found && p.first.Offset == p.position() }
+
+// follow takes over how far the marks have come.
+func (p *progress) follow() {
+	if p.marks == nil {
+		return
+	}
+	if next, recordTime, moved := p.marks.now(); moved {
+		p.advance(next, recordTime)
+	}
+}
 
 func (p *progress) advance(next int64, recordTime time.Time) {
 	if next < p.next { // what was seen of the log begins further on

@@ -3,6 +3,7 @@ package otelkafka
 import (
 	"context"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,54 +34,89 @@ func (u *underway) land() { u.flying.Add(-1) }
 
 // inHand is what handlers work on. A place is used again when its work has ended, so that nothing is allocated.
 type inHand struct {
-	mu       sync.Mutex
-	consumes bool
-	work     []work
-	free     []int
+	epoch  time.Time // from which places count
+	mu     sync.Mutex
+	places []*place // nil for a topic that nobody consumes
+	free   []*place
 }
 
-// work is one record, or one batch; the zero value is a free place.
-type work struct {
-	since   time.Time
-	records int64
+// place is that of one record, or one batch, at a time. Who has it writes it without a lock: a loop over a claim's records
+// keeps one as long as it runs.
+type place struct {
+	records atomic.Int64
+	since   atomic.Int64 // nanoseconds after the epoch
 }
 
-// take notes the begin of work, and returns its place.
-func (h *inHand) take(since time.Time, records int) int {
+// take returns a place, which is to be given back by leave.
+func (h *inHand) take() *place {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.consumes = true
-	begun := work{since, int64(records)}
 	if last := len(h.free) - 1; last >= 0 {
-		place := h.free[last]
-		h.free, h.work[place] = h.free[:last], begun
-		return place
+		taken := h.free[last]
+		h.free = h.free[:last]
+		return taken
 	}
-	h.work = append(h.work, begun)
-	return len(h.work) - 1
+	taken := &place{}
+	h.places = append(h.places, taken)
+	return taken
 }
 
-// leave notes the end of the work that began last at that place.
-func (h *inHand) leave(place int) {
+// leave gives a place back.
+func (h *inHand) leave(taken *place) {
+	taken.end()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.work[place].records != 0 {
-		h.work[place] = work{}
-		h.free = append(h.free, place)
-	}
+	h.free = append(h.free, taken)
 }
+
+// begin notes the begin of work at a place, and end its end.
+func (h *inHand) begin(at *place, since time.Time, records int) {
+	at.since.Store(int64(since.Sub(h.epoch)))
+	at.records.Store(int64(records))
+}
+
+func (p *place) end() { p.records.Store(0) }
 
 // state returns how many records are in hand, and since when the first; false for a topic that nobody consumes.
 func (h *inHand) state() (records int64, oldest time.Time, consumes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, w := range h.work {
-		records += w.records
-		if w.records != 0 && (oldest.IsZero() || w.since.Before(oldest)) {
-			oldest = w.since
+	first := int64(math.MaxInt64)
+	for _, p := range h.places {
+		if n := p.records.Load(); n != 0 {
+			records += n
+			first = min(first, p.since.Load())
 		}
 	}
-	return records, oldest, h.consumes
+	if records != 0 {
+		oldest = h.epoch.Add(time.Duration(first))
+	}
+	return records, oldest, h.places != nil
+}
+
+// loop is what a loop over the records of one topic keeps from record to record, so that it asks nobody else for it.
+type loop struct {
+	topic   string
+	options *topicOptions // nil before the first record
+	place   *place
+}
+
+// at has the loop be at a record of a topic.
+func (l *loop) at(i *Instrumentation, topic string) (*topicOptions, *place) {
+	if l.options == nil || topic != l.topic {
+		l.leave()
+		l.topic, l.options = topic, i.topics.get(topic)
+		l.place = l.options.take()
+	}
+	return l.options, l.place
+}
+
+// leave gives the place back when the loop ends.
+func (l *loop) leave() {
+	if l.options != nil {
+		l.options.leave(l.place)
+		l.options = nil
+	}
 }
 
 // underways keeps one for each label of topics.
@@ -96,7 +132,7 @@ func (u *underways) of(label string) *underway {
 		u.known = make(map[string]*underway)
 	}
 	if u.known[label] == nil {
-		u.known[label] = &underway{}
+		u.known[label] = &underway{inHand: inHand{epoch: time.Now()}}
 	}
 	return u.known[label]
 }
