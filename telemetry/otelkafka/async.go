@@ -143,7 +143,7 @@ func (p *asyncProducer) feed() {
 	if msg, closed := p.pass(); closed {
 		asked := true // the mark of stopping is on its way
 		p.stop.Do(func() { asked = false })
-		p.refuse(msg)
+		p.returnLate(msg)
 		p.drain(asked)
 		return
 	}
@@ -333,13 +333,25 @@ func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
 	case msg == p.flushMark:
 		p.flushed <- struct{}{}
 	case msg == p.stopMark || msg == nil:
-	case !p.returnsErrors:
-		p.inst.sendFailed.Add(context.Background(), 1, p.inst.topics.get(msg.Topic).add...)
 	default:
 		p.inst.sendFailed.Add(context.Background(), 1, p.inst.topics.get(msg.Topic).add...)
 		if s, ok := msg.Metadata.(*sending); ok {
 			msg.Metadata = s.metadata
 		}
+		p.giveBack(msg)
+	}
+}
+
+// returnLate fails a record that has its span, and that sarama did not take.
+func (p *asyncProducer) returnLate(msg *sarama.ProducerMessage) {
+	if msg != nil {
+		p.endSpan(msg, sarama.ErrShuttingDown)
+		p.giveBack(msg)
+	}
+}
+
+func (p *asyncProducer) giveBack(msg *sarama.ProducerMessage) {
+	if p.returnsErrors {
 		p.errors <- &sarama.ProducerError{Msg: msg, Err: sarama.ErrShuttingDown}
 	}
 }

@@ -207,22 +207,26 @@ func (p *syncProducer) Close() error {
 // SendMessage implements [sarama.SyncProducer].
 func (p *syncProducer) SendMessage(msg *sarama.ProducerMessage) (partition int32, offset int64, err error) {
 	span := p.start(msg)
+	err = errPanicked{} // as sarama does on a producer that is closed
+	defer func() { span.End(partition, offset, err) }()
 	partition, offset, err = p.SyncProducer.SendMessage(msg)
-	span.End(partition, offset, err)
 	return partition, offset, err
 }
 
 // SendMessages implements [sarama.SyncProducer].
-func (p *syncProducer) SendMessages(msgs []*sarama.ProducerMessage) error {
+func (p *syncProducer) SendMessages(msgs []*sarama.ProducerMessage) (err error) {
 	spans := make([]SendSpan, len(msgs))
 	for n, msg := range msgs {
 		spans[n] = p.start(msg)
 	}
-	err := p.SyncProducer.SendMessages(msgs)
-	failed := failuresOf(err)
-	for n, msg := range msgs {
-		spans[n].End(msg.Partition, msg.Offset, failed.of(msg))
-	}
+	err = errPanicked{}
+	defer func() {
+		failed := failuresOf(err)
+		for n, msg := range msgs {
+			spans[n].End(msg.Partition, msg.Offset, failed.of(msg))
+		}
+	}()
+	err = p.SyncProducer.SendMessages(msgs)
 	return err
 }
 
