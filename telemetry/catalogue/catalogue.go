@@ -5,7 +5,7 @@
 //
 // catalogue.go says how a metric is declared, checked and documented; common.go declares the library's own;
 // instruments.go makes instruments of declarations and keeps their series bounded; labels.go holds what they measure to
-// the declared labels.
+// the declared labels; registry.go writes the declarations down as OpenTelemetry's tools read them.
 package catalogue
 
 import (
@@ -55,6 +55,7 @@ const MaxLabelSets = 1999
 type Metric struct {
 	Name        string    // exactly as in /metrics, for a histogram without _bucket, _sum and _count
 	Kind        Kind      // Counter, Gauge or Histogram
+	Sum         bool      // of a gauge: its sources add up (Instruments.Int64ObservableSum); an up-down counter in OpenTelemetry
 	Help        string    // one sentence, without a newline
 	Unit        string    // UCUM code ("s", "By", "EUR"), or "" for a plain number
 	Labels      []string  // besides service
@@ -162,6 +163,9 @@ func (m Metric) validate() error {
 }
 
 func (m Metric) validateKind() error {
+	if m.Sum && m.Kind != Gauge {
+		return errors.New("only gauges are declared as sums")
+	}
 	switch m.Kind {
 	case Counter, Gauge:
 		if len(m.Buckets) > 0 {
@@ -212,7 +216,8 @@ func Sections() []Section {
 		{
 			Title: "By option: semantic conventions",
 			Text: "OpenTelemetry's semantic conventions 1.43.0, beside the documented metrics. `otelkafka.Options.Conventions` " +
-				"records those of messaging, `otelhttpserver.WithConventions()` that of HTTP. Off by default.",
+				"records those of messaging, `otelhttpserver.WithConventions()` that of HTTP, and the variable " +
+				"`OTEL_SEMCONV_STABILITY_OPT_IN` does so for a whole process. Off by default.",
 			Catalogue: Conventions(),
 		},
 		{

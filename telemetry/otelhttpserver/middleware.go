@@ -33,6 +33,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
+	"github.com/vigie-dev/vigie/telemetry/internal/optin"
 )
 
 // New returns a middleware that gives every request a server span, a child of the trace in the request's headers and made
@@ -122,7 +123,7 @@ func WithTelemetry(t Telemetry) Option {
 func WithRoute(route func(*http.Request) string) Option { return func(c *config) { c.route = route } }
 
 // WithConventions records http.server.request.duration of OpenTelemetry's semantic conventions beside the documented
-// metrics. Its error.type is the status of answers from 500 on, or "panic". Its url.scheme is that of the connection,
+// metrics; so does the variable OTEL_SEMCONV_STABILITY_OPT_IN, where it names http or http/dup. Its error.type is the status of answers from 500 on, or "panic". Its url.scheme is that of the connection,
 // whatever a proxy in front says.
 func WithConventions() Option { return func(c *config) { c.conventions = true } }
 
@@ -140,7 +141,7 @@ func WithoutTraceResponse() Option { return func(c *config) { c.silent = true } 
 func WithBaggage() Option { return func(c *config) { c.trusted = true } }
 
 func newConfig(options []Option) (config, error) {
-	c := config{quiet: IsProbe}
+	c := config{quiet: IsProbe, conventions: optin.Newest("http")}
 	for _, option := range options {
 		if option == nil {
 			c.errs = append(c.errs, errors.New("an option is nil"))

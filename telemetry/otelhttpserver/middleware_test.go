@@ -131,6 +131,14 @@ func TestOptions(t *testing.T) {
 			t.Errorf("recorded\n%s", got)
 		}
 	})
+	t.Run("conventions by the variable", func(t *testing.T) {
+		t.Setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "messaging,http/dup")
+		s := newSDK(t)
+		ask(s.middleware(t, shop()))
+		if got := strings.Join(s.points(t), ""); strings.Count(got, "http.server.request.duration ") != 1 || strings.Count(got, "http.request.duration ") != 1 {
+			t.Errorf("recorded\n%s", got)
+		}
+	})
 	t.Run("route", func(t *testing.T) {
 		s := newSDK(t)
 		ask(s.middleware(t, shop(), otelhttpserver.WithRoute(func(*http.Request) string { return "/mine" })))

@@ -53,6 +53,7 @@ import (
 
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
+	"github.com/vigie-dev/vigie/telemetry/internal/optin"
 )
 
 // scope is the name of this package's tracer.
@@ -70,7 +71,8 @@ type Options struct {
 	ClientID string
 	// Produces and Consumes are topics. Their counters are exported as zero from the start.
 	Produces, Consumes []string
-	// Conventions records the metrics of [catalogue.Conventions] that are about messages, beside the documented ones.
+	// Conventions records the metrics of [catalogue.Conventions] that are about messages, beside the documented ones. So does
+	// the variable OTEL_SEMCONV_STABILITY_OPT_IN, where it names messaging or messaging/dup.
 	Conventions bool
 	// LinkRecords has a process span continue the trace of the context it is started in, or start one, and link the
 	// span that sent the record. By default it is that span's child, so that one trace follows a record from service
@@ -102,6 +104,7 @@ type config struct {
 	propagator  propagation.TextMapPropagator
 	logger      *slog.Logger
 	version     string
+	schemaURL   string                 // of the conventions that spans follow
 	instruments *catalogue.Instruments // of others, in place of meters
 	lazy        bool                   // no sampler looks at attributes
 	errs        []error
@@ -186,6 +189,10 @@ func newConfig(options []Option) (config, error) {
 	if c.logger == nil {
 		c.logger = slog.Default()
 	}
+	c.schemaURL = schemaURL
+	if optin.Newest("messaging") {
+		c.schemaURL, c.Conventions = newestSchemaURL, true
+	}
 	if c.OmitBaggage {
 		c.propagator = withoutBaggage{c.propagator}
 	}
@@ -223,7 +230,7 @@ func New(options ...Option) (*Instrumentation, error) {
 	}
 	i := &Instrumentation{
 		options:     c.Options,
-		tracer:      c.tracers.Tracer(scope, trace.WithInstrumentationVersion(c.version), trace.WithSchemaURL(schemaURL)),
+		tracer:      c.tracers.Tracer(scope, trace.WithInstrumentationVersion(c.version), trace.WithSchemaURL(c.schemaURL)),
 		propagator:  c.propagator,
 		fields:      c.propagator.Fields(),
 		logger:      c.logger,

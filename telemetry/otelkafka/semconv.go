@@ -19,9 +19,14 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/internal/labels"
 )
 
-// schemaURL names the version of the semantic conventions that this package is written against: 1.43.0.
+// Versions of the semantic conventions: schemaURL names the one that this package is written against, 1.43.0, and
+// newestSchemaURL the one that spans are said to follow where OTEL_SEMCONV_STABILITY_OPT_IN asks for the newest. Of what this
+// package records 1.44.0 renames nothing; it adds the cluster's id, and defines a span for each operation, as they are here.
 // See https://opentelemetry.io/docs/specs/semconv/messaging/kafka/.
-const schemaURL = semconv.SchemaURL
+const (
+	schemaURL       = semconv.SchemaURL
+	newestSchemaURL = "https://opentelemetry.io/schemas/1.44.0"
+)
 
 // Operations, as spans and metrics name them.
 const (

@@ -90,6 +90,31 @@ func TestConventionMetricsGolden(t *testing.T) {
 	r.CheckCatalogue()
 }
 
+// The variable that moves a whole process to newer conventions moves this package too: spans say which version they follow, and
+// the conventions' metrics are there. No name differs yet, so that the spans are the same.
+func TestTheNewestConventionsAreAskedForByTheVariable(t *testing.T) {
+	for value, want := range map[string]string{
+		"": schemaURL, "http": schemaURL, "messaging": newestSchemaURL, "http, messaging/dup": newestSchemaURL,
+	} {
+		t.Run(value, func(t *testing.T) {
+			t.Setenv("OTEL_SEMCONV_STABILITY_OPT_IN", value)
+			r, inst := newInstrumentation(t, Options{ConsumerGroup: "paiement-svc"})
+			spansOf(t, inst)
+			var b strings.Builder
+			for _, s := range r.Spans() {
+				b.WriteString(describe(s))
+				if got := s.InstrumentationScope.SchemaURL; got != want {
+					t.Errorf("%s follows %q, want %q", s.Name, got, want)
+				}
+			}
+			telemetrytest.Golden(t, "spans.golden", b.String())
+			if has := conventionLines(r) != ""; has != (want == newestSchemaURL) {
+				t.Errorf("the conventions' metrics are recorded: %v", has)
+			}
+		})
+	}
+}
+
 // conventionLines leaves out what changes with each run: the times.
 func conventionLines(r *telemetrytest.Recorder) string {
 	var b strings.Builder
