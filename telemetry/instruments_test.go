@@ -155,6 +155,9 @@ func TestObserveRefusesWhatTheCatalogueDoesNotSay(t *testing.T) {
 	if _, err := r.Instruments().Int64ObservableSum(catalogue.HTTPRequestsTotal, nil); err == nil {
 		t.Error("a counter can be registered as a gauge")
 	}
+	if _, err := r.Instruments().Int64ObservableSum(catalogue.KafkaConsumerLag, nil); err == nil || !strings.Contains(err.Error(), "sum") {
+		t.Errorf("a gauge that is not declared as a sum is registered as one: %v", err)
+	}
 }
 
 func TestObservableSumAddsUp(t *testing.T) {

@@ -28,9 +28,11 @@ func heldMetrics() telemetry.Catalogue {
 		}
 		return m
 	}
+	summed := of("summed", telemetry.Gauge)
+	summed.Sum = true
 	return telemetry.Catalogue{
 		of("whole_total", telemetry.Counter), of("broken_total", telemetry.Counter), of("spread", telemetry.Histogram),
-		of("seen", telemetry.Gauge), of("seen_broken", telemetry.Gauge), of("summed", telemetry.Gauge),
+		of("seen", telemetry.Gauge), of("seen_broken", telemetry.Gauge), summed,
 		of("read_total", telemetry.Counter), of("found", telemetry.Gauge),
 	}
 }

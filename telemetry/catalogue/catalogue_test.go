@@ -83,6 +83,7 @@ func TestCatalogueValidate(t *testing.T) {
 		{"too many series", func(m *catalogue.Metric) { m.MaxSeries = 2000 }, "1999"},
 		{"negative series", func(m *catalogue.Metric) { m.MaxSeries = -1 }, "-1 series"},
 		{"strange condition", func(m *catalogue.Metric) { m.Conditional = []string{"topic"} }, `"topic"`},
+		{"sum of histograms", func(m *catalogue.Metric) { m.Sum = true }, "sums"},
 		{"no kind", func(m *catalogue.Metric) { m.Kind = 0 }, "unknown kind"},
 	}
 	for _, test := range tests {

@@ -78,7 +78,7 @@ func kafkaMetrics() Catalogue {
 			Help: "Age of the oldest record left to process, 0 when there is none.",
 		},
 		{
-			Name: KafkaConsumerLagOmitted, Kind: Gauge,
+			Name: KafkaConsumerLagOmitted, Kind: Gauge, Sum: true,
 			Help: "Partitions assigned to this instance whose lag is not shown, for want of room.",
 		},
 	}
@@ -120,7 +120,7 @@ func handlingMetrics() Catalogue {
 			Help: "Time that a commit which the handler asked for took; those that sarama makes by itself are not seen.",
 		},
 		{
-			Name: KafkaConsumerRecordsInHand, Kind: Gauge, Labels: both, Conditional: group, Bound: grouped, MaxSeries: 1000,
+			Name: KafkaConsumerRecordsInHand, Kind: Gauge, Sum: true, Labels: both, Conditional: group, Bound: grouped, MaxSeries: 1000,
 			Help: "Records that handlers have begun and not ended.",
 		},
 		{
@@ -128,7 +128,7 @@ func handlingMetrics() Catalogue {
 			Help: "Time since a handler began the oldest record in hand, 0 when there is none: it grows while a handler is stuck.",
 		},
 		{
-			Name: KafkaProducerRecordsInFlight, Kind: Gauge, Labels: []string{"topic"}, Bound: topics, MaxSeries: maxTopicSeries,
+			Name: KafkaProducerRecordsInFlight, Kind: Gauge, Sum: true, Labels: []string{"topic"}, Bound: topics, MaxSeries: maxTopicSeries,
 			Help: "Records given to a producer that Kafka has not answered yet.",
 		},
 	}
@@ -250,7 +250,7 @@ func rebalanceMetrics() Catalogue {
 				"to the new one, with a cooperative one, which leaves kept partitions working, from asking to join to the answer.",
 		},
 		{
-			Name: KafkaConsumerAssignedPartitions, Kind: Gauge, Labels: []string{"topic"}, MaxSeries: maxTopicSeries,
+			Name: KafkaConsumerAssignedPartitions, Kind: Gauge, Sum: true, Labels: []string{"topic"}, MaxSeries: maxTopicSeries,
 			Bound: "topics the service is configured with; those beyond the first 200 share _OTHER",
 			Help:  "Partitions assigned to this instance, 0 while it has none.",
 		},

@@ -300,11 +300,14 @@ func (i *Instruments) observable(name string, o Observation) (metric.Observable,
 }
 
 // Int64ObservableSum is [Instruments.Int64ObservableGauge] for a gauge whose sources add up: two that give the same
-// label set a value each show as their sum, not as one of them.
+// label set a value each show as their sum, not as one of them. The catalogue declares it as a Sum.
 func (i *Instruments) Int64ObservableSum(name string, observe metric.Int64Callback) (metric.Registration, error) {
 	m, err := i.find(name, Gauge)
 	if err != nil {
 		return nil, err
+	}
+	if !m.Sum {
+		return nil, fmt.Errorf("metric %s is not declared as a sum", name)
 	}
 	sum, err := i.meter.Int64ObservableUpDownCounter(m.InstrumentName(), metric.WithDescription(m.Help), metric.WithUnit(m.otelUnit()))
 	if err != nil {
