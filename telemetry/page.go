@@ -54,29 +54,47 @@ func (t *Telemetry) addMetrics(res *resource.Resource) error {
 			return fmt.Errorf("the registry has a metric that is the library's to show, %s: %w", m.Name, err)
 		}
 	}
+	page := newLabelled(t.config.Service, own, t.registry)
+	if t.config.OmitServiceLabel {
+		page.label = nil
+	}
 	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithView(textAlone)}
-	exporter, err := otelprometheus.New(
-		otelprometheus.WithRegisterer(own),
-		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
-		otelprometheus.WithoutScopeInfo(),
-		otelprometheus.WithoutTargetInfo(),
-	)
+	exporter, err := newExporter(own)
 	if err != nil {
-		return fmt.Errorf("make the Prometheus exporter: %w", err)
+		return err
+	}
+	options = append(options, sdkmetric.WithReader(exporter)) // the first: see withNatives
+	if t.config.NativeHistograms {
+		page.natives = prometheus.NewRegistry()
+		exporter, err := newExporter(page.natives, otelprometheus.WithAggregationSelector(nativeAlone))
+		if err != nil {
+			return err
+		}
+		options = append(options, sdkmetric.WithReader(exporter))
 	}
 	if t.config.idle() { // no trace is sampled, but logs have its id
 		options = append(options, sdkmetric.WithExemplarFilter(func(ctx context.Context) bool {
 			return trace.SpanContextFromContext(ctx).IsValid()
 		}))
 	}
-	t.meters = sdkmetric.NewMeterProvider(append(options, sdkmetric.WithReader(exporter))...)
-	page := newLabelled(t.config.Service, own, t.registry)
-	if t.config.OmitServiceLabel {
-		page.label = nil
-	}
+	t.meters = sdkmetric.NewMeterProvider(options...)
 	t.gatherer = page
 	t.page = t.newMetricsHandler()
 	return nil
+}
+
+// newExporter returns OpenTelemetry's exporter for a registry.
+func newExporter(registry *prometheus.Registry, options ...otelprometheus.Option) (*otelprometheus.Exporter, error) {
+	exporter, err := otelprometheus.New(append(options,
+		otelprometheus.WithRegisterer(registry),
+		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
+		otelprometheus.WithoutScopeInfo(),
+		otelprometheus.WithoutTargetInfo(),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("make the Prometheus exporter: %w", err)
+	}
+	return exporter, nil
 }
 
 // idle says that spans go nowhere.
@@ -167,7 +185,8 @@ func (l scrapeLog) Println(v ...any) {
 // is a tenth of what a page costs.
 type labelled struct {
 	own, others *prometheus.Registry
-	label       *dto.LabelPair // nil for none
+	natives     *prometheus.Registry // the histograms of own as native ones; nil for none
+	label       *dto.LabelPair       // nil for none
 }
 
 func newLabelled(service string, own, others *prometheus.Registry) labelled {
@@ -205,6 +224,11 @@ func withoutClashes(families []*dto.MetricFamily) []*dto.MetricFamily {
 
 func (l labelled) gatherOwn() ([]*dto.MetricFamily, error) {
 	families, err := l.own.Gather()
+	if l.natives != nil {
+		natives, missing := l.natives.Gather()
+		withNatives(families, natives)
+		err = errors.Join(err, missing)
+	}
 	if l.label == nil {
 		return families, err
 	}
@@ -214,6 +238,52 @@ func (l labelled) gatherOwn() ([]*dto.MetricFamily, error) {
 		}
 	}
 	return families, err
+}
+
+// nativeAlone has a reader see histograms alone, with buckets that grow by 9 % each. OpenTelemetry's exporter shows a histogram
+// by bounds or as a native one, never both, so that the page joins what two readers have.
+func nativeAlone(kind sdkmetric.InstrumentKind) sdkmetric.Aggregation {
+	if kind != sdkmetric.InstrumentKindHistogram {
+		return sdkmetric.AggregationDrop{}
+	}
+	return sdkmetric.AggregationBase2ExponentialHistogram{MaxSize: 160, MaxScale: 3, NoMinMax: true}
+}
+
+// withNatives adds to the histograms what they are as native ones. Prometheus refuses a native histogram whose buckets do not
+// add up to its count: count and sum are those that were read with the native buckets. What was measured between the two
+// readings is missing in the others; what only they have yet, since a measurement goes to one reader after the other, waits for
+// the next scrape.
+func withNatives(families, natives []*dto.MetricFamily) {
+	known := make(map[string]*dto.Histogram)
+	key := func(family *dto.MetricFamily, m *dto.Metric) string {
+		parts := []string{family.GetName()}
+		for _, pair := range m.GetLabel() {
+			parts = append(parts, pair.GetName(), pair.GetValue())
+		}
+		return strings.Join(parts, "\xff") // which is in no text
+	}
+	for _, family := range natives {
+		for _, m := range family.GetMetric() {
+			known[key(family, m)] = m.GetHistogram()
+		}
+	}
+	for _, family := range families {
+		if family.GetType() != dto.MetricType_HISTOGRAM {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			native := known[key(family, m)]
+			if native == nil {
+				continue
+			}
+			native.Bucket, native.CreatedTimestamp = m.GetHistogram().GetBucket(), nil
+			for _, bucket := range native.Bucket {
+				count := min(bucket.GetCumulativeCount(), native.GetSampleCount())
+				bucket.CumulativeCount = &count
+			}
+			m.Histogram = native
+		}
+	}
 }
 
 // insert returns a copy, for metrics may share their labels, with the label at its place in the order of names.

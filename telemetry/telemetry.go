@@ -72,6 +72,11 @@ type Config struct {
 	// OmitServiceLabel leaves the label service to who scrapes: a ServiceMonitor of Prometheus Operator adds one, and would
 	// have that of the page be exported_service.
 	OmitServiceLabel bool
+	// NativeHistograms has the page show each histogram as a native one of Prometheus too, beside its bounds, so that a quantile
+	// is known to 5 %, wherever it lies. A scraper sees them if it asks for protobuf, as Prometheus does with
+	// scrape_native_histograms; let it have always_scrape_classic_histograms too while a dashboard or a rule rests on bounds. The
+	// text format and OpenMetrics have no native histograms. It costs a second count for each measurement.
+	NativeHistograms bool
 	// LogWriter receives one write per log line, or several whole lines at a time where it is a [LineWriter] that batches.
 	// Default os.Stderr. Services of one process that share a writer other than an *os.File must share one [LineWriter]
 	// over it.
