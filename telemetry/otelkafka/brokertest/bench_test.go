@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -275,7 +276,7 @@ func benchConsume(b *testing.B, handle func([]byte)) {
 	const n = 50_000
 	tel, inst := benchInstrumentation(b)
 	cluster := benchCluster(b)
-	fillForConsume(b, cluster, inst, n)
+	fillForConsume(b, cluster, inst, 0, n)
 	loop := func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 		for msg := range claim.Messages() {
 			handle(msg.Value)
@@ -296,8 +297,71 @@ func benchConsume(b *testing.B, handle func([]byte)) {
 		side("otelsarama", otelsarama.WrapConsumerGroupHandler(loopHandler{loop}, otelsaramaOptions(tel)...)))
 }
 
-// fillForConsume writes n records with trace context to partition 0.
-func fillForConsume(b *testing.B, cluster *kfake.Cluster, inst *otelkafka.Instrumentation, n int) {
+// BenchmarkConsumerGroup has a member of a group read three partitions at once, with its lag, rebalances and marks followed.
+func BenchmarkConsumerGroup(b *testing.B) {
+	const n = 60_000
+	_, inst := benchInstrumentation(b)
+	cluster, config := benchCluster(b), wrapConfig()
+	config.Consumer.Offsets.AutoCommit.Enable = false // each run reads everything again
+	for partition := range int32(3) {
+		fillForConsume(b, cluster, inst, partition, n/3)
+	}
+	decode := func(value []byte) {
+		var order benchOrder
+		if err := json.Unmarshal(value, &order); err != nil {
+			b.Error(err)
+		}
+	}
+	run := func(group sarama.ConsumerGroup, handler func(done func()) sarama.ConsumerGroupHandler) {
+		ctx, cancel := context.WithCancel(b.Context())
+		defer cancel()
+		var read atomic.Int64
+		h := handler(func() {
+			if read.Add(1) == n {
+				cancel()
+			}
+		})
+		if err := group.Consume(ctx, []string{"out"}, h); err != nil {
+			b.Error(err)
+		}
+		if err := group.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+	compare(b, n,
+		benchSide{"bare", func(int) {
+			group, err := sarama.NewConsumerGroup(cluster.ListenAddrs(), "g", config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			run(group, func(done func()) sarama.ConsumerGroupHandler {
+				return loopHandler{func(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+					for msg := range claim.Messages() {
+						decode(msg.Value)
+						session.MarkMessage(msg, "")
+						done()
+					}
+					return nil
+				}}
+			})
+		}},
+		benchSide{"otelkafka", func(int) {
+			group, err := otelkafka.NewConsumerGroup(cluster.ListenAddrs(), "g", config, inst)
+			if err != nil {
+				b.Fatal(err)
+			}
+			run(group, func(done func()) sarama.ConsumerGroupHandler {
+				return otelkafka.NewHandler(inst, func(_ context.Context, _ sarama.ConsumerGroupSession, msg *sarama.ConsumerMessage) error {
+					decode(msg.Value)
+					done()
+					return nil
+				})
+			})
+		}})
+}
+
+// fillForConsume writes n records with trace context to a partition.
+func fillForConsume(b *testing.B, cluster *kfake.Cluster, inst *otelkafka.Instrumentation, partition int32, n int) {
 	b.Helper()
 	config := wrapConfig()
 	config.Producer.Partitioner = sarama.NewManualPartitioner
@@ -307,7 +371,11 @@ func fillForConsume(b *testing.B, cluster *kfake.Cluster, inst *otelkafka.Instru
 	}
 	defer func() { _ = p.Close() }()
 	for range n / 1000 {
-		if err := otelkafka.WrapSyncProducer(p, inst).SendMessages(benchRecords(1000)); err != nil {
+		records := benchRecords(1000)
+		for _, msg := range records {
+			msg.Partition = partition
+		}
+		if err := otelkafka.WrapSyncProducer(p, inst).SendMessages(records); err != nil {
 			b.Fatal(err)
 		}
 	}
