@@ -107,6 +107,9 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	}
 	l.handler = &follower{store: l.store, watch: l.watch, decision: decision, woken: l.woken, probed: cfg.Probed}
 	l.figures.since = l.watch.now()
+	if err := l.store.BringBack(ctx, l.watch.now()); err != nil {
+		return nil, err
+	}
 	if err := l.count(ctx, 0); err != nil {
 		return nil, err
 	}
@@ -186,7 +189,7 @@ func (l *Ledger) round(ctx context.Context, brokers Brokers) (busy bool, err err
 	seen := l.watch.read(next, func(p record.Partition, from, to int64) bool {
 		return l.isHollow(ctx, brokers, kafka.Span{Partition: p, Start: from, End: to})
 	})
-	if err := l.judge(ctx, horizon{l.objective, seen, l.watch.passed(l.objective / 2)}); err != nil {
+	if err := l.judge(ctx, horizon{l.objective, seen, l.watch.passed()}); err != nil {
 		return false, err
 	}
 	if err := l.count(ctx, seen); err != nil {
@@ -282,6 +285,9 @@ func (l *Ledger) tell(ctx context.Context, counted map[Outcome]int64) {
 // maxSamples bounds what is remembered of the past: two minutes of looks, and of longer ago
 // ever fewer.
 const maxSamples = 256
+
+// settle is far more than an instance takes that publishes what the one before it left behind.
+const settle = micros(30e6)
 
 // maxGap is how far apart two looks may be for the second to say when something happened.
 const maxGap = micros(3 * time.Second / time.Microsecond)
@@ -403,20 +409,37 @@ func (w *watch) shown() map[int64]int64 {
 	return maps.Clone(w.samples[len(w.samples)-1].shown)
 }
 
-// passed says whether a record of orders.created was done with by who decides, so long
-// ago that all they published of it has been read here: they commit after that. The one exception is an
-// instance that takes a partition over: it commits what its storage has before it publishes what the instance
-// before left behind, at once; settle is far more than it takes for that. It returns nil where it
-// has not watched for that long.
-func (w *watch) passed(settle micros) func(at place) bool {
+// passed says how far who decides is with a record of orders.created. They commit after all that they
+// published of it, which has been read here, with one exception: an instance that takes a partition over
+// commits what its storage has before it publishes what the instance before left behind. But it
+// reads on after that alone. So they are done with a record for certain once they have committed
+// beyond it and then moved on, and as good as certain after a time in which any would have published.
+// It returns nil where nothing is known.
+func (w *watch) passed() func(at place) progress {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range slices.Backward(w.samples) {
-		if s.looked <= w.seen-settle {
-			return func(at place) bool { return at.offset < s.passed[at.log] }
-		}
+	n := sort.Search(len(w.samples), func(i int) bool { return w.samples[i].at > w.seen })
+	if w.seen == 0 || n == 0 {
+		return nil
 	}
-	return nil
+	known := slices.Clone(w.samples[:n])
+	return func(at place) progress {
+		last := &known[n-1]
+		committed := last.passed[at.log]
+		if at.offset >= committed {
+			return ahead
+		}
+		for i := range slices.Backward(known) {
+			s := &known[i]
+			if s.passed[at.log] <= at.offset { // it has just been committed
+				break
+			}
+			if s.passed[at.log] < committed || last.looked-s.looked >= settle {
+				return done
+			}
+		}
+		return committing
+	}
 }
 
 // Cluster asks a cluster by a client.

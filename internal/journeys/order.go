@@ -204,16 +204,29 @@ func (o *order) complete(f *fact) {
 type horizon struct {
 	objective micros
 	seen      micros // all that was written before has been read
-	// passed says whether who decides is done with a record, and all it published has been
-	// read; nil shortly after the start, when that is not known of any.
-	passed func(record place) bool
+	// passed says how far who decides is with a record, where all it has published has been
+	// read; nil at the start, when that is not known of any.
+	passed func(record place) progress
 }
+
+// progress is how far who decides is with a record.
+type progress int
+
+const (
+	ahead      progress = iota // it has not committed it
+	committing                 // it has, and may not have published all that it decided
+	done                       // it has published all
+)
 
 // judge returns what came of the order, or "" where that is still open. An order whose
 // time is up is judged as it stood then, by the times of its records.
 func (o *order) judge(h horizon) Outcome {
 	due := o.accepted + h.objective
 	pending := o.decided == 0 && (o.aside == 0 || o.back != 0) && o.purged == 0
+	at, known := ahead, h.passed != nil
+	if pending && known && o.accepted != 0 && o.back < h.seen { // else the copy that was replayed may not have been read
+		at = h.passed(o.record)
+	}
 	switch {
 	case o.accepted == 0 || o.outcome != "":
 		return o.outcome
@@ -223,9 +236,9 @@ func (o *order) judge(h horizon) Outcome {
 		return InTime
 	case o.decided == 0 && o.purged != 0 && o.purged <= due:
 		return Purged
-	case pending && h.passed != nil && h.passed(o.record):
+	case at == done:
 		return Lost
-	case due > h.seen, pending && h.passed == nil:
+	case due > h.seen, pending && (!known || at == committing):
 		return ""
 	case o.aside != 0 && o.aside <= due && (o.back == 0 || o.back > due):
 		return DeadLettered

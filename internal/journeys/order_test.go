@@ -13,36 +13,40 @@ const second = micros(1e6)
 func at(seconds float64) micros { return 1_000_000*second + micros(seconds*1e6) }
 
 func TestAnOrderIsJudgedAsItStoodWhenItsTimeWasUp(t *testing.T) {
-	done := func(place) bool { return true }
-	onTheWay := func(place) bool { return false }
+	having := func(p progress) func(place) progress { return func(place) progress { return p } }
+	passed, perhaps, onTheWay := having(done), having(committing), having(ahead)
 	for name, tt := range map[string]struct {
 		order  order
 		seen   micros
-		passed func(place) bool
+		passed func(place) progress
 		want   Outcome
 		stage  stage
 	}{
 		"on its way":                         {order{}, at(4), onTheWay, "", undecided},
 		"undecided when its time is up":      {order{}, at(5), onTheWay, Late, undecided},
-		"decided, not yet shown":             {order{decided: at(1)}, at(4), done, "", invisible},
-		"decided, and not shown in time":     {order{decided: at(1)}, at(5), done, Late, invisible},
-		"in time":                            {order{decided: at(1), visible: at(5)}, at(2), done, InTime, ended},
-		"shown too late":                     {order{decided: at(1), visible: at(5.1)}, at(6), done, Late, ended},
-		"shown too late, and known early":    {order{decided: at(1), visible: at(5.1)}, at(4), done, "", ended},
-		"among the dead letters":             {order{aside: at(1)}, at(4), done, "", isAside},
-		"there when its time is up":          {order{aside: at(1)}, at(5), done, DeadLettered, isAside},
-		"set aside after that":               {order{aside: at(6)}, at(7), done, Late, isAside},
-		"replayed and decided in time":       {order{aside: at(1), back: at(2), decided: at(3), visible: at(4)}, at(4), done, InTime, ended},
-		"replayed later":                     {order{aside: at(1), back: at(60), decided: at(61), visible: at(62)}, at(99), done, DeadLettered, ended},
+		"decided, not yet shown":             {order{decided: at(1)}, at(4), passed, "", invisible},
+		"decided, and not shown in time":     {order{decided: at(1)}, at(5), passed, Late, invisible},
+		"in time":                            {order{decided: at(1), visible: at(5)}, at(2), passed, InTime, ended},
+		"shown too late":                     {order{decided: at(1), visible: at(5.1)}, at(6), passed, Late, ended},
+		"shown too late, and known early":    {order{decided: at(1), visible: at(5.1)}, at(4), passed, "", ended},
+		"among the dead letters":             {order{aside: at(1)}, at(4), passed, "", isAside},
+		"there when its time is up":          {order{aside: at(1)}, at(5), passed, DeadLettered, isAside},
+		"set aside after that":               {order{aside: at(6)}, at(7), passed, Late, isAside},
+		"replayed and decided in time":       {order{aside: at(1), back: at(2), decided: at(3), visible: at(4)}, at(4), passed, InTime, ended},
+		"replayed later":                     {order{aside: at(1), back: at(60), decided: at(61), visible: at(62)}, at(99), passed, DeadLettered, ended},
 		"replayed in time, undecided":        {order{aside: at(1), back: at(2)}, at(9), onTheWay, Late, undecided},
-		"purged in time":                     {order{aside: at(1), back: at(2), purged: at(2)}, at(3), done, Purged, ended},
-		"purged later":                       {order{aside: at(1), back: at(60), purged: at(60)}, at(99), done, DeadLettered, ended},
-		"purged and decided":                 {order{purged: at(1), decided: at(1), visible: at(2)}, at(2), done, InTime, ended},
-		"passed over":                        {order{}, at(4), done, Lost, ended},
+		"purged in time":                     {order{aside: at(1), back: at(2), purged: at(2)}, at(3), passed, Purged, ended},
+		"purged later":                       {order{aside: at(1), back: at(60), purged: at(60)}, at(99), passed, DeadLettered, ended},
+		"purged and decided":                 {order{purged: at(1), decided: at(1), visible: at(2)}, at(2), passed, InTime, ended},
+		"passed over":                        {order{}, at(4), passed, Lost, ended},
+		"passed over perhaps":                {order{}, at(9), perhaps, "", undecided},
+		"nothing is known of who decides":    {order{}, at(9), nil, "", undecided},
+		"replayed, its copy not yet read":    {order{aside: at(1), back: at(3)}, at(3), passed, "", undecided},
+		"replayed and passed over":           {order{aside: at(1), back: at(2)}, at(4), passed, Lost, ended},
 		"contradictory":                      {order{contradictory: true}, at(1), onTheWay, Contradictory, undecided},
-		"counted as late, and ended well":    {order{outcome: Late, decided: at(7), visible: at(8)}, at(9), done, Late, ended},
-		"counted as late, and passed over":   {order{outcome: Late}, at(9), done, Late, undecided},
-		"never seen to be accepted, decided": {order{accepted: -1, decided: at(1)}, at(9), done, "", unknown},
+		"counted as late, and ended well":    {order{outcome: Late, decided: at(7), visible: at(8)}, at(9), passed, Late, ended},
+		"counted as late, and passed over":   {order{outcome: Late}, at(9), passed, Late, undecided},
+		"never seen to be accepted, decided": {order{accepted: -1, decided: at(1)}, at(9), passed, "", unknown},
 	} {
 		if tt.order.accepted++; tt.order.accepted == 1 {
 			tt.order.accepted = at(0)
@@ -54,7 +58,7 @@ func TestAnOrderIsJudgedAsItStoodWhenItsTimeWasUp(t *testing.T) {
 			}
 			tt.order.outcome = tt.want
 		}
-		if got := tt.order.judge(horizon{5 * second, at(1000), done}); got != tt.want && tt.want != "" {
+		if got := tt.order.judge(horizon{5 * second, at(1000), passed}); got != tt.want && tt.want != "" {
 			t.Errorf("%s: later it is %q, was %q", name, got, tt.want)
 		}
 		if got := tt.order.stage(); got != tt.stage {

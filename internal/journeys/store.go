@@ -42,13 +42,15 @@ WHERE origin = $1 RETURNING order_id, event_id`
 SUM(CASE WHEN resolution = 2 THEN 1 ELSE 0 END) FROM letters WHERE order_id IN $rows GROUP BY order_id, event_id`
 
 	selectInvisible = `SELECT order_id FROM journeys WHERE stage = 2 AND result_log = $1 AND result_offset < $2 ORDER BY result_offset LIMIT $3`
+	bringBack       = `UPDATE journeys SET accepted_us = $1, decided_us = CASE WHEN decided_us > $1 THEN $1 ELSE decided_us END,
+aside_us = CASE WHEN aside_us > $1 THEN $1 ELSE aside_us END, back_us = CASE WHEN back_us > $1 THEN $1 ELSE back_us END
+WHERE outcome = 0 AND stage > 0 AND accepted_us > $2`
 	selectUncounted = `SELECT order_id FROM journeys WHERE outcome = 0 AND stage > 0 AND accepted_us <= $1 ORDER BY accepted_us LIMIT $2`
 
 	selectOutcomes  = `SELECT name, value FROM outcomes`
 	selectWaiting   = `SELECT COUNT(*), COALESCE(MIN(accepted_us), 0) FROM journeys WHERE stage IN (1, 2)`
 	selectSetAside  = `SELECT topic, reason, COUNT(*), MIN(since_us) FROM letters WHERE resolution = 0 GROUP BY topic, reason`
 	selectPositions = `SELECT topic, partition, next_offset FROM positions`
-	selectStages    = `SELECT stage, decided_us > 0, purged_us > 0, COUNT(*) FROM journeys WHERE accepted_us > 0 GROUP BY 1, 2, 3`
 
 	deleteRows = `DELETE FROM journeys WHERE (order_id, event_id) IN
 (SELECT order_id, event_id FROM journeys WHERE stage IN (0, 4) AND touched_us < $1 LIMIT $2)`
@@ -305,6 +307,22 @@ func (s store) Judge(ctx context.Context, ids []string, h horizon, change func(*
 // seen to be shown, the first first.
 func (s store) Invisible(ctx context.Context, before place, limit int) ([]string, error) {
 	return s.ids(ctx, selectInvisible, before.log, before.offset, limit)
+}
+
+// maxAhead is how far ahead an order may be accepted: clocks of instances differ.
+const maxAhead = micros(60e6)
+
+// BringBack has orders be accepted now that were accepted far ahead, by a clock that is right again: else they would
+// be counted only then.
+func (s store) BringBack(ctx context.Context, now micros) error {
+	err := s.Update(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(ctx, bringBack, int64(now), int64(now+maxAhead))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("bring orders back from the future: %w", err)
+	}
+	return nil
 }
 
 // Uncounted returns some orders that were accepted by a time and are not counted, the

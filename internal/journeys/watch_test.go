@@ -1,6 +1,7 @@
 package journeys
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ func TestWhatWasSeen(t *testing.T) {
 		t.Errorf("before the first look: %d", got)
 	}
 	for i, end := range []int64{10, 20, 30} {
-		w.look(sample{at: at(float64(i)), looked: at(float64(i)), ends: map[record.Partition]int64{p: end}, shown: map[int64]int64{logOf(p): end - 5}, passed: map[int64]int64{logOf(p): end - 5}})
+		w.look(sample{at: at(float64(i)), looked: at(float64(i)), ends: map[record.Partition]int64{p: end}, shown: map[int64]int64{logOf(p): end - 5}})
 	}
 	if got := w.read(nil, never); got != 0 {
 		t.Errorf("nothing was read: %d", got)
@@ -113,13 +114,45 @@ func TestWhatWasSeen(t *testing.T) {
 	if got, watched := w.shownAt(place{logOf(p), 28}, at(0)); got != at(2) || watched {
 		t.Errorf("shown while nobody looked: %v %v", got-at(0), watched)
 	}
-	w.samples[1].passed = map[int64]int64{logOf(record.Partition{Topic: banking.TopicOrdersCreated, ID: 1}): 15}
-	passed := w.passed(second)
-	if !passed(place{2, 14}) || passed(place{2, 15}) || passed(place{0, 0}) {
-		t.Error("what was committed a second before what was seen, is passed, and no more")
+}
+
+// Who decides is done with a record once they have committed beyond it and moved on.
+func TestWhoDecidesIsDone(t *testing.T) {
+	log := logOf(record.Partition{Topic: banking.TopicOrdersCreated, ID: 1})
+	for name, tt := range map[string]struct {
+		commits []int64    // a second apart; -1 for none
+		seen    int        // up to which of the looks
+		want    []progress // by offset, from 4
+	}{
+		"nothing was committed":         {[]int64{-1, -1}, 1, []progress{ahead}},
+		"it has just committed":         {[]int64{4, 6, 6}, 2, []progress{committing, committing, ahead}},
+		"it has moved on":               {[]int64{4, 5, 6, 6}, 3, []progress{done, committing, ahead}},
+		"it moved on unseen":            {[]int64{4, 5, 6, 6}, 1, []progress{committing, ahead, ahead}},
+		"nobody watched it commit":      {[]int64{6, 6, 6}, 2, []progress{committing, committing, ahead}},
+		"it was reset":                  {[]int64{4, 6, -1, 5}, 3, []progress{committing, ahead}},
+		"it went back and reads on":     {[]int64{4, 6, -1, 5, 6}, 4, []progress{done, committing}},
+		"it rests for long":             {append([]int64{4}, slices.Repeat([]int64{6}, 31)...), 31, []progress{done, done, ahead}},
+		"it does not yet rest for long": {append([]int64{4}, slices.Repeat([]int64{6}, 30)...), 30, []progress{committing, committing, ahead}},
+	} {
+		w := newWatch(newHands().clocks)
+		for i, commit := range tt.commits {
+			s := sample{at: at(float64(i)), looked: at(float64(i)), passed: map[int64]int64{}}
+			if commit >= 0 {
+				s.passed[log] = commit
+			}
+			w.look(s)
+		}
+		w.seen = at(float64(tt.seen))
+		for i, want := range tt.want {
+			if got := w.passed()(place{log, 4 + int64(i)}); got != want {
+				t.Errorf("%s: %d of the record at %d, want %d", name, got, 4+i, want)
+			}
+		}
 	}
-	if w.passed(5*second) != nil {
-		t.Error("nobody watched that long ago")
+	w := newWatch(newHands().clocks)
+	w.look(sample{at: at(1), looked: at(1)})
+	if w.passed() != nil {
+		t.Error("nothing has been seen, and something is known")
 	}
 }
 
