@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/testenv/bank"
@@ -37,29 +38,50 @@ func TestJourneysAgreeWithTheAudit(t *testing.T) {
 // journeysAgree compares sentinelle's metrics with an audit.
 func journeysAgree(t *testing.T, s *bank.Bank, data string, orders, letters int) error {
 	t.Helper()
-	_, all := bank.Scrape(t, s.URLs[sentinelle.Name])
-	counted := 0
-	for _, outcome := range journeys.Outcomes() {
-		counted += int(all[fmt.Sprintf(`%s{outcome=%q,service="sentinelle"}`, journeys.JourneysTotal, outcome)])
-	}
-	if counted != orders {
-		return fmt.Errorf("%d journeys of %d", counted, orders)
-	}
 	report, _ := auditJSON(t, s.Brokers, "--data", data)
-	listed := 0
+	if !report.AccountedFor || report.Created.Count != int64(orders) || report.DeadLettered.Count != int64(letters) {
+		return fmt.Errorf("the audit has %d orders of %d, and %d on %s of %d", report.Created.Count, orders, report.DeadLettered.Count, banking.TopicOrdersDLQ, letters)
+	}
+	return journeysOf(t, s.URLs[sentinelle.Name]).agree(report)
+}
+
+// followed is what an instance of sentinelle says of the orders.
+type followed struct {
+	outcomes         map[journeys.Outcome]int64
+	counted, letters int64
+	waiting          float64
+	known            bool
+}
+
+// journeysOf reads the metrics of an instance.
+func journeysOf(t *testing.T, url string) followed {
+	t.Helper()
+	_, all := bank.Scrape(t, url)
+	f := followed{outcomes: map[journeys.Outcome]int64{}}
+	for _, outcome := range journeys.Outcomes() {
+		f.outcomes[outcome] = int64(all[fmt.Sprintf(`%s{outcome=%q,service="sentinelle"}`, journeys.JourneysTotal, outcome)])
+		f.counted += f.outcomes[outcome]
+	}
 	for name, value := range all {
 		if strings.HasPrefix(name, journeys.LettersWaiting+"{") {
-			listed += int(value)
+			f.letters += int64(value)
 		}
 	}
-	waiting, known := all[journeys.OrdersWaiting+`{service="sentinelle"}`]
+	f.waiting, f.known = all[journeys.OrdersWaiting+`{service="sentinelle"}`]
+	return f
+}
+
+// agree compares it, at rest, with an audit that has found nothing wrong.
+func (f followed) agree(report audit.Report) error {
 	switch {
-	case !report.AccountedFor || report.Created.Count != int64(orders):
-		return fmt.Errorf("the audit has %d orders of %d", report.Created.Count, orders)
-	case listed != letters || report.DeadLettered.Count != int64(letters):
-		return fmt.Errorf("%d letters wait, the audit has %d on %s, want %d", listed, report.DeadLettered.Count, banking.TopicOrdersDLQ, letters)
-	case !known || waiting != 0:
-		return fmt.Errorf("%v orders wait (known: %v), the audit has none", waiting, known)
+	case f.counted != report.Created.Count:
+		return fmt.Errorf("%d journeys, the audit has %d orders: %v", f.counted, report.Created.Count, f.outcomes)
+	case f.letters != report.DeadLettered.Count:
+		return fmt.Errorf("%d letters wait, the audit has %d", f.letters, report.DeadLettered.Count)
+	case !f.known || f.waiting != 0:
+		return fmt.Errorf("%v orders wait (known: %v), the audit has none", f.waiting, f.known)
+	case f.outcomes[journeys.Lost]+f.outcomes[journeys.Contradictory] > 0:
+		return fmt.Errorf("the audit finds nothing wrong, and the journeys are %v", f.outcomes)
 	}
 	return nil
 }

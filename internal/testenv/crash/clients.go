@@ -15,10 +15,14 @@ import (
 	"sync"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/lifecycle"
 )
 
@@ -375,4 +379,51 @@ func getJSON(ctx context.Context, client *http.Client, url string, into any) (st
 		return response.StatusCode, fmt.Errorf("GET %s: %w in %s", url, err, body)
 	}
 	return response.StatusCode, nil
+}
+
+// counted is what an instance of sentinelle says of the orders.
+type counted struct {
+	Outcomes map[journeys.Outcome]int64
+	// Known says whether it knows what waits: orders, and dead letters.
+	Known            bool
+	Waiting, Letters int64
+}
+
+// readJourneys reads the metrics of an instance.
+func readJourneys(ctx context.Context, url string) (counted, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
+	if err != nil {
+		return counted{}, fmt.Errorf("read the journeys: %w", err)
+	}
+	client := &http.Client{Timeout: clientPatience, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return counted{}, fmt.Errorf("read the journeys: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	page, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return counted{}, fmt.Errorf("read the journeys at %s: %w", url, err)
+	}
+	c := counted{Outcomes: map[journeys.Outcome]int64{}}
+	for _, m := range page[journeys.JourneysTotal].GetMetric() {
+		c.Outcomes[journeys.Outcome(label(m, "outcome"))] += int64(m.GetCounter().GetValue())
+	}
+	for _, m := range page[journeys.OrdersWaiting].GetMetric() {
+		c.Known, c.Waiting = true, int64(m.GetGauge().GetValue())
+	}
+	for _, m := range page[journeys.LettersWaiting].GetMetric() {
+		c.Letters += int64(m.GetGauge().GetValue())
+	}
+	return c, nil
+}
+
+func label(m *dto.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
 }

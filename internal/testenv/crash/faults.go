@@ -56,8 +56,9 @@ func breakages() []breakage {
 		{name: "kill broker and services", during: soon(killEverything)},
 		{name: "freeze broker", during: soon(freezeBroker)},
 		{name: "broker away", during: soon(brokerAway)},
+		{name: "sentinelle away", during: lookAway},
 	})
-	for _, service := range testsystem.Services() {
+	for _, service := range append(testsystem.Services(), testsystem.Sentinelle) {
 		all = append(all,
 			breakage{name: "kill " + service, service: service, during: killService},
 			breakage{name: "freeze " + service, service: service, during: soon(freezeService)})
@@ -80,13 +81,17 @@ func databaseBreakages() []breakage {
 	}
 }
 
-// stepsOf returns the named steps that a service comes to.
+// stepsOf returns the named steps that a service comes to. sentinelle publishes nothing.
 func stepsOf(service string) []fault.Step {
 	order := []fault.Step{fault.BeforeOrder, fault.AfterOrder}
-	if service == testsystem.Commande {
+	switch service {
+	case testsystem.Commande:
 		return order
+	case testsystem.Sentinelle:
+		return []fault.Step{fault.BeforeStore, fault.AfterStore, fault.BeforeCommit}
+	default:
+		return slices.DeleteFunc(fault.Steps(), func(s fault.Step) bool { return slices.Contains(order, s) })
 	}
-	return slices.DeleteFunc(fault.Steps(), func(s fault.Step) bool { return slices.Contains(order, s) })
 }
 
 // publishes says whether a service comes to a step only with messages to
@@ -137,6 +142,33 @@ func (r *round) instance() *testsystem.Service {
 func killService(ctx context.Context, r *round) error {
 	s := r.instance()
 	return repeatedly(ctx, r, s.Kill, func(ctx context.Context) error { return s.Start(ctx) })
+}
+
+// lookAnew crashes who looks on, or stops it, and has it go on: every round does, whatever
+// else it suffers, for what was counted has to be right then too.
+func (r *round) lookAnew(ctx context.Context) error {
+	all := r.system.Instances(testsystem.Sentinelle)
+	s := all[r.random.IntN(len(all))]
+	if err := r.pause(ctx, maxDown); err != nil {
+		return err
+	}
+	if r.random.IntN(3) > 0 || !s.Running() {
+		s.Kill()
+	} else if err := s.Stop(); err != nil {
+		return err
+	}
+	return s.Start(ctx)
+}
+
+// lookAway has nobody look on while many orders are placed and decided.
+func lookAway(ctx context.Context, r *round) error {
+	for _, s := range r.system.Instances(testsystem.Sentinelle) {
+		s.Kill()
+	}
+	if err := r.taken(ctx, 2*underWay); err != nil {
+		return err
+	}
+	return r.system.Start(ctx)
 }
 
 func killServices(ctx context.Context, r *round) error {

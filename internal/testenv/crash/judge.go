@@ -12,6 +12,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -30,6 +31,7 @@ type evidence struct {
 	Since time.Time
 	Audit audit.Report
 	views
+	Journeys []counted // what each instance of sentinelle says
 }
 
 // verdict is what the evidence amounts to.
@@ -60,6 +62,7 @@ func judge(e evidence) verdict {
 	j.checkOutcomes()
 	j.checkAudit()
 	j.checkViews()
+	j.checkJourneys()
 	return j.verdict
 }
 
@@ -70,6 +73,7 @@ type judgement struct {
 	orders  map[string]order  // by event id
 	results map[string]result // by order id
 	letters map[string]bool   // of paiement's, by the order's event id
+	waiting int64             // letters that were neither replayed nor purged
 }
 
 // order is one order in the log.
@@ -232,15 +236,16 @@ func (j *judgement) checkReplies() {
 func (j *judgement) checkLetters() {
 	due := map[string]record.Record{} // group and position of the poison → the poison
 	for p, r := range j.Poison {
-		for _, group := range readersOf(p.Topic) {
+		for _, group := range settersAside(p.Topic) {
 			due[group+" "+p.String()] = r
 		}
 	}
-	seen := map[string]bool{}
+	seen, copies, resolved := map[string]bool{}, map[record.Place]string{}, map[record.Place]bool{}
 	for _, topic := range []string{banking.TopicOrdersDLQ, banking.TopicPaymentsDLQ} {
 		for _, r := range j.Records[topic] {
-			if _, err := record.ParseMarker(r); err == nil {
-				continue // of a replay or a purge
+			if m, err := record.ParseMarker(r); err == nil { // of a replay or a purge
+				resolved[m.Letter] = true
+				continue
 			}
 			origin, _, err := record.ParseOrigin(r)
 			if err != nil {
@@ -248,6 +253,7 @@ func (j *judgement) checkLetters() {
 				continue
 			}
 			name := origin.Group + " " + origin.Place.String()
+			copies[r.Place] = name
 			if seen[name] { // published again after a crash
 				continue
 			}
@@ -267,6 +273,10 @@ func (j *judgement) checkLetters() {
 	for name := range due {
 		j.violated("poison: no dead letter of %s", name)
 	}
+	for place := range resolved {
+		delete(seen, copies[place])
+	}
+	j.waiting = int64(len(seen))
 }
 
 func (j *judgement) checkPoison(name string, poison, letter record.Record) {
@@ -379,5 +389,41 @@ func (j *judgement) checkView(o order) {
 	}
 	if !known || creations != 1 || decisions > 1 || got.Status != status || got.Cents != o.cents {
 		j.violated("%s: suivi shows %+v, of %d cents that were sent", o.OrderID, got, o.cents)
+	}
+}
+
+// checkJourneys compares what sentinelle has counted with what there is, to the order.
+func (j *judgement) checkJourneys() {
+	if len(j.Journeys) == 0 {
+		j.violated("sentinelle says nothing")
+	}
+	for _, c := range j.Journeys {
+		var all int64
+		for _, n := range c.Outcomes {
+			all += n
+		}
+		if all != int64(len(j.orders)) {
+			j.violated("sentinelle has counted %d journeys of %d orders: %v", all, len(j.orders), c.Outcomes)
+		}
+		if len(j.Deleted) == 0 && all != j.Audit.Created.Count {
+			j.violated("sentinelle has counted %d journeys, the audit has %d orders", all, j.Audit.Created.Count)
+		}
+		for _, never := range []journeys.Outcome{journeys.Lost, journeys.Contradictory} {
+			if n := c.Outcomes[never]; n > 0 {
+				j.violated("sentinelle calls %d orders %s, the audit none", n, never)
+			}
+		}
+		if n := c.Outcomes[journeys.Purged]; n > j.Audit.Purged.Count {
+			j.violated("sentinelle calls %d orders purged, the audit %d", n, j.Audit.Purged.Count)
+		}
+		if n := c.Outcomes[journeys.DeadLettered]; n > int64(len(j.letters)) {
+			j.violated("sentinelle calls %d orders dead-lettered, there are letters of %d", n, len(j.letters))
+		}
+		if !c.Known || c.Waiting > 0 {
+			j.violated("sentinelle has %d orders wait (known: %t), the audit none", c.Waiting, c.Known)
+		}
+		if c.Letters != j.waiting {
+			j.violated("sentinelle has %d dead letters wait, the topics have %d", c.Letters, j.waiting)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vigie-dev/vigie/internal/audit"
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/httpapi"
+	"github.com/vigie-dev/vigie/internal/journeys"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -32,6 +33,7 @@ func sound() evidence {
 			Republished: audit.Republished{Orders: 1, Results: 2, DeadLetters: 3}, Unreadable: audit.Unreadable{Elsewhere: 1},
 			Services: []audit.Service{{Name: "paiement", LookedAt: true}},
 		},
+		Journeys: []counted{{map[journeys.Outcome]int64{journeys.InTime: 2, journeys.Late: 1, journeys.DeadLettered: 1}, true, 0, 3}},
 	}
 	for i := range int64(4) {
 		id, user := fmt.Sprintf("order-%d", i+1), fmt.Sprintf("client-%d", i+1)
@@ -219,6 +221,40 @@ func TestEachBrokenPromiseIsNamed(t *testing.T) {
 		"the audit counts less":  {func(e *evidence) { e.Audit.Authorized.Count--; e.Audit.Rejected.Count++ }, "the audit has seen 1 authorized and 2 rejected"},
 		"analyseur counts twice": {func(e *evidence) { e.Totals.Transactions++ }, "analyseur says"},
 		"analyseur is off":       {func(e *evidence) { e.Totals.Cents-- }, "analyseur says"},
+		"sentinelle is silent":   {func(e *evidence) { e.Journeys = nil }, "sentinelle says nothing"},
+		"sentinelle counts twice": {func(e *evidence) {
+			e.Journeys[0].Outcomes[journeys.Late]++
+		}, "sentinelle has counted 5 journeys, the audit has 4 orders"},
+		"sentinelle misses one": {func(e *evidence) { e.Journeys[0].Outcomes[journeys.InTime]-- }, "sentinelle has counted 3 journeys of 4 orders"},
+		"sentinelle misses one that was deleted": {func(e *evidence) {
+			e.Deleted = map[record.Place]bool{e.Records[created][0].Place: true}
+			e.Journeys[0].Outcomes[journeys.InTime]--
+		}, "sentinelle has counted 3 journeys of 4 orders"},
+		"one of two instances of sentinelle is behind": {func(e *evidence) {
+			e.Journeys = append(e.Journeys, counted{Outcomes: map[journeys.Outcome]int64{}, Known: true, Letters: 3})
+		}, "sentinelle has counted 0 journeys of 4 orders"},
+		"sentinelle calls one lost": {func(e *evidence) {
+			e.Journeys[0].Outcomes = map[journeys.Outcome]int64{journeys.InTime: 3, journeys.Lost: 1}
+		}, "sentinelle calls 1 orders lost"},
+		"sentinelle calls one contradictory": {func(e *evidence) {
+			e.Journeys[0].Outcomes = map[journeys.Outcome]int64{journeys.InTime: 3, journeys.Contradictory: 1}
+		}, "sentinelle calls 1 orders contradictory"},
+		"sentinelle calls one purged": {func(e *evidence) {
+			e.Journeys[0].Outcomes = map[journeys.Outcome]int64{journeys.InTime: 3, journeys.Purged: 1}
+		}, "sentinelle calls 1 orders purged, the audit 0"},
+		"sentinelle calls one dead-lettered": {func(e *evidence) {
+			e.Journeys[0].Outcomes = map[journeys.Outcome]int64{journeys.InTime: 2, journeys.DeadLettered: 2}
+		}, "sentinelle calls 2 orders dead-lettered, there are letters of 1"},
+		"sentinelle has one wait":    {func(e *evidence) { e.Journeys[0].Waiting = 1 }, "sentinelle has 1 orders wait"},
+		"sentinelle does not see":    {func(e *evidence) { e.Journeys[0].Known = false }, "(known: false)"},
+		"sentinelle misses a letter": {func(e *evidence) { e.Journeys[0].Letters = 2 }, "sentinelle has 2 dead letters wait, the topics have 3"},
+		"a letter that was given up": {func(e *evidence) {
+			of := e.Records[banking.TopicOrdersDLQ][0]
+			m := record.Marker{Letter: of.Place, Resolution: record.Purged, EventID: "event-order-3", At: time.Now()}.Message(of.Key)
+			r := e.put(banking.TopicOrdersDLQ, "order-3", "", "", 0, []byte{})
+			at := &e.Records[banking.TopicOrdersDLQ][r.Offset]
+			at.Value, at.Headers = nil, m.Headers
+		}, "sentinelle has 3 dead letters wait, the topics have 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := sound()

@@ -2,9 +2,10 @@
 
 // Package crash shows that nothing is lost or doubled, whatever crashes. It
 // runs the system as processes, has clients place orders and injects one fault
-// a round. Afterwards it judges: `vigie audit` says whether topics and state
-// have every order once, and the judge adds what only clients know. `make crash`
-// runs it; only tests use it.
+// a round. sentinelle looks on and is crashed in every round. Afterwards it judges:
+// `vigie audit` says whether topics and state have every order once, sentinelle has to have
+// counted as many, and the judge adds what only clients know. `make crash` runs it;
+// only tests use it.
 //
 // matrix.go plans the rounds and prints their table, round.go goes through one.
 // faults.go lists what goes wrong, and crashes processes; strangers.go has others

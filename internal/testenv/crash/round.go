@@ -32,6 +32,9 @@ const (
 	// recovery bounds the time until orders are taken again, and then until
 	// everything has come to rest: past it the system hangs.
 	recovery = 3 * time.Minute
+	// objective is the shortest within which orders can be to be decided and visible: many
+	// are late.
+	objective = 2 * time.Second
 	// stopPatience is much more than a graceful stop takes.
 	stopPatience = time.Minute
 )
@@ -69,7 +72,7 @@ func (r *round) run(ctx context.Context) (verdict, error) {
 	r.load = startLoad(r.system.URL(testsystem.Commande), r.random.Uint64())
 	defer r.load.stop()
 	if r.breakage.step == "" { // else it may come before the first order
-		if err := r.taken(ctx, underWay); err != nil {
+		if err := errors.Join(r.taken(ctx, underWay), r.lookAnew(ctx)); err != nil {
 			return verdict{}, err
 		}
 	}
@@ -84,7 +87,11 @@ func (r *round) run(ctx context.Context) (verdict, error) {
 	if err := r.askAgain(ctx); err != nil {
 		return verdict{Acknowledged: r.load.acknowledged()}, err
 	}
-	v, err := r.judge(ctx, append(r.load.stop(), r.foreign...))
+	replies := append(r.load.stop(), r.foreign...)
+	if err := r.lookAnew(ctx); err != nil {
+		return verdict{Acknowledged: r.load.acknowledged()}, err
+	}
+	v, err := r.judge(ctx, replies)
 	v.Back = back
 	if err != nil || len(v.Violations) > 0 {
 		return v, err
@@ -143,8 +150,9 @@ func (r *round) services() testsystem.Config {
 	}
 	return testsystem.Config{
 		Binary: r.binary, Brokers: r.broker.Address(), Data: r.data, Logs: r.folder,
-		Database: r.url, Instances: r.cfg.Instances, Env: r.env,
+		Database: r.url, Instances: r.cfg.Instances, Watched: true, Env: r.env,
 		Flags: []string{
+			"--sentinelle-objective", objective.String(),
 			"--kafka-session-timeout", sessionTimeout.String(), "--commande-ack-timeout", ackTimeout.String(),
 			"--paiement-latency", []string{"0s", "5ms", "50ms"}[r.random.IntN(3)],
 			"--paiement-error-rate", errors,
@@ -211,9 +219,10 @@ func (r *round) alive() error {
 			return fmt.Errorf("a broker ended by itself with %d:\n%s", p.Status(), r.broker.LogTail())
 		}
 	}
-	for _, name := range testsystem.Services() {
+	for _, name := range r.system.Names() {
 		for i, s := range r.system.Instances(name) {
-			if s.Running() || i == 0 && name == r.breakage.service && r.breakage.step != "" && s.Process().Status() == -1 {
+			toDie := i == 0 && name == r.breakage.service && r.breakage.step != "" || name == testsystem.Sentinelle
+			if s.Running() || toDie && s.Process().Status() == -1 {
 				continue
 			}
 			return fmt.Errorf("%s ended by itself with %d:\n%s", s.Name, s.Process().Status(), s.LogTail())
@@ -255,7 +264,7 @@ func (r *round) judge(ctx context.Context, replies []reply) (verdict, error) {
 }
 
 // gather reads the topics, has the audit look at them and at the services'
-// state, and queries suivi and analyseur as clients do.
+// state, queries suivi and analyseur as clients do, and reads what sentinelle has counted.
 func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
 	e := evidence{Replies: replies, Poison: r.poison, Never: r.never, Rebuilt: r.rebuilt, Since: r.since}
 	left, err := readTopics(ctx, r.broker.Address(), topicNames()...)
@@ -273,8 +282,17 @@ func (r *round) gather(ctx context.Context, replies []reply) (evidence, error) {
 		}
 	}
 	slices.Sort(ids)
-	e.views, err = readViews(ctx, r.system.URL(testsystem.Suivi), r.system.URL(testsystem.Analyseur), slices.Compact(ids))
-	return e, err
+	if e.views, err = readViews(ctx, r.system.URL(testsystem.Suivi), r.system.URL(testsystem.Analyseur), slices.Compact(ids)); err != nil {
+		return e, err
+	}
+	for _, s := range r.system.Instances(testsystem.Sentinelle) {
+		one, err := readJourneys(ctx, s.URL)
+		if err != nil {
+			return e, err
+		}
+		e.Journeys = append(e.Journeys, one)
+	}
+	return e, nil
 }
 
 // audit runs `vigie audit`. That it finds something wrong is no error.

@@ -105,11 +105,13 @@ func topicNames() (names []string) {
 	return names
 }
 
-// groups returns what each consumer group reads.
+// groups returns what each consumer group reads, that of who looks on among them.
 func groups() map[string][]string {
 	out := map[string][]string{}
-	for _, s := range services.All().Consumers() {
-		out[s.Group] = s.Consumes
+	for _, s := range services.All() {
+		if s.Group != "" {
+			out[s.Group] = s.Consumes
+		}
 	}
 	return out
 }
@@ -122,6 +124,12 @@ func readersOf(topic string) (readers []string) {
 		}
 	}
 	return readers
+}
+
+// settersAside are the readers of a topic that set aside what they cannot process: those
+// of the bank.
+func settersAside(topic string) []string {
+	return slices.DeleteFunc(readersOf(topic), func(group string) bool { return group == banking.GroupSentinelle })
 }
 
 // backlog names a partition that a group has not read to its end, or "".

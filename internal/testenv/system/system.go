@@ -4,8 +4,8 @@
 // broker a process of its own, so that tests can crash any of them. Only tests
 // use it.
 //
-//   - system.go starts and stops the four services, or `vigie up`, and puts a
-//     front before several instances of a service.
+//   - system.go starts and stops the four services, with sentinelle beside them where
+//     that is asked for, or `vigie up`, and puts a front before several instances of a service.
 //   - program.go runs any subcommand that goes on until it is stopped, the
 //     embedded broker among them.
 //   - clock.go builds a vigie whose clock can be set.
@@ -34,15 +34,17 @@ import (
 	"github.com/vigie-dev/vigie/services/analyseur"
 	"github.com/vigie-dev/vigie/services/commande"
 	"github.com/vigie-dev/vigie/services/paiement"
+	"github.com/vigie-dev/vigie/services/sentinelle"
 	"github.com/vigie-dev/vigie/services/suivi"
 )
 
 // Names of the services that tests talk to.
 const (
-	Commande  = commande.Name
-	Paiement  = paiement.Name
-	Suivi     = suivi.Name
-	Analyseur = analyseur.Name
+	Commande   = commande.Name
+	Paiement   = paiement.Name
+	Suivi      = suivi.Name
+	Analyseur  = analyseur.Name
+	Sentinelle = sentinelle.Name
 )
 
 // Services returns the names of all services that a System runs, commande first:
@@ -60,6 +62,8 @@ type Config struct {
 	// Instances is how many of each service run; 0 is one. Several need a
 	// Database that they can share.
 	Instances int
+	// Watched has sentinelle follow the orders, in as many instances.
+	Watched bool
 	// Flags are given to every service that has them, as --name VALUE.
 	Flags []string
 	// Env are further settings of every service, NAME=value.
@@ -72,9 +76,10 @@ type Config struct {
 	Stderr io.Writer
 }
 
-// System is the four services, a process for each instance. An instance keeps
-// its address over restarts.
+// System is the services, a process for each instance. An instance keeps its
+// address over restarts.
 type System struct {
+	names    []string // commande first, who looks on last
 	services map[string][]*Service
 	fronts   map[string]*front
 }
@@ -92,12 +97,17 @@ func New(cfg Config) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := proc.FreeAddresses(len(Services()) * max(1, cfg.Instances))
+	names := Services()
+	if cfg.Watched {
+		names = append(names, Sentinelle)
+		env = append(env, "SENTINELLE_BANK=on")
+	}
+	addresses, err := proc.FreeAddresses(len(names) * max(1, cfg.Instances))
 	if err != nil {
 		return nil, err
 	}
-	s := &System{services: map[string][]*Service{}, fronts: map[string]*front{}}
-	for _, name := range Services() {
+	s := &System{names: names, services: map[string][]*Service{}, fronts: map[string]*front{}}
+	for _, name := range names {
 		for n := range max(1, cfg.Instances) {
 			s.services[name] = append(s.services[name], newService(cfg, env, addresses[0], name, n))
 			addresses = addresses[1:]
@@ -147,6 +157,9 @@ func NewUp(cfg Config) (*Program, map[string]string, error) {
 	return p, addresses, nil
 }
 
+// Names are those of the services that there are, commande first.
+func (s *System) Names() []string { return s.names }
+
 // Service returns the first instance of a service, by the service's name.
 func (s *System) Service(name string) *Service { return s.services[name][0] }
 
@@ -179,7 +192,7 @@ func (s *System) Start(ctx context.Context) error {
 // the first exit status that is not 0. A service that does not stop by ctx's
 // end is killed, which is an error.
 func (s *System) Stop(ctx context.Context) (status int, err error) {
-	for _, names := range [][]string{Services()[:1], Services()[1:]} {
+	for _, names := range [][]string{s.names[:1], s.names[1:]} {
 		var group errgroup.Group
 		for _, name := range names {
 			for _, service := range s.services[name] {
