@@ -17,7 +17,7 @@ ARG VERSION=dev
 # The modules that the command needs come with its build: go mod download would
 # bring those of the tests too.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
-    CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/vigie-dev/vigie/internal/cli.linked=$VERSION" -o /out/vigie ./cmd/vigie && mkdir /out/data
+    CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/vigie-dev/vigie/internal/cli.linked=$VERSION" -o /out/vigie ./cmd/vigie && mkdir /out/data /out/probe
 
 # The Collector's image has nothing in it that could ask for its health.
 FROM otel/opentelemetry-collector-contrib:0.155.0 AS otel-collector
@@ -29,6 +29,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/vigie /vigie
 # A new volume takes its owner from here.
 COPY --from=build --chown=65532:65532 /out/data /data
+COPY --from=build --chown=65532:65532 /out/probe /probe
 USER 65532:65532
 # In a container loopback is reached by nobody. Who can reach these is decided
 # where the container is run: docker run -p 127.0.0.1:3005:3005 …

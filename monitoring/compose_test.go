@@ -134,6 +134,30 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// commande makes the token for probes where sentinelle reads it, and nobody else does.
+func TestTheTokenForProbesIsShared(t *testing.T) {
+	const volume = "probe"
+	project := compose(t)
+	for _, name := range project.ServiceNames() {
+		s := project.Services[name]
+		told := s.Environment[strings.ToUpper(name)+"_PROBE_TOKEN_FILE"]
+		for _, mount := range s.Volumes {
+			if mount.Source != volume {
+				continue
+			}
+			if told == nil || path.Dir(*told) != mount.Target || mount.ReadOnly != (name == "sentinelle") || name != "commande" && name != "sentinelle" {
+				t.Errorf("%s has it as %+v", name, mount)
+			}
+			delete(s.Environment, strings.ToUpper(name)+"_PROBE_TOKEN_FILE")
+		}
+	}
+	for _, name := range []string{"commande", "sentinelle"} {
+		if told := project.Services[name].Environment[strings.ToUpper(name)+"_PROBE_TOKEN_FILE"]; told != nil {
+			t.Errorf("%s is told of %s, where nothing is", name, *told)
+		}
+	}
+}
+
 func TestMemoryAndProcessorsAreBounded(t *testing.T) {
 	const limit = 4 << 30
 	var sum types.UnitBytes

@@ -144,7 +144,7 @@ func commandeFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name: takesProbe, Sources: cli.EnvVars("COMMANDE_PROBE_TOKEN_FILE"), Category: commande.Name,
-			Usage: "`FILE` with the token by which sentinelle places its probes; read again when it changes (default: one that `vigie up` makes; else there are no probes)",
+			Usage: "`FILE` with the token by which sentinelle places its probes; made where it is not there, read again when it changes (default: one that `vigie up` makes; else there are no probes)",
 		},
 	}
 }
@@ -294,7 +294,7 @@ func probeFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name: probeToken, Sources: cli.EnvVars("SENTINELLE_PROBE_TOKEN_FILE"), Category: sentinelle.Name,
-			Usage: "`FILE` with commande's token for probes; read again when it changes (default: one that `vigie up` makes; else nothing is probed)",
+			Usage: "`FILE` with commande's token for probes; waited for where it is not there, read again when it changes (default: one that `vigie up` makes; else nothing is probed)",
 		},
 	}
 }

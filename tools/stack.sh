@@ -113,6 +113,8 @@ run() {
 		export VIGIE_DATA=${VIGIE_DATA:-$host_data} PROMETHEUS_URL=${PROMETHEUS_URL:-http://127.0.0.1:9090}
 	fi
 	export KAFKA_BROKERS=${KAFKA_BROKERS:-127.0.0.1:9092}
+	local token=${VIGIE_DATA:-data}/probe-token # of services that are processes of their own; commande makes it
+	export COMMANDE_PROBE_TOKEN_FILE=${COMMANDE_PROBE_TOKEN_FILE:-$token} SENTINELLE_PROBE_TOKEN_FILE=${SENTINELLE_PROBE_TOKEN_FILE:-$token}
 	need_profiles
 	demonstrate
 	send_to_profiles

@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +45,32 @@ func Read(path string) ([]byte, error) {
 		err = fmt.Errorf("%w: at most %d bytes", ErrTooLarge, MaxSize)
 	}
 	return content, err
+}
+
+// Make writes a file that its owner alone can read, whole or not at all, unless there is one of that
+// name. Of several that make it at once, one does. It says whether it has.
+func Make(path string, content []byte) (made bool, err error) {
+	if _, err := os.Lstat(path); err == nil {
+		return false, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return false, err
+	}
+	aside, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = os.Remove(aside.Name()) }()
+	_, err = aside.Write(content)
+	if err = errors.Join(err, aside.Sync(), aside.Close()); err != nil {
+		return false, err
+	}
+	if err := os.Link(aside.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, err
+	} else if err != nil {
+		return false, nil //nolint:nilerr // another was quicker
+	}
+	return true, nil
 }
 
 // Authorities returns the certificates of a PEM file, which other certificates
@@ -77,7 +105,22 @@ type Parsed[T any] struct {
 // order of the paths. Errors of parse are logged: they must not repeat what the
 // files hold.
 func Open[T any](parse func(contents [][]byte) (T, error), paths ...string) (*Parsed[T], error) {
-	f := &Parsed[T]{paths: paths, parse: parse}
+	return open(&Parsed[T]{paths: paths, parse: parse})
+}
+
+// Await is [Open] for a file that may not be there yet: until it is, the value is the zero
+// one.
+func Await[T any](parse func(contents [][]byte) (T, error), path string) (*Parsed[T], error) {
+	f := &Parsed[T]{paths: []string{path}, parse: parse}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		f.current.Store(new(T))
+		f.settled = fingerprint(f.read()) // that it is not there is no news
+		return f, nil
+	}
+	return open(f)
+}
+
+func open[T any](f *Parsed[T]) (*Parsed[T], error) {
 	contents, err := f.read()
 	if err == nil {
 		err = f.take(contents)

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,5 +169,71 @@ func TestAStartNeedsGoodFiles(t *testing.T) {
 		if f, err := files.Open(joined, path); f != nil || err == nil || !errors.Is(err, want) && want != nil {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// A file that is made is whole, its owner's alone, and never in another's place.
+func TestAFileIsMadeOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "token")
+	var made atomic.Int64
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			one, err := files.Make(path, []byte(strconv.Itoa(i)))
+			if err != nil {
+				t.Error(err)
+			}
+			if one {
+				made.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	before, err := files.Read(path)
+	if err != nil || made.Load() != 1 || len(before) != 1 {
+		t.Errorf("it was made %d times and holds %q, %v", made.Load(), before, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("beside it lies %v, %v", left, err)
+	}
+	if one, err := files.Make(filepath.Join(path, "in a file"), nil); one || err == nil {
+		t.Error("a folder that cannot be")
+	}
+}
+
+// A file that is awaited is read once it is there, and then followed like any.
+func TestAFileIsAwaited(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	f, err := files.Await(joined, path)
+	if err != nil || f.Get() != "" || f.Failed() {
+		t.Fatalf("holds %q, %v", f.Get(), err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.Run(ctx, time.Second, slog.New(slog.DiscardHandler)) }()
+		for _, step := range []struct {
+			change func()
+			want   string
+			failed bool
+		}{{func() {}, "", false}, {func() { put(t, path, "1") }, "1", false}, {func() { _ = os.Remove(path) }, "1", true}, {func() { put(t, path, "2") }, "2", false}} {
+			step.change()
+			time.Sleep(4 * time.Second)
+			if f.Get() != step.want || f.Failed() != step.failed {
+				t.Errorf("holds %q (failed: %t), want %q", f.Get(), f.Failed(), step.want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	put(t, path, "bad")
+	if _, err := files.Await(joined, path); !errors.Is(err, errBad) {
+		t.Errorf("a bad file: %v", err)
 	}
 }

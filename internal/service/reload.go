@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,13 +72,47 @@ func (b *Base) OpenToken(name string, given secret.Value, path string) (func() s
 	if path == "" {
 		return func() secret.Value { return given }, nil
 	}
-	parsed, err := files.Open(func(contents [][]byte) (secret.Value, error) {
-		token := strings.TrimSpace(string(contents[0]))
-		if token == "" || strings.ContainsAny(token, " \t\r\n") {
-			return secret.Value{}, errors.New("want one token")
+	parsed, err := files.Open(parseToken, path)
+	return b.readToken(name, parsed, err)
+}
+
+// MakeToken is [Base.OpenToken], and makes the file with a new token where it is not there.
+func (b *Base) MakeToken(name string, given secret.Value, path string) (func() secret.Value, error) {
+	if path != "" {
+		made, err := files.Make(path, []byte(rand.Text()+"\n"))
+		if err != nil {
+			return nil, fmt.Errorf("make %s: %w", name, err)
 		}
-		return secret.Of(token), nil
-	}, path)
+		if made {
+			b.Log.Info("a token was made", "token", name, "file", path)
+		}
+	}
+	return b.OpenToken(name, given, path)
+}
+
+// AwaitToken is [Base.OpenToken] for a file that may not be there yet, since another service
+// makes it: until it is, there is no token.
+func (b *Base) AwaitToken(name string, given secret.Value, path string) (func() secret.Value, error) {
+	if path == "" {
+		return b.OpenToken(name, given, path)
+	}
+	parsed, err := files.Await(parseToken, path)
+	if err == nil && !parsed.Get().Present() {
+		b.Log.Warn("a token is waited for", "token", name, "file", path)
+	}
+	return b.readToken(name, parsed, err)
+}
+
+func parseToken(contents [][]byte) (secret.Value, error) {
+	token := strings.TrimSpace(string(contents[0]))
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return secret.Value{}, errors.New("want one token")
+	}
+	return secret.Of(token), nil
+}
+
+// readToken keeps a token's file being read.
+func (b *Base) readToken(name string, parsed *files.Parsed[secret.Value], err error) (func() secret.Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}

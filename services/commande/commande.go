@@ -64,7 +64,7 @@ type Config struct {
 	// before it is answered with 503. Default 5 s.
 	AckTimeout time.Duration
 	// Probe is the credential by which an order is a probe; ProbeFile names a file with it,
-	// which is read again when it changes. With neither there are no probes.
+	// which is made where it is not there, and read again when it changes. With neither there are no probes.
 	Probe     secret.Value
 	ProbeFile string
 }
@@ -106,7 +106,7 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	credential, err := b.OpenToken("the probe's credential", cfg.Probe, cfg.ProbeFile)
+	credential, err := b.MakeToken("the probe's credential", cfg.Probe, cfg.ProbeFile)
 	if err != nil {
 		return err
 	}

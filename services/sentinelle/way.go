@@ -203,8 +203,8 @@ func stop(ctx context.Context, b *service.Base) error {
 type Probe struct {
 	// Interval is how often each partition is probed; 0 for never.
 	Interval time.Duration
-	// Token is commande's credential for probes; TokenFile names a file with it, which is read
-	// again when it changes. With neither nothing is probed.
+	// Token is commande's credential for probes; TokenFile names a file with it, which is waited
+	// for where it is not there, and read again when it changes. With neither nothing is probed.
 	Token     secret.Value
 	TokenFile string
 }
@@ -212,19 +212,24 @@ type Probe struct {
 // startProbe probes the bank in the background, where there is one that takes and shows orders and
 // a token for it; nil where there is not.
 func startProbe(b *service.Base, cfg Config, asked *peers, cluster cluster) (*probe.Prober, error) {
-	token, err := b.OpenToken("the token for probes", cfg.Probe.Token, cfg.Probe.TokenFile)
-	if err != nil {
-		return nil, err
-	}
 	to, takes := peer(cfg.Around, taker)
 	_, shows := peer(cfg.Around, shower)
-	if cfg.Probe.Interval <= 0 || !takes || !shows || !token().Present() {
+	if cfg.Probe.Interval <= 0 || !takes || !shows || !cfg.Probe.Token.Present() && cfg.Probe.TokenFile == "" {
 		return nil, nil //nolint:nilnil // there is none
+	}
+	token, err := b.AwaitToken("the token for probes", cfg.Probe.Token, cfg.Probe.TokenFile)
+	if err != nil {
+		return nil, err
 	}
 	prober, err := probe.New(probe.Config{
 		Interval: cfg.Probe.Interval, Bank: probed{asked, cfg.Around, to.URL, token}, Telemetry: b.Telemetry, Log: b.Log,
 		Credential: func() any { return token() },
-		Partitions: func() int { return partitions(cluster, banking.TopicOrdersCreated) },
+		Partitions: func() int {
+			if !token().Present() {
+				return 0
+			}
+			return partitions(cluster, banking.TopicOrdersCreated)
+		},
 	})
 	if err != nil {
 		return nil, err

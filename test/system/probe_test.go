@@ -190,9 +190,9 @@ func TestTheProbeSaysWhereTheWayIsClosed(t *testing.T) {
 	data := t.TempDir()
 	broker := bank.Launch(t, "broker", "--data", data, "--broker-addr", "127.0.0.1:0")
 	address := broker.Stdout.Wait(t, `listens on (\S+)`, broker.Done)[1]
-	token := filepath.Join(t.TempDir(), "token")
-	other := token + "-of-another"
-	if err := errors.Join(os.WriteFile(token, []byte("the-token-for-probes\n"), 0o600), os.WriteFile(other, []byte("not-the-token-for-probes\n"), 0o600)); err != nil {
+	token := filepath.Join(t.TempDir(), "token") // commande makes it
+	other, late := token+"-of-another", token+"-that-comes-late"
+	if err := os.WriteFile(other, []byte("not-the-token-for-probes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	launch := func(name string, args ...string) (*bank.Command, string) {
@@ -210,7 +210,17 @@ func TestTheProbeSaysWhereTheWayIsClosed(t *testing.T) {
 		return launch("sentinelle", "--sentinelle-peers", "commande="+taker+",suivi="+shower, "--prometheus-url", "",
 			"--sentinelle-probe-interval", "2s", "--sentinelle-probe-token-file", file)
 	}
-	sentinelle, page := watch(token)
+	made, err := os.ReadFile(token)
+	if err != nil || len(made) < 20 {
+		t.Fatalf("commande has made the token %q, %v", made, err)
+	}
+	sentinelle, page := watch(late)
+	if _, all := bank.Scrape(t, page); all[`probe_interval_seconds{service="sentinelle"}`] != 2 || all[`probe_success{partition="0",service="sentinelle"}`] != 0 {
+		t.Error("it does not say that it is to probe, or has probed without a token")
+	}
+	if err := os.Link(token, late); err != nil {
+		t.Fatal(err)
+	}
 	probeSays(t, page, 0, probe.Undecided)
 	paiement.Stop()
 	paiement, _ = launch("paiement", "--paiement-latency", "0s")
@@ -219,7 +229,8 @@ func TestTheProbeSaysWhereTheWayIsClosed(t *testing.T) {
 	probeSays(t, page, 0, probe.SuiviAway)
 	commande.Stop()
 	probeSays(t, page, 0, probe.CommandeAway)
-	if text := sentinelle.Stderr.String(); !strings.Contains(text, `"reason":"undecided"`) || !strings.Contains(text, "probes come through again") || strings.Contains(text, "the-token") {
+	if text := sentinelle.Stderr.String(); !strings.Contains(text, `"reason":"undecided"`) || !strings.Contains(text, "probes come through again") ||
+		!strings.Contains(text, "a token is waited for") || strings.Contains(text, strings.TrimSpace(string(made))) {
 		t.Errorf("the log is %s", text)
 	}
 	for _, p := range []*bank.Command{sentinelle, paiement} {

@@ -124,7 +124,7 @@ func TestSecretsAreReferences(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"kafka-cluster-ca-cert", "vigie-user", "vigie-db-app", "vigie-db-ca", "vigie-tls", "vigie-tokens", "sentinelle-token", "otlp-headers"} {
+	for _, name := range []string{"kafka-cluster-ca-cert", "vigie-user", "vigie-db-app", "vigie-db-ca", "vigie-tls", "vigie-tokens", "sentinelle-token", "vigie-probe", "otlp-headers"} {
 		if !mounted[name] {
 			t.Errorf("secret %s reaches nothing", name)
 		}
@@ -132,6 +132,30 @@ func TestSecretsAreReferences(t *testing.T) {
 	for _, o := range objects(t, out) {
 		if o.GetKind() == "Secret" {
 			t.Errorf("the chart makes the secret %s", o.GetName())
+		}
+	}
+}
+
+// The token for probes reaches those two alone that need it, as the file that each is told of.
+func TestTheTokenForProbesReachesTwo(t *testing.T) {
+	out := renderVariant(t, "everything")
+	settings := map[string]map[string]string{}
+	for _, o := range objects(t, out) {
+		if c, ok := mustDecode(t, o).(*corev1.ConfigMap); ok {
+			settings[c.Name] = c.Data
+		}
+	}
+	for _, w := range workloads(t, out) {
+		service := strings.TrimPrefix(w.name, "vigie-")
+		var file string
+		for _, m := range w.template.Spec.Containers[0].VolumeMounts {
+			if m.Name == "probe-token" {
+				file = m.MountPath + "/token"
+			}
+		}
+		needs := service == "commande" || service == "sentinelle"
+		if told := settings[w.name][strings.ToUpper(service)+"_PROBE_TOKEN_FILE"]; (file != "") != needs || told != file {
+			t.Errorf("%s has the token in %q and is told of %q", service, file, told)
 		}
 	}
 }

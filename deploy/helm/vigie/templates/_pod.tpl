@@ -179,4 +179,7 @@ volumeMounts:
 {{- with $own.peersToken }}{{ if .secret }}
 {{- include "vigie.secretVolume" (dict "name" "peers-token" "secret" .secret "files" (dict "token" .key)) }}
 {{- end }}{{ end }}
+{{- with $values.probe.token }}{{ if and .secret (has $.service (list "commande" "sentinelle")) }}
+{{- include "vigie.secretVolume" (dict "name" "probe-token" "secret" .secret "files" (dict "token" .key)) }}
+{{- end }}{{ end }}
 {{- end -}}

@@ -49,6 +49,9 @@ HTTP_TLS_SERVER_NAME: {{ . | quote }}
 {{- if dig "tokens" "secret" "" $own }}
 {{ upper .service }}_TOKENS_FILE: /run/secrets/vigie/tokens/tokens
 {{- end }}
+{{- if and $values.probe.token.secret (has .service (list "commande" "sentinelle")) }}
+{{ upper .service }}_PROBE_TOKEN_FILE: /run/secrets/vigie/probe-token/token
+{{- end }}
 LOG_FORMAT: {{ $values.log.format | quote }}
 LOG_LEVEL: {{ $values.log.level | quote }}
 STOP_TIMEOUT: {{ $values.stopSeconds }}s
@@ -122,7 +125,7 @@ PROMETHEUS_URL: {{ . | quote }}
 {{- end -}}
 {{- range $name, $_ := $own.settings -}}
 {{- if regexMatch "(PASSWORD|TOKEN|HEADERS)$|^DATABASE_URL$" $name -}}
-{{- fail (printf "%s is a secret, and the settings of %s are a ConfigMap: name a Secret, in kafka.sasl.password, database.url, tokens, peersToken or otel.headers" $name $service) -}}
+{{- fail (printf "%s is a secret, and the settings of %s are a ConfigMap: name a Secret, in kafka.sasl.password, database.url, tokens, peersToken, probe.token or otel.headers" $name $service) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
