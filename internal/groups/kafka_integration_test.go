@@ -5,9 +5,9 @@ package groups_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -142,24 +142,6 @@ func (w *kafkaWorld) await(what string, enough func(*groups.Round) bool) *groups
 	}
 }
 
-// describe tells of a round in lines.
-func describe(r *groups.Round) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "brokers %+v\nfailures %+v\n", r.Brokers, r.Failures)
-	for _, t := range r.Topics {
-		if !t.Internal {
-			fmt.Fprintf(&b, "%s %+v\n", t.Name, t.Partitions)
-		}
-	}
-	for _, g := range r.Groups {
-		fmt.Fprintf(&b, "%s, %s, %d members, %s\n", g.Name, g.State, len(g.Members), g.Why)
-		for _, one := range g.Readings {
-			fmt.Fprintf(&b, "  %s: %s, committed %v, lag %v, age %v, %s\n", one.Place, one.Case, one.Committed, one.Lag, one.Age, one.Why)
-		}
-	}
-	return b.String()
-}
-
 // lagOf is a group's lag in a topic, -1 where one partition's is unknown or missing.
 func lagOf(r *groups.Round, group, topic string) (sum int64) {
 	g := r.Group(group)
@@ -279,7 +261,11 @@ func TestOnApacheKafka(t *testing.T) {
 		r := w.await("the new partition", func(r *groups.Round) bool { return len(r.Group("idle").Readings) == 4 })
 		is(t, readingOf(t, r, "idle", "orders", 3), groups.Uncommitted, number(0), none())
 	})
+	t.Run("deleted unread", func(t *testing.T) { w.t = t; w.deletedUnread() })
+	t.Run("compacted", func(t *testing.T) { w.t = t; w.compacted() })
+	t.Run("beyond the end, and gone", func(t *testing.T) { w.t = t; w.beyondAndGone() })
 	t.Run("frozen", func(t *testing.T) { w.t = t; w.frozen() })
+	t.Run("killed", func(t *testing.T) { w.t = t; w.killed() })
 	t.Run("deleted and made anew", func(t *testing.T) { w.t = t; w.madeAnew() })
 }
 
@@ -306,6 +292,111 @@ func (w *kafkaWorld) transactions() {
 	}
 	r = w.await("the marker", func(r *groups.Round) bool { return r.Topic("payments").Partitions[0].Stable == number(3) })
 	is(w.t, readingOf(w.t, r, "transactional", "payments", 0), groups.Plain, number(0), none())
+}
+
+// commit commits for a group without members.
+func (w *kafkaWorld) commit(group, topic string, offset int64) {
+	w.t.Helper()
+	manager, err := sarama.NewOffsetManagerFromClient(group, w.asked)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	of, err := manager.ManagePartition(topic, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	of.ResetOffset(offset, "")
+	of.MarkOffset(offset, "")
+	manager.Commit()
+	of.AsyncClose()
+	if err := manager.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.await("the commit", func(r *groups.Round) bool {
+		g := r.Group(group)
+		return g != nil && slices.ContainsFunc(g.Readings, func(one *groups.Reading) bool {
+			return one.Topic == topic && one.Partition == 0 && one.Committed == number(offset)
+		})
+	})
+}
+
+// deletedUnread: what was deleted is lost and counted, and lag is what can still be read.
+func (w *kafkaWorld) deletedUnread() {
+	w.create("cut")
+	w.produce("cut", 10)
+	w.commit("cut", "cut", 2)
+	if err := w.admin.DeleteRecords("cut", map[int32]int64{0: 5}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.await("the log's new start", func(r *groups.Round) bool {
+		one := readingOf(w.t, r, "cut", "cut", 0)
+		_, aged := one.Age.Get()
+		return one.Case == groups.Purged && one.Lag == number(5) && one.Lost == number(3) && aged
+	})
+}
+
+// compacted: records that compaction has taken out are not waited for.
+func (w *kafkaWorld) compacted() {
+	text := func(s string) *string { return &s }
+	err := w.admin.CreateTopic("table", &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 3, ConfigEntries: map[string]*string{
+		"cleanup.policy": text("compact"), "min.cleanable.dirty.ratio": text("0.01"), "segment.ms": text("100"),
+	}}, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	write := func(key string) {
+		w.t.Helper()
+		if err := w.client.ProduceSync(w.t.Context(), &kgo.Record{Topic: "table", Key: []byte(key), Value: []byte("value")}).FirstErr(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"first", "same", "same", "same", "same"} {
+		write(key)
+	}
+	w.commit("table", "table", 1)
+	end := int64(5)
+	w.await("a group for which the last of the same waits, and what came after it", func(r *groups.Round) bool {
+		if one := readingOf(w.t, r, "table", "table", 0); one.Lag == number(end-4) {
+			return true
+		}
+		write("more-" + strconv.FormatInt(end, 10)) // the log's last segment is never compacted
+		end++
+		return false
+	})
+}
+
+// beyondAndGone: a commit beyond the end says nothing of what waits, nor does one that is gone.
+func (w *kafkaWorld) beyondAndGone() {
+	w.commit("ahead", "cut", 1_000)
+	r := w.watched.Look(w.t.Context())
+	is(w.t, readingOf(w.t, r, "ahead", "cut", 0), groups.Beyond, verdicts.Number{}, verdicts.Span{})
+	w.commit("ahead", "cut", 7)
+	w.await("a commit within the log", func(r *groups.Round) bool { return readingOf(w.t, r, "ahead", "cut", 0).Lag == number(3) })
+	w.commit("ahead", "orders", 1) // else the group would be gone too
+	if err := w.admin.DeleteConsumerGroupOffset("ahead", "cut", 0); err != nil {
+		w.t.Fatal(err)
+	}
+	w.await("a commit that is gone", func(r *groups.Round) bool {
+		g := r.Group("ahead")
+		return g != nil && !slices.ContainsFunc(g.Readings, func(one *groups.Reading) bool { return one.Topic == "cut" && one.Case != groups.Expired })
+	})
+}
+
+// killed: what a broker led that is killed is another's, and lag is known again.
+func (w *kafkaWorld) killed() {
+	leader := w.watched.Look(w.t.Context()).Topic("orders").Partitions[0].Leader
+	w.cluster.Nodes()[leader-1].Kill()
+	w.await("another leader, and two brokers", func(r *groups.Round) bool {
+		t := r.Topic("orders")
+		return t != nil && t.Partitions[0].Leader != leader && r.Answering() == 2 && lagOf(r, "idle", "orders") == 0
+	})
+	if err := w.cluster.Restart(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	r := w.await("three brokers", func(r *groups.Round) bool {
+		return r.Answering() == 3 && len(r.Failures) == 0 && len(r.Topic("orders").Partitions[0].InSync) == 3
+	})
+	w.sameAsTheAdmin(r, "lagging", "orders")
 }
 
 // frozen: a broker that hangs makes unknown what it leads and coordinates, until the

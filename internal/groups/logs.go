@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sort"
@@ -78,6 +79,48 @@ func (s *survey) addTopic(of *kmsg.MetadataResponseTopic) {
 	}
 	s.round.Topics = append(s.round.Topics, t)
 	s.topics[t.Name], s.ids[t.ID] = t, t.Name
+}
+
+// maxHidden bounds the topics that are asked for by name, which groups name.
+const maxHidden = 100
+
+// unseen asks for topics that members of groups name and that are not among all that there are: those
+// that the user may not describe are not. Others are gone.
+func (s *survey) unseen(ctx context.Context) {
+	named := map[string]bool{}
+	for _, g := range s.groups {
+		for _, m := range g.Members {
+			for topic := range m.Assigned {
+				named[topic] = true
+			}
+			for _, topic := range m.Topics {
+				named[topic] = true
+			}
+		}
+	}
+	request := kmsg.NewPtrMetadataRequest()
+	request.AllowAutoTopicCreation = false
+	for _, topic := range slices.Sorted(maps.Keys(named)) {
+		if s.topics[topic] == nil && topic != "" && s.cfg.Topics.Takes(topic) && len(request.Topics) < maxHidden {
+			of := kmsg.NewMetadataRequestTopic()
+			of.Topic = &topic
+			request.Topics = append(request.Topics, of)
+		}
+	}
+	if len(request.Topics) == 0 || s.round.LeftOut.Topics > 0 {
+		return
+	}
+	answer, err := ask[*kmsg.MetadataResponse](ctx, s.asking, anyBroker, request)
+	if err != nil {
+		return
+	}
+	for _, t := range answer.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil && kindOf(err) == KindAuthorization {
+			s.hidden = append(s.hidden, name(t.Topic))
+			s.once(ctx, "topics", name(t.Topic), err)
+		}
+	}
+	slices.Sort(s.hidden)
 }
 
 // led are the partitions that one broker leads, as a request asks for them.

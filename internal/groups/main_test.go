@@ -2,10 +2,12 @@ package groups_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -230,3 +232,21 @@ func (c *frozenConn) Write(p []byte) (int, error) {
 }
 
 func regexpOf(text string) *regexp.Regexp { return regexp.MustCompile(text) }
+
+// describe tells of a round in lines.
+func describe(r *groups.Round) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "brokers %+v\nfailures %+v\n", r.Brokers, r.Failures)
+	for _, t := range r.Topics {
+		if !t.Internal {
+			fmt.Fprintf(&b, "%s %+v\n", t.Name, t.Partitions)
+		}
+	}
+	for _, g := range r.Groups {
+		fmt.Fprintf(&b, "%s, %s, %d members, %s\n", g.Name, g.State, len(g.Members), g.Why)
+		for _, one := range g.Readings {
+			fmt.Fprintf(&b, "  %s: %s, committed %v, lag %v, age %v, %s\n", one.Place, one.Case, one.Committed, one.Lag, one.Age, one.Why)
+		}
+	}
+	return b.String()
+}

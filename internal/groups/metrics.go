@@ -29,6 +29,7 @@ const (
 	leftOutMetric   = "sentinelle_left_out"
 	unknownLags     = "sentinelle_unknown_lags"
 	unknownAges     = "sentinelle_unknown_ages"
+	missingRights   = "sentinelle_missing_rights"
 	outcomeComplete = "complete"
 	outcomePartial  = "partial"
 	outcomeFailed   = "failed"
@@ -111,6 +112,11 @@ func Catalogue() telemetry.Catalogue {
 			Help: "Partitions that groups read whose lag is not known.",
 		},
 		{Name: unknownAges, Kind: telemetry.Gauge, Help: "Partitions with a known lag of which the first unprocessed record's age is not known."},
+		{
+			Name: missingRights, Kind: telemetry.Gauge, Labels: []string{"part"}, MaxSeries: len(parts()),
+			Bound: "topic (all of it, where members of groups name it), ages (of its records) or retention",
+			Help:  "Topics of which the user has no right to see a part. Groups that it may not describe are failed requests of the kind authorization.",
+		},
 	})
 }
 
@@ -180,7 +186,7 @@ func (c *Collector) Export(t *telemetry.Telemetry) error {
 		c.counts.failures.Add(ctx, 0, label("kind", string(kind)))
 	}
 	started := c.cfg.Now()
-	_, err := instruments.Observe([]string{roundAge, roundDuration, leftOutMetric, unknownLags, unknownAges}, func(_ context.Context, o telemetry.Observation) error {
+	_, err := instruments.Observe([]string{roundAge, roundDuration, leftOutMetric, unknownLags, unknownAges, missingRights}, func(_ context.Context, o telemetry.Observation) error {
 		seen := started
 		if at := c.seen.Load(); at != nil {
 			seen = *at
@@ -210,6 +216,13 @@ func (r *Round) observe(o telemetry.Observation) {
 		o.Gauge(unknownLags, float64(reasons[reason]), label("reason", string(reason)))
 	}
 	o.Gauge(unknownAges, float64(ages))
+	missing := map[Part]int{}
+	for _, f := range r.Forbidden {
+		missing[f.What] = len(f.Topics)
+	}
+	for _, part := range parts() {
+		o.Gauge(missingRights, float64(missing[part]), label("part", string(part)))
+	}
 }
 
 // unknown counts the readings whose lag is not known, by the reason, and those of

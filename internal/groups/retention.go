@@ -54,10 +54,10 @@ func (s *survey) retention(ctx context.Context) {
 		}
 		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
 			s.once(ctx, "retention", t.Name, err)
-			known[t.Name] = kept{id: t.ID, until: until}
+			known[t.Name] = kept{id: t.ID, until: until, forbidden: kindOf(err) == KindAuthorization}
 			continue
 		}
-		known[t.Name] = kept{t.ID, retentionOf(r), until}
+		known[t.Name] = kept{id: t.ID, topic: retentionOf(r), until: until}
 	}
 }
 
@@ -66,6 +66,8 @@ type kept struct {
 	id    [16]byte
 	topic verdicts.Topic
 	until time.Time
+	// forbidden: the user has no right to ask.
+	forbidden bool
 }
 
 // retentionOf reads a topic's settings. What is compacted and not deleted by age

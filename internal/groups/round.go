@@ -20,6 +20,8 @@ type Round struct {
 	Groups []*Group
 	// Failures are the requests that were not answered, or answered with an error.
 	Failures []Failure
+	// Forbidden is what the user has no right to see.
+	Forbidden []Forbidden
 	// LeftOut is what the limits left out.
 	LeftOut LeftOut
 	// Requests counts the requests by their name in the protocol.
@@ -73,6 +75,24 @@ type Failure struct {
 	Kind    Kind
 	Text    string
 }
+
+// Forbidden is something that the user has no right to see of some topics.
+type Forbidden struct {
+	What   Part
+	Topics []string // in order
+}
+
+// Part is something of a topic that takes a right of its own.
+type Part string
+
+// The parts.
+const (
+	PartTopic     Part = "topic"     // all of it, where members of groups name it: Describe
+	PartAges      Part = "ages"      // the records' ages: Read
+	PartRetention Part = "retention" // how long it keeps them: DescribeConfigs
+)
+
+func parts() []Part { return []Part{PartTopic, PartAges, PartRetention} }
 
 func (f Failure) key() string { return string(f.Kind) + f.Request + string(f.Broker) }
 

@@ -31,6 +31,7 @@ type survey struct {
 
 	mu     sync.Mutex
 	unsure map[int32]bool // brokers that did not tell their groups
+	hidden []string       // topics that members of groups name and the user may not describe
 }
 
 // survey makes a round. The order matters: what groups have committed is asked
@@ -45,6 +46,7 @@ func (c *Collector) survey(ctx context.Context) *Round {
 		var beside sync.WaitGroup
 		beside.Go(func() { s.retention(ctx) })
 		s.members(ctx)
+		s.unseen(ctx)
 		beside.Wait()
 		s.logs(ctx)
 	} else {
@@ -151,11 +153,30 @@ func (s *survey) finish() {
 			held[one.Place] = true
 		}
 	}
+	s.forbidden()
 	if len(r.Brokers) > 0 { // else nothing is known to be gone
 		maps.DeleteFunc(s.memory.tracks, func(at verdicts.Place, _ *track) bool { return !held[at] })
 		maps.DeleteFunc(s.memory.retention, func(topic string, _ kept) bool { return s.topics[topic] == nil })
 	}
 	r.At = s.cfg.Now()
+}
+
+// forbidden lists what the user has no right to see of the topics that there are.
+func (s *survey) forbidden() {
+	of := map[Part][]string{PartTopic: s.hidden}
+	for _, t := range s.round.Topics {
+		if _, no := s.memory.ages.forbidden[t.Name]; no {
+			of[PartAges] = append(of[PartAges], t.Name)
+		}
+		if s.memory.retention[t.Name].forbidden {
+			of[PartRetention] = append(of[PartRetention], t.Name)
+		}
+	}
+	for _, part := range parts() {
+		if len(of[part]) > 0 {
+			s.round.Forbidden = append(s.round.Forbidden, Forbidden{part, of[part]})
+		}
+	}
 }
 
 // track is what was seen of one reading, over the rounds.

@@ -178,7 +178,27 @@ func unseenIn(r *groups.Round) []i18n.Text {
 		}
 		all = append(all, said)
 	}
+	for _, f := range r.Forbidden {
+		all = append(all, forbidden(f))
+	}
 	return all
+}
+
+// forbidden says which right is missing, of which topics.
+func forbidden(f groups.Forbidden) i18n.Text {
+	const few = 3
+	named := i18n.Verbatim(strings.Join(f.Topics[:min(few, len(f.Topics))], ", "))
+	if more := len(f.Topics) - few; more > 0 {
+		named = i18n.Textf("%s and %d more", named, more)
+	}
+	switch f.What {
+	case groups.PartAges:
+		return i18n.Textf("lag in seconds: no right to read %s", named)
+	case groups.PartRetention:
+		return i18n.Textf("retention: no right to see the settings of %s", named)
+	default:
+		return i18n.Textf("topics that groups read: no right to see %s", named)
+	}
 }
 
 // round is the latest look at the cluster, or why nothing is known of it. What is

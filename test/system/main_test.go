@@ -5,7 +5,7 @@
 // and the comparison of both. The other files are named after what they test: a
 // subcommand (alerts, audit, demo, dlq, health, reset, trace), a part that goes away
 // (away, postgres), the HTTP edge (edge, contract, idempotency), what is wrong at
-// the start (errors, secured), what the system shows of itself (metrics, probe, prometheus, privacy,
+// the start (errors, secured, rights), what the system shows of itself (metrics, probe, prometheus, privacy,
 // records, telemetry, tracetree), a new service (services), a backup (restore).
 //
 // What the race detector slows down several times without a chance of finding

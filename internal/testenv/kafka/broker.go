@@ -9,6 +9,7 @@
 //   - cluster.go does so with three of them, which are one cluster.
 //   - settings.go prepares it: its configuration, and what a test may change in it.
 //   - transaction.go writes what a stranger's transaction does.
+//   - rights.go gives users rights, as documents have it done.
 //   - raw.go writes batches that nobody can read, to a broker that takes them.
 //   - embedded.go starts the embedded broker, where real Kafka is not asked for.
 package kafka

@@ -153,6 +153,9 @@ type Guard struct {
 	// Certificate is the broker's own with its key, PEM both, in one file.
 	Certificate    string
 	User, Password string
+	// Authorized has the user do only what ACLs allow. Who comes by the other listener may do
+	// everything.
+	Authorized bool
 
 	address string
 }
@@ -176,6 +179,10 @@ func (g *Guard) add(settings map[string]string) {
 		"connection.failed.authentication.delay.ms": "0",
 	} {
 		settings["listener.name.guarded."+name] = value
+	}
+	if g.Authorized {
+		settings["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+		settings["super.users"] = "User:ANONYMOUS"
 	}
 }
 
