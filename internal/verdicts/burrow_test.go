@@ -1,6 +1,7 @@
 package verdicts_test
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/vigie-dev/vigie/internal/verdicts"
@@ -41,36 +42,45 @@ func (b *burrow) see(s verdicts.Sample) {
 
 func (b *burrow) end() int64 { return b.ends[len(b.ends)-1] }
 
-// status is the status by the wiki, and by the later releases behind a slash where
+// said is a status, and by which rule.
+type said struct{ status, why string }
+
+// trouble says whether the status tells that something is wrong.
+func (s said) trouble() bool { return s.status != "OK" && s.status != "NOTFOUND" }
+
+// says is the status by the wiki, and by the later releases behind a slash where
 // that is another.
-func (b *burrow) status(now time.Time) string {
+func (b *burrow) says(now time.Time) said {
 	wiki, later := b.wiki(now), b.later(now)
 	if wiki == later {
 		return wiki
 	}
-	return wiki + "/" + later
+	return said{wiki.status + "/" + later.status, "by the wiki " + wiki.why + ", by later releases " + later.why}
 }
 
-func (b *burrow) wiki(now time.Time) string {
+func (b *burrow) wiki(now time.Time) said {
+	n := len(b.commits)
 	switch {
-	case len(b.commits) == 0:
-		return "NOTFOUND"
-	case b.end() <= b.commits[len(b.commits)-1].offset, b.any(func(_, c burrowCommit) bool { return c.lag == 0 }): // rule 1
-		return "OK"
+	case n == 0:
+		return said{"NOTFOUND", "no commit was seen"}
+	case b.end() <= b.commits[n-1].offset:
+		return said{"OK", "the last commit is the log's end, or beyond it"}
+	case b.any(func(_, c burrowCommit) bool { return c.lag == 0 }): // rule 1
+		return said{"OK", fmt.Sprintf("nothing waited at one of the last %d commits", n)}
 	case b.stopped(now): // rule 4
-		return "STOP"
-	case len(b.commits) < 2:
-		return "OK"
+		return said{"STOP", fmt.Sprintf("there was no commit for longer than the last %d took", n)}
+	case n < 2:
+		return said{"OK", "one commit shows no more"}
 	case !b.any(func(before, c burrowCommit) bool { return c.offset != before.offset || c.lag < before.lag }): // rule 2
-		return "STALL"
+		return said{"STALL", fmt.Sprintf("the last %d commits are one offset", n)}
 	case !b.any(func(before, c burrowCommit) bool { return c.lag < before.lag }): // rule 3
-		return "WARN"
+		return said{"WARN", fmt.Sprintf("less waited at none of the last %d commits than before", n)}
 	default:
-		return "OK"
+		return said{"OK", fmt.Sprintf("less waited at one of the last %d commits than before", n)}
 	}
 }
 
-func (b *burrow) later(now time.Time) string {
+func (b *burrow) later(now time.Time) said {
 	if len(b.commits) == 0 || b.end() <= b.commits[len(b.commits)-1].offset {
 		return b.wiki(now)
 	}
@@ -81,9 +91,9 @@ func (b *burrow) later(now time.Time) string {
 	recovered := !b.any(func(_, c burrowCommit) bool { return c.offset > last.offset })
 	switch {
 	case b.stopped(now) && waited:
-		return "STOP"
+		return said{"STOP", fmt.Sprintf("there was no commit for longer than the last %d took", len(b.commits))}
 	case !recovered && b.any(func(before, c burrowCommit) bool { return c.offset < before.offset }):
-		return "REWIND"
+		return said{"REWIND", "a commit went back, and none is where it was"}
 	default:
 		return b.wiki(now)
 	}

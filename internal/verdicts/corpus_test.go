@@ -69,7 +69,7 @@ func (s story) replay(t testing.TB, limit int, see func(verdicts.Sample, verdict
 }
 
 // Every file goes through the states that it names, and the report beside it, which
-// also has what Burrow's rules say, is as it was looked at.
+// also has what Burrow's rules say, and why where it is the contrary, is as it was looked at.
 func TestTheCorpusGetsItsVerdicts(t *testing.T) {
 	for _, s := range stories(t) {
 		t.Run(s.name, func(t *testing.T) {
@@ -86,9 +86,12 @@ func TestTheCorpusGetsItsVerdicts(t *testing.T) {
 				if len(got) == 0 || got[len(got)-1] != v.State {
 					got = append(got, v.State)
 				}
-				if status := theirs.status(sample.At); string(v.State)+status != before {
-					before = string(v.State) + status
-					fmt.Fprintf(&report, "%4.0f s  Burrow %-9s  %s\n", sample.At.Sub(s.samples[0].At).Seconds(), status, v)
+				if says := theirs.says(sample.At); string(v.State)+says.status != before {
+					before = string(v.State) + says.status
+					fmt.Fprintf(&report, "%4.0f s  Burrow %-9s  %s\n", sample.At.Sub(s.samples[0].At).Seconds(), says.status, v)
+					if says.trouble() != v.State.Worse(verdicts.Unknown) {
+						fmt.Fprintf(&report, "        where Burrow goes by: %s\n", says.why)
+					}
 				}
 			})
 			if diff := cmp.Diff(s.Expect, got); diff != "" {
@@ -99,17 +102,30 @@ func TestTheCorpusGetsItsVerdicts(t *testing.T) {
 	}
 }
 
-// Each state is come to from another and left for another in some file.
-func TestTheCorpusHoldsEveryState(t *testing.T) {
-	entered, left := map[verdicts.State]bool{}, map[verdicts.State]bool{}
+// way leads from one state to another.
+type way struct{ from, to verdicts.State }
+
+// impossible are the ways that no samples can show, and why.
+func impossible() map[way]string {
+	return map[way]string{
+		{verdicts.Idle, verdicts.Stalled}: "a stall has lasted for 90 s, so the sample before it shows that something waits or is not known: that one is not idle",
+	}
+}
+
+// Some file goes each way from one state to another that there can be.
+func TestTheCorpusGoesEveryWay(t *testing.T) {
+	gone := map[way]bool{}
 	for _, s := range stories(t) {
 		for i := range s.Expect[1:] {
-			left[s.Expect[i]], entered[s.Expect[i+1]] = true, true
+			gone[way{s.Expect[i], s.Expect[i+1]}] = true
 		}
 	}
-	for _, state := range verdicts.States() {
-		if !entered[state] || !left[state] {
-			t.Errorf("%s is come to (%t) and left (%t) in a file", state, entered[state], left[state])
+	for _, from := range verdicts.States() {
+		for _, to := range verdicts.States() {
+			w := way{from, to}
+			if why := impossible()[w]; from != to && gone[w] == (why != "") {
+				t.Errorf("from %s to %s: in a file: %t; impossible: %q", from, to, gone[w], why)
+			}
 		}
 	}
 }

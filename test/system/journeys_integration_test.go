@@ -64,11 +64,11 @@ func TestJourneysOfTwoInstancesAreExact(t *testing.T) {
 	}
 	s.moreOrders(t)
 	close(stop)
-	placed := <-results
+	requests := <-results
 	bank.Eventually(t, func() error {
 		report, _ := auditJSON(t, s.Brokers, "--database-url", database)
-		if !report.AccountedFor || report.InFlight.Count > 0 || report.DeadLettered.Count == 0 || report.Created.Count > int64(len(placed)) {
-			return fmt.Errorf("of %d requests the audit says %+v", len(placed), report)
+		if !report.AccountedFor || report.InFlight.Count > 0 || report.DeadLettered.Count == 0 || report.Created.Count > int64(len(requests)) {
+			return fmt.Errorf("of %d requests the audit says %+v", len(requests), report)
 		}
 		for _, p := range both {
 			if err := journeysOf(t, p.URL).agree(report); err != nil {

@@ -43,13 +43,13 @@ func setting[T any](t *testing.T, name string, value T, parse func(string) (T, e
 const (
 	// ciEmbedded: a flipped bit, a death between storing and publishing, purges
 	// with a reset, a power cut of everything, a storm, a zombie.
-	ciEmbedded, ciEmbeddedRounds = 34482, 6
+	ciEmbedded, ciEmbeddedRounds = 1_696_726, 6
 	// ciKafka: a power cut of everything, a death between publishing and marking,
 	// foreign transactions, topics recreated.
-	ciKafka, ciKafkaRounds = 6335, 4
+	ciKafka, ciKafkaRounds = 182_132, 4
 	// ciPostgres, with several instances on one database: a reset, a kill of the
 	// database, a zombie, a death between publishing and marking.
-	ciPostgres = 3761
+	ciPostgres = 16_279
 )
 
 func databaseKind(s string) (string, error) {
