@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"go.yaml.in/yaml/v3"
 
@@ -98,7 +100,7 @@ func TestAlertsAreComplete(t *testing.T) {
 	boards := map[string][]string{}
 	for _, file := range files(t, "grafana/dashboards/*.json") {
 		address, variables := board(t, file)
-		boards["http://localhost:3000/d/"+address] = variables
+		boards["{{ $externalLabels."+grafana+" }}/d/"+address] = variables
 	}
 	for name, alert := range alerts(t) {
 		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" && (severity != "none" || name != "Watchdog") {
@@ -124,7 +126,7 @@ func TestAlertsAreComplete(t *testing.T) {
 		address, query, _ := strings.Cut(alert.Annotations["dashboard_url"], "?")
 		variables, ok := boards[address]
 		if !ok {
-			t.Errorf("%s: dashboard_url %q is none of %v", name, address, boards)
+			t.Errorf("%s: dashboard_url %q is none of %v", name, address, slices.Sorted(maps.Keys(boards)))
 		}
 		for _, set := range variable.FindAllStringSubmatch(query, -1) {
 			if !slices.Contains(variables, set[1]) {
@@ -133,6 +135,34 @@ func TestAlertsAreComplete(t *testing.T) {
 		}
 		if rest := variable.ReplaceAllString(query, ""); rest != "" {
 			t.Errorf("%s: dashboard_url has %q, want var-NAME={{ $labels.… }}", name, rest)
+		}
+	}
+}
+
+// grafana is the external label of Prometheus which says where Grafana is.
+const grafana = "grafana_url"
+
+// One setting leads all alerts to their dashboards: no rule names an address, and
+// Prometheus has it as a label that goes with no alert and no sample.
+func TestGrafanaIsNamedOnce(t *testing.T) {
+	c := prometheus(t)
+	if got := c.GlobalConfig.ExternalLabels.Get(grafana); got != "http://localhost:3000" {
+		t.Errorf("Grafana is at %q, want where docker-compose.yml publishes it", got)
+	}
+	pair, _ := variant(t, "ha-pair.yml")
+	remote, _ := variant(t, "remote-write.yml")
+	for name, steps := range map[string][]*relabel.Config{
+		"prometheus.yml": c.AlertingConfig.AlertRelabelConfigs, "ha-pair.yml": pair.AlertingConfig.AlertRelabelConfigs,
+		"remote-write.yml": remote.RemoteWriteConfigs[0].WriteRelabelConfigs,
+	} {
+		sent := labels.NewBuilder(c.GlobalConfig.ExternalLabels)
+		if relabel.ProcessBuilder(sent, steps...); sent.Get(grafana) != "" {
+			t.Errorf("%s: %s is sent to others", name, sent.Labels())
+		}
+	}
+	for _, file := range files(t, "rules/*.yml") {
+		if text := repo.Read(t, "monitoring/"+file); strings.Contains(text, ":3000") {
+			t.Errorf("%s names Grafana's address", file)
 		}
 	}
 }

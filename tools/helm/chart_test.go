@@ -89,7 +89,7 @@ func withoutMonitoring(t *testing.T, out rendered) []byte {
 	out.objects = slices.DeleteFunc(out.objects, func(o string) bool { return several.MatchString(o) && !shown.MatchString(o) })
 	document := out.document()
 	for file, indent := range map[string]string{ruleFiles + "/services.yml": "  ", boards + "/overview.json": "    "} {
-		whole := strings.ReplaceAll(indented(string(read(t, file)), indent), "http://localhost:3000", "https://grafana.example.com")
+		whole := strings.ReplaceAll(indented(string(read(t, file)), indent), "{{ $externalLabels.grafana_url }}", "https://grafana.example.com")
 		document = bytes.ReplaceAll(document, []byte(whole), []byte(indent+"# "+filepath.Base(file)+", whole"))
 	}
 	return document
@@ -108,7 +108,7 @@ func TestMonitoringIsThatOfMonitoring(t *testing.T) {
 		switch {
 		case o.GetKind() == "PrometheusRule":
 			rules = append(rules, strings.TrimPrefix(o.GetName(), "vigie-"))
-			same(t, o.Object["spec"], strings.ReplaceAll(string(read(t, filepath.Join(ruleFiles, rules[len(rules)-1]+".yml"))), "http://localhost:3000", "https://grafana.example.com"))
+			same(t, o.Object["spec"], strings.ReplaceAll(string(read(t, filepath.Join(ruleFiles, rules[len(rules)-1]+".yml"))), "{{ $externalLabels.grafana_url }}", "https://grafana.example.com"))
 		case o.GetLabels()["grafana_dashboard"] != "":
 			name := strings.TrimPrefix(o.GetName(), "vigie-dashboard-")
 			dashboards = append(dashboards, name)

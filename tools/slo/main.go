@@ -122,8 +122,9 @@ const (
 )
 
 const (
-	runbooks   = "https://github.com/vigie-dev/vigie/blob/main/monitoring/runbooks/"
-	dashboards = "http://localhost:3000/d/vigie-overview"
+	runbooks = "https://github.com/vigie-dev/vigie/blob/main/monitoring/runbooks/"
+	// dashboard is below the address of Grafana, which prometheus.yml has.
+	dashboard = "{{ $externalLabels.grafana_url }}/d/vigie-overview"
 )
 
 // generate makes the rules of the objectives in a folder monitoring.
@@ -291,6 +292,6 @@ func guard(rule *rulefmt.Rule, slo model.PromSLO) (windows []time.Duration, err 
 	rule.Labels = map[string]string{"severity": severity}
 	delete(rule.Annotations, "title")
 	rule.Annotations["runbook_url"] = runbooks + runbook + ".md"
-	rule.Annotations["dashboard_url"] = dashboards
+	rule.Annotations["dashboard_url"] = dashboard
 	return windows, nil
 }

@@ -55,9 +55,14 @@ func (s *Server) effective(targets []Target) (*config.Config, error) {
 		}
 	}
 	shipped["scrape_configs"] = scraped
-	if shipped["alerting"], err = s.alerting(); err != nil {
+	alerting, ok := shipped["alerting"].(map[string]any)
+	if !ok {
+		alerting = map[string]any{}
+	}
+	if alerting["alertmanagers"], err = s.alertmanagers(); err != nil {
 		return nil, err
 	}
+	shipped["alerting"] = alerting // with what is taken off before alerts are sent
 	if text, err = yaml.Marshal(shipped); err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
@@ -105,8 +110,8 @@ func (s *Server) jobs(targets []Target) (map[string]map[string]any, error) {
 	return jobs, nil
 }
 
-// alerting says where alerts are sent.
-func (s *Server) alerting() (any, error) {
+// alertmanagers says where alerts are sent.
+func (s *Server) alertmanagers() (any, error) {
 	var all []any
 	for _, raw := range s.cfg.Alertmanagers {
 		address, err := alertmanagerURL(raw)
@@ -117,7 +122,7 @@ func (s *Server) alerting() (any, error) {
 			"scheme": address.Scheme, "path_prefix": address.Path, "static_configs": []any{staticTarget(address.Host, nil)},
 		})
 	}
-	return map[string]any{"alertmanagers": all}, nil
+	return all, nil
 }
 
 func alertmanagerURL(raw string) (*url.URL, error) {
