@@ -154,7 +154,11 @@ func TestWindowsCanBeJudged(t *testing.T) {
 // rests on a bound that no bucket has, or on a series that may be missing.
 func TestObjectivesCount(t *testing.T) {
 	all, _ := promised(t)
-	unknown := alerts(t)["ObjectiveUnknown"].Expr
+	every := alerts(t)
+	unknown := every["ObjectiveUnknown"].Expr
+	if silent := every["ProbeSilent"].Expr; silent != "max(probe_interval_seconds) > 0 unless on () probe_success" {
+		t.Errorf("%s: it does not tell that nothing is known of probes where some are wanted", silent)
+	}
 	metrics := repo.Read(t, "docs/metrics.md")
 	for _, o := range all.SLOs {
 		sources := map[string]bool{}
@@ -172,6 +176,9 @@ func TestObjectivesCount(t *testing.T) {
 			}
 		}
 		for source := range sources {
+			if strings.HasPrefix(source, "probe_") {
+				continue // where nothing is probed there is no promise: ProbeSilent tells
+			}
 			name := regexp.MustCompile(`http_request_duration_seconds_(count|bucket)`).ReplaceAllString(source, "http_requests_total")
 			if !regexp.MustCompile(`absent\(` + name + `\{service="\w+"\}\), "sloth_slo", "` + o.Name + `"`).MatchString(unknown) {
 				t.Errorf("%s: ObjectiveUnknown does not fire without %s", o.Name, name)
@@ -230,12 +237,17 @@ func absentable(expr parser.Expr) (found []string) {
 // Each objective is written down for people, with its number, window and alerts.
 func TestObjectivesAreDocumented(t *testing.T) {
 	all, w := promised(t)
+	every := alerts(t)
 	text := repo.Read(t, "docs/slo.md")
 	for _, o := range all.SLOs {
 		row := regexp.MustCompile(`(?m)^\| ` + o.Name + ` \|.*$`).FindString(text)
 		want := strconv.FormatFloat(o.Objective, 'f', -1, 64) + "%"
-		if alert := "`Orders" + strings.ToUpper(o.Name[:1]) + o.Name[1:] + "Burn`"; !strings.Contains(row, want) || !strings.Contains(row, alert) {
-			t.Errorf("docs/slo.md says of %s %q, want %s and %s", o.Name, row, want, alert)
+		name := "Orders" + strings.ToUpper(o.Name[:1]) + o.Name[1:] + "Burn"
+		for _, alert := range []string{name, name + "Slow"} {
+			_, there := every[alert]
+			if !strings.Contains(row, want) || strings.Contains(row, "`"+alert+"`") != there {
+				t.Errorf("docs/slo.md says of %s %q, want %s, and %s: %v", o.Name, row, want, alert, there)
+			}
 		}
 	}
 	if want := w.Spec.Period.String(); want != "2w" || !strings.Contains(text, "two weeks") {

@@ -48,10 +48,14 @@ const (
 )
 
 const (
-	// objectivesQuery asks for what the rules of monitoring/rules/slo.yml record, and for
-	// the alert by which they are known not to see anything.
+	// objectiveProbe is there only where something is probed.
+	objectiveProbe = "probe"
+	// objectivesQuery asks for what the rules of monitoring/rules/slo.yml record, for the
+	// alerts by which they are known not to see anything, and for whether something is
+	// probed.
 	objectivesQuery = `{__name__=~"slo:(objective:ratio|error_budget:ratio|time_period:days|period_error_budget_remaining:ratio|sli_error:ratio_rate.+)"}` +
-		` or ALERTS{alertname="ObjectiveUnknown"}`
+		` or ALERTS{alertname="ObjectiveUnknown"} or label_replace(ALERTS{alertname="ProbeSilent"}, "sloth_slo", "` + objectiveProbe + `", "", "")` +
+		` or probe_interval_seconds > 0`
 	// burnWindow is the one whose burn rate says whether the budget burns.
 	burnWindow = "1h"
 )
@@ -62,10 +66,11 @@ func askObjectives(ctx context.Context, from prometheus, now time.Time) ([]Objec
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]*recorded{}
+	found, probed := map[string]*recorded{}, false
 	for _, sample := range vector {
 		name := string(sample.Metric["sloth_slo"])
 		if name == "" {
+			probed = true
 			continue
 		}
 		if found[name] == nil {
@@ -75,7 +80,7 @@ func askObjectives(ctx context.Context, from prometheus, now time.Time) ([]Objec
 	}
 	var all []Objective
 	for name, r := range found {
-		if r.objective > 0 {
+		if r.objective > 0 && (name != objectiveProbe || probed || r.left != nil) {
 			all = append(all, r.tell(name))
 		}
 	}

@@ -32,6 +32,7 @@ func TestObjectives(t *testing.T) {
 	b.promise("coverage", -0.5, map[string]float64{"1h": 0, "2w": 0.0015})
 	b.promise("freshness", 0.9, map[string]float64{"1h": 0.02, "2w": 0.0001})
 	b.promise("latency", math.NaN(), map[string]float64{"5m": math.NaN(), "2w": math.NaN()})
+	b.promise("probe", math.NaN(), map[string]float64{"5m": math.NaN()}) // nothing is probed
 	b.promise("unseen", 0.9, map[string]float64{"1h": 0, "2w": 0.0001})
 	b.recorded = append(b.recorded, &model.Sample{Value: 1, Metric: model.Metric{
 		model.MetricNameLabel: "ALERTS", "alertname": "ObjectiveUnknown", "sloth_slo": "unseen",
@@ -66,6 +67,19 @@ func TestObjectives(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not show %s", want)
 		}
+	}
+}
+
+// Where probes are wanted their objective is shown, also before the first has ended.
+func TestTheObjectiveOfProbes(t *testing.T) {
+	b := healthyBank()
+	b.promise("probe", math.NaN(), nil)
+	b.recorded = append(b.recorded, &model.Sample{Value: 10, Metric: model.Metric{model.MetricNameLabel: "probe_interval_seconds"}})
+	s := openSite(t, b, surroundings())
+	s.look(t)
+	var answer struct{ Objectives []Objective }
+	if s.getJSON(t, "/slo", &answer); len(answer.Objectives) != 1 || answer.Objectives[0].Name != "probe" || answer.Objectives[0].State != "unknown" {
+		t.Errorf("%+v", answer)
 	}
 }
 
