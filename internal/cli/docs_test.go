@@ -97,6 +97,7 @@ func metricsDocument() string {
 		}
 	}
 	sections = append(sections, catalogue.Section{Title: "Services that consume", Catalogue: service.ConsumerCatalogue()})
+	sections = append(sections, catalogue.Section{Title: "Services with a storage", Catalogue: service.WaitCatalogue()})
 	sections = append(sections, catalogue.Section{Title: "Storage in PostgreSQL", Catalogue: service.PostgresCatalogue()})
 	sections = append(sections, common[1:]...)
 	b.WriteString(catalogue.Document(sections...))

@@ -6,7 +6,7 @@
 //   - faults.go has the switches: what can be broken, and what is in force.
 //   - gate.go stands before a listener and is away, frozen or slow.
 //   - kafka.go is what goes wrong with Kafka and by strangers in its topics.
-//   - storage.go locks a service's storage.
+//   - storage.go locks a service's storage, and makes it slow.
 package faults
 
 import (

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func OfBroker(gate *Gate, broker Broker) []Fault {
 		},
 		{
 			Name: "kafka-slow", Does: "Kafka gives each of its answers a second later.",
-			Alert: "ConsumerFallingBehind", Within: 5 * time.Minute, Follows: []string{"OrdersNotDecided", "OrdersFreshnessBurn", "OrdersUnseen", "ConsumerStalled"},
+			Alert: "ProduceSlow", Within: 3 * time.Minute, Follows: []string{"OrdersLatencyBurn", "OrdersAvailabilityBurn"},
 			Run: gate.hold(mode{delay: slowAnswers}),
 		},
 		{
@@ -78,6 +79,10 @@ func OfStrangers(cluster kafka.Config) []Fault {
 			Name: "poison", Does: "Twice a second somebody writes a record to " + banking.TopicOrdersCreated + " that is no order.",
 			Alert: "DeadLettersWaiting", Within: time.Minute, Run: with(poison),
 			Leaves: "the dead letters, until `vigie dlq purge --reason malformed`",
+		},
+		{
+			Name: "hot-key", Does: "Somebody writes one record of " + banking.TopicOrdersCreated + " again, fifty times a second.",
+			Alert: "HotPartition", Within: 6 * time.Minute, Run: with(repeatOne),
 		},
 		{
 			Name: "transaction-open", Does: "Somebody leaves a transaction open on a partition of " + banking.TopicOrdersCreated + ".",
@@ -134,6 +139,69 @@ func poison(ctx context.Context, cluster kafka.Config, inForce func()) error {
 			return nil
 		}
 	}
+}
+
+const (
+	// repeated records are written at once, so often that they are fifty a second.
+	repeated       = 25
+	repeatInterval = 500 * time.Millisecond
+)
+
+// repeatOne writes the record of one order again and again, which changes nothing: its
+// readers know its event. They have more to read in one partition than in the others.
+func repeatOne(ctx context.Context, cluster kafka.Config, inForce func()) error {
+	order, err := anOrder(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	client, err := connect(cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for begun := false; ; {
+		var copies []*kgo.Record
+		for range repeated {
+			copies = append(copies, &kgo.Record{Topic: order.Topic, Partition: order.Partition, Key: order.Key, Value: order.Value, Headers: order.Headers})
+		}
+		switch err := client.ProduceSync(ctx, copies...).FirstErr(); {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !begun:
+			return fmt.Errorf("write to %s: %w", order.Topic, err)
+		}
+		inForce()
+		begun = true
+		if lifecycle.Sleep(ctx, repeatInterval) != nil {
+			return nil
+		}
+	}
+}
+
+// errNoOrder: nobody has placed an order that could be written again.
+var errNoOrder = errors.New("there is no order yet: place one first")
+
+// anOrder is the record of an order of a customer's.
+func anOrder(ctx context.Context, cluster kafka.Config) (*kgo.Record, error) {
+	client, err := connect(cluster, kgo.ConsumeTopics(banking.TopicOrdersCreated), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		for _, r := range client.PollFetches(ctx).Records() {
+			event := slices.IndexFunc(r.Headers, func(h kgo.RecordHeader) bool {
+				return h.Key == record.HeaderEventType && string(h.Value) == banking.TypeOrderCreated
+			})
+			if event >= 0 && len(r.Value) > 0 && r.Value[0] == '{' && !banking.IsProbe(string(r.Key)) {
+				return r, nil
+			}
+		}
+	}
+	return nil, errNoOrder
 }
 
 // longestTransaction is how long Kafka lets a transaction be open by default.

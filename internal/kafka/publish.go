@@ -67,6 +67,10 @@ func (e *TooLargeError) Unwrap() []error { return []error{ErrTooLarge, e.Err} }
 // Publisher sends records and waits for their acknowledgement. Records sent
 // at the same time travel in one request. It is safe for concurrent use.
 type Publisher struct {
+	// Took, where it is set before the first record, is told how long each call took
+	// until Kafka had all of its records, or it gave up.
+	Took func(time.Duration)
+
 	client   sarama.Client
 	producer sarama.AsyncProducer
 	outcomes outcomes
@@ -121,6 +125,9 @@ func (p *Publisher) Publish(ctx context.Context, m *sarama.ProducerMessage) erro
 // It wraps a [TooLargeError] where some were refused for their size, or for that
 // of the batch they were in, and all others are in the log.
 func (p *Publisher) PublishAll(ctx context.Context, records []*sarama.ProducerMessage) error {
+	if p.Took != nil {
+		defer func(began time.Time) { p.Took(time.Since(began)) }(time.Now())
+	}
 	// Room for every answer: one that comes after we gave up is dropped with
 	// the channel and blocks nobody.
 	answers := make(chan answer, len(records))

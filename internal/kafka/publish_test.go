@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -30,6 +31,12 @@ func TestPublisher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	timed := 0
+	p.Took = func(took time.Duration) {
+		if timed++; took <= 0 {
+			t.Errorf("a call took %s", took)
+		}
+	}
 	var batch []*sarama.ProducerMessage
 	for i := range 50 {
 		batch = append(batch, kafka.Outgoing(record.Message{Topic: banking.TopicOrdersCreated, Key: fmt.Append(nil, i), Value: []byte("v")}))
@@ -51,6 +58,9 @@ func TestPublisher(t *testing.T) {
 	huge := kafka.Outgoing(record.Message{Topic: banking.TopicOrdersCreated, Value: make([]byte, kafka.MaxRecordBytes+1)})
 	if err := p.Publish(t.Context(), huge); !errors.Is(err, kafka.ErrUnacknowledged) {
 		t.Errorf("publishing too large a record: %v, want kafka.ErrUnacknowledged", err)
+	}
+	if timed != 2 {
+		t.Errorf("%d of 2 calls were timed", timed)
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)

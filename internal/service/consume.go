@@ -99,6 +99,7 @@ func (b *Base) Publisher(ctx context.Context, linger time.Duration) (*kafka.Publ
 	if err != nil {
 		return nil, err
 	}
+	publisher.Took = b.waits.publish
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
 	b.Ready.Add("writes to kafka", publisher.Check)
 	if err := b.showClient("producer", publisher.Metrics()); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/httpapi"
 	"github.com/vigie-dev/vigie/telemetry"
+	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
 // Names of the metrics that say what a service stands on. Each is recorded in the file
@@ -23,6 +24,8 @@ const (
 	dbConnections      = "db_client_connections"
 	dbConnectionsMax   = "db_client_connections_max"
 	dbWaits            = "db_client_connection_waits_total"
+	storageUpdate      = "storage_update_duration_seconds"
+	kafkaPublish       = "kafka_publish_duration_seconds"
 )
 
 // Common returns the metrics that every service has beside [catalogue.Common].
@@ -65,6 +68,18 @@ func ConsumerCatalogue() telemetry.Catalogue {
 	}, {
 		Name: commitsMetric, Kind: telemetry.Counter,
 		Help: "Transactions that this instance has committed to its storage, each synced. Records consumed for each of them say how much one has.",
+	}}
+}
+
+// WaitCatalogue returns the metrics of how long a service waits for its storage, and for
+// Kafka.
+func WaitCatalogue() telemetry.Catalogue {
+	return telemetry.Catalogue{{
+		Name: storageUpdate, Kind: telemetry.Histogram, Unit: "s", Buckets: catalogue.DurationBuckets(),
+		Help: "Time that a change of the storage took, with the wait for its turn and for a connection, whatever came of it.",
+	}, {
+		Name: kafkaPublish, Kind: telemetry.Histogram, Unit: "s", Buckets: catalogue.DurationBuckets(),
+		Help: "Time until Kafka had acknowledged the records that the service gave it together, or until it gave up.",
 	}}
 }
 

@@ -92,6 +92,8 @@ type Surroundings struct {
 	Within bool
 	// Faults break things on purpose; nil where nobody may.
 	Faults *faults.Switches
+	// FaultsByToken: whoever breaks things has shown a token, and may come by any address.
+	FaultsByToken bool
 }
 
 // Peer is a service as others see it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -13,10 +14,31 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
+// waits are the metrics of how long a service waits for what it stands on.
+type waits struct{ update, publish func(time.Duration) }
+
+// measureWaits makes them.
+func (b *Base) measureWaits() error {
+	instruments := b.Telemetry.Instruments()
+	update, err1 := instruments.Float64Histogram(storageUpdate)
+	publish, err2 := instruments.Float64Histogram(kafkaPublish)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	record := func(h metric.Float64Histogram) func(time.Duration) {
+		return func(took time.Duration) { h.Record(context.Background(), took.Seconds()) }
+	}
+	b.waits = waits{record(update), record(publish)}
+	return nil
+}
+
 // openStore opens the storage, whose schema it brings up to date.
 func (b *Base) openStore(ctx context.Context, settings Settings) (err error) {
 	if settings.DatabaseURL == "" {
 		return errors.New("no DATABASE_URL")
+	}
+	if err := b.measureWaits(); err != nil {
+		return err
 	}
 	own := b.Definition.Migrations
 	if own != nil {
@@ -25,7 +47,8 @@ func (b *Base) openStore(ctx context.Context, settings Settings) (err error) {
 		}
 	}
 	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, own,
-		storage.MaxConnections(settings.DatabaseConnections), storage.WithClocks(settings.Clocks))
+		storage.MaxConnections(settings.DatabaseConnections), storage.WithClocks(settings.Clocks),
+		storage.OnUpdate(b.waits.update))
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
@@ -99,7 +100,8 @@ type Store struct {
 	unlock      func() error                // gives back what was locked to open the storage
 	statements  sync.Map                    // statementKey → *sql.Stmt, bounded by the SQL in the code
 	commits     atomic.Int64
-	together    *together // of a file's changes
+	took        func(time.Duration) // of each update; nil: nobody wants to know
+	together    *together           // of a file's changes
 
 	health health
 	clock  clock
@@ -116,11 +118,16 @@ type options struct {
 	connections int
 	alone       bool
 	clocks      Clocks
+	took        func(time.Duration)
 }
 
 // MaxConnections bounds the connections to a PostgreSQL server; below 1 stands
 // for [DefaultConnections]. SQLite's are few and fixed.
 func MaxConnections(n int) Option { return func(o *options) { o.connections = n } }
+
+// OnUpdate has each [Store.Update] tell how long it took, its wait for others and for a
+// connection included, whatever came of it.
+func OnUpdate(took func(time.Duration)) Option { return func(o *options) { o.took = took } }
 
 // Alone opens the storage for maintenance: [ErrInUse] where an instance of the
 // service runs, and none starts meanwhile. With SQLite it is always so.
@@ -143,6 +150,7 @@ func Open(ctx context.Context, databaseURL, service string, migrations fs.FS, op
 	if err != nil {
 		return nil, err
 	}
+	s.took = o.took
 	if err := s.openClock(ctx, o.clocks); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

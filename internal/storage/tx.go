@@ -48,6 +48,9 @@ func (s *Store) Update(ctx context.Context, change func(*Tx) error) error {
 		return err
 	}
 	defer s.underWay.Done()
+	if s.took != nil {
+		defer func(began time.Time) { s.took(time.Since(began)) }(time.Now())
+	}
 	t := &Tx{store: s}
 	if err := s.commit(ctx, t, change); err != nil {
 		return s.noted(err)

@@ -12,6 +12,29 @@ import (
 	"github.com/vigie-dev/vigie/internal/storage"
 )
 
+// Each update tells how long it took, whatever came of it.
+func TestUpdatesAreTimed(t *testing.T) {
+	timed := 0
+	s, err := storage.Open(t.Context(), sqliteIn(t), "clerk", notes(), storage.OnUpdate(func(took time.Duration) {
+		if timed++; took <= 0 {
+			t.Errorf("an update took %s", took)
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closed(t, s) })
+	timed = 0 // opening it may have stored something
+	for _, want := range []error{nil, errors.New("broken")} {
+		if err := s.Update(t.Context(), func(*storage.Tx) error { return want }); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	if timed != 2 {
+		t.Errorf("%d of 2 updates were timed", timed)
+	}
+}
+
 func TestUpdateStoresAllOrNothing(t *testing.T) { onEach(t, testUpdateStoresAllOrNothing) }
 
 func testUpdateStoresAllOrNothing(t *testing.T, empty maker) {

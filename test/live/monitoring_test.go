@@ -155,8 +155,8 @@ func selected(t *testing.T, expression string) []string {
 func seriesAreThere(t *testing.T, s *stack.Stack) {
 	for _, rule := range rules(t) {
 		for _, name := range selected(t, rule.Expr) {
-			if strings.HasPrefix(name, "db_client_") || name == "certificate_expiry_timestamp_seconds" || name == "file_reload_failed" {
-				continue // of PostgreSQL, certificates and tokens, which are not used here
+			if strings.HasPrefix(name, "db_client_") || strings.HasPrefix(name, "otelcol_") || name == "certificate_expiry_timestamp_seconds" || name == "file_reload_failed" {
+				continue // of PostgreSQL, the Collector, certificates and tokens, which are not used here
 			}
 			eventually(t, func(ctx context.Context) error { return hasData(ctx, s, name) })
 		}
@@ -229,7 +229,7 @@ func alertmanagerIsKnown(t *testing.T, s *stack.Stack) {
 
 // ofTheSystem selects the alerts about what the test runs: how full this
 // machine's disks are is no matter of it.
-const ofTheSystem = `alertname!~"HostDisk.*|Watchdog"`
+const ofTheSystem = `alertname!~"Host.*|Watchdog"`
 
 // Pending counts as well: what waits now would fire later. A scrape may fail
 // once on a loaded machine, so not at every moment.

@@ -18,8 +18,8 @@ import (
 
 // metrics are some that services have.
 func metrics() []string {
-	return slices.Concat(catalogue.Common().Names(), service.Common().Names(), service.ConsumerCatalogue().Names(),
-		[]string{"payments_total", "orders_total", "db_client_connections", "db_client_connections_max", "kafka_brokers", "kafka_consumergroup_state", "kafka_consumergroup_purged_offsets",
+	return slices.Concat(catalogue.Common().Names(), service.Common().Names(), service.ConsumerCatalogue().Names(), service.WaitCatalogue().Names(),
+		[]string{"payments_total", "orders_total", "db_client_connections", "db_client_connections_max", "kafka_brokers", "kafka_topic_partition_current_offset", "kafka_client_requests_total", "kafka_client_throttled_responses_total", "kafka_consumergroup_state", "kafka_consumergroup_purged_offsets",
 			"orders_oldest_waiting_seconds", "order_journeys_unseen_seconds", "order_journeys_total", "dead_letters_waiting", "probe_success", "probe_interval_seconds",
 			"audit_unaccounted_orders", "audit_differences", "audit_last_success_timestamp_seconds", "audit_interval_seconds"})
 }
