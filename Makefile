@@ -141,7 +141,7 @@ dev-%: build ## run one service alone: dev-commande, dev-paiement, …
 slo: ## make monitoring/rules/slo.yml of the objectives in monitoring/slo (ARGS=--check compares)
 	@CGO_ENABLED=0 go -C tools/slo run . $(ARGS)
 
-mutants: ## change each alert in every way, one at a time, and see that its tests notice (ARGS=-shrink)
+mutants: ## change each alert in every way, one at a time, and see that its tests notice
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -run TestMutantsAreKilled ./monitoring $(ARGS)
 
 broker: build ## run the embedded broker alone

@@ -3,7 +3,6 @@
 package monitoring_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -19,23 +18,12 @@ import (
 	"github.com/vigie-dev/vigie/internal/testenv/ruletest"
 )
 
-const (
-	mayLive    = "rules/tests/mutants/may-live.yml"
-	unexamined = "rules/tests/mutants/unexamined.txt"
-)
-
-var shrink = flag.Bool("shrink", false, "leave out of "+unexamined+" what is killed by now, or gone")
+const mayLive = "rules/tests/mutants/may-live.yml"
 
 // One thing wrong in an alert makes a test of it fail, or it is written down why that
-// thing makes no difference. Of those of which neither is known there are fewer and
-// fewer: none may be added.
+// thing makes no difference.
 func TestMutantsAreKilled(t *testing.T) {
 	allowed := mutantsThatMayLive(t)
-	text, err := os.ReadFile(unexamined)
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
 	m := &mutants{lived: map[string]bool{}}
 	t.Run("alert", func(t *testing.T) {
 		for name, rule := range alerts(t) {
@@ -51,30 +39,11 @@ func TestMutantsAreKilled(t *testing.T) {
 		r.among(t, m.lived, listed, whole)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.lived)) {
-		if !listed[name] && !slices.Contains(open, name) {
+		if !listed[name] {
 			t.Errorf("lives: %s", name)
 		}
 	}
-	if !whole {
-		return
-	}
-	left := slices.DeleteFunc(slices.Clone(open), func(name string) bool { return !m.lived[name] || listed[name] })
-	m.shrink(t, open, left)
-	t.Logf("%d mutants: %d killed, %d may live, %d unexamined", m.tried, m.tried-len(m.lived), len(listed), len(left))
-}
-
-// shrink leaves out of the unexamined ones those that are so no more.
-func (m *mutants) shrink(t *testing.T, open, left []string) {
-	t.Helper()
-	switch {
-	case len(left) == len(open):
-	case !*shrink:
-		t.Errorf("%s: %d of %d are killed by now, listed, or gone: make mutants ARGS=-shrink leaves them out", unexamined, len(open)-len(left), len(open))
-	default:
-		if err := os.WriteFile(unexamined, []byte(strings.Join(append(slices.Clone(left), ""), "\n")), 0o600); err != nil {
-			t.Error(err)
-		}
-	}
+	t.Logf("%d mutants: %d killed, %d may live", m.tried, m.tried-len(m.lived), len(listed))
 }
 
 // reason is why some mutants may live: those named by alert and change, or all whose
