@@ -22,6 +22,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
 # The Collector's image has nothing in it that could ask for its health.
 FROM otel/opentelemetry-collector-contrib:0.155.0 AS otel-collector
 COPY --from=build /out/vigie /vigie
+# Its queues: a new volume takes its owner from here.
+COPY --from=build --chown=10001:10001 /out/data /var/lib/otelcol
 
 # The last stage is what is built where no target is named.
 FROM scratch AS vigie

@@ -105,8 +105,12 @@ func TestCollectorPipelines(t *testing.T) {
 			if id == "debug" || strings.HasPrefix(id, "prometheus") {
 				continue
 			}
-			if text, _ := yaml.Marshal(exporter); !strings.Contains(string(text), "queue_size:") {
-				t.Errorf("%s: nothing bounds what waits for %s", name, id)
+			// What waits is bounded, outlives the Collector, and is batched behind the queue.
+			text, _ := yaml.Marshal(exporter)
+			for _, setting := range []string{"queue_size:", "storage: file_storage/queues", "batch:"} {
+				if !strings.Contains(string(text), setting) {
+					t.Errorf("%s: the queue of %s has no %s", name, id, setting)
+				}
 			}
 		}
 	}
@@ -148,7 +152,7 @@ func TestCollectorAddresses(t *testing.T) {
 	for name, want := range map[string]string{
 		"OTLP_GRPC_ADDR": "0.0.0.0:4317", "OTLP_HTTP_ADDR": "0.0.0.0:4318", "JAEGER_ADDR": "jaeger:4317", "HEALTH_ADDR": "127.0.0.1:13133",
 		"ZIPKIN_URL": "http://zipkin:9411/api/v2/spans", "ELASTICSEARCH_URL": "http://elasticsearch:9200",
-		"SPAN_METRICS_ADDR": "0.0.0.0:8889", "COLLECTOR_METRICS_PORT": "8888",
+		"SPAN_METRICS_ADDR": "0.0.0.0:8889", "COLLECTOR_METRICS_PORT": "8888", "QUEUE_DIR": "/var/lib/otelcol",
 	} {
 		if defaults[name] != want {
 			t.Errorf("%s is %q, want %s", name, defaults[name], want)

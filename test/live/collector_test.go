@@ -4,10 +4,12 @@ package live_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,40 +48,85 @@ func TestTheCollectorReadsItsConfiguration(t *testing.T) {
 	}
 }
 
-// The example of sampling keeps errors and slow orders, and of the rest a tenth;
-// the figures of the spans count all.
+// The example of sampling keeps errors, slow orders and those that are not finished
+// when it decides, with what shows much later why, and of the rest a tenth; the
+// figures of the spans count all.
 func TestTailSampling(t *testing.T) {
 	const quick = 200
 	c := stack.StartCollector(t, "", "tail-sampling.yaml")
-	failed, slow := pcommon.TraceID{1}, pcommon.TraceID{2}
-	sent := ptrace.NewTraces()
-	resource := sent.ResourceSpans().AppendEmpty()
-	resource.Resource().Attributes().PutStr("service.name", "commande")
-	spans := resource.ScopeSpans().AppendEmpty().Spans()
-	add(spans, failed, time.Millisecond).Status().SetCode(ptrace.StatusCodeError)
-	add(spans, slow, 1500*time.Millisecond)
+	failed, slow, waits, uncounted := pcommon.TraceID{1}, pcommon.TraceID{2}, pcommon.TraceID{3}, pcommon.TraceID{4}
+	sent := newSpans()
+	sent.add("commande", failed, placed, time.Millisecond).Status().SetCode(ptrace.StatusCodeError)
+	sent.add("commande", slow, placed, 1500*time.Millisecond)
+	for _, order := range []pcommon.TraceID{waits, uncounted} {
+		sent.accept(order)
+	}
+	sent.add("suivi", uncounted, "process payments.authorized", time.Millisecond)
 	for range quick {
-		add(spans, randomTrace(), time.Millisecond)
+		order := randomTrace()
+		sent.accept(order)
+		sent.add("suivi", order, "process payments.authorized", time.Millisecond)
+		sent.add("analyseur", order, "process payments.authorized", time.Millisecond)
 	}
-	text, err := (&ptrace.JSONMarshaler{}).MarshalTraces(sent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	post(t, "http://"+c.HTTP+"/v1/traces", text)
-	var kept map[pcommon.TraceID]bool
-	eventually(t, func(context.Context) error {
+	sent.post(t, c)
+	var kept map[pcommon.TraceID][]string
+	eventually(t, func(context.Context) (err error) {
 		kept, err = keptTraces(c.Spans)
-		if err == nil && (!kept[failed] || !kept[slow]) {
-			err = fmt.Errorf("of %d kept traces one is the error: %v, the slow one: %v", len(kept), kept[failed], kept[slow])
+		for what, order := range map[string]pcommon.TraceID{"the error": failed, "the slow one": slow, "the one that waits": waits, "the one that is not counted": uncounted} {
+			if err == nil && kept[order] == nil {
+				err = fmt.Errorf("of %d kept traces none is %s", len(kept), what)
+			}
 		}
 		return err
 	})
 	// A binomial number with mean 20 and deviation 4.2.
-	if others := len(kept) - 2; others < 1 || others > 60 {
+	if others := len(kept) - 4; others < 1 || others > 60 {
 		t.Errorf("%d of %d quick traces are kept, want a tenth", others, quick)
 	}
-	eventually(t, func(ctx context.Context) error { return counted(ctx, c, quick+2) })
-	t.Logf("kept the error, the slow order and %d of %d others", len(kept)-2, quick)
+	late := newSpans()
+	late.add("paiement", waits, "process orders.created", 15*time.Second)
+	late.post(t, c)
+	eventually(t, func(context.Context) error {
+		kept, err := keptTraces(c.Spans)
+		if err == nil && !slices.Contains(kept[waits], "process orders.created") {
+			err = fmt.Errorf("the late span is not kept: %v", kept[waits])
+		}
+		return err
+	})
+	eventually(t, func(ctx context.Context) error { return counted(ctx, c, 3*quick+6) })
+	t.Logf("kept the error, the slow order, the unfinished ones and %d of %d others", len(kept)-4, quick)
+}
+
+// What a destination cannot take waits on the disk, and goes out when it is back, though
+// the Collector was restarted meanwhile; its metrics tell that something waits.
+func TestTheQueueOutlivesTheCollector(t *testing.T) {
+	destination := stack.StartCollector(t, "")
+	destination.Kill()
+	c := stack.StartCollector(t, destination.GRPC)
+	order := randomTrace()
+	sent := newSpans()
+	sent.accept(order)
+	sent.post(t, c)
+	waits := map[string]string{"exporter": "otlp_grpc/jaeger", "data_type": "traces"}
+	eventually(t, func(ctx context.Context) error {
+		page, err := metricsOf(ctx, c.Metrics)
+		if err == nil && (total(page, "otelcol_exporter_queue_size", waits) < 1 || total(page, "otelcol_exporter_queue_capacity", waits) != 20000) {
+			err = errors.New("nothing waits, as the metrics say")
+		}
+		return err
+	})
+	if err := c.Stop(t.Context()); err != nil {
+		t.Logf("the Collector's stop: %v", err) // it could not send what it had
+	}
+	destination.Restart(t)
+	c.Restart(t)
+	eventually(t, func(context.Context) error {
+		arrived, err := keptTraces(destination.Spans)
+		if err == nil && arrived[order] == nil {
+			err = errors.New("what waited has not arrived")
+		}
+		return err
+	})
 }
 
 func randomTrace() pcommon.TraceID {
@@ -90,28 +137,59 @@ func randomTrace() pcommon.TraceID {
 	return id
 }
 
-// add adds the only span of a trace.
-func add(spans ptrace.SpanSlice, trace pcommon.TraceID, took time.Duration) ptrace.Span {
-	span, now := spans.AppendEmpty(), time.Now()
+// spans are what services send.
+type spans struct {
+	traces ptrace.Traces
+	of     map[string]ptrace.SpanSlice
+}
+
+func newSpans() *spans { return &spans{ptrace.NewTraces(), map[string]ptrace.SpanSlice{}} }
+
+// placed is the name of the span of a request that places an order.
+const placed = "POST /orders"
+
+// add adds a service's span, which has just ended.
+func (s *spans) add(service string, trace pcommon.TraceID, name string, took time.Duration) ptrace.Span {
+	all, known := s.of[service]
+	if !known {
+		resource := s.traces.ResourceSpans().AppendEmpty()
+		resource.Resource().Attributes().PutStr("service.name", service)
+		all = resource.ScopeSpans().AppendEmpty().Spans()
+		s.of[service] = all
+	}
+	span, now := all.AppendEmpty(), time.Now()
 	span.SetTraceID(trace)
-	span.SetSpanID(pcommon.SpanID{1})
-	span.SetName("POST /orders")
-	span.SetKind(ptrace.SpanKindServer)
+	span.SetSpanID(pcommon.SpanID(randomTrace()[:8]))
+	span.SetName(name)
 	span.SetStartTimestamp(pcommon.NewTimestampFromTime(now.Add(-took)))
 	span.SetEndTimestamp(pcommon.NewTimestampFromTime(now))
 	return span
 }
 
-// keptTraces are those in the file that the Collector writes; none while there
-// is no file.
-func keptTraces(path string) (map[pcommon.TraceID]bool, error) {
+// accept adds the span of an order that was accepted at once.
+func (s *spans) accept(order pcommon.TraceID) {
+	s.add("commande", order, placed, time.Millisecond).Attributes().PutInt("http.response.status_code", 201)
+}
+
+func (s *spans) post(t *testing.T, c *stack.Collector) {
+	t.Helper()
+	text, err := (&ptrace.JSONMarshaler{}).MarshalTraces(s.traces)
+	if err != nil {
+		t.Fatal(err)
+	}
+	post(t, "http://"+c.HTTP+"/v1/traces", text)
+}
+
+// keptTraces are those in the file that the Collector writes, each with the names of its
+// spans; none while there is no file.
+func keptTraces(path string) (map[pcommon.TraceID][]string, error) {
 	batches, err := exportedSpans(path)
-	kept := map[pcommon.TraceID]bool{}
+	kept := map[pcommon.TraceID][]string{}
 	for _, traces := range batches {
 		for _, resource := range traces.ResourceSpans().All() {
 			for _, scope := range resource.ScopeSpans().All() {
 				for _, span := range scope.Spans().All() {
-					kept[span.TraceID()] = true
+					kept[span.TraceID()] = append(kept[span.TraceID()], span.Name())
 				}
 			}
 		}

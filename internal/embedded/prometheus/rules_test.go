@@ -45,7 +45,7 @@ func TestRulesWithoutTheirPartAreLeftOut(t *testing.T) {
 			names := ruleNames(t, s)
 			for file, want := range map[string]bool{
 				"services.yml": true, "consumers.yml": true, "cluster.yml": true, "orders.yml": true, "banking.yml": true, "monitoring.yml": true,
-				"kafka.yml": false, "host.yml": false, "jvm.yml": false,
+				"kafka.yml": false, "host.yml": false, "jvm.yml": false, "collector.yml": false,
 			} {
 				for _, name := range shippedNames(t, "rules/"+file) {
 					want := want && (name != "AlertmanagerReloadFailed" || test.alertmanagers != nil)

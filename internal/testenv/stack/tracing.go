@@ -150,7 +150,7 @@ func StartCollector(t testing.TB, jaeger string, merged ...string) *Collector {
 	host, port, _ := strings.Cut(c.Metrics, ":")
 	c.settings = []string{
 		"OTLP_GRPC_ADDR=" + c.GRPC, "OTLP_HTTP_ADDR=" + c.HTTP, "HEALTH_ADDR=" + health,
-		"SPAN_METRICS_ADDR=" + c.SpanMetrics, "COLLECTOR_METRICS_HOST=" + host, "COLLECTOR_METRICS_PORT=" + port,
+		"QUEUE_DIR=" + filepath.Join(own, "queues"), "SPAN_METRICS_ADDR=" + c.SpanMetrics, "COLLECTOR_METRICS_HOST=" + host, "COLLECTOR_METRICS_PORT=" + port,
 		"TRACES_TO=[file/spans]", "LOGS_TO=[file/logs]",
 	}
 	if jaeger != "" {
