@@ -23,15 +23,16 @@ import (
 )
 
 const (
-	flagFor = "for"
-	flagAll = "all"
+	flagFor    = "for"
+	flagAll    = "all"
+	flagFaults = "faults"
 
 	// faultTimeout is how long a fault may take to begin or to end.
 	faultTimeout = 30 * time.Second
 )
 
 // errNoSwitches: the running sentinelle lets nobody break things.
-var errNoSwitches = errors.New("faults can be started only where `vigie up` listens on this machine's own address alone")
+var errNoSwitches = errors.New("faults can be started only where `vigie up` listens on this machine's own address alone, or has --" + flagFaults + " and a token")
 
 func faultCommand() *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
@@ -47,7 +48,8 @@ func faultCommand() *cli.Command {
 		Name: "fault", Usage: "break something of a running `vigie up`, and watch the alert that tells", HideHelpCommand: true,
 		Description: "Breaks one part of the system that runs in the data folder: Kafka, the authoriser, storage, or what strangers do in\n" +
 			"the topics. Each fault ends when it is stopped, when its time is up, or with `vigie up`. What is in force is shown on\n" +
-			"every page, in the log, by `vigie doctor` and as the metric fault_in_force. Only where the page listens on loopback.\n\n" +
+			"every page, in the log, by `vigie doctor` and as the metric fault_in_force. Only where the page listens on loopback, or\n" +
+			"`vigie up --" + flagFaults + "` wants a token.\n\n" +
 			"   vigie fault list\n" +
 			"   vigie fault start kafka-frozen --" + flagFor + " 3m\n" +
 			"   vigie fault stop --" + flagAll + "\n\n" +
@@ -161,11 +163,24 @@ func notBroken(p httpapi.Problem) error {
 	}
 }
 
-// faults of vigie up. They are there where the page can be reached from this machine
-// alone.
+func faultsFlag() cli.Flag {
+	return &cli.BoolFlag{
+		Name: flagFaults, Sources: cli.EnvVars("VIGIE_FAULTS"), Category: "Process",
+		Usage: "let those break things who show a token of --" + sentinelle.Name + flagTokens + ", though others reach the page; without, faults are for pages on loopback alone",
+	}
+}
+
+// prepareFaults makes what faults of vigie up need. They are there where the page can be
+// reached from this machine alone, or where they are asked for and want a token.
 func (p *parts) prepareFaults(context.Context) error {
-	if loopback.All(listenAddress(p.c, sentinelle.Name+flagAddr)) {
+	wanted, tokens := p.c.Bool(flagFaults), p.c.String(sentinelle.Name+flagTokens) != ""
+	inside := loopback.All(listenAddress(p.c, sentinelle.Name+flagAddr))
+	if wanted && !tokens && !inside {
+		return misusef("--%s lets others than this machine break things: it needs --%s%s, or an address such as 127.0.0.1 for the page", flagFaults, sentinelle.Name, flagTokens)
+	}
+	if inside || wanted {
 		p.gate, p.authoriser = faults.NewGate(), &paiement.Adjustable{}
+		p.around.FaultsByToken = wanted && tokens
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func upCommand(registry services.Registry) *cli.Command {
 				demoFlag("send invented orders all the time, and have payments fail now and then (--" + errorRateFlag + " " + demoErrorRate + " unless set)"),
 				langFlag(),
 				demoSeedFlag(),
-			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag(), samplingFlag()}, prometheusFlags(),
+			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag(), samplingFlag(), faultsFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
 		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
 	}
@@ -109,7 +109,7 @@ type parts struct {
 func (p *parts) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		p.prepareDemo,   // where one is asked for
-		p.prepareFaults, // where only this machine reaches the page
+		p.prepareFaults, // where only this machine reaches the page, or who has a token
 		p.startProfiles,
 		p.startBroker, // unless there is one elsewhere, with the topics as they have to be
 		p.startBank,   // the services that orders pass through, ready

@@ -41,7 +41,7 @@ func (p *page) breakable(next http.HandlerFunc) http.HandlerFunc {
 		return next
 	}
 	return func(w http.ResponseWriter, _ *http.Request) {
-		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownResource, Detail: "Nothing is broken on purpose here: only `vigie up` on an address of this machine alone does that."})
+		httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.UnknownResource, Detail: "Nothing is broken on purpose here: only `vigie up` does that, on an address of this machine alone or with --faults and a token."})
 	}
 }
 
@@ -90,12 +90,12 @@ func (p *page) showFaults(w http.ResponseWriter, r *http.Request, status int, er
 }
 
 // switching is a request that breaks or fixes. The router refuses those of pages of
-// other sites. A name that leads here is refused too unless it is this machine's own:
-// a page of another site can have its own name lead to this machine, and would then
-// be no other site to the browser.
+// other sites. A name that leads here is refused too unless it is this machine's own, or
+// a token had to be shown: a page of another site can have its own name lead to this machine,
+// and would then be no other site to the browser, which gives it no token of ours.
 func (p *page) switching(do func(context.Context, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !loopback.Is(r.Host) {
+		if !p.around.FaultsByToken && !loopback.Is(r.Host) {
 			httpapi.WriteProblem(w, httpapi.Problem{Type: httpapi.ForeignPage, Detail: "Faults are started and stopped by an address of this machine alone, such as 127.0.0.1."})
 			return
 		}

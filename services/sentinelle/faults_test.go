@@ -106,6 +106,17 @@ func TestWhoMayBreakNothing(t *testing.T) {
 			}
 		})
 	}
+	// Who had to show a token may come by any name; a page of another site still may not.
+	tokened := breakableSite(t)
+	tokened.page.around.FaultsByToken = true
+	byName := func(r *http.Request) { r.Host = "vigie.example:3005" }
+	if w := tokened.post(t, "/faults/light/start", "application/json", byName); w.Code != http.StatusOK {
+		t.Errorf("with a token, by a name: %d %s", w.Code, w.Body)
+	}
+	crossSite := func(r *http.Request) { byName(r); r.Header.Set("Sec-Fetch-Site", "cross-site") }
+	if w := tokened.post(t, "/faults/stop", "application/json", crossSite); w.Code != http.StatusForbidden {
+		t.Errorf("with a token, from a page of another site: %d %s", w.Code, w.Body)
+	}
 	s := openSite(t, healthyBank(), surroundings())
 	if w := s.post(t, "/faults/light/start", "application/json", nil); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "vigie up") {
 		t.Errorf("where there is none: %d %s", w.Code, w.Body)
