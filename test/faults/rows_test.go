@@ -26,6 +26,7 @@ type row struct {
 	name, does string
 	alert      string
 	within     time.Duration // for the alert; of what is no fault, how long it goes on
+	before     time.Duration // until it begins
 	follows    []string      // pages that come by right
 	world      func(*testing.T, string) *world
 	begin      func(context.Context, *world) (end func(context.Context) error, err error)
@@ -115,7 +116,7 @@ func (w *world) program(name string) *system.Program {
 
 // wellness is what is no fault: nobody may be called.
 func wellness() []row {
-	const calm = 2 * time.Minute
+	const calm, idle = 2 * time.Minute, 6 * time.Minute
 	nothing := func(context.Context) error { return nil }
 	return []row{
 		{
@@ -150,11 +151,11 @@ func wellness() []row {
 			},
 		},
 		{
-			name: "idle-then-an-order", does: "No order comes for six minutes, and then one.", within: time.Minute, world: inOne,
+			name: "idle-then-an-order", does: "No order comes for six minutes, and then one.", before: idle, within: time.Minute, world: inOne,
 			begin: func(ctx context.Context, w *world) (func(context.Context) error, error) {
 				w.load.clients.Store(0)
 				select {
-				case <-time.After(6 * time.Minute):
+				case <-time.After(idle):
 				case <-ctx.Done():
 					return nil, ctx.Err()
 				}
