@@ -246,7 +246,7 @@ func (p *asyncProducer) endSpan(msg *sarama.ProducerMessage, err error) {
 	case err == nil:
 		p.inst.addProduced(context.Background(), options, 1)
 	case p.tracked:
-		p.inst.sendFailed.Add(context.Background(), 1, options.add...)
+		options.sendFailed.add(1)
 	default:
 		failed := *msg // its headers stay what sarama was given
 		span := p.inst.newSend(p.inst.takeContext(&failed), &failed)
@@ -329,12 +329,12 @@ func (p *asyncProducer) drain(asked bool) {
 }
 
 func (p *asyncProducer) refuse(msg *sarama.ProducerMessage) {
-	switch {
-	case msg == p.flushMark:
+	switch msg {
+	case p.flushMark:
 		p.flushed <- struct{}{}
-	case msg == p.stopMark || msg == nil:
+	case p.stopMark, nil:
 	default:
-		p.inst.sendFailed.Add(context.Background(), 1, p.inst.topics.get(msg.Topic).add...)
+		p.inst.topics.get(msg.Topic).sendFailed.add(1)
 		if s, ok := msg.Metadata.(*sending); ok {
 			msg.Metadata = s.metadata
 		}

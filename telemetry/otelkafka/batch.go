@@ -188,7 +188,7 @@ func (i *Instrumentation) finishBatch(b *Batch) {
 	i.batching.Add(-1)
 	err := b.err
 	if err == nil {
-		i.consumed.Add(&b.own, int64(n), b.options.add...)
+		b.options.consumed.add(int64(n))
 		if failure := b.failure.Load(); failure != nil {
 			err = *failure
 		}
@@ -197,7 +197,7 @@ func (i *Instrumentation) finishBatch(b *Batch) {
 		i.recordBatch(b, now, err)
 	}
 	if err != nil {
-		i.failed.Add(&b.own, int64(n), b.options.add...)
+		b.options.failed.add(int64(n))
 		fail(b.span, err)
 	}
 	b.span.End()

@@ -208,10 +208,6 @@ type Instrumentation struct {
 	fields      []string
 	logger      *slog.Logger
 	instruments *catalogue.Instruments
-	produced    metric.Int64Counter
-	consumed    metric.Int64Counter
-	sendFailed  metric.Int64Counter
-	failed      metric.Int64Counter
 	duration    metric.Float64Histogram
 	endToEnd    metric.Float64Histogram
 	convention  *conventions // nil without Options.Conventions
@@ -244,15 +240,9 @@ func New(options ...Option) (*Instrumentation, error) {
 }
 
 func (i *Instrumentation) addInstruments(lazy bool) error {
-	var errs [8]error
-	i.produced, errs[0] = i.instruments.Int64Counter(catalogue.KafkaMessagesProducedTotal)
-	i.consumed, errs[1] = i.instruments.Int64Counter(catalogue.KafkaMessagesConsumedTotal)
-	i.sendFailed, errs[2] = i.instruments.Int64Counter(catalogue.KafkaSendFailuresTotal)
-	i.failed, errs[3] = i.instruments.Int64Counter(catalogue.KafkaProcessFailuresTotal)
-	i.duration, errs[4] = i.instruments.Float64Histogram(catalogue.KafkaMessageProcessingDuration)
-	i.endToEnd, errs[5] = i.instruments.Float64Histogram(catalogue.KafkaMessageEndToEndDuration)
+	var errs [5]error
 	if i.options.Conventions {
-		i.convention, errs[6] = newConventions(i.instruments, i.options.ConsumerGroup)
+		i.convention, errs[0] = newConventions(i.instruments, i.options.ConsumerGroup)
 	}
 	if group := i.options.ConsumerGroup; group != "" {
 		if !i.instruments.Budget(catalogue.KafkaConsumerRebalanceDuration, 1).Admit(group) {
@@ -261,7 +251,10 @@ func (i *Instrumentation) addInstruments(lazy bool) error {
 		i.groupLabel = []attribute.KeyValue{attribute.String("group", group)}
 	}
 	i.topics = newTopicTable(i, spanAttributes{Options: i.options, lazy: lazy})
-	errs[7] = i.observeUnderway()
+	errs[1] = i.observeCounts()
+	i.duration, errs[2] = i.instruments.Float64Histogram(catalogue.KafkaMessageProcessingDuration)
+	i.endToEnd, errs[3] = i.instruments.Float64Histogram(catalogue.KafkaMessageEndToEndDuration)
+	errs[4] = i.observeUnderway()
 	return errors.Join(errs[:]...)
 }
 
@@ -270,13 +263,13 @@ func (i *Instrumentation) startAtZero(ctx context.Context) {
 	for _, topic := range i.options.Produces {
 		options := i.topics.get(topic)
 		i.addProduced(ctx, options, 0)
-		i.sendFailed.Add(ctx, 0, options.add...)
+		options.sendFailed.add(0)
 		options.produces.Store(true)
 	}
 	for _, topic := range i.options.Consumes {
 		options := i.topics.get(topic)
 		i.CountConsumed(ctx, topic, 0)
-		i.failed.Add(ctx, 0, options.add...)
+		options.failed.add(0)
 		options.leave(options.take()) // none is in hand, which the page says
 		if i.convention != nil {
 			i.convention.deliveries.Add(ctx, 0, options.processed.add...)
@@ -292,12 +285,12 @@ func (i *Instrumentation) CountProduced(ctx context.Context, topic string, n int
 
 // CountConsumed adds n records to kafka_messages_consumed_total. Call it once their outcome is certain, so that a
 // record whose batch is read again counts once.
-func (i *Instrumentation) CountConsumed(ctx context.Context, topic string, n int64) {
-	i.consumed.Add(ctx, n, i.topics.get(topic).add...)
+func (i *Instrumentation) CountConsumed(_ context.Context, topic string, n int64) {
+	i.topics.get(topic).consumed.add(n)
 }
 
 func (i *Instrumentation) addProduced(ctx context.Context, options *topicOptions, n int64) {
-	i.produced.Add(ctx, n, options.add...)
+	options.produced.add(n)
 	if i.convention != nil {
 		i.convention.sends.Add(ctx, n, options.sent.add...)
 	}
@@ -312,7 +305,6 @@ type topicOptions struct {
 	// of what a span costs that is not sampled.
 	send, process                     []trace.SpanStartOption
 	sendAttributes, processAttributes []attribute.KeyValue
-	add                               []metric.AddOption
 	record                            []metric.RecordOption
 	endToEnd                          []metric.RecordOption // with the group
 	sent, processed                   *conventionOptions    // nil without the conventions
@@ -365,7 +357,6 @@ func (t *topicTable) make(topic, label string) *topicOptions {
 		processName: t.spans.name(operationProcess, topic),
 		send:        []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
 		process:     []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)},
-		add:         []metric.AddOption{set},
 		record:      []metric.RecordOption{set},
 		endToEnd:    []metric.RecordOption{t.groupedSet(label)},
 	}

@@ -110,7 +110,7 @@ func (p *ProcessSpan) End(err error) {
 		p.inst.duration.Record(&p.own, seconds, p.options.record...)
 		switch {
 		case err != nil:
-			p.inst.failed.Add(&p.own, 1, p.options.add...)
+			p.options.failed.add(1)
 		case dated(p.sent):
 			p.inst.endToEnd.Record(&p.own, max(0, now.Sub(p.sent).Seconds()), p.options.endToEnd...)
 		}
@@ -206,7 +206,7 @@ func (i *Instrumentation) records(next *reader) iter.Seq[*Record] {
 func (i *Instrumentation) finish(r *Record) {
 	r.span.End(r.err)
 	if r.err == nil {
-		i.consumed.Add(r.Context(), 1, r.span.options.add...)
+		r.span.options.consumed.add(1)
 	}
 }
 

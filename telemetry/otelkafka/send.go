@@ -93,7 +93,7 @@ func (s *SendSpan) End(partition int32, offset int64, err error) {
 	} else {
 		fail(s.span, err)
 		if !s.leftOut {
-			s.inst.sendFailed.Add(s.ctx, 1, s.options.add...)
+			s.options.sendFailed.add(1)
 		}
 	}
 	if s.inst.convention != nil {

@@ -14,11 +14,29 @@ import (
 	"github.com/vigie-dev/vigie/telemetry/catalogue"
 )
 
-// underway is what of one topic has begun and not ended: records in the hands of handlers, and on their way to Kafka.
+// underway is what is counted of one topic, and what of it has begun and not ended: records in the hands of handlers, and on
+// their way to Kafka.
 type underway struct {
-	flying   atomic.Int64 // records given to a producer that Kafka has not answered
-	produces atomic.Bool  // the topic is one that is produced to
+	set                                    metric.MeasurementOption // the topic
+	produced, consumed, sendFailed, failed count
+	flying                                 atomic.Int64 // records given to a producer that Kafka has not answered
+	produces                               atomic.Bool  // the topic is one that is produced to
 	inHand
+}
+
+// count is a counter that instruments read: each record counts, and an instrument's own way there takes many times as long.
+type count struct {
+	n     atomic.Int64
+	known atomic.Bool // it has been counted, if only to 0
+}
+
+func (c *count) add(n int64) {
+	if n > 0 {
+		c.n.Add(n)
+	}
+	if !c.known.Load() {
+		c.known.Store(true)
+	}
 }
 
 // takeOff notes a record that is given to a producer.
@@ -132,7 +150,9 @@ func (u *underways) of(label string) *underway {
 		u.known = make(map[string]*underway)
 	}
 	if u.known[label] == nil {
-		u.known[label] = &underway{inHand: inHand{epoch: time.Now()}}
+		u.known[label] = &underway{
+			set: metric.WithAttributeSet(attribute.NewSet(attribute.String("topic", label))), inHand: inHand{epoch: time.Now()},
+		}
 	}
 	return u.known[label]
 }
@@ -173,9 +193,28 @@ func (i *Instrumentation) observeUnderway() error {
 		return err
 	}
 	_, err = i.instruments.Int64ObservableSum(catalogue.KafkaProducerRecordsInFlight, func(_ context.Context, o metric.Int64Observer) error {
-		for topic, u := range i.topics.underway.all() {
+		for _, u := range i.topics.underway.all() {
 			if u.produces.Load() {
-				o.Observe(u.flying.Load(), metric.WithAttributeSet(attribute.NewSet(attribute.String("topic", topic))))
+				o.Observe(u.flying.Load(), u.set)
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// observeCounts shows what was counted.
+func (i *Instrumentation) observeCounts() error {
+	names := []string{
+		catalogue.KafkaMessagesProducedTotal, catalogue.KafkaMessagesConsumedTotal,
+		catalogue.KafkaSendFailuresTotal, catalogue.KafkaProcessFailuresTotal,
+	}
+	_, err := i.instruments.Observe(names, func(_ context.Context, o catalogue.Observation) error {
+		for _, u := range i.topics.underway.all() {
+			for n, counted := range [...]*count{&u.produced, &u.consumed, &u.sendFailed, &u.failed} {
+				if counted.known.Load() {
+					o.Counter(names[n], counted.n.Load(), u.set)
+				}
 			}
 		}
 		return nil

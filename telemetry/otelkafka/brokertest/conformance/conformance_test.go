@@ -192,7 +192,7 @@ func (s *stage) seed(t *testing.T) {
 func (s *stage) timed(h handle) handle {
 	return func(ctx context.Context, msg *sarama.ConsumerMessage) error {
 		begin := time.Now()
-		time.Sleep(2 * time.Millisecond) // work, which a span is to cover
+		<-time.After(2 * time.Millisecond) // work, which a span is to cover
 		err := h(ctx, msg)
 		s.mu.Lock()
 		defer s.mu.Unlock()
