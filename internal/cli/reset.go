@@ -147,11 +147,8 @@ func openLedger(ctx context.Context, client *kafka.Client, database string, view
 	if around.Identities, err = kafka.Identities(ctx, client, topics); err != nil {
 		return nil, err
 	}
-	if around.Committed, err = kafka.Committed(client, banking.GroupPaiement, banking.TopicOrdersCreated); err != nil {
-		return nil, err
-	}
 	identity := kafka.NewIdentity(client, topics, around.Identities)
-	if around.Others, err = identity.Replaced(ctx, banking.GroupPaiement, banking.ReadBy(banking.GroupPaiement)...); err != nil {
+	if around.Began, err = identity.Began(ctx, banking.GroupPaiement, banking.ReadBy(banking.GroupPaiement)...); err != nil {
 		return nil, err
 	}
 	around.Stamps = map[string]string{}
@@ -185,7 +182,8 @@ func stampsOf(ctx context.Context, database, service string) (stamps map[string]
 // whose storage is empty begins at the start of the topics, wherever its group
 // is. The ledger comes before the views, whose stamps say what it lacks where it
 // is lost. The groups come last: their offsets are what a storage is refused by that is
-// an older copy, and none must be left that they no longer stand beside. It
+// an older copy, and none must be left that they no longer stand beside. Those of paiement
+// go on saying what the topics were to the ledger, until its next start has stored that. It
 // returns what [commande.SkipIDs] does.
 func clearAll(
 	ctx context.Context, ids *storage.Store, ledger *paiement.Reset, locked []*storage.Locked, client *kafka.Client, cfg kafka.Config, groups []string,
@@ -205,7 +203,12 @@ func clearAll(
 			}
 			return nil
 		},
-		func() error { return kafka.DeleteGroups(client, groups...) },
+		func() error {
+			return kafka.Rewind(ctx, client, banking.GroupPaiement, banking.ReadBy(banking.GroupPaiement)...)
+		},
+		func() error {
+			return kafka.DeleteGroups(client, slices.DeleteFunc(groups, func(g string) bool { return g == banking.GroupPaiement })...)
+		},
 	}
 	for i, step := range steps {
 		draw(int64(i), int64(len(steps)))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/kafka"
+	"github.com/vigie-dev/vigie/internal/record"
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 	"github.com/vigie-dev/vigie/telemetry/otelkafka"
 )
@@ -131,19 +132,20 @@ func TestAGroupsOffsetsSayWhichTopicsItBeganWith(t *testing.T) {
 	f := newFixture(t)
 	cfg, client := f.onBroker(t, 20)
 	all := []string{source, target}
-	replaced := func() []string {
+	began := func() kafka.Began {
 		t.Helper()
 		ids, err := kafka.Identities(t.Context(), client, all)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.deps.Topics = kafka.NewIdentity(client, all, ids)
-		topics, err := f.deps.Topics.Replaced(t.Context(), f.cfg.Group, source)
+		b, err := f.deps.Topics.Began(t.Context(), f.cfg.Group, source)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return topics
+		return b
 	}
+	replaced := func() []string { t.Helper(); return began().Others }
 	consume := func(to int64) {
 		t.Helper()
 		loop, err := NewLoop(t.Context(), f.cfg, f.deps, f.handler)
@@ -176,10 +178,19 @@ func TestAGroupsOffsetsSayWhichTopicsItBeganWith(t *testing.T) {
 	}
 	recreate(t, client, target)
 	_ = replaced()
+	f.deps.Topics.Say("the clerk", "knows more")
 	fill(t, cfg, 1)
 	consume(21)
 	if got := replaced(); got != nil {
 		t.Errorf("once it has read on with another: %v", got)
+	}
+	for _, want := range []int64{21, 0} { // a reset goes back, and leaves what was said
+		if b := began(); len(b.Said) == 0 || b.Said[0]["the clerk"] != "knows more" || b.Committed[record.Partition{Topic: source}] != want {
+			t.Errorf("the group says %+v, want offset %d", b, want)
+		}
+		if err := kafka.Rewind(t.Context(), client, f.cfg.Group, source); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -88,16 +88,20 @@ type Identity struct {
 	client *Client
 	topics []string
 	known  map[string]string // as [Identities] returns them
-	stamp  string            // the same, as a group's offsets say it
 
 	mu    sync.Mutex
+	stamp string          // the same, and what the service says besides, as a group's offsets have it
 	polls map[int32]*poll // by broker
 }
 
 // NewIdentity makes an Identity of what [Identities] has returned for the topics.
 func NewIdentity(client *Client, topics []string, known map[string]string) *Identity {
-	text, _ := json.Marshal(known) // strings always can be
-	return &Identity{client: client, topics: topics, known: known, stamp: stampPrefix + string(text), polls: map[int32]*poll{}}
+	return &Identity{client: client, topics: topics, known: known, stamp: stampOf(known), polls: map[int32]*poll{}}
+}
+
+func stampOf(says map[string]string) string {
+	text, _ := json.Marshal(says) // strings always can be
+	return stampPrefix + string(text)
 }
 
 // stampPrefix begins what a group's offsets say of topics. Others may commit offsets
@@ -115,37 +119,74 @@ func (i *Identity) Stamp() string {
 	if i == nil {
 		return ""
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	return i.stamp
 }
 
-// Replaced returns those of the topics that are others than those with which the
-// group's offsets of some topics were last committed, as far as these say so.
-func (i *Identity) Replaced(ctx context.Context, group string, committed ...string) (topics []string, err error) {
-	var stamps []string
+// Say adds what the service knows under a name to [Identity.Stamp], for one whose storage
+// is lost: short, since brokers take 4 KB of text by default.
+func (i *Identity) Say(name, text string) {
+	if i == nil {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	says := maps.Clone(i.known)
+	says[name] = text
+	i.stamp = stampOf(says)
+}
+
+// Began is what a group's offsets say of the time when they were committed.
+type Began struct {
+	// Now is what distinguishes the topics, as [Identities] returns it, and Others are
+	// those that were others then.
+	Now    map[string]string
+	Others []string
+	// Said is all that the service said with each of them.
+	Said []map[string]string
+	// Committed are the offsets that the service itself has committed.
+	Committed map[record.Partition]int64
+}
+
+// Began reads what a group's offsets of some topics say.
+func (i *Identity) Began(ctx context.Context, group string, committed ...string) (b Began, err error) {
 	err = i.client.cfg.patiently(ctx, func() error {
 		commits, err := commitsOf(i.client, group, committed...)
-		for _, partitions := range commits {
-			for _, block := range partitions {
-				stamps = append(stamps, block.Metadata)
+		b = i.Nothing()
+		for topic, partitions := range commits {
+			for id, block := range partitions {
+				i.Read(&b, record.Partition{Topic: topic, ID: id}, block.Offset, block.Metadata)
 			}
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look which topics %s began with: %w", group, err)
+		return Began{}, fmt.Errorf("look what %s began with: %w", group, err)
 	}
+	return b, nil
+}
+
+// Nothing is what a group says that has committed nothing.
+func (i *Identity) Nothing() Began {
+	return Began{Now: i.known, Committed: map[record.Partition]int64{}}
+}
+
+// Read adds what one offset of a group says, unless it is somebody else's.
+func (i *Identity) Read(b *Began, p record.Partition, offset int64, metadata string) {
+	var said map[string]string
+	text, ours := strings.CutPrefix(metadata, stampPrefix)
+	if !ours || offset < 0 || json.Unmarshal([]byte(text), &said) != nil {
+		return
+	}
+	b.Committed[p] = offset
+	b.Said = append(b.Said, said)
 	for _, name := range i.topics {
-		now := i.known[TopicIdentity(name)]
-		another := func(stamp string) bool {
-			var was map[string]string
-			text, ours := strings.CutPrefix(stamp, stampPrefix)
-			return ours && json.Unmarshal([]byte(text), &was) == nil && was[TopicIdentity(name)] != "" && now != "" && was[TopicIdentity(name)] != now
-		}
-		if slices.ContainsFunc(stamps, another) {
-			topics = append(topics, name)
+		was, now := said[TopicIdentity(name)], i.known[TopicIdentity(name)]
+		if was != "" && now != "" && was != now && !slices.Contains(b.Others, name) {
+			b.Others = append(b.Others, name)
 		}
 	}
-	return topics, nil
 }
 
 // Check asks any broker now. It returns [ErrReplaced] for good, and other errors

@@ -215,6 +215,57 @@ func commitsOf(client sarama.Client, group string, topics ...string) (map[string
 	return answer.Blocks, nil
 }
 
+// Rewind moves a group without members back to the start of each partition for which the
+// service itself has committed an offset, and keeps what these say ([Identity.Stamp]). A group
+// with none is removed.
+func Rewind(ctx context.Context, client *Client, group string, topics ...string) error {
+	commits, err := commitsOf(client, group, topics...)
+	if err != nil {
+		return err
+	}
+	request := &sarama.OffsetCommitRequest{
+		Version: 3, ConsumerGroup: group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined, // of Kafka 0.11 and later
+	}
+	found := false
+	for topic, partitions := range commits {
+		for id, block := range partitions {
+			if block.Offset < 0 || !IsOurs(block.Metadata) {
+				continue
+			}
+			oldest, err := client.GetOffset(topic, id, sarama.OffsetOldest)
+			if err != nil {
+				return fmt.Errorf("read the start of %s/%d: %w", topic, id, err)
+			}
+			request.AddBlock(topic, id, oldest, 0, block.Metadata)
+			found = true
+		}
+	}
+	if !found {
+		return DeleteGroups(client, group)
+	}
+	return client.cfg.patiently(ctx, func() error { return commit(client, request) })
+}
+
+func commit(client *Client, request *sarama.OffsetCommitRequest) error {
+	coordinator, err := client.Coordinator(request.ConsumerGroup)
+	if err != nil {
+		return fmt.Errorf("find the coordinator of %s: %w", request.ConsumerGroup, err)
+	}
+	response, err := coordinator.CommitOffset(request)
+	if err != nil {
+		return errors.Join(fmt.Errorf("commit offsets of %s: %w", request.ConsumerGroup, err), coordinator.Close())
+	}
+	for topic, partitions := range response.Errors {
+		for id, refused := range partitions {
+			if refused != sarama.ErrNoError {
+				_ = client.RefreshCoordinator(request.ConsumerGroup) // it may be another by now
+				return fmt.Errorf("commit an offset of %s in %s/%d: %w", request.ConsumerGroup, topic, id, refused)
+			}
+		}
+	}
+	return nil
+}
+
 // DeleteGroups removes consumer groups and their offsets. Groups that do not
 // exist are no error; one that has members is [ErrGroupInUse].
 func DeleteGroups(client sarama.Client, groups ...string) error {

@@ -35,6 +35,8 @@ type gaps struct {
 	all map[record.Partition]*gap
 }
 
+func newGaps() *gaps { return &gaps{all: map[record.Partition]*gap{}} }
+
 func (g *gaps) add(found *gap) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

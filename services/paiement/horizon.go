@@ -29,6 +29,8 @@ const (
 	horizonName   = "orders" // its row; those of places have the names of their partitions
 	selectHorizon = `SELECT COALESCE((SELECT decides_from FROM horizon WHERE name = $1), 0),
 COALESCE((SELECT decides_from FROM horizon WHERE name = $2), 0)`
+	selectWhole = `SELECT COALESCE(MAX(micros), 0) FROM (
+SELECT decides_from AS micros FROM horizon WHERE name = $1 UNION ALL SELECT value FROM alone WHERE name = $1) AS times`
 	raiseHorizon = `INSERT INTO horizon (name, decides_from) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET decides_from = excluded.decides_from WHERE horizon.decides_from < excluded.decides_from`
 	lowerHorizon = `UPDATE horizon SET decides_from = $2 WHERE name = $1 AND decides_from > $2`
@@ -42,26 +44,29 @@ type horizon struct {
 }
 
 // Horizon returns where the orders of a partition begin to be decided.
-func (s store) Horizon(ctx context.Context, p record.Partition) (horizon, error) {
-	return scanHorizon(s.QueryRow(ctx, selectHorizon, horizonName, p.String()).Scan)
-}
-
-// ReadDecidesFrom returns the time from which on orders are decided, zero where all
-// are.
-func ReadDecidesFrom(ctx context.Context, s *storage.Snapshot) (time.Time, error) {
-	h, err := scanHorizon(s.QueryRow(ctx, selectHorizon, horizonName, record.Partition{}.String()).Scan)
-	return h.from, err
-}
-
-func scanHorizon(scan func(dest ...any) error) (h horizon, err error) {
+func (s store) Horizon(ctx context.Context, p record.Partition) (h horizon, err error) {
 	var micros int64
-	if err := scan(&micros, &h.before); err != nil {
+	if err := s.QueryRow(ctx, selectHorizon, horizonName, p.String()).Scan(&micros, &h.before); err != nil {
 		return h, fmt.Errorf("read from when on orders are decided: %w", err)
 	}
 	if micros != 0 {
 		h.from = time.UnixMicro(micros).UTC()
 	}
 	return h, nil
+}
+
+// ReadDecidesFrom returns the time from which on the topics have all decisions and purges,
+// zero where they have always: what is older the ledger may be alone in knowing, or nobody
+// knows it.
+func ReadDecidesFrom(ctx context.Context, s *storage.Snapshot) (time.Time, error) {
+	var micros int64
+	if err := s.QueryRow(ctx, selectWhole, horizonName).Scan(&micros); err != nil {
+		return time.Time{}, fmt.Errorf("read from when on the topics have everything: %w", err)
+	}
+	if micros == 0 {
+		return time.Time{}, nil
+	}
+	return time.UnixMicro(micros).UTC(), nil
 }
 
 // raise has no order decided any more that was placed before a time.

@@ -28,10 +28,11 @@ type LedgerConfig struct {
 	Log        kafka.Log
 	Authoriser Authoriser
 	Clocks     storage.Clocks
-	// Identities are those of the cluster and its topics, as [kafka.Identities] returns them.
+	// Identities are those of the cluster and its topics, as [kafka.Identities] returns them,
+	// Topics the same, to be said with the group's offsets, and Began what these have said.
 	Identities map[string]string
-	// Replaced names the topics that are others than those that paiement's group began with.
-	Replaced func(context.Context) ([]string, error)
+	Topics     *kafka.Identity
+	Began      func(context.Context) (kafka.Began, error)
 }
 
 // OpenLedger opens a ledger and reads back what was published. It returns
@@ -47,10 +48,13 @@ func OpenLedger(ctx context.Context, cfg LedgerConfig) (*Ledger, error) {
 	}
 	state, silent, nobody := store{s}, slog.New(slog.DiscardHandler), func(context.Context) {}
 	now := func() time.Time { return cfg.Clocks().Wall }
-	lost := rebuild{store: state, log: cfg.Log, logger: silent, now: now, progress: &rebuildProgress{}, replaced: cfg.Replaced}
+	lost := rebuild{store: state, log: cfg.Log, logger: silent, now: now, progress: &rebuildProgress{}, began: cfg.Began}
 	err = s.Stamp(ctx, cfg.Identities)
 	if err == nil {
 		err = lost.run(ctx)
+	}
+	if err == nil {
+		err = state.say(ctx, cfg.Topics)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -4,8 +4,8 @@
 // handler.go says how an order is decided and authoriser.go by whom, faults.go what can go
 // wrong with that, store.go what is kept. purges.go looks for orders that were given up before, and
 // horizon.go keeps from when on they are decided. rebuild.go reads back what
-// was published, which fills a ledger that was lost, and gaps.go says what cannot be
-// known from it. reset.go has a ledger begin anew and keep what it knows. ledger.go has
+// was published, which fills a ledger that was lost, gaps.go says what cannot be
+// known from it, and alone.go what no other ledger could know. reset.go has a ledger begin anew and keep what it knows. ledger.go has
 // all that without Kafka around it; this file puts them together.
 package paiement
 
@@ -122,10 +122,13 @@ func wire(ctx context.Context, b *service.Base, cfg Config) error {
 	}
 	b.Ready.Add("ledger", progress.Check)
 	lost := rebuild{store: d.store, log: d.purges.log, logger: b.Log, now: time.Now, progress: progress,
-		replaced: func(ctx context.Context) ([]string, error) {
-			return b.Topics.Replaced(ctx, b.Definition.Group, b.Definition.Consumes...)
+		began: func(ctx context.Context) (kafka.Began, error) {
+			return b.Topics.Began(ctx, b.Definition.Group, b.Definition.Consumes...)
 		}}
 	if err := lost.run(ctx); err != nil {
+		return err
+	}
+	if err := d.store.say(ctx, b.Topics); err != nil {
 		return err
 	}
 	if err := cfg.DecideFrom.apply(ctx, d.store, b.Log); err != nil {

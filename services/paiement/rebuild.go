@@ -29,9 +29,12 @@ const (
 // since: its own decisions, so that a start has little to read.
 const readBackInterval = time.Hour
 
-// replaced stands for where a topic has been read back that took the place of
-// another one: what that had is before its first record.
-const replaced = -1
+// Where a topic has been read back that took the place of another one. What that had is
+// before its first record.
+const (
+	replaced = -1 // the ledger does not know it
+	alone    = -2 // the ledger has all of it
+)
 
 const (
 	selectReadBack = `SELECT topic, partition, next_offset FROM read_back`
@@ -54,9 +57,8 @@ type rebuild struct {
 	logger   *slog.Logger
 	now      func() time.Time
 	progress *rebuildProgress
-	// replaced names the topics that are others than those that paiement's group began
-	// with; nil where there is nobody to know.
-	replaced func(context.Context) ([]string, error)
+	// began is what paiement's group says that it began with; nil where nobody has to ask.
+	began func(context.Context) (kafka.Began, error)
 }
 
 // run reads back what has been added since the last time. One that is cut short
@@ -69,33 +71,46 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	missing := &gaps{all: map[record.Partition]*gap{}}
-	var others []string
-	if len(known) == 0 && !inUse && r.replaced != nil { // new, perhaps because another was lost
-		if others, err = r.replaced(ctx); err != nil {
+	var began kafka.Began
+	if r.began != nil {
+		if began, err = r.began(ctx); err != nil {
 			return err
 		}
 	}
-	spans, err := r.spans(ctx, known, inUse, others, missing)
+	whole := len(known) == 0 && inUse // an earlier version has kept the ledger
+	missing, ours := newGaps(), newGaps()
+	spans, err := r.spans(ctx, known, inUse, began.Others, missing, ours)
 	if err != nil {
 		return err
 	}
 	r.progress.total.Store(kafka.Length(spans))
 	stop := r.tell(ctx)
 	defer stop()
-	// Decisions first: a purge of an order that has been decided came too late.
-	decisions, purges := split(spans)
 	hole := func(s kafka.Span) {
 		if s.End > known[s.Partition] {
 			missing.hole(s)
 		}
 	}
-	decided, err := r.read(ctx, decisions, missing, hole, decisionOf)
+	event := func(record record.Record) { missing.event(record); ours.event(record) }
+	if err := r.readAll(ctx, spans, begun, event, hole); err != nil {
+		return err
+	}
+	if whole {
+		missing = newGaps()
+	}
+	return r.conclude(ctx, spans, began, missing, ours, begun)
+}
+
+// readAll takes what the spans hold into the ledger: decisions first, since a purge of an
+// order that has been decided came too late.
+func (r *rebuild) readAll(ctx context.Context, spans []kafka.Span, begun time.Time, event func(record.Record), hole func(kafka.Span)) error {
+	decisions, purges := split(spans)
+	decided, err := r.read(ctx, decisions, event, hole, decisionOf)
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from decisions: %w", err)
 	}
 	var aside []record.Origin
-	purged, err := r.read(ctx, purges, missing, hole, func(letter record.Record) (LedgerRow, bool) {
+	purged, err := r.read(ctx, purges, event, hole, func(letter record.Record) (LedgerRow, bool) {
 		if origin, ok := setAside(letter); ok {
 			aside = append(aside, origin)
 		}
@@ -108,24 +123,54 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("rebuild ledger from dead letters: %w", err)
 	}
-	var from time.Time
-	var orders []kafka.Span       // before the horizon
-	if len(known) > 0 || !inUse { // else an earlier version has kept the ledger, and it is whole
-		if from, orders, err = r.horizon(ctx, missing, begun); err != nil {
-			return err
-		}
-	}
-	if err := r.done(ctx, spans, from, orders); err != nil {
-		return err
-	}
-	if !from.IsZero() {
-		r.logger.WarnContext(ctx, "the topics no longer have every decision and purge: orders that are older are set aside, not decided",
-			"decides_from", from, "missing", missing.whats())
-	}
 	if decided+purged > 0 {
 		r.logger.InfoContext(ctx, "ledger rebuilt from what was published", "decisions", decided, "purges", purged)
 	}
 	return nil
+}
+
+// conclude stores that everything has been read, and from when on the ledger knows
+// everything: after what is missing, and after what the group's offsets say that only
+// another ledger knew. What only this one knows is kept for the next.
+func (r *rebuild) conclude(ctx context.Context, spans []kafka.Span, began kafka.Began, missing, ours *gaps, begun time.Time) error {
+	whats := missing.whats()
+	from, err := r.horizon(ctx, missing, begun)
+	if err != nil {
+		return err
+	}
+	only, err := r.horizon(ctx, ours, begun)
+	if err != nil {
+		return err
+	}
+	own, err := r.store.Alone(ctx)
+	if err != nil {
+		return err
+	}
+	said := saidAlone(began)
+	if len(only) > 0 {
+		only[generation] = max(own[generation], said[generation]) + 1
+	}
+	if said[generation] > own[generation] {
+		whats = append(whats, "another ledger was alone in knowing what topics held that were made again")
+		raiseAll(only, said)
+		delete(said, generation)
+		raiseAll(from, said)
+	}
+	if err := r.done(ctx, spans, from, only); err != nil {
+		return err
+	}
+	if len(from) > 0 {
+		r.logger.WarnContext(ctx, "the topics no longer have every decision and purge: orders that are older are set aside, not decided",
+			"decides_from", time.UnixMicro(from[horizonName]).UTC(), "missing", whats)
+	}
+	return nil
+}
+
+// raiseAll raises rows to others.
+func raiseAll(rows, to map[string]int64) {
+	for name, value := range to {
+		rows[name] = max(rows[name], value)
+	}
 }
 
 // setAside reads a record of the dead letters: where the record of orders.created
@@ -173,15 +218,23 @@ func (g *gaps) whats() []string {
 	return out
 }
 
-// horizon is what is before the horizon for what is missing: a time, and the
-// orders that are there now, where it says little.
-func (r *rebuild) horizon(ctx context.Context, missing *gaps, now time.Time) (from time.Time, orders []kafka.Span, err error) {
+// horizon is what is before the horizon for what is missing, as its rows: a time, and
+// the orders that are there now, where it says little. None where nothing is missing.
+func (r *rebuild) horizon(ctx context.Context, missing *gaps, now time.Time) (rows map[string]int64, err error) {
+	rows = map[string]int64{}
 	from, open, err := missing.horizon(now, func() (time.Time, error) { return r.newest(ctx, now) })
-	if err != nil || !open {
-		return from, nil, err
+	if err != nil || from.IsZero() {
+		return rows, err
 	}
-	orders, err = r.log.Bounds(ctx, banking.TopicOrdersCreated)
-	return from, orders, err
+	rows[horizonName] = from.UnixMicro()
+	if !open {
+		return rows, nil
+	}
+	orders, err := r.log.Bounds(ctx, banking.TopicOrdersCreated)
+	for _, s := range orders {
+		rows[s.Partition.String()] = s.End
+	}
+	return rows, err
 }
 
 // split tells the spans of decisions from those of purges.
@@ -239,8 +292,12 @@ func (r *rebuild) readBackTo(ctx context.Context) (map[record.Partition]int64, e
 // A ledger with which no order has been read, as after a reset, reads all dead
 // letters again: it has to know which records wait there.
 //
-// Topics that others were before begin with a gap.
-func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, inUse bool, others []string, missing *gaps) ([]kafka.Span, error) {
+// Topics that took the place of others begin with a gap, of which only we know: that it is
+// there, or even what stood in it. That they are others the group says to a ledger that is new, since another was
+// lost, or has been reset; what is known of them is then of the others, and is corrected.
+func (r *rebuild) spans(
+	ctx context.Context, known map[record.Partition]int64, inUse bool, others []string, missing, ours *gaps,
+) ([]kafka.Span, error) {
 	var loggedAt time.Time
 	waiting := func(hidden error) error {
 		r.progress.wait(hidden)
@@ -256,11 +313,15 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, i
 	}
 	r.progress.wait(nil)
 	for i, s := range spans {
-		next := known[s.Partition]
-		if slices.Contains(others, s.Topic) {
-			next = replaced
+		if !inUse && slices.Contains(others, s.Topic) && known[s.Partition] >= 0 {
+			known[s.Partition] = replaced
 		}
-		switch {
+		switch next := known[s.Partition]; {
+		case next < 0:
+			ours.cut(s.Partition, s.Start, next)
+			if next == replaced || s.Start > 0 {
+				missing.cut(s.Partition, s.Start, next)
+			}
 		case next > s.End: // the log has lost its end, and others may stand there since
 		case next < s.Start:
 			missing.cut(s.Partition, s.Start, next)
@@ -274,7 +335,7 @@ func (r *rebuild) spans(ctx context.Context, known map[record.Partition]int64, i
 // cut notes that a partition begins at an offset and has been read up to another.
 func (g *gaps) cut(p record.Partition, start, known int64) {
 	what := fmt.Sprintf("%s has nothing before offset %d", p, start)
-	if known == replaced {
+	if known < 0 && start == 0 {
 		what = fmt.Sprintf("%s is of a topic that was made again", p)
 	}
 	g.add(&gap{partition: p, what: what})
@@ -285,34 +346,27 @@ func (g *gaps) hole(s kafka.Span) {
 	g.add(&gap{partition: s.Partition, what: fmt.Sprintf("%s lacks offsets %d to %d", s.Partition, s.Start, s.End-1)})
 }
 
-// done stores that everything has been read, and the horizon, if any.
-func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from time.Time, orders []kafka.Span) error {
+// done stores that everything has been read, the horizon, and what only this ledger knows.
+func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from, only map[string]int64) error {
 	return r.store.Update(ctx, func(tx *storage.Tx) error {
 		for _, s := range spans {
 			if _, err := tx.Exec(ctx, insertReadBack, s.Topic, s.ID, s.End); err != nil {
 				return fmt.Errorf("store up to where the ledger was read back: %w", err)
 			}
 		}
-		for _, s := range orders {
-			if err := raisePlace(ctx, tx, s.Partition, s.End); err != nil {
+		for name, to := range from {
+			if err := raiseRow(ctx, tx, name, to); err != nil {
 				return err
 			}
 		}
-		if from.IsZero() {
-			return nil
-		}
-		return raise(ctx, tx, from)
+		return becomeAlone(ctx, tx, only)
 	})
-}
-
-// raisePlace has no order decided any more whose record stands before an offset.
-func raisePlace(ctx context.Context, tx *storage.Tx, p record.Partition, to int64) error {
-	return raiseRow(ctx, tx, p.String(), to)
 }
 
 // again reads back in intervals, until ctx ends.
 func (r rebuild) again(ctx context.Context) error {
 	r.progress = &rebuildProgress{} // it delays nobody
+	r.began = nil                   // topics stay what they are while it runs
 	return lifecycle.Every(ctx, readBackInterval, func(ctx context.Context) error {
 		if err := r.run(ctx); err != nil && ctx.Err() == nil {
 			r.logger.WarnContext(ctx, "decisions not read back; the next round tries again", "error", err)
@@ -321,10 +375,10 @@ func (r rebuild) again(ctx context.Context) error {
 	})
 }
 
-// read takes what the spans hold into the ledger, unless it has it, notes what
-// they lack, and returns how many entries the ledger did not have.
+// read takes what the spans hold into the ledger, unless it has it, gives every record to
+// event and what they lack to hole, and returns how many entries the ledger did not have.
 func (r *rebuild) read(
-	ctx context.Context, spans []kafka.Span, missing *gaps, hole func(kafka.Span), entryOf func(record.Record) (LedgerRow, bool),
+	ctx context.Context, spans []kafka.Span, event func(record.Record), hole func(kafka.Span), entryOf func(record.Record) (LedgerRow, bool),
 ) (entries int64, err error) {
 	var mu sync.Mutex // several partitions are read at once
 	var batch []LedgerRow
@@ -350,7 +404,7 @@ func (r *rebuild) read(
 		mu.Lock()
 		defer mu.Unlock()
 		r.progress.step()
-		missing.event(record)
+		event(record)
 		e, ok := entryOf(record)
 		if !ok || banking.IsProbe(e.OrderID) {
 			return nil

@@ -33,11 +33,9 @@ type Surroundings struct {
 	Identities map[string]string
 	// Stamps are those that the other services' storages were made for.
 	Stamps map[string]string
-	// Others are the topics that are not those that paiement's group began with, as
-	// far as its offsets say so: what a ledger that is lost cannot tell.
-	Others []string
-	// Committed are the group's offsets of orders.created.
-	Committed map[record.Partition]int64
+	// Began is what the offsets of paiement's group say: what a ledger that is lost
+	// cannot tell.
+	Began     kafka.Began
 	Log       kafka.Log
 	Publisher delivery.BatchPublisher
 }
@@ -109,7 +107,7 @@ func (r *Reset) look(ctx context.Context) (err error) {
 	}
 	r.empty = len(own) == 0 && len(r.known) == 0 && r.entries == 0
 	if !r.empty { // one without a stamp has been reset, and has noted what it lacks
-		r.around.Stamps, r.around.Others = own, nil
+		r.around.Stamps, r.around.Began.Others = own, nil
 	}
 	r.foreign = differs(r.around, "cluster")
 	if r.current, err = r.isCurrent(ctx); err != nil {
@@ -133,7 +131,7 @@ func (r *Reset) knowMore(ctx context.Context) error {
 				return err
 			}
 		}
-		if r.Complete() && r.known[s.Partition] != replaced {
+		if r.Complete() && r.known[s.Partition] >= 0 {
 			r.known[s.Partition] = max(r.known[s.Partition], known)
 		}
 	}
@@ -158,18 +156,29 @@ func readOwn(ctx context.Context, url string) (pending []storage.Pending, stamps
 }
 
 // isCurrent says whether the ledger has all that its group has done: it is no
-// older copy.
+// older copy. Where the group does not say what it has done, it may be one.
 func (r *Reset) isCurrent(ctx context.Context) (bool, error) {
-	if len(r.around.Committed) == 0 || differs(r.around, kafka.TopicIdentity(banking.TopicOrdersCreated)) {
+	if differs(r.around, kafka.TopicIdentity(banking.TopicOrdersCreated)) {
 		return false, nil
 	}
-	for p, committed := range r.around.Committed {
-		next, _, err := r.store.Position(ctx, p)
-		if err != nil || next < committed {
+	own, err := store{r.store}.Alone(ctx)
+	if err != nil || own[generation] < saidAlone(r.around.Began)[generation] {
+		return false, err
+	}
+	orders, err := r.around.Log.Bounds(ctx, banking.TopicOrdersCreated)
+	if err != nil {
+		return false, err
+	}
+	read := false
+	for _, s := range orders {
+		next, known, err := r.store.Position(ctx, s.Partition)
+		committed, said := r.around.Began.Committed[s.Partition]
+		if err != nil || known != said || next < committed {
 			return false, err
 		}
+		read = read || known
 	}
-	return true, nil
+	return read, nil
 }
 
 // differs says whether something has another identity than the storages were
@@ -196,7 +205,7 @@ func (r *Reset) Entries() int64 {
 // storages were made for.
 func (r *Reset) Replaced() (topics []string) {
 	for _, t := range settlements() {
-		if r.foreign || differs(r.around, kafka.TopicIdentity(t)) || slices.Contains(r.around.Others, t) {
+		if r.foreign || differs(r.around, kafka.TopicIdentity(t)) || slices.Contains(r.around.Began.Others, t) {
 			topics = append(topics, t)
 		}
 	}
@@ -270,12 +279,17 @@ func (r *Reset) change(ctx context.Context, tx *storage.Tx, spans []kafka.Span, 
 		}
 	}
 	if r.foreign {
-		if _, err := tx.Exec(ctx, deleteAll); err != nil {
-			return err
+		for _, statement := range []string{deleteAll, deleteAlone} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
 		}
 	}
 	if r.foreign || differs(r.around, kafka.TopicIdentity(banking.TopicOrdersCreated)) {
 		if _, err := tx.Exec(ctx, deletePlaces, horizonName); err != nil { // of other records
+			return err
+		}
+		if _, err := tx.Exec(ctx, deleteAlonePlaces, banking.TopicOrdersCreated+"/%"); err != nil {
 			return err
 		}
 	}
@@ -301,7 +315,7 @@ func (r *Reset) noteKnown(ctx context.Context, tx *storage.Tx, spans []kafka.Spa
 		case !another && !known:
 			continue
 		case another && complete:
-			next = 0
+			next = alone
 		case another:
 			next = replaced
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 	"github.com/vigie-dev/vigie/internal/storage"
 	"github.com/vigie-dev/vigie/internal/testenv/memlog"
@@ -87,7 +88,7 @@ func TestAResetKeepsWhatTheLedgerKnows(t *testing.T) {
 				l.Cut(placeOf(l, "order-1"), 2)
 			}
 			around := Surroundings{Identities: tt.now, Stamps: ids(), Log: l, Publisher: l,
-				Committed: map[record.Partition]int64{{Topic: banking.TopicOrdersCreated}: tt.committed}}
+				Began: kafka.Began{Committed: map[record.Partition]int64{{Topic: banking.TopicOrdersCreated}: tt.committed}}}
 			for range 2 { // a second one, as after a crash, changes nothing
 				r, err := OpenReset(t.Context(), url, around)
 				if err != nil {
@@ -96,7 +97,7 @@ func TestAResetKeepsWhatTheLedgerKnows(t *testing.T) {
 				if err := errors.Join(r.Do(t.Context()), r.Close()); err != nil {
 					t.Fatal(err)
 				}
-				around.Committed = nil
+				around.Began.Committed[record.Partition{Topic: banking.TopicOrdersCreated}] = 0 // as the first has left it
 			}
 			published := len(l.Records(placeOf(l, "order-2"))) > 0 && slices.ContainsFunc(l.Records(placeOf(l, "order-2")), func(r record.Record) bool { return string(r.Key) == "order-2" })
 			if published != tt.published {
@@ -136,7 +137,7 @@ func TestAResetForgetsPlacesOfAReplacedTopic(t *testing.T) {
 		url := "sqlite:" + t.TempDir()
 		used(t, url, l)
 		s := storeAt(t, url)
-		err := errors.Join(s.Update(t.Context(), func(tx *storage.Tx) error { return raisePlace(t.Context(), tx, p, 5) }), s.Close())
+		err := errors.Join(s.Update(t.Context(), func(tx *storage.Tx) error { return raiseRow(t.Context(), tx, p.String(), 5) }), s.Close())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,9 +33,11 @@ func (w *world) start() {
 	if w.ledger != nil {
 		return
 	}
+	w.known = w.topics()
 	var err error
 	w.ledger, err = paiement.OpenLedger(w.ctx, paiement.LedgerConfig{
-		URL: w.ledgerURL(), Log: w.log, Authoriser: w.authoriser, Clocks: w.ledgerTime.read, Identities: w.identities(), Replaced: w.replaced,
+		URL: w.ledgerURL(), Log: w.log, Authoriser: w.authoriser, Clocks: w.ledgerTime.read, Identities: w.identities(),
+		Topics: w.known, Began: func(context.Context) (kafka.Began, error) { return w.began(), nil },
 	})
 	if errors.Is(err, storage.ErrForeign) {
 		w.reset()
@@ -82,16 +84,16 @@ func (w *world) spans() []kafka.Span {
 	return spans
 }
 
-// committed is what Kafka knows of a group's partition: its offset, and the topics that the
-// service began with.
+// committed is what Kafka knows of a group's partition: its offset, and what the service says
+// with it.
 type committed struct {
-	next   int64
-	topics map[string]string
+	next int64
+	said string
 }
 
 // commit is of paiement's group.
 func (w *world) commit(p record.Partition, next int64) {
-	w.commits[p] = committed{next, w.identities()}
+	w.commits[p] = committed{next, w.known.Stamp()}
 }
 
 // identities are those of the topics, as a broker gives them.
@@ -103,24 +105,28 @@ func (w *world) identities() map[string]string {
 	return ids
 }
 
-// replaced are the topics that are others than those that paiement's group began with.
-func (w *world) replaced(context.Context) (topics []string, err error) {
-	now := w.identities()
+// topics are those that paiement begins with.
+func (w *world) topics() *kafka.Identity {
+	var names []string
 	for _, t := range banking.Topics() {
-		for _, c := range w.commits {
-			if id := kafka.TopicIdentity(t.Name); c.topics[id] != now[id] && !slices.Contains(topics, t.Name) {
-				topics = append(topics, t.Name)
-			}
-		}
+		names = append(names, t.Name)
 	}
-	return topics, nil
+	return kafka.NewIdentity(nil, names, w.identities())
 }
 
-// settlementReplaced says whether a topic of decisions or purges was ever replaced: only the
-// ledger of that time knows what it had.
-func (w *world) settlementReplaced() bool {
-	return w.replacements[banking.TopicPaymentsAuthorized]+w.replacements[banking.TopicPaymentsRejected]+w.replacements[banking.TopicOrdersDLQ] > 0
+// began is what paiement's group says that it began with.
+func (w *world) began() kafka.Began {
+	topics := w.topics()
+	b := topics.Nothing()
+	for p, c := range w.commits {
+		topics.Read(&b, p, c.next, c.said)
+	}
+	return b
 }
+
+// untold says whether nobody can tell what topics were before they were replaced: Kafka
+// forgets what a group has committed in a topic together with the topic.
+func (w *world) untold() bool { return len(w.commits) == 0 && len(w.replacements) > 0 }
 
 // publishOutbox publishes what a service has stored and has perhaps not published.
 func (w *world) publishOutbox(s *storage.Store, p record.Partition) {
@@ -217,22 +223,19 @@ func (w *world) reset() {
 	_, err = commande.SkipIDs(w.ctx, desk, w.log)
 	w.must(errors.Join(err, desk.Close()))
 	w.stop()
-	others, err := w.replaced(w.ctx)
-	w.must(err)
 	around := paiement.Surroundings{
-		Identities: w.identities(), Stamps: w.viewsTopics, Others: others, Committed: map[record.Partition]int64{}, Log: w.log, Publisher: publisher{w},
-	}
-	for p, c := range w.commits {
-		if p.Topic == banking.TopicOrdersCreated {
-			around.Committed[p] = c.next
-		}
+		Identities: w.identities(), Stamps: w.viewsTopics, Began: w.began(), Log: w.log, Publisher: publisher{w},
 	}
 	ledger, err := paiement.OpenReset(w.ctx, w.ledgerURL(), around)
 	w.must(err)
 	w.must(errors.Join(ledger.Do(w.ctx), ledger.Close()))
 	w.forgetUnseen()
 	w.loseViews()
-	w.commits = map[record.Partition]committed{}
+	for _, span := range w.spans() {
+		if c, ok := w.commits[span.Partition]; ok {
+			w.commits[span.Partition] = committed{span.Start, c.said}
+		}
+	}
 	w.must(w.tryDesk())
 }
 

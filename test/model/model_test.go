@@ -123,8 +123,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"reset":            func(*rapid.T) { w.tick(); w.reset() },
 		"back up":          func(*rapid.T) { w.tick(); w.copyLedger() },
 		"restore": func(t *rapid.T) {
-			if w.backup == "" || w.settlementReplaced() {
-				t.Skip("there is no copy, or it is from before a topic was replaced")
+			if w.backup == "" || w.untold() {
+				t.Skip("there is no copy, or nothing could tell that it is from before a topic was replaced")
 			}
 			w.tick()
 			w.restore()
@@ -260,7 +260,7 @@ func (w *world) setClocks(desk, ledger time.Duration) {
 
 // loseTheLedger has paiement start on an empty folder, with or without a reset.
 func (w *world) loseTheLedger(t *rapid.T) {
-	if w.settlementReplaced() {
+	if w.untold() {
 		t.Skip("what a topic had that was replaced would go with it")
 	}
 	w.tick()
@@ -284,14 +284,12 @@ func (w *world) replaceTopic(t *rapid.T) {
 	w.stop()
 	w.closeDesk()
 	w.loseViews()
-	earlier := w.settlementReplaced()
 	w.log.Replace(topic)
 	w.replacements[topic]++
-	told := len(w.commits) > 0 && !earlier // what an earlier one had would go with it
 	for id := range int32(banking.Partitions) {
 		delete(w.commits, record.Partition{Topic: topic, ID: id}) // Kafka forgets them with the topic
 	}
-	if told && rapid.Bool().Draw(t, "ledger lost") {
+	if !w.untold() && rapid.Bool().Draw(t, "ledger lost") {
 		w.loseLedger()
 	}
 	w.openDesk()

@@ -41,6 +41,7 @@ type world struct {
 	made      int                            // ledgers: each reset makes the next
 	backup    string                         // a copy of the ledger, "" for none
 	commits   map[record.Partition]committed // of paiement's group
+	known     *kafka.Identity                // what paiement says with them
 	views     *suivi.Views                   // nil while suivi is stopped
 	viewsMade int
 	// viewsTopics are the topics that suivi began with.
