@@ -310,3 +310,14 @@ func TestARowFromBeforeTheTopics(t *testing.T) {
 		})
 	}
 }
+
+// A ledger that claims to know nothing of what is still to come would excuse every row.
+func TestAHorizonThatIsStillToCome(t *testing.T) {
+	w := newWorld()
+	w.pile(0, 2)
+	w.settle()
+	w.decidesFrom = time.Now().Add(time.Hour)
+	if got := w.audit(); got.AccountedFor || len(got.CannotTellWhy) != 1 {
+		t.Errorf("accounted for: %v; cannot tell: %q", got.AccountedFor, got.CannotTellWhy)
+	}
+}

@@ -428,6 +428,9 @@ func (r *reconciliation) compareRow(o *order, found []result) {
 // result is in the log.
 func (r *reconciliation) checkRow(o *order, events []event) {
 	row := o.row
+	if row != nil && row.status == banking.StatusPurged && (row.amount != 0 || row.result != "") && !slices.Contains(r.noted, PurgedAndDecided) {
+		r.note(LedgerDisagrees, o.id, "the ledger has it purged, for %s by %q: a purge has neither an amount nor a result", row.amount, row.result)
+	}
 	switch {
 	case row == nil:
 	case len(events) > 0:

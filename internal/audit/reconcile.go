@@ -312,6 +312,10 @@ func (r *reconciliation) reportLimits() {
 			why("%s was not looked at: %s", s.Name, s.Problem)
 		}
 	}
+	if p := r.state.Paiement; p != nil && microsOf(p.DecidesFrom) > max(r.log.extents.now, r.log.extents.newest)+micros(skew.Microseconds()) {
+		why("paiement's ledger says that the topics may lack what became of orders up to %s, which is still to come: its rows without a record prove nothing",
+			timeText(microsOf(p.DecidesFrom)))
+	}
 	switch n := r.report.CannotTell.Count; {
 	case n > 0 && r.hidden != nil:
 		why("%d orders may have decisions that cannot be read yet, or that have left both the log and the ledger", n)

@@ -462,17 +462,27 @@ func TestEachDifferenceIsFound(t *testing.T) {
 			w.settle()
 		}, []string{"created_twice order-3"}},
 		"purged in the ledger alone": {func(w *world, _ record.Place) {
-			w.ledger["order-11"] = LedgerRow{"order-11", "event-11", "", banking.StatusPurged, 1101, w.now}
+			w.ledger["order-11"] = LedgerRow{"order-11", "event-11", "", banking.StatusPurged, 0, w.now}
 		}, []string{"ledger_without_purge order-11"}},
 		"purged in the ledger, and no order": {func(w *world, _ record.Place) {
-			w.ledger["order-99"] = LedgerRow{"order-99", "event-99", "", banking.StatusPurged, 1101, w.now}
+			w.ledger["order-99"] = LedgerRow{"order-99", "event-99", "", banking.StatusPurged, 0, w.now}
 		}, []string{"ledger_without_purge order-99"}},
 		"purged and decided": {func(w *world, letter record.Place) {
 			w.purge(letter)
-			w.ledger["order-11"] = LedgerRow{"order-11", "event-11", "", banking.StatusPurged, 1101, w.now}
+			w.ledger["order-11"] = LedgerRow{"order-11", "event-11", "", banking.StatusPurged, 0, w.now}
 			order := orderAs("order-11", 1101)
 			w.publish(w.outcome(order, banking.ResultEventID("event-11"), true))
 		}, []string{"purged_and_decided order-11", "decided_and_dead_lettered order-11"}},
+		"purged, with an amount": {func(w *world, letter record.Place) {
+			at := w.purge(letter)
+			w.paiement[at.Partition] = at.Offset + 1
+			w.ledger["order-11"] = LedgerRow{"order-11", "event-11", "", banking.StatusPurged, 1101, w.now}
+		}, []string{"ledger_disagrees order-11"}},
+		"purged, with a result": {func(w *world, letter record.Place) {
+			at := w.purge(letter)
+			w.paiement[at.Partition] = at.Offset + 1
+			w.ledger["order-11"] = LedgerRow{"order-11", "event-11", "r", banking.StatusPurged, 0, w.now}
+		}, []string{"ledger_disagrees order-11"}},
 		"purged, read, and not in the ledger": {func(w *world, letter record.Place) {
 			at := w.purge(letter)
 			w.paiement[at.Partition] = at.Offset + 1
