@@ -145,7 +145,7 @@ type Began struct {
 	Others []string
 	// Said is all that the service said with each of them.
 	Said []map[string]string
-	// Committed are the offsets that the service itself has committed.
+	// Committed are the offsets that the service itself has committed, and so has come to.
 	Committed map[record.Partition]int64
 }
 
@@ -172,6 +172,21 @@ func (i *Identity) Nothing() Began {
 	return Began{Now: i.known, Committed: map[record.Partition]int64{}}
 }
 
+// rewoundText is the name under which [Rewind] says that an offset is its own.
+const rewoundText = "rewound"
+
+// Rewound is what an offset says once [Rewind] has moved it: the same, and that nobody has
+// come to it.
+func Rewound(metadata string) string {
+	text, _ := strings.CutPrefix(metadata, stampPrefix)
+	said := map[string]string{}
+	if json.Unmarshal([]byte(text), &said) != nil {
+		return metadata
+	}
+	said[rewoundText] = "yes"
+	return stampOf(said)
+}
+
 // Read adds what one offset of a group says, unless it is somebody else's.
 func (i *Identity) Read(b *Began, p record.Partition, offset int64, metadata string) {
 	var said map[string]string
@@ -179,7 +194,9 @@ func (i *Identity) Read(b *Began, p record.Partition, offset int64, metadata str
 	if !ours || offset < 0 || json.Unmarshal([]byte(text), &said) != nil {
 		return
 	}
-	b.Committed[p] = offset
+	if said[rewoundText] == "" {
+		b.Committed[p] = offset
+	}
 	b.Said = append(b.Said, said)
 	for _, name := range i.topics {
 		was, now := said[TopicIdentity(name)], i.known[TopicIdentity(name)]

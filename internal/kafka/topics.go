@@ -236,7 +236,7 @@ func Rewind(ctx context.Context, client *Client, group string, topics ...string)
 			if err != nil {
 				return fmt.Errorf("read the start of %s/%d: %w", topic, id, err)
 			}
-			request.AddBlock(topic, id, oldest, 0, block.Metadata)
+			request.AddBlock(topic, id, oldest, 0, Rewound(block.Metadata))
 			found = true
 		}
 	}

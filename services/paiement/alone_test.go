@@ -45,12 +45,13 @@ func TestALedgerThatWasAloneIsMissed(t *testing.T) {
 	orders := record.Partition{Topic: banking.TopicOrdersCreated}
 	l := memlog.New(now)
 	urls := map[string]string{}
-	for _, name := range []string{"ledger", "older copy"} {
+	for _, name := range []string{"ledger", "older copy", "copy between"} {
 		urls[name] = "sqlite:" + t.TempDir()
 	}
 	l.Append(created(t, "order-1"))
 	used(t, urls["ledger"], l)
 	used(t, urls["older copy"], memlog.New(now))
+	used(t, urls["copy between"], memlog.New(now))
 	again := ids("topic " + banking.TopicPaymentsAuthorized)
 	l.Replace(banking.TopicPaymentsAuthorized)
 	began := kafka.Began{Now: again, Committed: map[record.Partition]int64{orders: 2}}
@@ -79,6 +80,11 @@ func TestALedgerThatWasAloneIsMissed(t *testing.T) {
 	decides("a new ledger", s, false)
 	s, _ = startAt(t, "sqlite:"+t.TempDir(), l, again, saysNext)
 	decides("a second new ledger", s, false)
+
+	around.Began = kafka.Began{Now: again} // as the reset has left the group, before the ledger has started
+	resetAt(t, urls["copy between"], around)
+	s, _ = startAt(t, urls["copy between"], l, again, around.Began)
+	decides("an older copy in place of a ledger that has not started", s, false)
 
 	around.Began = says // it has decided nothing yet: the copy seems to be as far
 	resetAt(t, urls["older copy"], around)

@@ -97,7 +97,7 @@ func TestAResetKeepsWhatTheLedgerKnows(t *testing.T) {
 				if err := errors.Join(r.Do(t.Context()), r.Close()); err != nil {
 					t.Fatal(err)
 				}
-				around.Began.Committed[record.Partition{Topic: banking.TopicOrdersCreated}] = 0 // as the first has left it
+				around.Began.Committed = nil
 			}
 			published := len(l.Records(placeOf(l, "order-2"))) > 0 && slices.ContainsFunc(l.Records(placeOf(l, "order-2")), func(r record.Record) bool { return string(r.Key) == "order-2" })
 			if published != tt.published {

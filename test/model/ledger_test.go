@@ -233,7 +233,7 @@ func (w *world) reset() {
 	w.loseViews()
 	for _, span := range w.spans() {
 		if c, ok := w.commits[span.Partition]; ok {
-			w.commits[span.Partition] = committed{span.Start, c.said}
+			w.commits[span.Partition] = committed{span.Start, kafka.Rewound(c.said)}
 		}
 	}
 	w.must(w.tryDesk())
