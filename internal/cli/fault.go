@@ -173,14 +173,21 @@ func faultsFlag() cli.Flag {
 // prepareFaults makes what faults of vigie up need. They are there where the page can be
 // reached from this machine alone, or where they are asked for and want a token.
 func (p *parts) prepareFaults(context.Context) error {
-	wanted, tokens := p.c.Bool(flagFaults), p.c.String(sentinelle.Name+flagTokens) != ""
-	inside := loopback.All(listenAddress(p.c, sentinelle.Name+flagAddr))
-	if wanted && !tokens && !inside {
-		return misusef("--%s lets others than this machine break things: it needs --%s%s, or an address such as 127.0.0.1 for the page", flagFaults, sentinelle.Name, flagTokens)
-	}
-	if inside || wanted {
+	wanted := p.c.Bool(flagFaults)
+	if wanted || pageInside(p.c) {
 		p.gate, p.authoriser = faults.NewGate(), &paiement.Adjustable{}
-		p.around.FaultsByToken = wanted && tokens
+		p.around.FaultsByToken = wanted && p.c.String(sentinelle.Name+flagTokens) != ""
+	}
+	return nil
+}
+
+// pageInside says whether the page can be reached from this machine alone.
+func pageInside(c *cli.Command) bool { return loopback.All(listenAddress(c, sentinelle.Name+flagAddr)) }
+
+// checkFaults refuses to let anybody break things who can reach the page.
+func checkFaults(c *cli.Command) error {
+	if c.Bool(flagFaults) && c.String(sentinelle.Name+flagTokens) == "" && !pageInside(c) {
+		return misusef("--%s lets others than this machine break things: it needs --%s%s, or an address such as 127.0.0.1 for the page", flagFaults, sentinelle.Name, flagTokens)
 	}
 	return nil
 }

@@ -51,7 +51,12 @@ func upCommand(registry services.Registry) *cli.Command {
 				demoSeedFlag(),
 			}, []cli.Flag{portBaseFlag(), pprofFlag(), stopFlag(), samplingFlag(), faultsFlag()}, prometheusFlags(),
 			httpFlags(registry...), logFlags(), ownFlags(registry...)),
-		Action: func(ctx context.Context, c *cli.Command) error { return up(ctx, c, registry) },
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if err := checkFaults(c); err != nil {
+				return err
+			}
+			return up(ctx, c, registry)
+		},
 	}
 }
 

@@ -157,9 +157,9 @@ func (s *spans) add(service string, trace pcommon.TraceID, name string, took tim
 		all = resource.ScopeSpans().AppendEmpty().Spans()
 		s.of[service] = all
 	}
-	span, now := all.AppendEmpty(), time.Now()
+	span, id, now := all.AppendEmpty(), randomTrace(), time.Now()
 	span.SetTraceID(trace)
-	span.SetSpanID(pcommon.SpanID(randomTrace()[:8]))
+	span.SetSpanID(pcommon.SpanID(id[:8]))
 	span.SetName(name)
 	span.SetStartTimestamp(pcommon.NewTimestampFromTime(now.Add(-took)))
 	span.SetEndTimestamp(pcommon.NewTimestampFromTime(now))
