@@ -53,7 +53,7 @@ func OfBroker(gate *Gate, broker Broker) []Fault {
 		},
 		{
 			Name: "kafka-slow", Does: "Kafka gives each of its answers a second later.",
-			Alert: "ProduceSlow", Within: 3 * time.Minute, Follows: []string{"OrdersLatencyBurn", "OrdersAvailabilityBurn"},
+			Alert: "ProduceSlow", Within: 3 * time.Minute, Follows: []string{"OrdersLatencyBurn", "OrdersAvailabilityBurn", "OrdersFreshnessBurn"},
 			Run: gate.hold(mode{delay: slowAnswers}),
 		},
 		{
