@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,8 +80,8 @@ func OfStrangers(cluster kafka.Config) []Fault {
 			Leaves: "the dead letters, until `vigie dlq purge --reason malformed`",
 		},
 		{
-			Name: "hot-key", Does: "Somebody writes one record of " + banking.TopicOrdersCreated + " again, fifty times a second.",
-			Alert: "HotPartition", Within: 6 * time.Minute, Run: with(repeatOne),
+			Name: "hot-partition", Does: "Somebody writes to one partition alone of the topic " + hotTopic + ", which is there for this.",
+			Alert: "HotPartition", Within: 6 * time.Minute, Run: with(heat),
 		},
 		{
 			Name: "transaction-open", Does: "Somebody leaves a transaction open on a partition of " + banking.TopicOrdersCreated + ".",
@@ -142,66 +141,52 @@ func poison(ctx context.Context, cluster kafka.Config, inForce func()) error {
 }
 
 const (
-	// repeated records are written at once, so often that they are fifty a second.
-	repeated       = 25
-	repeatInterval = 500 * time.Millisecond
+	// hotTopic is a topic of the fault's own: what is written to the bank's would be
+	// orders, or dead letters.
+	hotTopic = "vigie-fault-hot"
+	// hot records are written at once, so often that they are fifty a second.
+	hot         = 25
+	hotInterval = 500 * time.Millisecond
 )
 
-// repeatOne writes the record of one order again and again, which changes nothing: its
-// readers know its event. They have more to read in one partition than in the others.
-func repeatOne(ctx context.Context, cluster kafka.Config, inForce func()) error {
-	order, err := anOrder(ctx, cluster)
+// heat writes to one partition alone of a topic of its own, as who has one key for all.
+func heat(ctx context.Context, cluster kafka.Config, inForce func()) error {
+	client, err := kafka.Connect(ctx, cluster)
 	if err != nil {
 		return err
 	}
-	client, err := connect(cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	defer func() { _ = client.Close() }()
+	admin, err := sarama.NewClusterAdminFromClient(client.Client) // not closed: it would close the client
+	if err != nil {
+		return fmt.Errorf("make %s: %w", hotTopic, err)
+	}
+	err = admin.CreateTopic(hotTopic, &sarama.TopicDetail{NumPartitions: banking.Partitions, ReplicationFactor: -1}, false)
+	if err != nil && !errors.Is(err, sarama.ErrTopicAlreadyExists) {
+		return fmt.Errorf("make %s: %w", hotTopic, err)
+	}
+	defer func() { _ = admin.DeleteTopic(hotTopic) }()
+	producer, err := connect(cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer producer.Close()
 	for begun := false; ; {
-		var copies []*kgo.Record
-		for range repeated {
-			copies = append(copies, &kgo.Record{Topic: order.Topic, Partition: order.Partition, Key: order.Key, Value: order.Value, Headers: order.Headers})
+		var records []*kgo.Record
+		for range hot {
+			records = append(records, &kgo.Record{Topic: hotTopic, Value: []byte("hot")})
 		}
-		switch err := client.ProduceSync(ctx, copies...).FirstErr(); {
+		switch err := producer.ProduceSync(ctx, records...).FirstErr(); {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && !begun:
-			return fmt.Errorf("write to %s: %w", order.Topic, err)
+			return fmt.Errorf("write to %s: %w", hotTopic, err)
 		}
 		inForce()
 		begun = true
-		if lifecycle.Sleep(ctx, repeatInterval) != nil {
+		if lifecycle.Sleep(ctx, hotInterval) != nil {
 			return nil
 		}
 	}
-}
-
-// errNoOrder: nobody has placed an order that could be written again.
-var errNoOrder = errors.New("there is no order yet: place one first")
-
-// anOrder is the record of an order of a customer's.
-func anOrder(ctx context.Context, cluster kafka.Config) (*kgo.Record, error) {
-	client, err := connect(cluster, kgo.ConsumeTopics(banking.TopicOrdersCreated), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	for ctx.Err() == nil {
-		for _, r := range client.PollFetches(ctx).Records() {
-			event := slices.IndexFunc(r.Headers, func(h kgo.RecordHeader) bool {
-				return h.Key == record.HeaderEventType && string(h.Value) == banking.TypeOrderCreated
-			})
-			if event >= 0 && len(r.Value) > 0 && r.Value[0] == '{' && !banking.IsProbe(string(r.Key)) {
-				return r, nil
-			}
-		}
-	}
-	return nil, errNoOrder
 }
 
 // longestTransaction is how long Kafka lets a transaction be open by default.

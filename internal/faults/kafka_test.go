@@ -11,7 +11,6 @@ import (
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/embedded/broker"
 	"github.com/vigie-dev/vigie/internal/kafka"
-	"github.com/vigie-dev/vigie/internal/record"
 )
 
 // bank is a broker with the bank's topics.
@@ -44,38 +43,29 @@ func named(all []Fault, name string) Fault {
 	return all[slices.IndexFunc(all, func(f Fault) bool { return f.Name == name })]
 }
 
-// The record of a customer's order, and of nobody else's, is written again, as it is.
-func TestOneRecordIsWrittenAgain(t *testing.T) {
-	cluster, client, publisher := bank(t)
-	order := func(id, value string) *sarama.ProducerMessage {
-		return &sarama.ProducerMessage{
-			Topic: banking.TopicOrdersCreated, Key: sarama.StringEncoder(id), Value: sarama.StringEncoder(value),
-			Headers: []sarama.RecordHeader{{Key: []byte(record.HeaderEventType), Value: []byte(banking.TypeOrderCreated)}},
-		}
-	}
-	ours := order("order-1", `{"orderId":"order-1"}`)
-	for _, m := range []*sarama.ProducerMessage{order(banking.NewProbeID(0), "{}"), order("poison", "no order"), ours} {
-		if err := publisher.Publish(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
-	}
+// A topic of the fault's own has its records in one partition, and is gone afterwards.
+func TestOnePartitionIsHot(t *testing.T) {
+	cluster, client, _ := bank(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := named(OfStrangers(cluster), "hot-key").Run(ctx, cancel); err != nil {
-		t.Fatal(err)
-	}
-	spans, err := kafka.Bounds(t.Context(), client, banking.TopicOrdersCreated)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all int64
-	for _, s := range spans {
-		all += s.End
-		if s.ID == ours.Partition && s.End <= repeated {
-			t.Errorf("partition %d ends at %d, want %d more", s.ID, s.End, repeated)
+	if err := named(OfStrangers(cluster), "hot-partition").Run(ctx, func() {
+		spans, err := kafka.Bounds(t.Context(), client, hotTopic)
+		if err != nil || len(spans) != banking.Partitions {
+			t.Errorf("partitions: %v, %v", spans, err)
 		}
+		for _, s := range spans {
+			if want := map[int32]int64{0: hot}[s.ID]; s.End != want {
+				t.Errorf("partition %d has %d records, want %d", s.ID, s.End, want)
+			}
+		}
+		cancel()
+	}); err != nil {
+		t.Fatal(err)
 	}
-	if all != 3+repeated {
-		t.Errorf("%d records are there, want 3 and %d copies", all, repeated)
+	if err := client.RefreshMetadata(); err != nil {
+		t.Fatal(err)
+	}
+	if topics, err := client.Topics(); err != nil || slices.Contains(topics, hotTopic) {
+		t.Errorf("the topic is left: %v, %v", topics, err)
 	}
 }
 
