@@ -232,7 +232,7 @@ func (r *rebuild) horizon(ctx context.Context, missing *gaps, now time.Time) (ro
 	}
 	orders, err := r.log.Bounds(ctx, banking.TopicOrdersCreated)
 	for _, s := range orders {
-		rows[s.Partition.String()] = s.End
+		rows[s.String()] = s.End
 	}
 	return rows, err
 }
