@@ -25,6 +25,8 @@ const (
 	wholeFetches = 32
 	// forbiddenInterval is how long a topic is let be that the user may not read.
 	forbiddenInterval = 10 * time.Minute
+	// compactedInterval is how long a record of a compacted topic is taken for being there.
+	compactedInterval = 30 * time.Second
 	// keptRounds is how many rounds a record is remembered that nobody waits at.
 	keptRounds = 3
 )
@@ -59,6 +61,7 @@ type sighting struct {
 	scanned int64     // before it there is no data record
 	found   bool
 	first   int64     // the record's offset
+	fetched time.Time // when it was there
 	written time.Time // the record's timestamp
 	why     string    // why it is not known
 	partial bool      // its batch did not come whole
@@ -166,6 +169,9 @@ func (s *survey) unread() (all []*wanted) {
 				m.found[at] = a
 			}
 			a.used = m.round
+			if a.found && s.memory.retention[r.Topic].compacted && s.round.Started.Sub(a.fetched) >= compactedInterval {
+				a.found, a.scanned = false, a.first // compaction may have taken it out
+			}
 			all = append(all, &wanted{r, at, from + lag, a})
 		}
 	}
@@ -316,7 +322,7 @@ func (s *survey) take(ctx context.Context, broker int32, w *wanted, of *kmsg.Fet
 	got, next := kgo.ProcessFetchPartition(options, of, s.decompressor, nil)
 	switch {
 	case len(got.Records) > 0:
-		w.age.found, w.age.first, w.age.written = true, got.Records[0].Offset, got.Records[0].Timestamp
+		w.age.found, w.age.first, w.age.written, w.age.fetched = true, got.Records[0].Offset, got.Records[0].Timestamp, s.round.Started
 	case got.Err != nil:
 		w.age.why = fmt.Sprintf("its first unprocessed record cannot be read: %v", got.Err)
 	default:

@@ -86,6 +86,11 @@ func TestCompactionLeavesHolesThatAreNoLag(t *testing.T) {
 	w.commit("group", "table", 0, 1)
 	w.Compact()
 	is(t, readingOf(t, w.look(), "group", "table", 0), groups.Plain, number(2), seconds(61)) // 4 and 5
+	w.produceTo("table", 0, w.now, "same", "more")                                           // 6 and 7
+	is(t, readingOf(t, w.look(), "group", "table", 0), groups.Plain, number(4), seconds(62))
+	w.Compact() // it takes out what was seen to wait
+	w.now = w.now.Add(29 * time.Second)
+	is(t, readingOf(t, w.look(), "group", "table", 0), groups.Plain, number(3), seconds(32)) // from 5 on
 }
 
 // transaction writes records to partition 0 of orders in a transaction, which the

@@ -57,7 +57,7 @@ func (s *survey) retention(ctx context.Context) {
 			known[t.Name] = kept{id: t.ID, until: until, forbidden: kindOf(err) == KindAuthorization}
 			continue
 		}
-		known[t.Name] = kept{id: t.ID, topic: retentionOf(r), until: until}
+		known[t.Name] = kept{id: t.ID, topic: retentionOf(r), until: until, compacted: strings.Contains(settingsOf(r)[settingCleanup], "compact")}
 	}
 }
 
@@ -68,15 +68,14 @@ type kept struct {
 	until time.Time
 	// forbidden: the user has no right to ask.
 	forbidden bool
+	// compacted: records in the middle of its logs may go.
+	compacted bool
 }
 
 // retentionOf reads a topic's settings. What is compacted and not deleted by age
 // is kept for ever.
 func retentionOf(of *kmsg.DescribeConfigsResponseResource) verdicts.Topic {
-	settings := map[string]string{}
-	for _, c := range of.Configs {
-		settings[c.Name] = name(c.Value)
-	}
+	settings := settingsOf(of)
 	t := verdicts.Topic{}
 	if policy, ok := settings[settingCleanup]; ok && !strings.Contains(policy, "delete") {
 		return verdicts.Topic{Retention: verdicts.None[time.Duration](), RetentionBytes: verdicts.None[int64]()}
@@ -94,6 +93,14 @@ func retentionOf(of *kmsg.DescribeConfigsResponseResource) verdicts.Topic {
 		}
 	}
 	return t
+}
+
+func settingsOf(of *kmsg.DescribeConfigsResponseResource) map[string]string {
+	settings := map[string]string{}
+	for _, c := range of.Configs {
+		settings[c.Name] = name(c.Value)
+	}
+	return settings
 }
 
 // maxMillis is the longest time that a duration holds.
