@@ -68,7 +68,7 @@ func Make(path string, content []byte) (made bool, err error) {
 	if err := os.Link(aside.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return false, err
 	} else if err != nil {
-		return false, nil //nolint:nilerr // another was quicker
+		return false, nil // another was quicker
 	}
 	return true, nil
 }

@@ -222,7 +222,7 @@ func TestAFileIsAwaited(t *testing.T) {
 			failed bool
 		}{{func() {}, "", false}, {func() { put(t, path, "1") }, "1", false}, {func() { _ = os.Remove(path) }, "1", true}, {func() { put(t, path, "2") }, "2", false}} {
 			step.change()
-			time.Sleep(4 * time.Second)
+			<-time.After(4 * time.Second) // two looks, and some
 			if f.Get() != step.want || f.Failed() != step.failed {
 				t.Errorf("holds %q (failed: %t), want %q", f.Get(), f.Failed(), step.want)
 			}

@@ -165,8 +165,9 @@ func lagOf(r *groups.Round, group, topic string) (sum int64) {
 	return sum
 }
 
-// sameAsTheAdmin compares what a round saw with what the admin API says.
-func (w *kafkaWorld) sameAsTheAdmin(r *groups.Round, group, topic string) {
+// sameAsTheAdmin compares what a round saw of the topic orders with what the admin API says.
+func (w *kafkaWorld) sameAsTheAdmin(r *groups.Round, group string) {
+	const topic = "orders"
 	w.t.Helper()
 	commits, err := w.admin.ListConsumerGroupOffsets(group, nil)
 	if err != nil {
@@ -223,7 +224,7 @@ func TestOnApacheKafka(t *testing.T) {
 			return slices.ContainsFunc(g.Readings, func(one *groups.Reading) bool { _, known := one.Age.Get(); return known })
 		})
 		for _, group := range []string{"idle", "modern", "lagging"} {
-			w.sameAsTheAdmin(r, group, "orders")
+			w.sameAsTheAdmin(r, group)
 		}
 		if g := r.Group("modern"); g.Type != groups.Consumer || g.State != "Stable" || len(g.Members) != 1 {
 			t.Errorf("modern: %+v", g)
@@ -250,7 +251,7 @@ func TestOnApacheKafka(t *testing.T) {
 		r := w.await("nobody", func(r *groups.Round) bool {
 			return len(r.Group("lagging").Members) == 0 && lagOf(r, "idle", "orders") == 0
 		})
-		w.sameAsTheAdmin(r, "lagging", "orders")
+		w.sameAsTheAdmin(r, "lagging")
 	})
 	t.Run("transactions", func(t *testing.T) { w.t = t; w.transactions() })
 	t.Run("added", func(t *testing.T) {
@@ -396,7 +397,7 @@ func (w *kafkaWorld) killed() {
 	r := w.await("three brokers", func(r *groups.Round) bool {
 		return r.Answering() == 3 && len(r.Failures) == 0 && len(r.Topic("orders").Partitions[0].InSync) == 3
 	})
-	w.sameAsTheAdmin(r, "lagging", "orders")
+	w.sameAsTheAdmin(r, "lagging")
 }
 
 // frozen: a broker that hangs makes unknown what it leads and coordinates, until the
@@ -439,7 +440,7 @@ func (w *kafkaWorld) freezeLeader() (seen bool) {
 	r := w.await("three brokers", func(r *groups.Round) bool {
 		return r.Answering() == 3 && len(r.Failures) == 0 && len(r.Topic("orders").Partitions[0].InSync) == 3
 	})
-	w.sameAsTheAdmin(r, "lagging", "orders")
+	w.sameAsTheAdmin(r, "lagging")
 	return seen
 }
 

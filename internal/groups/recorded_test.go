@@ -222,7 +222,10 @@ func (r *reel) await(what string, enough func(*groups.Round) bool) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("%s was never seen; at last:\n%s", what, describe(round))
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-r.t.Context().Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

@@ -97,7 +97,10 @@ func (c restricted) await(t *testing.T, w watcher) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never seen; at last:\n%s", describe(r))
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-t.Context().Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

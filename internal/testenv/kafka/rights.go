@@ -40,7 +40,7 @@ func Permit(admin sarama.ClusterAdmin, user string, grants ...Grant) error {
 		if err := acl.Operation.UnmarshalText([]byte(g.Operation)); err != nil {
 			return fmt.Errorf("permit %v: %w", g, err)
 		}
-		if err := admin.CreateACL(resource, acl); err != nil {
+		if err := admin.CreateACLs([]*sarama.ResourceAcls{{Resource: resource, Acls: []*sarama.Acl{&acl}}}); err != nil {
 			return fmt.Errorf("permit %v: %w", g, err)
 		}
 	}
