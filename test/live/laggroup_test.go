@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -88,6 +89,7 @@ func (k *lagKafka) joinByMarks(page *telemetrytest.Recorder, group, kind string,
 	config := lagConfig()
 	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
 	config.Consumer.Offsets.AutoCommit.Interval = lagPoll
+	config.Consumer.Group.Rebalance.Timeout = 10 * time.Second // a cooperative one waits so long for a handler that is stuck
 	inst, err := otelkafka.New(otelkafka.WithTelemetry(page.Telemetry), otelkafka.Options{ConsumerGroup: group, Consumes: []string{k.topic}})
 	if err != nil {
 		t.Fatal(err)
@@ -281,7 +283,9 @@ func hasManyPartitions(t *testing.T, broker *kafka.Broker) {
 	if err := k.admin.CreateTopic(k.topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false); err != nil {
 		t.Fatal(err)
 	}
-	if k.producer, err = sarama.NewSyncProducer([]string{broker.Address()}, lagConfig()); err != nil {
+	config := lagConfig()
+	config.Producer.Retry.Max, config.Metadata.Retry.Max = 600, 600 // a tenth of a second each: Kafka makes 2,000 logs meanwhile
+	if k.producer, err = sarama.NewSyncProducer([]string{broker.Address()}, config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.producer.Close() })
