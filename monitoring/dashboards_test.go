@@ -3,6 +3,7 @@ package monitoring_test
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vigie-dev/vigie/internal/testenv/dashboards"
+	"github.com/vigie-dev/vigie/internal/testenv/golden"
 	"github.com/vigie-dev/vigie/internal/testenv/repo"
 	"github.com/vigie-dev/vigie/internal/testenv/series"
 )
@@ -45,6 +47,7 @@ func TestShippedDashboardsAreTheDocumentedOnes(t *testing.T) {
 		"vigie-broker":   "Kafka Broker & JVM",
 		"vigie-groups":   "Kafka Consumer Groups",
 		"vigie-host":     "Host",
+		"vigie-slo":      "Service Level Objectives",
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -54,6 +57,22 @@ func TestShippedDashboardsAreTheDocumentedOnes(t *testing.T) {
 func TestShippedDashboardsAreSound(t *testing.T) {
 	if err := dashboards.Check(shipped(t), metrics(t), repo.Path(t)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A change is a line of the difference, whether it was made by hand or exported from
+// Grafana.
+func TestShippedDashboardsStandInTheirForm(t *testing.T) {
+	for _, file := range files(t, "grafana/dashboards/*.json") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := dashboards.Format(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Compare(t, filepath.Join("..", file), want)
 	}
 }
 
@@ -249,12 +268,17 @@ func TestDashboardsAreProvisioned(t *testing.T) {
 	var file struct {
 		Providers []struct {
 			Type    string
+			Updates *bool `yaml:"allowUiUpdates"`
 			Options struct{ Path string }
 		}
 	}
 	readYAML(t, "grafana/provisioning/dashboards/dashboards.yml", &file)
 	if len(file.Providers) != 1 || file.Providers[0].Type != "file" || file.Providers[0].Options.Path != "/etc/grafana/dashboards" {
 		t.Errorf("providers: %+v", file.Providers)
+	}
+	// What is saved in Grafana would stand beside the file, and be lost with the next change of it.
+	if updates := file.Providers[0].Updates; updates == nil || *updates {
+		t.Error("dashboards can be saved in Grafana")
 	}
 	compose := repo.Read(t, "docker-compose.yml")
 	for _, mount := range []string{"./monitoring/grafana/provisioning:/etc/grafana/provisioning:ro", "./monitoring/grafana/dashboards:/etc/grafana/dashboards:ro"} {

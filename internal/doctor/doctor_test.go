@@ -53,7 +53,8 @@ const (
 	nobody    = `{"status":"success","data":{"activeAlertmanagers":[]}}`
 	oneSeries = `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}]}}`
 	noSeries  = `{"status":"success","data":{"resultType":"vector","result":[]}}`
-	allBoards = `[{"title":"Kafka Banking System Overview"},{"title":"Microservices Health Dashboard"},{"title":"Kafka Broker & JVM"},{"title":"Host"}]`
+	allBoards = `[{"title":"Kafka Banking System Overview"},{"title":"Microservices Health Dashboard"},{"title":"Kafka Broker & JVM"},{"title":"Host"},
+		{"title":"Kafka Consumer Groups"},{"title":"Service Level Objectives"}]`
 )
 
 func healthyService() part {
@@ -106,7 +107,7 @@ func boards(t *testing.T, content string) string {
 }
 
 const board = `{"title":"Overview","templating":{"list":[{"name":"service","includeAll":true}]},"panels":[
-	{"title":"Alerts","targets":[{"expr":"ALERTS"}],"fieldConfig":{"defaults":{"noValue":"none fires"}}},{"title":"Orders","targets":[{"expr":"rate(orders_total{service=~\"$service\"}[$__rate_interval])"}]},
+	{"title":"Alerts","targets":[{"expr":"ALERTS"}],"fieldConfig":{"defaults":{"noValue":"none fires"}}},{"title":"Orders","targets":[{"expr":"rate(orders_total{service=~\"$service\"}[$__rate_interval])"}],"fieldConfig":{"defaults":{"noValue":"unknown"}}},
 	{"type":"row","title":"More","panels":[{"title":"Lag","targets":[{"expr":"kafka_consumer_lag"}]}]}]}`
 
 func TestAWellSystem(t *testing.T) {
@@ -214,7 +215,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 		}, "Grafana", "refuses to list its dashboards"},
 		{"a dashboard missing", func(t *testing.T) doctor.Config {
 			return doctor.Config{Grafana: serve(t, part{"/api/health": "{}", "/api/search": `[{"title":"Host"}]`})}
-		}, "Grafana", "lacks Kafka Banking System Overview, Microservices Health Dashboard, Kafka Broker & JVM"},
+		}, "Grafana", "lacks Kafka Banking System Overview, Microservices Health Dashboard, Service Level Objectives, Kafka Consumer Groups, Kafka Broker & JVM"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

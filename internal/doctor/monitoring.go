@@ -215,7 +215,10 @@ func (d *doctor) checkAlertmanager(ctx context.Context, e *exam) {
 
 // dashboardTitles are the dashboards that come with the system.
 func dashboardTitles() []string {
-	return []string{"Kafka Banking System Overview", "Microservices Health Dashboard", "Kafka Broker & JVM", "Host"}
+	return []string{
+		"Kafka Banking System Overview", "Microservices Health Dashboard", "Service Level Objectives",
+		"Kafka Consumer Groups", "Kafka Broker & JVM", "Host",
+	}
 }
 
 // checkGrafana looks whether it is healthy, accepts our password and has the dashboards.
@@ -291,8 +294,8 @@ type panel struct {
 	} `json:"targets"`
 	FieldConfig struct {
 		Defaults struct {
-			// NoValue is what the panel says where there is no data: it is then
-			// no fault, as in a list of firing alerts.
+			// NoValue is what the panel says where there is no data. That it is
+			// unknown is a fault; anything else is none, as in a list of firing alerts.
 			NoValue string `json:"noValue"`
 		} `json:"defaults"`
 	} `json:"fieldConfig"`
@@ -370,7 +373,7 @@ func (d *doctor) lacking(ctx context.Context, prom promv1.API, p panel, expand f
 		}
 		queries, found = queries+1, found+n
 	}
-	if queries > 0 && found == 0 && p.FieldConfig.Defaults.NoValue == "" {
+	if says := p.FieldConfig.Defaults.NoValue; queries > 0 && found == 0 && (says == "" || strings.EqualFold(says, "unknown")) {
 		return p.Title
 	}
 	return ""

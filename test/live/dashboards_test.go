@@ -19,7 +19,7 @@ import (
 
 func dashboardsHaveData(t *testing.T, s *stack.Stack) {
 	all, err := dashboards.Load(repo.Path(t, "monitoring", "grafana", "dashboards"))
-	if err != nil || len(all) != 5 {
+	if err != nil || len(all) != 6 {
 		t.Fatalf("%d dashboards, %v", len(all), err)
 	}
 	for _, d := range all {

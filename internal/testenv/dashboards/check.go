@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,7 @@ func Check(all []Dashboard, metrics series.Known, repository string) error {
 		}
 		uids[d.UID] = d.File
 		if err := errors.Join(
-			checkLayout(d), checkDataSources(d), checkPanels(d),
+			checkLayout(d), checkDataSources(d), checkPanels(d), checkTrouble(d, repository),
 			checkQueries(d, metrics), checkVariables(d, metrics), checkLinks(d, all, repository),
 		); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", d.File, err))
@@ -226,10 +227,43 @@ func checkLinks(d Dashboard, all []Dashboard, repository string) error {
 	return bad.err()
 }
 
+// checkExplore reports a link into Grafana's Explore with panes that it would not
+// read, or of a data source that is not provisioned.
+func checkExplore(bad *problems, l Link, query, repository string) {
+	values, err := url.ParseQuery(query)
+	var panes map[string]struct {
+		DataSource string
+		Queries    []struct{ DataSource DataSource }
+		Range      struct{ From, To string }
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(values.Get("panes")), &panes)
+	}
+	if err != nil || len(panes) != 1 || values.Get("schemaVersion") != "1" {
+		bad.addf("the link %q explores nothing: %d panes, %v", l.Title, len(panes), err)
+	}
+	sources, err := os.ReadFile(filepath.Join(repository, "monitoring", "grafana", "provisioning", "datasources", "datasources.yml"))
+	if err != nil {
+		bad.addf("the link %q: %w", l.Title, err)
+	}
+	for _, pane := range panes {
+		if !strings.Contains(string(sources), "\n    uid: "+pane.DataSource+"\n") {
+			bad.addf("the link %q explores %q, which is no provisioned data source", l.Title, pane.DataSource)
+		}
+		if len(pane.Queries) != 1 || pane.Queries[0].DataSource.UID != pane.DataSource || pane.Range.From == "" {
+			bad.addf("the link %q asks %+v", l.Title, pane)
+		}
+	}
+}
+
 // checkTarget reports a link that leads to no dashboard and to no file or
 // folder of the repository. Of a path with a variable the folder must exist.
 func checkTarget(bad *problems, l Link, all []Dashboard, repository string) {
-	path, _, _ := strings.Cut(l.URL, "?")
+	path, query, _ := strings.Cut(l.URL, "?")
+	if path == "/explore" {
+		checkExplore(bad, l, query, repository)
+		return
+	}
 	if uid, ok := strings.CutPrefix(path, "/d/"); ok {
 		if !slices.ContainsFunc(all, func(d Dashboard) bool { return d.UID == uid }) {
 			bad.addf("the link %q leads to %s, which is no dashboard", l.Title, uid)

@@ -7,7 +7,10 @@
 //   - dashboards.go reads them, and lists their panels' queries, so that a test
 //     may run them on a real Prometheus.
 //   - check.go judges what a reader sees: layout, texts, units, links.
+//   - trouble.go judges whether ten seconds suffice in an outage: what is not known
+//     is grey, colours and patterns, names in full, gaps, few queries, ways on.
 //   - queries.go judges queries and variables.
+//   - format.go is the form in which they stand in the repository.
 package dashboards
 
 import (
@@ -19,6 +22,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Load reads every dashboard of a folder, in the order of the files' names. A
@@ -55,7 +59,8 @@ func Parse(data []byte) (Dashboard, error) {
 	if decoder.More() {
 		return Dashboard{}, errors.New("something follows the dashboard")
 	}
-	return d, nil
+	err := json.Unmarshal(data, &d.whole)
+	return d, err
 }
 
 // Dashboard is what this package needs of a dashboard's JSON, whose names are
@@ -75,6 +80,7 @@ type Dashboard struct {
 		List []Variable `json:"list"`
 	} `json:"templating"`
 	Panels []Panel `json:"panels"`
+	whole  any     // the same JSON, as it is
 }
 
 // Panel is one panel, or a row.
@@ -95,7 +101,9 @@ type Panel struct {
 			Unit string `json:"unit"`
 		} `json:"yAxis"`
 	} `json:"options"`
-	Panels []Panel `json:"panels"` // of a row
+	Transformations []Transformation `json:"transformations"`
+	Collapsed       bool             `json:"collapsed"` // of a row
+	Panels          []Panel          `json:"panels"`    // of a row
 }
 
 // Grid is a panel's place on the grid of 24 columns.
@@ -117,9 +125,27 @@ type Target struct {
 // Defaults is how a panel shows its values.
 type Defaults struct {
 	Unit       string     `json:"unit"`
+	Color      Color      `json:"color"`
 	Thresholds Thresholds `json:"thresholds"`
 	NoValue    string     `json:"noValue"`
 	Links      []Link     `json:"links"`
+	Custom     struct {
+		SpanNulls any `json:"spanNulls"` // draw over gaps: true, or those up to so many ms
+	} `json:"custom"`
+}
+
+// Color says where a value's colour comes from.
+type Color struct {
+	Mode       string `json:"mode"`
+	FixedColor string `json:"fixedColor"`
+}
+
+// Transformation changes a panel's answers before they are shown.
+type Transformation struct {
+	ID      string `json:"id"`
+	Options struct {
+		RenameByName map[string]string `json:"renameByName"`
+	} `json:"options"`
 }
 
 // Thresholds colours values: the first step has no value, the others ascend.
@@ -133,10 +159,16 @@ type Thresholds struct {
 
 // Override changes some fields of a panel.
 type Override struct {
-	Properties []struct {
-		ID    string          `json:"id"`
-		Value json.RawMessage `json:"value"`
-	} `json:"properties"`
+	Matcher struct {
+		Options any `json:"options"`
+	} `json:"matcher"`
+	Properties []Property `json:"properties"`
+}
+
+// Property is one thing that an override sets.
+type Property struct {
+	ID    string          `json:"id"`
+	Value json.RawMessage `json:"value"`
 }
 
 // Link leads out of a dashboard or a panel.
@@ -149,10 +181,11 @@ type Link struct {
 
 // Annotation marks points in time on every panel.
 type Annotation struct {
-	Name       string      `json:"name"`
-	BuiltIn    int         `json:"builtIn"`
-	DataSource *DataSource `json:"datasource"`
-	Expr       string      `json:"expr"`
+	Name            string      `json:"name"`
+	BuiltIn         int         `json:"builtIn"`
+	DataSource      *DataSource `json:"datasource"`
+	Expr            string      `json:"expr"`
+	UseValueForTime bool        `json:"useValueForTime"` // the value says when it was
 }
 
 // Variable is a choice at the head of a dashboard.
@@ -212,10 +245,13 @@ type Query struct {
 	Expr      string // Raw with Grafana's variables replaced: a query that Prometheus takes
 	Instant   bool   // for one point in time, not for a range
 	// MayBeEmpty is set for a panel that says in words what an empty result
-	// means, as a list of firing alerts does. All others have data while the
-	// system runs and is used.
+	// means, as a list of firing alerts does. All others say [Unknown], and have
+	// data while the system runs and is used.
 	MayBeEmpty bool
 }
+
+// Unknown is what a panel says where it has no data, and none is a fault.
+const Unknown = "unknown"
 
 // Queries lists every query of a dashboard's panels, in the order of the file.
 // A variable stands for all its values, $__rate_interval for a minute and
@@ -227,7 +263,7 @@ func Queries(d Dashboard) []Query {
 			all = append(all, Query{
 				Dashboard: d.Title, Panel: p.Title, Ref: t.RefID, Legend: t.LegendFormat,
 				Raw: t.Expr, Expr: d.expand(t.Expr), Instant: t.Instant,
-				MayBeEmpty: p.FieldConfig.Defaults.NoValue != "",
+				MayBeEmpty: !strings.EqualFold(p.FieldConfig.Defaults.NoValue, Unknown),
 			})
 		}
 	}

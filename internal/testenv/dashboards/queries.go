@@ -260,6 +260,8 @@ func (a answers) call(e *parser.Call) labelSet {
 		has = maps.Clone(has)
 		delete(has, labels.BucketLabel)
 		return has
+	case "label_join":
+		return has.and(labelSet{text(e.Args[1]): true})
 	case "label_replace":
 		target, source := text(e.Args[1]), text(e.Args[3])
 		if source != "" {
