@@ -255,3 +255,26 @@ func TestAmtoolRoutesAlerts(t *testing.T) {
 		}
 	}
 }
+
+// The exporter ends at once with a rule whose label is a number: YAML reads 0.99 as one.
+func TestLabelsOfKafkasExporterAreTexts(t *testing.T) {
+	var file struct {
+		Rules []struct {
+			Name   string
+			Labels map[string]any
+		}
+	}
+	readYAML(t, "jmx/kafka.yml", &file)
+	labels := 0
+	for _, rule := range file.Rules {
+		for label, value := range rule.Labels {
+			labels++
+			if _, ok := value.(string); !ok {
+				t.Errorf("%s: the label %s is %v, a %T", rule.Name, label, value, value)
+			}
+		}
+	}
+	if labels == 0 {
+		t.Error("no rule has a label")
+	}
+}
