@@ -119,6 +119,7 @@ func TestCheckNamesEachFault(t *testing.T) {
 		"unknown in colour":       {`{"color": "#8C8C8C", "value": null}, `, `{"color": "#009E73", "value": null}, `, "shows no data in the colour"},
 		"unknown field":           {`"overrides": []`, `"overrides": [{"properties": [{"id": "thresholds", "value": {"mode": "absolute", "steps": [{"color": "#009E73"}]}}]}]`, "no data of a field"},
 		"colour by no value":      {`"type": "timeseries"`, `"type": "stat"`, "takes its colours by"},
+		"state without a name":    {`"type": "timeseries"`, `"type": "state-timeline"`, "states without a name"},
 		"over gaps":               {`"noValue": "unknown",`, `"noValue": "unknown", "custom": {"spanNulls": true},`, "over gaps"},
 		"strange colour":          {`"fixedColor": "#56B4E9"`, `"fixedColor": "blue"`, `the colour "blue"`},
 		"strange palette":         {`"mode": "shades"`, `"mode": "palette-classic"`, "palette-classic"},

@@ -132,8 +132,12 @@ func (p Panel) checkUnknown(bad *problems) {
 			bad.addf("%q shows no data of a field in the colour %q, not in grey: %v", p.Title, first(t), err)
 		}
 	}
-	if mode := p.FieldConfig.Defaults.Color.Mode; (p.Type == "stat" || p.Type == "bargauge" || p.Type == "state-timeline") && mode != "thresholds" {
-		bad.addf("%q takes its colours by %q: no data would have one of them", p.Title, mode)
+	switch colour := p.FieldConfig.Defaults.Color; {
+	case (p.Type == "stat" || p.Type == "bargauge") && colour.Mode != "thresholds":
+		bad.addf("%q takes its colours by %q: no data would have one of them", p.Title, colour.Mode)
+	// By thresholds Grafana would show these in place of the states.
+	case p.Type == "state-timeline" && colour != (Color{Mode: "fixed", FixedColor: grey}):
+		bad.addf("%q shows states without a name in %+v, not in grey", p.Title, colour)
 	}
 	if span := p.FieldConfig.Defaults.Custom.SpanNulls; span != nil && span != false {
 		bad.addf("%q draws its lines over gaps", p.Title)
