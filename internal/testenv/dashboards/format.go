@@ -37,7 +37,7 @@ type value struct {
 func read(decoder *json.Decoder) (value, error) {
 	token, err := decoder.Token()
 	if err != nil {
-		return value{}, err //nolint:wrapcheck // the caller does
+		return value{}, err
 	}
 	delim, ok := token.(json.Delim)
 	if !ok {
@@ -51,7 +51,7 @@ func read(decoder *json.Decoder) (value, error) {
 		if delim == '{' {
 			key, err := decoder.Token()
 			if err != nil {
-				return value{}, err //nolint:wrapcheck // the caller does
+				return value{}, err
 			}
 			if name, err = encode(key); err != nil {
 				return value{}, err
@@ -67,7 +67,7 @@ func read(decoder *json.Decoder) (value, error) {
 	}
 	end, err := decoder.Token()
 	v.compact = fmt.Sprint(v.open, strings.Join(parts, ", "), end)
-	return v, err //nolint:wrapcheck // the caller does
+	return v, err
 }
 
 // encode is a text, number, bool or null as JSON, with its signs as they are.
@@ -76,7 +76,7 @@ func encode(token json.Token) (string, error) {
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(token)
-	return strings.TrimSpace(out.String()), err //nolint:wrapcheck // the caller does
+	return strings.TrimSpace(out.String()), err
 }
 
 func (v value) write(out *strings.Builder, indent string) {
