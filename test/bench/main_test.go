@@ -4,7 +4,8 @@
 //
 // bench_test.go measures orders and the start, paiement_test.go decisions,
 // views_test.go suivi and analyseur, rounds_test.go counts what is done for orders; keepup_test.go, visible_test.go,
-// sampling_test.go and postgres_integration_test.go answer one question each.
+// sampling_test.go and postgres_integration_test.go answer one question each; audit_test.go measures an
+// audit of many orders.
 // bare_test.go and bareloop_test.go are the bare side: an HTTP handler and a
 // consumer. main_test.go is this page.
 package bench_test

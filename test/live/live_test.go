@@ -7,7 +7,7 @@
 //
 // monitoring_test.go has targets, rules, alerts and recorded pages,
 // dashboards_test.go the panels. lag_test.go compares our lag with Kafka's own,
-// on the group of lagkafka_test.go. collector_test.go and tracing_test.go
+// on the group of lagkafka_test.go, and laggroup_test.go that of the library's consumers. collector_test.go and tracing_test.go
 // follow traces through the Collector to Jaeger, outage_test.go orders while
 // the Collector is away. embedded_test.go compares what `vigie up` carries with a
 // real Prometheus. live_test.go has what they share.
