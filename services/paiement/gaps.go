@@ -9,6 +9,7 @@ import (
 
 	"github.com/vigie-dev/vigie/internal/banking"
 	"github.com/vigie-dev/vigie/internal/delivery"
+	"github.com/vigie-dev/vigie/internal/kafka"
 	"github.com/vigie-dev/vigie/internal/record"
 )
 
@@ -41,6 +42,20 @@ func (g *gaps) add(found *gap) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.all[found.partition] = found
+}
+
+// cut notes that a partition begins at an offset and has been read up to another.
+func (g *gaps) cut(p record.Partition, start, known int64) {
+	what := fmt.Sprintf("%s has nothing before offset %d", p, start)
+	if known < 0 && start == 0 {
+		what = fmt.Sprintf("%s is of a topic that was made again", p)
+	}
+	g.add(&gap{partition: p, what: what})
+}
+
+// hole notes offsets in a partition's middle that have no record any more.
+func (g *gaps) hole(s kafka.Span) {
+	g.add(&gap{partition: s.Partition, what: fmt.Sprintf("%s lacks offsets %d to %d", s.Partition, s.Start, s.End-1)})
 }
 
 // event gives the gap before an event of ours its time.

@@ -332,20 +332,6 @@ func (r *rebuild) spans(
 	return spans, nil
 }
 
-// cut notes that a partition begins at an offset and has been read up to another.
-func (g *gaps) cut(p record.Partition, start, known int64) {
-	what := fmt.Sprintf("%s has nothing before offset %d", p, start)
-	if known < 0 && start == 0 {
-		what = fmt.Sprintf("%s is of a topic that was made again", p)
-	}
-	g.add(&gap{partition: p, what: what})
-}
-
-// hole notes offsets in a partition's middle that have no record any more.
-func (g *gaps) hole(s kafka.Span) {
-	g.add(&gap{partition: s.Partition, what: fmt.Sprintf("%s lacks offsets %d to %d", s.Partition, s.Start, s.End-1)})
-}
-
 // done stores that everything has been read, the horizon, and what only this ledger knows.
 func (r *rebuild) done(ctx context.Context, spans []kafka.Span, from, only map[string]int64) error {
 	return r.store.Update(ctx, func(tx *storage.Tx) error {
