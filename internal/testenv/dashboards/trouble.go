@@ -139,7 +139,7 @@ func (p Panel) checkUnknown(bad *problems) {
 	case p.Type == "state-timeline" && colour != (Color{Mode: "fixed", FixedColor: grey}):
 		bad.addf("%q shows states without a name in %+v, not in grey", p.Title, colour)
 	}
-	if span := p.FieldConfig.Defaults.Custom.SpanNulls; span != nil && span != false {
+	if span := p.FieldConfig.Defaults.Custom.SpanNulls; span != nil && span != any(false) {
 		bad.addf("%q draws its lines over gaps", p.Title)
 	}
 }
