@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -109,10 +110,35 @@ func (c Config) dial(role *sarama.Config) (sarama.Client, error) {
 	if err := c.Security.apply(role); err != nil {
 		return nil, err
 	}
+	var dialer Dialer = &net.Dialer{Timeout: role.Net.DialTimeout, KeepAlive: role.Net.KeepAlive}
 	if c.Dialer != nil {
-		role.Net.Proxy.Enable, role.Net.Proxy.Dialer = true, c.Dialer
+		dialer = c.Dialer
 	}
+	role.Net.Proxy.Enable, role.Net.Proxy.Dialer = true, impatient{dialer}
 	return sarama.NewClient(c.Brokers, role)
+}
+
+// impatient makes connections that end when a read runs out of time. sarama would go on
+// with them: it takes the answer that comes late for the next request's, and from then on
+// every request fails, until something else closes the connection.
+type impatient struct{ Dialer }
+
+func (d impatient) Dial(network, address string) (net.Conn, error) {
+	c, err := d.Dialer.Dial(network, address)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // sarama's to tell
+	}
+	return impatientConn{c}, nil
+}
+
+type impatientConn struct{ net.Conn }
+
+func (c impatientConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = c.Close() // the time is what there is to tell
+	}
+	return n, err //nolint:wrapcheck // as the connection's
 }
 
 // patiently does a step of a start until it succeeds, until the patience is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -15,28 +16,41 @@ import (
 	testkafka "github.com/vigie-dev/vigie/internal/testenv/kafka"
 )
 
-// flaky makes connections of which one breaks, in place of the request of that
-// number. sarama writes a request at a time.
+// flaky makes connections of which one fails at the request of that number: it breaks in
+// place of the request, or the answer comes when its reader has waited long enough. sarama
+// writes a request at a time.
 type flaky struct {
 	requests atomic.Int64
-	breaks   int64
+	fails    int64
+	late     bool
 }
 
 func (f *flaky) Dial(network, address string) (net.Conn, error) {
 	c, err := net.Dial(network, address)
-	return &flakyConn{c, f}, err
+	return &flakyConn{Conn: c, of: f}, err
 }
 
 type flakyConn struct {
 	net.Conn
-	of *flaky
+	of   *flaky
+	late atomic.Bool
 }
 
 func (c *flakyConn) Write(b []byte) (int, error) {
-	if c.of.requests.Add(1) == c.of.breaks {
-		return 0, errors.Join(net.ErrClosed, c.Close())
+	if c.of.requests.Add(1) == c.of.fails {
+		if !c.of.late {
+			return 0, errors.Join(net.ErrClosed, c.Close())
+		}
+		c.late.Store(true)
 	}
 	return c.Conn.Write(b)
+}
+
+func (c *flakyConn) Read(b []byte) (int, error) {
+	if c.late.CompareAndSwap(true, false) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.Conn.Read(b)
 }
 
 // start does what a service's start asks of Kafka.
@@ -75,22 +89,26 @@ func start(t *testing.T, cfg kafka.Config) error {
 	return errors.Join(publisher.Close(), consumer.Close())
 }
 
-// Whichever request of a start a connection breaks at, the start goes on.
-func TestOneBrokenConnectionEndsNoStart(t *testing.T) {
-	cfg, _ := testkafka.Embedded(t)
-	testkafka.Begin(t, cfg, on(0, "a"), on(0, "b"), on(0, "c")).Commit()
-	for n := int64(1); ; n++ {
-		f := &flaky{breaks: n}
-		cfg.Dialer = f
-		if err := start(t, cfg); err != nil {
-			t.Errorf("broken at request %d: %v", n, err)
-		}
-		if f.requests.Load() < n {
-			if n < 15 {
-				t.Errorf("a start has %d requests", n-1)
+// Whichever request of a start a connection fails at, the start goes on.
+func TestOneFailedConnectionEndsNoStart(t *testing.T) {
+	for name, late := range map[string]bool{"broken": false, "out of time": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg, _ := testkafka.Embedded(t)
+			testkafka.Begin(t, cfg, on(0, "a"), on(0, "b"), on(0, "c")).Commit()
+			for n := int64(1); ; n++ {
+				f := &flaky{fails: n, late: late}
+				cfg.Dialer = f
+				if err := start(t, cfg); err != nil {
+					t.Errorf("at request %d: %v", n, err)
+				}
+				if f.requests.Load() < n {
+					if n < 15 {
+						t.Errorf("a start has %d requests", n-1)
+					}
+					return
+				}
 			}
-			return
-		}
+		})
 	}
 }
 
