@@ -67,7 +67,7 @@ test-integration: ## run the system as processes, also on real Kafka, a short cr
 	@CGO_ENABLED=0 go test -tags integration -count=1 -p 1 -timeout 20m \
 		./internal/testenv/kafka ./internal/testenv/postgres ./internal/kafka ./internal/embedded/broker ./internal/storage ./internal/groups \
 		./internal/audit ./internal/delivery ./internal/journeys ./services/... ./test/model ./test/system $(ARGS)
-	@CGO_ENABLED=0 go -C telemetry/otelkafka/brokertest test -tags integration -count=1 -timeout 20m -run "Thousand|Conformance" ./... $(ARGS)
+	@CGO_ENABLED=0 REBALANCES=100 go -C telemetry/otelkafka/brokertest test -tags integration -count=1 -timeout 20m -run "Thousand|Conformance" ./... $(ARGS)
 	@CGO_ENABLED=0 go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
 	@CGO_ENABLED=0 CRASH_DATABASE=postgres CRASH_BROKER=kafka \
 		go test -tags integration -count=1 -v -timeout 20m -run TestCrashMatrix ./internal/testenv/crash $(ARGS)
