@@ -283,7 +283,7 @@ func TestAThousandClientsOrderAtOnce(t *testing.T) {
 	var connecting, ordering sync.WaitGroup
 	connecting.Add(clients)
 	few := make(chan struct{}, 20) // connect at a time
-	for range clients {
+	for n := range clients {
 		ordering.Go(func() {
 			checked := &testcontract.Transport{Base: &http.Transport{}}
 			client := &http.Client{Transport: checked} // a connection of its own
@@ -297,7 +297,16 @@ func TestAThousandClientsOrderAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			answer, err := client.Post(s.Commande+"/orders", "application/json", strings.NewReader(`{"userId":"user123","amount":1}`))
+			order, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Commande+"/orders", strings.NewReader(`{"userId":"user123","amount":1}`))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			order.Header.Set("Content-Type", "application/json")
+			// With a key net/http sends the order again where the server has closed the connection: it
+			// may have waited for the others for more than a minute.
+			order.Header.Set("Idempotency-Key", fmt.Sprint("client-", n))
+			answer, err := client.Do(order)
 			if err != nil {
 				t.Error(err)
 				return
