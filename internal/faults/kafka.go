@@ -110,7 +110,8 @@ func connect(cluster kafka.Config, options ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(common, options...)...)
 }
 
-const poisonInterval = 500 * time.Millisecond
+// writeInterval is how far apart a fault's writes are.
+const writeInterval = 500 * time.Millisecond
 
 // poison writes what is no order among the orders.
 func poison(ctx context.Context, cluster kafka.Config, inForce func()) error {
@@ -119,34 +120,38 @@ func poison(ctx context.Context, cluster kafka.Config, inForce func()) error {
 		return err
 	}
 	defer client.Close()
-	for begun := false; ; {
-		bad := &kgo.Record{
+	return keepWriting(ctx, client, inForce, func() []*kgo.Record {
+		return []*kgo.Record{{
 			Topic: banking.TopicOrdersCreated, Key: []byte("poison-" + rand.Text()), Value: []byte("this is no order"),
 			Headers: []kgo.RecordHeader{
 				{Key: record.HeaderEventID, Value: []byte(banking.NewEventID())}, {Key: record.HeaderEventType, Value: []byte(banking.TypeOrderCreated)},
 			},
+		}}
+	})
+}
+
+// keepWriting writes records to one topic in intervals, until ctx ends. Once it has begun, what
+// fails is for the next time.
+func keepWriting(ctx context.Context, client *kgo.Client, inForce func(), next func() []*kgo.Record) error {
+	for begun := false; ctx.Err() == nil; begun = true {
+		records := next()
+		if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil && !begun && ctx.Err() == nil {
+			return fmt.Errorf("write to %s: %w", records[0].Topic, err)
 		}
-		switch err := client.ProduceSync(ctx, bad).FirstErr(); {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !begun:
-			return fmt.Errorf("write to %s: %w", bad.Topic, err)
-		}
-		inForce()
-		begun = true
-		if lifecycle.Sleep(ctx, poisonInterval) != nil {
-			return nil
+		if ctx.Err() == nil {
+			inForce()
+			_ = lifecycle.Sleep(ctx, writeInterval) // the loop looks whether it is over
 		}
 	}
+	return nil
 }
 
 const (
 	// hotTopic is a topic of the fault's own: what is written to the bank's would be
 	// orders, or dead letters.
 	hotTopic = "vigie-fault-hot"
-	// hot records are written at once, so often that they are fifty a second.
-	hot         = 25
-	hotInterval = 500 * time.Millisecond
+	// hot records are written at once: fifty a second.
+	hot = 25
 )
 
 // heat writes to one partition alone of a topic of its own, as who has one key for all.
@@ -170,23 +175,12 @@ func heat(ctx context.Context, cluster kafka.Config, inForce func()) error {
 		return err
 	}
 	defer producer.Close()
-	for begun := false; ; {
-		var records []*kgo.Record
+	return keepWriting(ctx, producer, inForce, func() (records []*kgo.Record) {
 		for range hot {
 			records = append(records, &kgo.Record{Topic: hotTopic, Value: []byte("hot")})
 		}
-		switch err := producer.ProduceSync(ctx, records...).FirstErr(); {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !begun:
-			return fmt.Errorf("write to %s: %w", hotTopic, err)
-		}
-		inForce()
-		begun = true
-		if lifecycle.Sleep(ctx, hotInterval) != nil {
-			return nil
-		}
-	}
+		return records
+	})
 }
 
 // longestTransaction is how long Kafka lets a transaction be open by default.
@@ -254,14 +248,10 @@ func rewind(ctx context.Context, cluster kafka.Config, inForce func()) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	admin, err := sarama.NewClusterAdminFromClient(client.Client) // not closed: it would close the client
-	if err != nil {
-		return fmt.Errorf("set back %s: %w", rewoundGroup, err)
-	}
 	defer func() { _ = kafka.DeleteGroups(client.Client, rewoundGroup) }() // nobody watches it for long: it has no member
 	for turn := 0; ; turn++ {
 		share := min(turn%(2*steps), steps) // to the end, where it stays for a while
-		err := advance(ctx, client, admin, share)
+		err := advance(ctx, client, share)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -277,7 +267,7 @@ func rewind(ctx context.Context, cluster kafka.Config, inForce func()) error {
 
 // advance commits for the group, as one that is no member of it, as if it had read a share of
 // the topic, in steps.
-func advance(ctx context.Context, client *kafka.Client, admin sarama.ClusterAdmin, share int) error {
+func advance(ctx context.Context, client *kafka.Client, share int) error {
 	const topic = banking.TopicPaymentsAuthorized
 	spans, err := kafka.Bounds(ctx, client, topic)
 	if err != nil {
@@ -287,16 +277,7 @@ func advance(ctx context.Context, client *kafka.Client, admin sarama.ClusterAdmi
 	for _, s := range spans {
 		offsets[s.ID] = sarama.OffsetAndMetadata{Offset: s.Start + (s.End-s.Start)*int64(share)/steps, LeaderEpoch: -1}
 	}
-	answer, err := admin.AlterConsumerGroupOffsets(rewoundGroup, map[string]map[int32]sarama.OffsetAndMetadata{topic: offsets}, nil)
-	if err != nil {
-		return fmt.Errorf("commit for %s: %w", rewoundGroup, err)
-	}
-	for _, refused := range answer.Errors[topic] {
-		if !errors.Is(refused, sarama.ErrNoError) {
-			return fmt.Errorf("commit for %s: %w", rewoundGroup, refused)
-		}
-	}
-	return nil
+	return kafka.MoveGroup(client, rewoundGroup, map[string]map[int32]sarama.OffsetAndMetadata{topic: offsets})
 }
 
 const (

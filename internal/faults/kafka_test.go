@@ -94,7 +94,7 @@ func TestAnOperatorSetsAGroupBack(t *testing.T) {
 		return sum, len(found)
 	}
 	for share, want := range map[int]int64{steps: 2 * steps, steps / 2: steps, 0: 0} {
-		if err := advance(t.Context(), client, admin, share); err != nil {
+		if err := advance(t.Context(), client, share); err != nil {
 			t.Fatal(err)
 		}
 		if got, partitions := committed(); got != want || partitions != banking.Partitions {

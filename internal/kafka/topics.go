@@ -223,10 +223,7 @@ func Rewind(ctx context.Context, client *Client, group string, topics ...string)
 	if err != nil {
 		return err
 	}
-	request := &sarama.OffsetCommitRequest{
-		Version: 3, ConsumerGroup: group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined, // of Kafka 0.11 and later
-	}
-	found := false
+	starts := map[string]map[int32]sarama.OffsetAndMetadata{}
 	for topic, partitions := range commits {
 		for id, block := range partitions {
 			if block.Offset < 0 || !IsOurs(block.Metadata) {
@@ -236,30 +233,32 @@ func Rewind(ctx context.Context, client *Client, group string, topics ...string)
 			if err != nil {
 				return fmt.Errorf("read the start of %s/%d: %w", topic, id, err)
 			}
-			request.AddBlock(topic, id, oldest, 0, Rewound(block.Metadata))
-			found = true
+			if starts[topic] == nil {
+				starts[topic] = map[int32]sarama.OffsetAndMetadata{}
+			}
+			starts[topic][id] = sarama.OffsetAndMetadata{Offset: oldest, LeaderEpoch: -1, Metadata: Rewound(block.Metadata)}
 		}
 	}
-	if !found {
+	if len(starts) == 0 {
 		return DeleteGroups(client, group)
 	}
-	return client.cfg.patiently(ctx, func() error { return commit(client, request) })
+	return client.cfg.patiently(ctx, func() error { return MoveGroup(client, group, starts) })
 }
 
-func commit(client *Client, request *sarama.OffsetCommitRequest) error {
-	coordinator, err := client.Coordinator(request.ConsumerGroup)
+// MoveGroup commits offsets, by topic and partition, for a group without members.
+func MoveGroup(client sarama.Client, group string, offsets map[string]map[int32]sarama.OffsetAndMetadata) error {
+	admin, err := sarama.NewClusterAdminFromClient(client) // not closed: the client is the caller's
 	if err != nil {
-		return fmt.Errorf("find the coordinator of %s: %w", request.ConsumerGroup, err)
+		return fmt.Errorf("move %s: %w", group, err)
 	}
-	response, err := coordinator.CommitOffset(request)
+	answer, err := admin.AlterConsumerGroupOffsets(group, offsets, nil)
 	if err != nil {
-		return errors.Join(fmt.Errorf("commit offsets of %s: %w", request.ConsumerGroup, err), coordinator.Close())
+		return fmt.Errorf("move %s: %w", group, err)
 	}
-	for topic, partitions := range response.Errors {
+	for topic, partitions := range answer.Errors {
 		for id, refused := range partitions {
-			if refused != sarama.ErrNoError {
-				_ = client.RefreshCoordinator(request.ConsumerGroup) // it may be another by now
-				return fmt.Errorf("commit an offset of %s in %s/%d: %w", request.ConsumerGroup, topic, id, refused)
+			if !errors.Is(refused, sarama.ErrNoError) {
+				return fmt.Errorf("move %s in %s/%d: %w", group, topic, id, refused)
 			}
 		}
 	}
