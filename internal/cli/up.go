@@ -460,7 +460,7 @@ func (p *parts) scrape(context.Context) error {
 
 // metricsOf are the metrics that services have.
 func metricsOf(registry services.Registry) []string {
-	names := slices.Concat(service.Common().Names(), service.ConsumerCatalogue().Names(), service.WaitCatalogue().Names(), service.PostgresCatalogue().Names())
+	names := service.Catalogue().Names()
 	for _, section := range catalogue.Sections() {
 		names = append(names, section.Catalogue.Names()...)
 	}

@@ -93,13 +93,17 @@ const batchLinger = time.Millisecond
 // service stops. It gathers records for so long before it sends them, as [kafka.Config] says.
 // Whether Kafka takes them is a part of readiness.
 func (b *Base) Publisher(ctx context.Context, linger time.Duration) (*kafka.Publisher, error) {
+	took, err := b.timer(kafkaPublish)
+	if err != nil {
+		return nil, err
+	}
 	cfg := b.Kafka
 	cfg.Linger = linger
 	publisher, err := kafka.NewPublisher(ctx, cfg, b.Definition.Produces...)
 	if err != nil {
 		return nil, err
 	}
-	publisher.Took = b.waits.publish
+	publisher.Took = took
 	b.Stack.OnStop("publisher", func(context.Context) error { return publisher.Close() })
 	b.Ready.Add("writes to kafka", publisher.Check)
 	if err := b.showClient("producer", publisher.Metrics()); err != nil {

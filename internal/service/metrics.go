@@ -28,6 +28,12 @@ const (
 	kafkaPublish       = "kafka_publish_duration_seconds"
 )
 
+// Catalogue returns all metrics that are recorded here. Every service declares them, and some have no
+// series where a service has nothing of the kind.
+func Catalogue() telemetry.Catalogue {
+	return slices.Concat(Common(), ConsumerCatalogue(), WaitCatalogue(), PostgresCatalogue())
+}
+
 // Common returns the metrics that every service has beside [catalogue.Common].
 func Common() telemetry.Catalogue {
 	return slices.Concat(telemetry.Catalogue{{

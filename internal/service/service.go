@@ -88,7 +88,6 @@ type Base struct {
 	Version    string // the program's
 
 	reloads  *reloads
-	waits    waits
 	settings Settings
 }
 
@@ -196,7 +195,7 @@ func (s *Service) observe(ctx context.Context, settings Settings) error {
 		return err
 	}
 	b.Telemetry, err = telemetry.Setup(ctx, telemetry.Config{
-		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Common(), ConsumerCatalogue(), WaitCatalogue(), PostgresCatalogue()),
+		Service: b.Definition.Name, Version: settings.Version, Catalogue: slices.Concat(b.Definition.Catalogue, Catalogue()),
 		LogWriter: settings.LogWriter, LogFormat: settings.LogFormat, LogLevel: settings.LogLevel,
 		SpanExporters: exporters.Spans, LogExporters: exporters.Logs, Keeper: settings.Keeper,
 		MaxScrapes: -1, // the router bounds them

@@ -14,22 +14,10 @@ import (
 	"github.com/vigie-dev/vigie/telemetry"
 )
 
-// waits are the metrics of how long a service waits for what it stands on.
-type waits struct{ update, publish func(time.Duration) }
-
-// measureWaits makes them.
-func (b *Base) measureWaits() error {
-	instruments := b.Telemetry.Instruments()
-	update, err1 := instruments.Float64Histogram(storageUpdate)
-	publish, err2 := instruments.Float64Histogram(kafkaPublish)
-	if err := errors.Join(err1, err2); err != nil {
-		return err
-	}
-	record := func(h metric.Float64Histogram) func(time.Duration) {
-		return func(took time.Duration) { h.Record(context.Background(), took.Seconds()) }
-	}
-	b.waits = waits{record(update), record(publish)}
-	return nil
+// timer returns what records durations in a histogram.
+func (b *Base) timer(name string) (func(time.Duration), error) {
+	histogram, err := b.Telemetry.Instruments().Float64Histogram(name)
+	return func(took time.Duration) { histogram.Record(context.Background(), took.Seconds()) }, err
 }
 
 // openStore opens the storage, whose schema it brings up to date.
@@ -37,7 +25,8 @@ func (b *Base) openStore(ctx context.Context, settings Settings) (err error) {
 	if settings.DatabaseURL == "" {
 		return errors.New("no DATABASE_URL")
 	}
-	if err := b.measureWaits(); err != nil {
+	took, err := b.timer(storageUpdate)
+	if err != nil {
 		return err
 	}
 	own := b.Definition.Migrations
@@ -48,7 +37,7 @@ func (b *Base) openStore(ctx context.Context, settings Settings) (err error) {
 	}
 	b.Store, err = storage.Open(ctx, settings.DatabaseURL, b.Definition.Name, own,
 		storage.MaxConnections(settings.DatabaseConnections), storage.WithClocks(settings.Clocks),
-		storage.OnUpdate(b.waits.update))
+		storage.OnUpdate(took))
 	if err != nil {
 		return err
 	}
