@@ -57,7 +57,11 @@ func (s *survey) retention(ctx context.Context) {
 			known[t.Name] = kept{id: t.ID, until: until, forbidden: kindOf(err) == KindAuthorization}
 			continue
 		}
-		known[t.Name] = kept{id: t.ID, topic: retentionOf(r), until: until, compacted: strings.Contains(settingsOf(r)[settingCleanup], "compact")}
+		settings := map[string]string{}
+		for _, c := range r.Configs {
+			settings[c.Name] = name(c.Value)
+		}
+		known[t.Name] = kept{id: t.ID, topic: retentionOf(settings), until: until, compacted: strings.Contains(settings[settingCleanup], "compact")}
 	}
 }
 
@@ -74,8 +78,7 @@ type kept struct {
 
 // retentionOf reads a topic's settings. What is compacted and not deleted by age
 // is kept for ever.
-func retentionOf(of *kmsg.DescribeConfigsResponseResource) verdicts.Topic {
-	settings := settingsOf(of)
+func retentionOf(settings map[string]string) verdicts.Topic {
 	t := verdicts.Topic{}
 	if policy, ok := settings[settingCleanup]; ok && !strings.Contains(policy, "delete") {
 		return verdicts.Topic{Retention: verdicts.None[time.Duration](), RetentionBytes: verdicts.None[int64]()}
@@ -93,14 +96,6 @@ func retentionOf(of *kmsg.DescribeConfigsResponseResource) verdicts.Topic {
 		}
 	}
 	return t
-}
-
-func settingsOf(of *kmsg.DescribeConfigsResponseResource) map[string]string {
-	settings := map[string]string{}
-	for _, c := range of.Configs {
-		settings[c.Name] = name(c.Value)
-	}
-	return settings
 }
 
 // maxMillis is the longest time that a duration holds.
