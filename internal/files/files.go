@@ -65,12 +65,11 @@ func Make(path string, content []byte) (made bool, err error) {
 	if err = errors.Join(err, aside.Sync(), aside.Close()); err != nil {
 		return false, err
 	}
-	if err := os.Link(aside.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false, err
-	} else if err != nil {
-		return false, nil // another was quicker
+	err = os.Link(aside.Name(), path)
+	if errors.Is(err, fs.ErrExist) { // another was quicker
+		return false, nil
 	}
-	return true, nil
+	return err == nil, err
 }
 
 // Authorities returns the certificates of a PEM file, which other certificates
