@@ -346,7 +346,7 @@ func (p *position) mark(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if next > p.next {
-		p.next, p.inHand, p.moved = next, false, true
+		p.move(next)
 	}
 }
 
@@ -357,9 +357,12 @@ func (p *position) reset(next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if next < p.next {
-		p.next, p.inHand, p.moved = next, false, true
+		p.move(next)
 	}
 }
+
+// move sets what is marked. The caller has locked.
+func (p *position) move(next int64) { p.next, p.inHand, p.moved = next, false, true }
 
 // take has the lag's age be that of the record in hand. What lies before the first record since a mark is none: its
 // offsets are markers, or were compacted away.
