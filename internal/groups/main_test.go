@@ -112,21 +112,26 @@ func (w *world) produceTo(topic string, partition int32, at time.Time, values ..
 // commit commits an offset without being a member.
 func (w *world) commit(group, topic string, partition int32, offset int64) {
 	w.t.Helper()
+	commitAlone(w.t, w.client, group, topic, w.topicID(topic), partition, offset)
+}
+
+// commitAlone commits for a group without members, as who resets offsets does.
+func commitAlone(t *testing.T, client *kgo.Client, group, topic string, id [16]byte, partition int32, offset int64) {
+	t.Helper()
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group, request.Generation = group, -1
-	t := kmsg.NewOffsetCommitRequestTopic()
-	t.Topic = topic
-	t.TopicID = w.topicID(topic)
+	of := kmsg.NewOffsetCommitRequestTopic()
+	of.Topic, of.TopicID = topic, id
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset = partition, offset
-	t.Partitions = append(t.Partitions, p)
-	request.Topics = append(request.Topics, t)
-	answer, err := request.RequestWith(w.t.Context(), w.client)
+	of.Partitions = append(of.Partitions, p)
+	request.Topics = append(request.Topics, of)
+	answer, err := request.RequestWith(t.Context(), client)
 	if err == nil {
 		err = kerr.ErrorForCode(answer.Topics[0].Partitions[0].ErrorCode)
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 

@@ -265,24 +265,10 @@ func (r *reel) commitAs(offset int64) {
 	r.commit = offset
 }
 
-// commitAlone commits for a group without members, as who resets offsets does.
+// commitAlone commits for the group, which has no members.
 func (r *reel) commitAlone(offset int64) {
 	r.t.Helper()
-	request := kmsg.NewPtrOffsetCommitRequest()
-	request.Group, request.Generation = r.place.Group, -1
-	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic, topic.TopicID = r.place.Topic, r.topicID()
-	p := kmsg.NewOffsetCommitRequestTopicPartition()
-	p.Offset = offset
-	topic.Partitions = append(topic.Partitions, p)
-	request.Topics = append(request.Topics, topic)
-	answer, err := request.RequestWith(r.t.Context(), r.admin)
-	if err == nil {
-		err = kerr.ErrorForCode(answer.Topics[0].Partitions[0].ErrorCode)
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	commitAlone(r.t, r.admin, r.place.Group, r.place.Topic, r.topicID(), 0, offset)
 	r.commit = offset
 }
 

@@ -121,58 +121,7 @@ func (k *lagKafka) joinByMarks(page *telemetrytest.Recorder, group, kind string,
 // records is the lag on the page, by partition.
 func (m *marker) records(t *testing.T) map[int32]float64 {
 	t.Helper()
-	return lagOnPage(t, m.page, m.group)
-}
-
-func lagOnPage(t *testing.T, page *telemetrytest.Recorder, group string) map[int32]float64 {
-	t.Helper()
-	found := make(map[int32]float64)
-	families, err := page.Gatherer().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() != catalogue.KafkaConsumerLag {
-			continue
-		}
-		for _, series := range family.GetMetric() {
-			var of string
-			var partition int32
-			for _, label := range series.GetLabel() {
-				switch label.GetName() {
-				case "group":
-					of = label.GetValue()
-				case "partition":
-					_, _ = fmt.Sscan(label.GetValue(), &partition)
-				}
-			}
-			if of == group {
-				found[partition] = series.GetGauge().GetValue()
-			}
-		}
-	}
-	return found
-}
-
-// agreeByMarks waits until the members' pages together say what Kafka says.
-func (k *lagKafka) agreeByMarks(step string, members ...*marker) {
-	k.t.Helper()
-	settles(k.t, step, func() error {
-		pages := make(map[int32]float64)
-		for n, m := range members {
-			own := m.records(k.t)
-			if len(own) == 0 {
-				return fmt.Errorf("nothing is on page %d", n)
-			}
-			for partition, lag := range own {
-				if _, twice := pages[partition]; twice {
-					return fmt.Errorf("partition %d is on two pages", partition)
-				}
-				pages[partition] = lag
-			}
-		}
-		return same(pages, k.lag(members[0].group))
-	})
+	return onPage(t, m.page, catalogue.KafkaConsumerLag, m.group)
 }
 
 // livesByItsMarks takes a group through its life: behind, caught up, restarted, shared.
@@ -181,12 +130,12 @@ func livesByItsMarks(k *lagKafka, kind string, strategy sarama.BalanceStrategy) 
 	page := func() *telemetrytest.Recorder { return telemetrytest.New(t, "lag", nil) }
 	k.produce(5)
 	first := k.joinByMarks(page(), group, kind, strategy)
-	k.agreeByMarks("behind from the start", first)
+	k.agree("behind from the start", group, first)
 	if err := same(first.records(t), each(5)); err != nil {
 		t.Errorf("behind from the start: %v", err)
 	}
 	first.gate <- struct{}{}
-	k.agreeByMarks("a little further", first)
+	k.agree("a little further", group, first)
 	close(first.gate)
 	settles(t, "caught up", func() error {
 		return errors.Join(same(first.records(t), each(0)), same(k.lag(group), each(0)))
@@ -211,11 +160,11 @@ func livesByItsMarks(k *lagKafka, kind string, strategy sarama.BalanceStrategy) 
 	})
 	k.produce(4)
 	third := k.joinByMarks(page(), group, kind, strategy)
-	k.agreeByMarks("shared by two that are stuck", second, third)
+	k.agree("shared by two that are stuck", group, second, third)
 	close(third.gate)
-	k.agreeByMarks("one of two goes on", second, third)
+	k.agree("one of two goes on", group, second, third)
 	third.leave()
-	k.agreeByMarks("alone again", second)
+	k.agree("alone again", group, second)
 	close(second.gate)
 	settles(t, "all processed", func() error {
 		return errors.Join(same(second.records(t), each(0)), same(k.lag(group), each(0)))
@@ -232,8 +181,8 @@ func hasTwoGroups(k *lagKafka) {
 	settles(t, "one of two is done", func() error {
 		return errors.Join(same(stuck.records(t), each(6)), same(done.records(t), each(0)))
 	})
-	k.agreeByMarks("of the group that is stuck", stuck)
-	k.agreeByMarks("of the group that is done", done)
+	k.agree("of the group that is stuck", stuck.group, stuck)
+	k.agree("of the group that is done", done.group, done)
 	stuck.leave()
 	if err := errors.Join(same(stuck.records(t), map[int32]float64{}), same(done.records(t), each(0))); err != nil {
 		t.Errorf("after one left: %v", err)
@@ -266,9 +215,9 @@ func readsPartitions(k *lagKafka) {
 			}
 		}
 	}
-	settles(t, "two of four are read", func() error { return same(lagOnPage(t, page, ""), each(2)) })
+	settles(t, "two of four are read", func() error { return same(onPage(t, page, catalogue.KafkaConsumerLag, ""), each(2)) })
 	k.produce(3)
-	settles(t, "three more", func() error { return same(lagOnPage(t, page, ""), each(5)) })
+	settles(t, "three more", func() error { return same(onPage(t, page, catalogue.KafkaConsumerLag, ""), each(5)) })
 }
 
 // hasManyPartitions has more than a page shows: what it shows is right, and the rest is counted.

@@ -128,8 +128,13 @@ func (k *lagKafka) lag(group string) map[int32]float64 {
 	return lag
 }
 
+// paged is a member of a group, and the lag on its page by partition.
+type paged interface {
+	records(t *testing.T) map[int32]float64
+}
+
 // agree waits until the members' pages together say what Kafka says, and each partition is on one page.
-func (k *lagKafka) agree(step, group string, members ...*member) {
+func (k *lagKafka) agree(step, group string, members ...paged) {
 	k.t.Helper()
 	settles(k.t, step, func() error {
 		pages := make(map[int32]float64)
@@ -195,10 +200,10 @@ func newTracker(t *testing.T, config *sarama.Config, address string) *tracker {
 	return &tracker{Lag: lag, page: page, stop: stop}
 }
 
-// series returns a gauge's values on the page, by partition.
-func (l *tracker) series(t *testing.T, name string) map[int32]float64 {
+// onPage returns a gauge's values on a page, by partition, of a group; "" for a page that names none.
+func onPage(t *testing.T, page *telemetrytest.Recorder, name, group string) map[int32]float64 {
 	t.Helper()
-	families, err := l.page.Gatherer().Gather()
+	families, err := page.Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,15 +213,18 @@ func (l *tracker) series(t *testing.T, name string) map[int32]float64 {
 			continue
 		}
 		for _, m := range family.GetMetric() {
+			labels := make(map[string]string)
 			for _, label := range m.GetLabel() {
-				if label.GetName() == "partition" {
-					partition, err := strconv.Atoi(label.GetValue())
-					if err != nil {
-						t.Fatal(err)
-					}
-					found[int32(partition)] = m.GetGauge().GetValue()
-				}
+				labels[label.GetName()] = label.GetValue()
 			}
+			if labels["group"] != group {
+				continue
+			}
+			partition, err := strconv.Atoi(labels["partition"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[int32(partition)] = m.GetGauge().GetValue()
 		}
 	}
 	return found
@@ -224,12 +232,12 @@ func (l *tracker) series(t *testing.T, name string) map[int32]float64 {
 
 func (l *tracker) records(t *testing.T) map[int32]float64 {
 	t.Helper()
-	return l.series(t, catalogue.KafkaConsumerLag)
+	return onPage(t, l.page, catalogue.KafkaConsumerLag, "")
 }
 
 func (l *tracker) seconds(t *testing.T) map[int32]float64 {
 	t.Helper()
-	return l.series(t, catalogue.KafkaConsumerLagSeconds)
+	return onPage(t, l.page, catalogue.KafkaConsumerLagSeconds, "")
 }
 
 // member is one instance of a consumer group. It has records in progress as
